@@ -95,7 +95,10 @@ impl<K, V> TtlCache<K, V> {
 
     /// Gives the cache a cleanup interval of its own, or takes it away.
     pub fn set_cleanup_interval(&self, interval: Option<Nanos>) {
-        self.cleanup_interval.store(interval.map_or(INHERITED, |own| own.max(0)), Ordering::Relaxed);
+        self.cleanup_interval.store(
+            interval.map_or(INHERITED, |own| own.max(0)),
+            Ordering::Relaxed,
+        );
     }
 
     /// Whether more than the cleanup interval has passed since the last cleanup. Saying yes, to one caller, counts as one.
@@ -107,7 +110,10 @@ impl<K, V> TtlCache<K, V> {
         };
         let last = self.last_cleanup.load(Ordering::Relaxed);
         now.at().saturating_sub(last) > interval
-            && self.last_cleanup.compare_exchange(last, now.at(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self
+                .last_cleanup
+                .compare_exchange(last, now.at(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// The cache's state. O(expired entries).
@@ -164,7 +170,10 @@ impl<K: Hash + Eq, V: Clone> TtlCache<K, V> {
     /// Stores a value for the cache's TTL.
     pub fn set(&self, key: K, value: V) {
         let (hash, now) = (hash(&key), clock::now());
-        let put = Put { deadline: now.after(self.ttl()), ..Put::default() };
+        let put = Put {
+            deadline: now.after(self.ttl()),
+            ..Put::default()
+        };
         let mut table = self.lock();
         let (_old, _displaced) = match table.find(hash, |known| *known == key) {
             Some(slot) => {

@@ -44,11 +44,18 @@ impl<const L: usize> Chain<L> {
         let last = root.prev;
         root.prev = slot;
         slab[last].links[L].next = slot;
-        slab[slot].links[L] = Links { prev: last, next: self.root };
+        slab[slot].links[L] = Links {
+            prev: last,
+            next: self.root,
+        };
     }
 
     /// Takes a slot out of the chain. Its own links are left as they were.
     #[inline]
+    #[expect(
+        clippy::unused_self,
+        reason = "the caller says which chain it means, as everywhere else"
+    )]
     pub(super) fn unlink<K, V>(&self, slab: &mut Slab<K, V>, slot: Slot) {
         let Links { prev, next } = slab[slot].links[L];
         slab[prev].links[L].next = next;
@@ -80,13 +87,23 @@ impl<const L: usize> Chain<L> {
         let mut length = 0;
         let mut last = self.root;
         for slot in self.iter(slab) {
-            assert_eq!(slab[slot].links[L].prev, last, "slot {slot} does not know who is before it");
+            assert_eq!(
+                slab[slot].links[L].prev, last,
+                "slot {slot} does not know who is before it"
+            );
             assert!(slab[slot].pair.is_some(), "vacant slot {slot} is linked");
             last = slot;
             length += 1;
-            assert!(length <= slab.slots(), "the chain of root {} is a circle without it", self.root);
+            assert!(
+                length <= slab.slots(),
+                "the chain of root {} is a circle without it",
+                self.root
+            );
         }
-        assert_eq!(slab[self.root].links[L].prev, last, "the root does not know the last slot");
+        assert_eq!(
+            slab[self.root].links[L].prev, last,
+            "the root does not know the last slot"
+        );
         length
     }
 }

@@ -31,7 +31,10 @@ impl Now {
     #[must_use]
     pub fn coarse() -> Self {
         let at = os::coarse();
-        Self { at, horizon: at.wrapping_add(slack()) }
+        Self {
+            at,
+            horizon: at.wrapping_add(slack()),
+        }
     }
 
     /// A time that is taken at its word: nothing else is read to decide about deadlines.
@@ -52,7 +55,10 @@ impl Now {
     /// Whether `deadline` is now or in the past. `FOREVER` never is.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::inline_always, reason = "one comparison in the path of every hit")]
+    #[expect(
+        clippy::inline_always,
+        reason = "one comparison in the path of every hit"
+    )]
     pub fn reached(self, deadline: Nanos) -> bool {
         deadline <= self.horizon && self.settle(deadline)
     }
@@ -109,7 +115,11 @@ pub fn source() -> Source {
 #[inline]
 #[must_use]
 pub fn now() -> Now {
-    if SOURCE.load(Ordering::Relaxed) == Source::System as u8 { Now::coarse() } else { driven() }
+    if SOURCE.load(Ordering::Relaxed) == Source::System as u8 {
+        Now::coarse()
+    } else {
+        driven()
+    }
 }
 
 #[cold]
@@ -143,17 +153,34 @@ pub fn nanos(seconds: f64) -> Result<Nanos, Error> {
     }
     let nanos = (seconds * 1e9).round();
     // i64::MAX as a float is one above i64::MAX, so "not below" is the exact test for "does not fit".
-    #[expect(clippy::cast_precision_loss, reason = "compared only, and the rounding is accounted for")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "compared only, and the rounding is accounted for"
+    )]
     let limit = FOREVER as f64;
-    #[expect(clippy::cast_possible_truncation, reason = "whole, and within range by the comparison")]
-    Ok(if nanos < limit { nanos as Nanos } else { FOREVER })
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole, and within range by the comparison"
+    )]
+    Ok(if nanos < limit {
+        nanos as Nanos
+    } else {
+        FOREVER
+    })
 }
 
 /// A span in seconds; `FOREVER` is infinite.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "beyond 104 days a float's second has no nanoseconds left")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "beyond 104 days a float's second has no nanoseconds left"
+)]
 pub fn seconds(nanos: Nanos) -> f64 {
-    if nanos == FOREVER { f64::INFINITY } else { nanos as f64 / 1e9 }
+    if nanos == FOREVER {
+        f64::INFINITY
+    } else {
+        nanos as f64 / 1e9
+    }
 }
 
 #[inline]

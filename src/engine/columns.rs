@@ -16,7 +16,10 @@ pub struct Stamp {
 
 impl Stamp {
     /// Fills the places that an entry does not use. No word has this number: there are at most 2^24.
-    const NONE: Self = Self { word: u32::MAX, value: 0 };
+    const NONE: Self = Self {
+        word: u32::MAX,
+        value: 0,
+    };
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +54,9 @@ impl Columns {
 
     /// How long loading took, rounded up to microseconds; more than 71 minutes count as 71 minutes.
     pub(super) fn cost(&self, slot: Slot) -> Nanos {
-        self.costs.get(slot as usize).map_or(0, |&micros| Nanos::from(micros) * MICROSECOND)
+        self.costs
+            .get(slot as usize)
+            .map_or(0, |&micros| Nanos::from(micros) * MICROSECOND)
     }
 
     /// The column is made by the first cost that is not zero.
@@ -64,8 +69,14 @@ impl Columns {
 
     pub(super) fn stamps(&self, slot: Slot) -> &[Stamp] {
         let start = slot as usize * self.stride;
-        let places = self.stamps.get(start..start + self.stride).unwrap_or_default();
-        let used = places.iter().position(|&stamp| stamp == Stamp::NONE).unwrap_or(places.len());
+        let places = self
+            .stamps
+            .get(start..start + self.stride)
+            .unwrap_or_default();
+        let used = places
+            .iter()
+            .position(|&stamp| stamp == Stamp::NONE)
+            .unwrap_or(places.len());
         &places[..used]
     }
 
@@ -110,12 +121,25 @@ impl Columns {
 
     /// The sum of the weights is the sum.
     pub(super) fn validate(&self) {
-        assert_eq!(self.bytes, self.weights.iter().map(|&weight| u64::from(weight)).sum::<u64>(), "weights do not add up");
+        assert_eq!(
+            self.bytes,
+            self.weights
+                .iter()
+                .map(|&weight| u64::from(weight))
+                .sum::<u64>(),
+            "weights do not add up"
+        );
     }
 }
 
 /// The first place of a slot in a column, which grows to the slab's own size when it is too short.
-fn place<T: Clone>(column: &mut Vec<T>, slot: Slot, stride: usize, slots: usize, empty: T) -> &mut T {
+fn place<T: Clone>(
+    column: &mut Vec<T>,
+    slot: Slot,
+    stride: usize,
+    slots: usize,
+    empty: T,
+) -> &mut T {
     let at = slot as usize * stride;
     if at >= column.len() {
         let length = slots.max(slot as usize + 1) * stride;

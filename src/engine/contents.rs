@@ -56,7 +56,8 @@ impl<K, V> Contents<K, V> {
     pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, limits: &Limits) -> Slot {
         let slot = self.slab.occupy(hash, pair, limits.max_size);
         let slab = &self.slab;
-        self.index.insert_unique(mix(hash), slot, |&slot| mix(slab[slot].hash));
+        self.index
+            .insert_unique(mix(hash), slot, |&slot| mix(slab[slot].hash));
         self.policy.inserted(&mut self.slab, slot);
         self.describe(slot, put, limits);
         slot
@@ -74,12 +75,14 @@ impl<K, V> Contents<K, V> {
         self.expiry.link(&mut self.slab, slot, put.own_ttl);
         self.tags.attach(&mut self.slab, slot, put.tags);
         if limits.max_bytes.is_some() {
-            self.columns.set_weight(slot, put.weight, self.slab.capacity());
+            self.columns
+                .set_weight(slot, put.weight, self.slab.capacity());
         }
         if limits.early_refresh > 0.0 {
             self.columns.set_cost(slot, put.cost, self.slab.capacity());
         }
-        self.columns.set_stamps(slot, put.stamps, self.slab.capacity());
+        self.columns
+            .set_stamps(slot, put.stamps, self.slab.capacity());
     }
 
     /// Gives an entry a new value with a new description, and returns the old value.
@@ -151,17 +154,31 @@ impl<K, V> Contents<K, V> {
 
     /// Panics unless every index agrees with every other.
     pub(super) fn validate(&self) {
-        assert_eq!(self.slab.iter().count(), self.len(), "the slab and the index count differently");
+        assert_eq!(
+            self.slab.iter().count(),
+            self.len(),
+            "the slab and the index count differently"
+        );
         for &slot in &self.index {
-            assert!(self.slab[slot].pair.is_some(), "the index names vacant slot {slot}");
+            assert!(
+                self.slab[slot].pair.is_some(),
+                "the index names vacant slot {slot}"
+            );
             let hash = self.slab[slot].hash;
-            assert!(self.index.find(mix(hash), |&other| other == slot).is_some(), "slot {slot} cannot be found");
+            assert!(
+                self.index.find(mix(hash), |&other| other == slot).is_some(),
+                "slot {slot} cannot be found"
+            );
         }
         self.policy.validate(&self.slab, self.len());
         self.expiry.validate(&self.slab);
         self.tags.validate(&self.slab);
         self.columns.validate();
-        let traced = self.slab.iter().filter(|(slot, _)| self.slab[*slot].meta.is_traced()).count();
+        let traced = self
+            .slab
+            .iter()
+            .filter(|(slot, _)| self.slab[*slot].meta.is_traced())
+            .count();
         assert_eq!(traced, self.traced, "traced entries were miscounted");
     }
 }

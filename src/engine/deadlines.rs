@@ -11,7 +11,7 @@ use super::slab::{Links, NIL, Slab, Slot};
 
 /// A tick of 2^24 ns, some 17 ms: when room is needed, entries of the wheel count as expired up to a tick late.
 const TICK_SHIFT: u32 = 24;
-const DIGIT_BITS: u32 = 6;
+const DIGIT_BITS: usize = 6;
 const BUCKETS: usize = 1 << DIGIT_BITS;
 /// 7 digits of 6 bits and the 24 bits of a tick are more than the 63 bits of an instant: nothing lies outside.
 const LEVELS: usize = 7;
@@ -43,7 +43,11 @@ struct Wheel {
 
 impl Deadlines {
     pub(super) const fn new() -> Self {
-        Self { queue: Chain::new(0), due: Chain::new(1), wheel: None }
+        Self {
+            queue: Chain::new(0),
+            due: Chain::new(1),
+            wheel: None,
+        }
     }
 
     /// Links a slot that is linked nowhere, by its deadline. `own_ttl` says that others have another TTL.
@@ -53,7 +57,12 @@ impl Deadlines {
         if deadline == FOREVER {
             return;
         }
-        if own_ttl || self.queue.back(slab).is_some_and(|last| slab[last].deadline > deadline) {
+        if own_ttl
+            || self
+                .queue
+                .back(slab)
+                .is_some_and(|last| slab[last].deadline > deadline)
+        {
             self.link_in_wheel(slab, slot);
             return;
         }
@@ -70,7 +79,7 @@ impl Deadlines {
             DUE => self.due.unlink(slab, slot),
             home => {
                 if let Some(wheel) = &mut self.wheel {
-                    wheel.unlink(slab, slot, home - WHEEL);
+                    wheel.unlink(slab, slot, (home - WHEEL) as usize);
                 }
             }
         }
@@ -104,7 +113,10 @@ impl Deadlines {
         self.queue.iter(slab).take_while(over).for_each(&mut visit);
         self.due.iter(slab).filter(over).for_each(&mut visit);
         if let Some(wheel) = &self.wheel {
-            wheel.bucket(slab, 0, digit(wheel.tick, 0)).filter(over).for_each(&mut visit);
+            wheel
+                .bucket(slab, 0, digit(wheel.tick, 0))
+                .filter(over)
+                .for_each(&mut visit);
         }
     }
 
@@ -150,21 +162,45 @@ impl Deadlines {
     /// Panics unless the queue is sorted and every entry that expires is linked exactly where it says.
     pub(super) fn validate<K, V>(&self, slab: &Slab<K, V>) {
         let mut linked = self.queue.validate(slab) + self.due.validate(slab);
-        let deadlines: Vec<Nanos> = self.queue.iter(slab).map(|slot| slab[slot].deadline).collect();
+        let deadlines: Vec<Nanos> = self
+            .queue
+            .iter(slab)
+            .map(|slot| slab[slot].deadline)
+            .collect();
         assert!(deadlines.is_sorted(), "the expiry queue is out of order");
-        assert!(self.queue.iter(slab).all(|slot| slab[slot].meta.home() == QUEUE), "a queued entry says otherwise");
-        assert!(self.due.iter(slab).all(|slot| slab[slot].meta.home() == DUE), "a due entry says otherwise");
+        assert!(
+            self.queue
+                .iter(slab)
+                .all(|slot| slab[slot].meta.home() == QUEUE),
+            "a queued entry says otherwise"
+        );
+        assert!(
+            self.due
+                .iter(slab)
+                .all(|slot| slab[slot].meta.home() == DUE),
+            "a due entry says otherwise"
+        );
         if let Some(wheel) = &self.wheel {
             linked += wheel.validate(slab);
         }
-        let expiring = slab.iter().filter(|(slot, _)| slab[*slot].deadline != FOREVER).count();
-        assert_eq!(linked, expiring, "entries that expire and entries that are linked differ");
+        let expiring = slab
+            .iter()
+            .filter(|(slot, _)| slab[*slot].deadline != FOREVER)
+            .count();
+        assert_eq!(
+            linked, expiring,
+            "entries that expire and entries that are linked differ"
+        );
     }
 }
 
 impl Wheel {
     fn new() -> Box<Self> {
-        Box::new(Self { tick: 0, heads: [[NIL; BUCKETS]; LEVELS], occupied: [0; LEVELS] })
+        Box::new(Self {
+            tick: 0,
+            heads: [[NIL; BUCKETS]; LEVELS],
+            occupied: [0; LEVELS],
+        })
     }
 
     /// The next bucket that is not empty: its level, its place there and its first tick.
@@ -173,7 +209,7 @@ impl Wheel {
     fn next(&self) -> Option<(usize, usize, u64)> {
         let level = self.occupied.iter().position(|&bits| bits != 0)?;
         let bucket = self.occupied[level].trailing_zeros() as usize;
-        let shift = level as u32 * DIGIT_BITS;
+        let shift = level * DIGIT_BITS;
         let above = self.tick >> (shift + DIGIT_BITS) << (shift + DIGIT_BITS);
         Some((level, bucket, above | (bucket as u64) << shift))
     }
@@ -186,11 +222,14 @@ impl Wheel {
             slab[head].links[EXPIRY].prev = slot;
         }
         let entry = &mut slab[slot];
-        entry.links[EXPIRY] = Links { prev: NIL, next: head };
-        entry.meta.set_home(WHEEL + (level * BUCKETS + bucket) as u32);
+        entry.links[EXPIRY] = Links {
+            prev: NIL,
+            next: head,
+        };
+        entry.meta.set_home(home(level, bucket));
     }
 
-    fn unlink<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot, home: u32) {
+    fn unlink<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot, at: usize) {
         let Links { prev, next } = slab[slot].links[EXPIRY];
         if next != NIL {
             slab[next].links[EXPIRY].prev = prev;
@@ -199,7 +238,7 @@ impl Wheel {
             slab[prev].links[EXPIRY].next = next;
             return;
         }
-        let (level, bucket) = (home as usize / BUCKETS, home as usize % BUCKETS);
+        let (level, bucket) = (at / BUCKETS, at % BUCKETS);
         self.heads[level][bucket] = next;
         if next == NIL {
             self.occupied[level] &= !(1 << bucket);
@@ -215,13 +254,20 @@ impl Wheel {
     /// The level and bucket of a tick that is not in the past.
     fn place(&self, tick: u64) -> (usize, usize) {
         let highest = u64::BITS - 1 - ((tick ^ self.tick) | 1).leading_zeros();
-        let level = (highest / DIGIT_BITS) as usize;
+        let level = highest as usize / DIGIT_BITS;
         (level, digit(tick, level))
     }
 
-    fn bucket<K, V>(&self, slab: &Slab<K, V>, level: usize, bucket: usize) -> impl Iterator<Item = Slot> {
+    fn bucket<K, V>(
+        &self,
+        slab: &Slab<K, V>,
+        level: usize,
+        bucket: usize,
+    ) -> impl Iterator<Item = Slot> {
         let present = |slot: Slot| (slot != NIL).then_some(slot);
-        std::iter::successors(present(self.heads[level][bucket]), move |&slot| present(slab[slot].links[EXPIRY].next))
+        std::iter::successors(present(self.heads[level][bucket]), move |&slot| {
+            present(slab[slot].links[EXPIRY].next)
+        })
     }
 
     fn validate<K, V>(&self, slab: &Slab<K, V>) -> usize {
@@ -229,14 +275,25 @@ impl Wheel {
         for level in 0..LEVELS {
             for bucket in 0..BUCKETS {
                 let occupied = self.occupied[level] >> bucket & 1 == 1;
-                assert_eq!(occupied, self.heads[level][bucket] != NIL, "bucket {level}/{bucket} is marked wrongly");
+                assert_eq!(
+                    occupied,
+                    self.heads[level][bucket] != NIL,
+                    "bucket {level}/{bucket} is marked wrongly"
+                );
                 let mut prev = NIL;
                 for slot in self.bucket(slab, level, bucket) {
                     let due = tick(slab[slot].deadline);
                     assert!(due >= self.tick, "the wheel turned past slot {slot}");
-                    assert_eq!(self.place(due), (level, bucket), "slot {slot} stands in the wrong bucket");
-                    assert_eq!(slab[slot].meta.home(), WHEEL + (level * BUCKETS + bucket) as u32);
-                    assert_eq!(slab[slot].links[EXPIRY].prev, prev, "slot {slot} does not know who is before it");
+                    assert_eq!(
+                        self.place(due),
+                        (level, bucket),
+                        "slot {slot} stands in the wrong bucket"
+                    );
+                    assert_eq!(slab[slot].meta.home(), home(level, bucket));
+                    assert_eq!(
+                        slab[slot].links[EXPIRY].prev, prev,
+                        "slot {slot} does not know who is before it"
+                    );
                     prev = slot;
                     linked += 1;
                 }
@@ -246,6 +303,11 @@ impl Wheel {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "7 levels of 64 buckets")]
+fn home(level: usize, bucket: usize) -> u32 {
+    WHEEL + (level * BUCKETS + bucket) as u32
+}
+
 #[expect(clippy::cast_sign_loss, reason = "instants before zero count as zero")]
 fn tick(at: Nanos) -> u64 {
     at.max(0) as u64 >> TICK_SHIFT
@@ -253,5 +315,5 @@ fn tick(at: Nanos) -> u64 {
 
 #[expect(clippy::cast_possible_truncation, reason = "one digit of six bits")]
 fn digit(tick: u64, level: usize) -> usize {
-    (tick >> (level as u32 * DIGIT_BITS)) as usize % BUCKETS
+    (tick >> (level * DIGIT_BITS)) as usize % BUCKETS
 }

@@ -51,7 +51,10 @@ impl<K> DeletionTracker<K> {
     /// The slot of a key that is being deleted. `eq` is asked about keys of the same hash only.
     #[inline]
     pub fn find(&self, hash: u64, mut eq: impl FnMut(&K) -> bool) -> Option<Slot> {
-        let same = |slot: &Slot| self.get(*slot).is_some_and(|item| item.hash == hash && eq(&item.key));
+        let same = |slot: &Slot| {
+            self.get(*slot)
+                .is_some_and(|item| item.hash == hash && eq(&item.key))
+        };
         self.index.find(mix(hash), same).copied()
     }
 
@@ -66,13 +69,17 @@ impl<K> DeletionTracker<K> {
     /// Returns the key when it was known: the one already held stays.
     #[must_use = "a refused key is dropped by the caller, after the lock is gone"]
     pub fn add(&mut self, hash: u64, found: Option<Slot>, key: K, at: f64) -> Option<K> {
-        self.enter(hash, found, key, at, |item| item.tracked = true)
+        self.enter(hash, found, key, at, |item| {
+            item.tracked = true;
+        })
     }
 
     /// Holds a key until [`Self::release`]; holds are counted. Otherwise as [`Self::add`].
     #[must_use = "a refused key is dropped by the caller, after the lock is gone"]
     pub fn hold(&mut self, hash: u64, found: Option<Slot>, key: K, at: f64) -> Option<K> {
-        self.enter(hash, found, key, at, |item| item.holds = item.holds.saturating_add(1))
+        self.enter(hash, found, key, at, |item| {
+            item.holds = item.holds.saturating_add(1)
+        })
     }
 
     /// Ends one hold. The key leaves with the last one, unless it was also added.
@@ -159,7 +166,10 @@ impl<K> DeletionTracker<K> {
     /// The slots in use, in no particular order.
     #[must_use]
     pub fn slots(&self) -> Vec<Slot> {
-        (0..).zip(&self.items).filter_map(|(slot, item)| item.as_ref().map(|_| slot)).collect()
+        (0..)
+            .zip(&self.items)
+            .filter_map(|(slot, item)| item.as_ref().map(|_| slot))
+            .collect()
     }
 
     /// After how many seconds a key that is not held is stale.
@@ -184,23 +194,41 @@ impl<K> DeletionTracker<K> {
         self.last_cleanup = at;
     }
 
-    fn enter(&mut self, hash: u64, found: Option<Slot>, key: K, at: f64, mark: impl FnOnce(&mut Item<K>)) -> Option<K> {
+    fn enter(
+        &mut self,
+        hash: u64,
+        found: Option<Slot>,
+        key: K,
+        at: f64,
+        mark: impl FnOnce(&mut Item<K>),
+    ) -> Option<K> {
         if let Some(item) = found.and_then(|slot| self.get_mut(slot)) {
             item.stamp = at;
             mark(item);
             return Some(key);
         }
-        let mut item = Item { key, hash, stamp: at, tracked: false, holds: 0 };
+        let mut item = Item {
+            key,
+            hash,
+            stamp: at,
+            tracked: false,
+            holds: 0,
+        };
         mark(&mut item);
         let slot = if let Some(free) = self.free.pop() {
             self.items[free as usize] = Some(item);
             free
         } else {
             self.items.push(Some(item));
-            Slot::try_from(self.items.len() - 1).unwrap_or_else(|_| panic!("more than {} deletions at once", Slot::MAX))
+            Slot::try_from(self.items.len() - 1)
+                .unwrap_or_else(|_| panic!("more than {} deletions at once", Slot::MAX))
         };
         let items = &self.items;
-        let hash_of = |slot: &Slot| items[*slot as usize].as_ref().map_or(0, |item| mix(item.hash));
+        let hash_of = |slot: &Slot| {
+            items[*slot as usize]
+                .as_ref()
+                .map_or(0, |item| mix(item.hash))
+        };
         self.index.insert_unique(mix(hash), slot, hash_of);
         self.generation = self.generation.wrapping_add(1);
         None
@@ -216,7 +244,10 @@ impl<K> DeletionTracker<K> {
 
     fn remove(&mut self, slot: Slot) -> Option<K> {
         let item = self.items.get_mut(slot as usize)?.take()?;
-        if let Ok(entry) = self.index.find_entry(mix(item.hash), |&other| other == slot) {
+        if let Ok(entry) = self
+            .index
+            .find_entry(mix(item.hash), |&other| other == slot)
+        {
             entry.remove();
         }
         self.free.push(slot);
@@ -226,8 +257,14 @@ impl<K> DeletionTracker<K> {
 
     fn remove_where(&mut self, goes: impl Fn(&Item<K>) -> bool) -> Vec<K> {
         let slots = self.slots();
-        let going = slots.into_iter().filter(|&slot| self.get(slot).is_some_and(&goes)).collect::<Vec<_>>();
-        going.into_iter().filter_map(|slot| self.remove(slot)).collect()
+        let going = slots
+            .into_iter()
+            .filter(|&slot| self.get(slot).is_some_and(&goes))
+            .collect::<Vec<_>>();
+        going
+            .into_iter()
+            .filter_map(|slot| self.remove(slot))
+            .collect()
     }
 
     fn get(&self, slot: Slot) -> Option<&Item<K>> {
@@ -239,6 +276,8 @@ impl<K> DeletionTracker<K> {
     }
 
     fn item(&self, slot: Slot) -> &Item<K> {
-        self.get(slot).unwrap_or_else(|| panic!("slot {slot} tracks no deletion: it was used after its key was removed"))
+        self.get(slot).unwrap_or_else(|| {
+            panic!("slot {slot} tracks no deletion: it was used after its key was removed")
+        })
     }
 }

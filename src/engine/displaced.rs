@@ -22,8 +22,14 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tests and documentation.
-    pub const ALL: [Self; 6] =
-        [Self::Evicted, Self::Expired, Self::Replaced, Self::Deleted, Self::Cleared, Self::Invalidated];
+    pub const ALL: [Self; 6] = [
+        Self::Evicted,
+        Self::Expired,
+        Self::Replaced,
+        Self::Deleted,
+        Self::Cleared,
+        Self::Invalidated,
+    ];
 
     /// Its name, as callbacks receive it.
     #[must_use]
@@ -61,7 +67,10 @@ pub struct Displaced<K, V> {
 impl<K, V> Displaced<K, V> {
     #[inline]
     pub(super) const fn none() -> Self {
-        Self { first: None, rest: Vec::new() }
+        Self {
+            first: None,
+            rest: Vec::new(),
+        }
     }
 
     #[inline]
@@ -83,7 +92,8 @@ impl<K, V> Displaced<K, V> {
 
 impl<K, V> IntoIterator for Displaced<K, V> {
     type Item = Gone<K, V>;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Gone<K, V>>, std::vec::IntoIter<Gone<K, V>>>;
+    type IntoIter =
+        std::iter::Chain<std::option::IntoIter<Gone<K, V>>, std::vec::IntoIter<Gone<K, V>>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.first.into_iter().chain(self.rest)
@@ -115,7 +125,9 @@ impl<K, V> IntoIterator for Cleared<K, V> {
     type IntoIter = ClearedIter<K, V>;
 
     fn into_iter(self) -> Self::IntoIter {
-        ClearedIter { pairs: self.contents.slab.into_entries() }
+        ClearedIter {
+            pairs: self.contents.slab.into_entries(),
+        }
     }
 }
 

@@ -34,16 +34,28 @@ impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { value, limit } => {
-                write!(out, "max_size is {value}, but a cache holds at most {limit} entries: give a smaller one.")
+                write!(
+                    out,
+                    "max_size is {value}, but a cache holds at most {limit} entries: give a smaller one."
+                )
             }
             Self::BadSeconds { value } => {
-                write!(out, "{value} is not a span of time: give 0 or more seconds, or None for ever.")
+                write!(
+                    out,
+                    "{value} is not a span of time: give 0 or more seconds, or None for ever."
+                )
             }
             Self::BadEarlyRefresh { value } => {
-                write!(out, "early_refresh is {value}, but must be a finite number of at least 0: give 0 for off, 1 for usual.")
+                write!(
+                    out,
+                    "early_refresh is {value}, but must be a finite number of at least 0: give 0 for off, 1 for usual."
+                )
             }
             Self::ReservedName { name } => {
-                write!(out, "The cache name {name:?} is reserved for the totals in the statistics: give another name.")
+                write!(
+                    out,
+                    "The cache name {name:?} is reserved for the totals in the statistics: give another name."
+                )
             }
         }
     }
@@ -57,10 +69,17 @@ impl Error {
     #[must_use]
     pub fn all_examples() -> Vec<Self> {
         vec![
-            Self::TooLarge { value: 5_000_000_000, limit: 4_294_967_292 },
+            Self::TooLarge {
+                value: 5_000_000_000,
+                limit: 4_294_967_292,
+            },
             Self::BadSeconds { value: -1.5 },
-            Self::BadEarlyRefresh { value: f64::NEG_INFINITY },
-            Self::ReservedName { name: "_global".to_owned() },
+            Self::BadEarlyRefresh {
+                value: f64::NEG_INFINITY,
+            },
+            Self::ReservedName {
+                name: "_global".to_owned(),
+            },
         ]
     }
 }

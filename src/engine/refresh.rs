@@ -20,11 +20,16 @@ pub(super) struct Draw {
 impl Draw {
     /// Each table draws its own sequence; a run of a program repeats them.
     pub(super) fn new() -> Self {
-        Self { state: TABLES.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN) }
+        Self {
+            state: TABLES.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN),
+        }
     }
 
     /// Whether a hit with `remaining` time and a load time of `cost` is elected. `beta` above 1 elects earlier.
-    #[expect(clippy::cast_precision_loss, reason = "a comparison of spans against a random number")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a comparison of spans against a random number"
+    )]
     pub(super) fn elects(&mut self, remaining: Nanos, cost: Nanos, beta: f64) -> bool {
         let scale = cost as f64 * beta;
         remaining as f64 <= scale * -self.unit().ln()

@@ -35,7 +35,10 @@ pub(super) struct Entry<K, V> {
     pub(super) meta: Meta,
 }
 
-const _: () = assert!(size_of::<Entry<std::ptr::NonNull<u8>, usize>>() <= 56, "72 bytes an entry includes the index");
+const _: () = assert!(
+    size_of::<Entry<std::ptr::NonNull<u8>, usize>>() <= 56,
+    "72 bytes an entry includes the index"
+);
 
 /// Small facts about an entry, packed: the policy's bits, where its deadline is kept, whether it is traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +106,10 @@ impl<K, V> Slab<K, V> {
             pair: None,
             hash: 0,
             deadline: FOREVER,
-            links: [Links { prev: root, next: root }; 2],
+            links: [Links {
+                prev: root,
+                next: root,
+            }; 2],
             tags: 0,
             meta: Meta::default(),
         }));
@@ -112,8 +118,18 @@ impl<K, V> Slab<K, V> {
 
     /// Fills a slot. Storage doubles when it is full, but never beyond `max_size` entries.
     pub(super) fn occupy(&mut self, hash: u64, pair: (K, V), max_size: usize) -> Slot {
-        let links = [Links { prev: NIL, next: NIL }; 2];
-        let entry = Entry { pair: Some(pair), hash, deadline: FOREVER, links, tags: 0, meta: Meta::default() };
+        let links = [Links {
+            prev: NIL,
+            next: NIL,
+        }; 2];
+        let entry = Entry {
+            pair: Some(pair),
+            hash,
+            deadline: FOREVER,
+            links,
+            tags: 0,
+            meta: Meta::default(),
+        };
         if self.free != NIL {
             let slot = self.free;
             self.free = self[slot].links[0].next;
@@ -159,7 +175,9 @@ impl<K, V> Slab<K, V> {
 
     /// All entries in slot order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &(K, V))> {
-        (0..).zip(&self.entries).filter_map(|(slot, entry)| Some((slot, entry.pair.as_ref()?)))
+        (0..)
+            .zip(&self.entries)
+            .filter_map(|(slot, entry)| Some((slot, entry.pair.as_ref()?)))
     }
 
     pub(super) fn into_entries(self) -> std::vec::IntoIter<Entry<K, V>> {
@@ -208,7 +226,10 @@ fn vacant(slot: Slot) -> ! {
 
 /// Spreads a hash over all its bits: hash tables use a few at both ends, and small integers differ in none of the upper ones.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the two halves of a product are folded")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the two halves of a product are folded"
+)]
 pub(super) fn mix(hash: u64) -> u64 {
     // Digits of pi, as in wyhash and foldhash: any odd number with well-spread bits does.
     let product = u128::from(hash ^ 0x243F_6A88_85A3_08D3) * u128::from(0x1319_8A2E_0370_7345_u64);

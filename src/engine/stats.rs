@@ -105,9 +105,16 @@ impl GlobalStats {
 }
 
 /// `part` of `whole` in percent; 0 when there is no whole.
-#[expect(clippy::cast_precision_loss, reason = "a percentage of at most 2^32 entries")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a percentage of at most 2^32 entries"
+)]
 pub(super) fn percent(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 * 100.0 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64 * 100.0
+    }
 }
 
 /// Hits as a share of reads, `None` when nothing was read.

@@ -16,7 +16,11 @@ pub(super) struct Stripes {
 
 impl Stripes {
     pub(super) const fn new() -> Self {
-        Self { keys: [0; STRIPES], clears: 0, tags: 0 }
+        Self {
+            keys: [0; STRIPES],
+            clears: 0,
+            tags: 0,
+        }
     }
 
     /// What a load remembers when it starts.
@@ -41,7 +45,6 @@ impl Stripes {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "reduced to the number of stripes anyway")]
 fn stripe(hash: u64) -> usize {
     (mix(hash) >> 32) as usize % STRIPES
 }

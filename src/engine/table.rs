@@ -36,7 +36,13 @@ impl Limits {
     /// Exact LRU with neither a limit in bytes nor grace nor early refresh.
     #[must_use]
     pub const fn new(max_size: usize) -> Self {
-        Self { max_size, max_bytes: None, policy: PolicyKind::Lru, grace: 0, early_refresh: 0.0 }
+        Self {
+            max_size,
+            max_bytes: None,
+            policy: PolicyKind::Lru,
+            grace: 0,
+            early_refresh: 0.0,
+        }
     }
 
     /// The same limits, if a table can have them.
@@ -45,10 +51,15 @@ impl Limits {
     /// When `max_size` is more than slots can be numbered, or `early_refresh` is no finite number of at least 0.
     pub fn validated(self) -> Result<Self, Error> {
         if self.max_size > MAX_ENTRIES {
-            return Err(Error::TooLarge { value: self.max_size, limit: MAX_ENTRIES });
+            return Err(Error::TooLarge {
+                value: self.max_size,
+                limit: MAX_ENTRIES,
+            });
         }
         if !self.early_refresh.is_finite() || self.early_refresh < 0.0 {
-            return Err(Error::BadEarlyRefresh { value: self.early_refresh });
+            return Err(Error::BadEarlyRefresh {
+                value: self.early_refresh,
+            });
         }
         Ok(self)
     }
@@ -196,7 +207,11 @@ impl<K, V> Table<K, V> {
         if cost == 0 || deadline == FOREVER {
             return false;
         }
-        self.draw.elects(deadline.saturating_sub(now.at()), cost, self.limits.early_refresh)
+        self.draw.elects(
+            deadline.saturating_sub(now.at()),
+            cost,
+            self.limits.early_refresh,
+        )
     }
 
     /// Stores a value under a key that is known to be absent, and hands back what had to go.
@@ -206,7 +221,14 @@ impl<K, V> Table<K, V> {
     /// comes straight back as expired; one that no limit allows comes back as evicted, and, when too heavy, is counted
     /// as rejected.
     #[inline]
-    pub fn insert(&mut self, hash: u64, key: K, value: V, put: &Put<'_>, now: Now) -> Displaced<K, V> {
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+        put: &Put<'_>,
+        now: Now,
+    ) -> Displaced<K, V> {
         if put.write {
             self.stripes.bump_key(hash);
         }
@@ -231,7 +253,13 @@ impl<K, V> Table<K, V> {
     /// Returns the old value and what had to go to make room for a heavier one. A value that may not be stored (see
     /// [`Self::insert`]) takes the entry with it: it is then among the displaced, with its key.
     #[inline]
-    pub fn replace(&mut self, slot: Slot, value: V, put: &Put<'_>, now: Now) -> (V, Displaced<K, V>) {
+    pub fn replace(
+        &mut self,
+        slot: Slot,
+        value: V,
+        put: &Put<'_>,
+        now: Now,
+    ) -> (V, Displaced<K, V>) {
         if put.write {
             self.stripes.bump_key(self.hash(slot));
         }
@@ -287,7 +315,10 @@ impl<K, V> Table<K, V> {
     /// Removes everything in O(1): the storage leaves with the entries. Counters and limits stay.
     pub fn clear(&mut self) -> Cleared<K, V> {
         let contents = std::mem::replace(&mut self.contents, Contents::new(self.limits.policy));
-        self.counters.invalidations = self.counters.invalidations.wrapping_add(contents.len() as u64);
+        self.counters.invalidations = self
+            .counters
+            .invalidations
+            .wrapping_add(contents.len() as u64);
         self.stripes.bump_clears();
         self.changed();
         Cleared { contents }
@@ -296,14 +327,23 @@ impl<K, V> Table<K, V> {
     /// Removes all entries past their grace. O(expired).
     pub fn sweep(&mut self, now: Now) -> Vec<Gone<K, V>> {
         let mut over = Vec::new();
-        self.contents.expiry.visit_expired(&mut self.contents.slab, now, self.limits.grace, |slot| over.push(slot));
-        over.into_iter().map(|slot| self.depart(slot, Cause::Expired)).collect()
+        self.contents.expiry.visit_expired(
+            &mut self.contents.slab,
+            now,
+            self.limits.grace,
+            |slot| over.push(slot),
+        );
+        over.into_iter()
+            .map(|slot| self.depart(slot, Cause::Expired))
+            .collect()
     }
 
     /// How many entries are expired and still held, those in their grace included. O(expired).
     pub fn count_expired(&mut self, now: Now) -> usize {
         let mut count = 0;
-        self.contents.expiry.visit_expired(&mut self.contents.slab, now, 0, |_| count += 1);
+        self.contents
+            .expiry
+            .visit_expired(&mut self.contents.slab, now, 0, |_| count += 1);
         count
     }
 
@@ -381,7 +421,9 @@ impl<K, V> Table<K, V> {
 
     #[inline]
     fn is_overweight(&self, more: u64) -> bool {
-        self.limits.max_bytes.is_some_and(|most| self.weight_bytes().saturating_add(more) > most)
+        self.limits
+            .max_bytes
+            .is_some_and(|most| self.weight_bytes().saturating_add(more) > most)
     }
 
     /// Removes the entry that should go first; says whether there was one.
@@ -406,7 +448,9 @@ impl<K, V> Table<K, V> {
         let counter = match cause {
             Cause::Evicted => &mut self.counters.evictions,
             Cause::Expired => &mut self.counters.expirations,
-            Cause::Deleted | Cause::Cleared | Cause::Invalidated => &mut self.counters.invalidations,
+            Cause::Deleted | Cause::Cleared | Cause::Invalidated => {
+                &mut self.counters.invalidations
+            }
             Cause::Replaced => return Gone { key, value, cause },
         };
         *counter = counter.wrapping_add(1);
@@ -527,7 +571,10 @@ impl<K, V> Table<K, V> {
 
     /// All entries, expired ones included, in no particular order. For the garbage collector.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &K, &V)> {
-        self.contents.slab.iter().map(|(slot, (key, value))| (slot, key, value))
+        self.contents
+            .slab
+            .iter()
+            .map(|(slot, (key, value))| (slot, key, value))
     }
 
     /// All slots, the next to go first: least recently used to most recently used, or S3-FIFO's small queue and then
@@ -541,7 +588,13 @@ impl<K, V> Table<K, V> {
     #[doc(hidden)]
     pub fn validate(&self) {
         self.contents.validate();
-        assert!(self.len() <= self.limits.max_size, "more entries than allowed");
-        assert!(!self.is_overweight(0), "the entries weigh more than allowed");
+        assert!(
+            self.len() <= self.limits.max_size,
+            "more entries than allowed"
+        );
+        assert!(
+            !self.is_overweight(0),
+            "the entries weigh more than allowed"
+        );
     }
 }

@@ -107,7 +107,11 @@ impl Tags {
     pub(super) fn of(&self, first: u32) -> impl Iterator<Item = TagRef<'_>> {
         let used = self.used.as_deref();
         used.into_iter().flat_map(move |used| {
-            used.of_entry(first).filter_map(|known| used.tags[known.tag as usize].as_ref().map(|tag| tag.label.as_ref()))
+            used.of_entry(first).filter_map(|known| {
+                used.tags[known.tag as usize]
+                    .as_ref()
+                    .map(|tag| tag.label.as_ref())
+            })
         })
     }
 
@@ -121,23 +125,39 @@ impl Tags {
 
     /// Panics unless memberships agree with their tags and their entries.
     pub(super) fn validate<K, V>(&self, slab: &Slab<K, V>) {
-        let carried: usize = slab.iter().map(|(slot, _)| self.of(slab[slot].tags).count()).sum();
+        let carried: usize = slab
+            .iter()
+            .map(|(slot, _)| self.of(slab[slot].tags).count())
+            .sum();
         let Some(used) = &self.used else { return };
         let mut listed = 0;
         for &tag in &used.index {
-            let Some(record) = &used.tags[tag as usize] else { panic!("a forgotten tag is still found") };
+            let Some(record) = &used.tags[tag as usize] else {
+                panic!("a forgotten tag is still found")
+            };
             assert_ne!(record.head, NONE, "a tag without entries is still known");
             let (mut at, mut prev) = (record.head, NONE);
             while at != NONE {
                 let known = used.memberships[at as usize];
-                assert_eq!((known.tag, known.prev), (tag, prev), "membership {at} is linked wrongly");
+                assert_eq!(
+                    (known.tag, known.prev),
+                    (tag, prev),
+                    "membership {at} is linked wrongly"
+                );
                 let mut of_entry = used.of_entry(slab[known.slot].tags);
-                assert!(of_entry.any(|other| other.tag == tag), "slot {} does not know its tag", known.slot);
+                assert!(
+                    of_entry.any(|other| other.tag == tag),
+                    "slot {} does not know its tag",
+                    known.slot
+                );
                 (prev, at) = (at, known.next);
                 listed += 1;
             }
         }
-        assert_eq!(listed, carried, "tags and entries count different memberships");
+        assert_eq!(
+            listed, carried,
+            "tags and entries count different memberships"
+        );
     }
 }
 
@@ -150,7 +170,11 @@ impl Used {
     }
 
     fn find(&self, tag: TagRef<'_>, hash: u64) -> Option<u32> {
-        let same = |at: &u32| self.tags[*at as usize].as_ref().is_some_and(|known| known.label.as_ref() == tag);
+        let same = |at: &u32| {
+            self.tags[*at as usize]
+                .as_ref()
+                .is_some_and(|known| known.label.as_ref() == tag)
+        };
         self.index.find(hash, same).copied()
     }
 
@@ -160,7 +184,11 @@ impl Used {
         if let Some(known) = self.find(tag, hash) {
             return known;
         }
-        let record = Some(Tag { label: tag.into(), hash, head: NONE });
+        let record = Some(Tag {
+            label: tag.into(),
+            hash,
+            head: NONE,
+        });
         let number = if let Some(free) = self.free_tags.pop() {
             self.tags[free as usize] = record;
             free
@@ -172,14 +200,24 @@ impl Used {
             number_of(self.tags.len() - 1)
         };
         let tags = &self.tags;
-        self.index.insert_unique(hash, number, |&at| tags[at as usize].as_ref().map_or(0, |tag| tag.hash));
+        self.index.insert_unique(hash, number, |&at| {
+            tags[at as usize].as_ref().map_or(0, |tag| tag.hash)
+        });
         number
     }
 
     /// Records a membership before `first` of its entry and returns its number.
     fn join(&mut self, slot: Slot, tag: u32, first: u32) -> u32 {
-        let next = self.tags[tag as usize].as_ref().map_or(NONE, |tag| tag.head);
-        let record = Membership { slot, tag, of_entry: first, prev: NONE, next };
+        let next = self.tags[tag as usize]
+            .as_ref()
+            .map_or(NONE, |tag| tag.head);
+        let record = Membership {
+            slot,
+            tag,
+            of_entry: first,
+            prev: NONE,
+            next,
+        };
         let number = if self.free_memberships == NONE {
             if self.memberships.is_empty() {
                 self.memberships.push(record); // number 0, never used
@@ -222,7 +260,9 @@ impl Used {
     }
 
     fn forget(&mut self, tag: u32) {
-        let Some(record) = self.tags[tag as usize].take() else { return };
+        let Some(record) = self.tags[tag as usize].take() else {
+            return;
+        };
         if let Ok(entry) = self.index.find_entry(record.hash, |&at| at == tag) {
             entry.remove();
         }
@@ -238,5 +278,6 @@ impl Used {
 
 /// Records are numbered like slots. Beyond 4 billion memberships memory is long gone.
 fn number_of(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or_else(|_| panic!("more than {} tag memberships in one table", u32::MAX))
+    u32::try_from(at)
+        .unwrap_or_else(|_| panic!("more than {} tag memberships in one table", u32::MAX))
 }

@@ -11,7 +11,9 @@ pub(in crate::engine) struct Lru {
 
 impl Lru {
     pub(super) const fn new() -> Self {
-        Self { chain: Chain::new(0) }
+        Self {
+            chain: Chain::new(0),
+        }
     }
 }
 
@@ -45,6 +47,10 @@ impl Eviction for Lru {
     }
 
     fn validate<K, V>(&self, slab: &Slab<K, V>, len: usize) {
-        assert_eq!(self.chain.validate(slab), len, "the recency chain and the index disagree");
+        assert_eq!(
+            self.chain.validate(slab),
+            len,
+            "the recency chain and the index disagree"
+        );
     }
 }

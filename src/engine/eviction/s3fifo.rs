@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::OccupiedEntry;
 
 use super::Eviction;
 use crate::engine::chain::{Chain, RECENCY};
@@ -27,7 +28,13 @@ pub(in crate::engine) struct S3Fifo {
 
 impl S3Fifo {
     pub(super) fn new() -> Self {
-        Self { small: Chain::new(0), main: Chain::new(1), small_len: 0, main_len: 0, ghost: Ghost::default() }
+        Self {
+            small: Chain::new(0),
+            main: Chain::new(1),
+            small_len: 0,
+            main_len: 0,
+            ghost: Ghost::default(),
+        }
     }
 
     /// How many the main queue may hold, and the ghost with it. Counted from what is held: a limit in bytes may
@@ -37,7 +44,7 @@ impl S3Fifo {
         len - len / SMALL_SHARE
     }
 
-    fn to_main<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot) {
+    fn move_to_main<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot) {
         let meta = &mut slab[slot].meta;
         meta.set_main(true);
         meta.set_frequency(0);
@@ -54,7 +61,7 @@ impl S3Fifo {
             }
             self.small.unlink(slab, slot);
             self.small_len -= 1;
-            self.to_main(slab, slot);
+            self.move_to_main(slab, slot);
             if self.main_len > self.main_share() {
                 return self.victim_of_main(slab);
             }
@@ -79,7 +86,7 @@ impl S3Fifo {
 impl Eviction for S3Fifo {
     fn inserted<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot) {
         if self.ghost.forget(slab[slot].hash) {
-            self.to_main(slab, slot);
+            self.move_to_main(slab, slot);
             return;
         }
         let meta = &mut slab[slot].meta;
@@ -132,11 +139,29 @@ impl Eviction for S3Fifo {
     }
 
     fn validate<K, V>(&self, slab: &Slab<K, V>, len: usize) {
-        assert_eq!(self.small.validate(slab), self.small_len, "the small queue has lost count");
-        assert_eq!(self.main.validate(slab), self.main_len, "the main queue has lost count");
-        assert_eq!(self.small_len + self.main_len, len, "the queues and the index disagree");
-        assert!(self.small.iter(slab).all(|slot| !slab[slot].meta.is_main()), "a small entry says it is main");
-        assert!(self.main.iter(slab).all(|slot| slab[slot].meta.is_main()), "a main entry says it is small");
+        assert_eq!(
+            self.small.validate(slab),
+            self.small_len,
+            "the small queue has lost count"
+        );
+        assert_eq!(
+            self.main.validate(slab),
+            self.main_len,
+            "the main queue has lost count"
+        );
+        assert_eq!(
+            self.small_len + self.main_len,
+            len,
+            "the queues and the index disagree"
+        );
+        assert!(
+            self.small.iter(slab).all(|slot| !slab[slot].meta.is_main()),
+            "a small entry says it is main"
+        );
+        assert!(
+            self.main.iter(slab).all(|slot| slab[slot].meta.is_main()),
+            "a main entry says it is small"
+        );
         self.ghost.validate();
     }
 }
@@ -160,25 +185,37 @@ impl Ghost {
             self.drop_oldest();
         }
         let print = fingerprint(hash);
-        #[expect(clippy::cast_possible_truncation, reason = "no longer than the slots, which 32 bits number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "no longer than the slots, which 32 bits number"
+        )]
         let number = self.first.wrapping_add(self.window.len() as u32);
         self.window.push_back(print);
         let (window, first) = (&self.window, self.first);
-        self.index.insert_unique(spread(print), number, |&number| spread(window[place(first, number)]));
+        self.index.insert_unique(spread(print), number, |&number| {
+            spread(window[place(first, number)])
+        });
     }
 
     /// Takes a hash back; says whether it was remembered.
     fn forget(&mut self, hash: u64) -> bool {
         let print = fingerprint(hash);
         let (window, first) = (&self.window, self.first);
-        let found = self.index.find_entry(spread(print), |&number| window[place(first, number)] == print);
-        found.map(|entry| entry.remove()).is_ok()
+        let found = self.index.find_entry(spread(print), |&number| {
+            window[place(first, number)] == print
+        });
+        found.map(OccupiedEntry::remove).is_ok()
     }
 
     fn drop_oldest(&mut self) {
-        let Some(print) = self.window.front() else { return };
+        let Some(print) = self.window.front() else {
+            return;
+        };
         let first = self.first;
-        if let Ok(entry) = self.index.find_entry(spread(*print), |&number| number == first) {
+        if let Ok(entry) = self
+            .index
+            .find_entry(spread(*print), |&number| number == first)
+        {
             entry.remove();
         }
         self.window.pop_front();
@@ -187,12 +224,18 @@ impl Ghost {
 
     fn validate(&self) {
         for &number in &self.index {
-            assert!(place(self.first, number) < self.window.len(), "a remembered hash fell out of the window");
+            assert!(
+                place(self.first, number) < self.window.len(),
+                "a remembered hash fell out of the window"
+            );
         }
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "32 bits of a mixed hash: two of a million collide in 0.02 %")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "32 bits of a mixed hash: two of a million collide in 0.02 %"
+)]
 fn fingerprint(hash: u64) -> u32 {
     mix(hash) as u32
 }
