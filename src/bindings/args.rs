@@ -95,7 +95,8 @@ impl<'py> FromPyObject<'_, 'py> for BytesArg {
         if object.is_none() {
             return Ok(Self(None));
         }
-        whole_number(&object, "max_bytes", "bytes, or None for no limit").map(|bytes| Self(Some(bytes)))
+        whole_number(&object, "max_bytes", "bytes, or None for no limit")
+            .map(|bytes| Self(Some(bytes)))
     }
 }
 
@@ -108,12 +109,18 @@ impl<'py> FromPyObject<'_, 'py> for PolicyArg {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let Ok(name) = object.cast::<PyString>() else {
-            return Err(PyTypeError::new_err(format!("policy must be 'lru' or 's3fifo', not {}", shown(&object))));
+            return Err(PyTypeError::new_err(format!(
+                "policy must be 'lru' or 's3fifo', not {}",
+                shown(&object)
+            )));
         };
         match name.to_str()? {
             "lru" => Ok(Self(PolicyKind::Lru)),
             "s3fifo" => Ok(Self(PolicyKind::S3Fifo)),
-            _ => Err(PyValueError::new_err(format!("policy must be 'lru' or 's3fifo', not {}", shown(&object)))),
+            _ => Err(PyValueError::new_err(format!(
+                "policy must be 'lru' or 's3fifo', not {}",
+                shown(&object)
+            ))),
         }
     }
 }
@@ -126,7 +133,11 @@ impl<'py> FromPyObject<'_, 'py> for EarlyArg {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let value = if object.is_instance_of::<PyBool>() { None } else { object.extract::<f64>().ok() };
+        let value = if object.is_instance_of::<PyBool>() {
+            None
+        } else {
+            object.extract::<f64>().ok()
+        };
         match value {
             Some(beta) if beta.is_finite() && beta >= 0.0 => Ok(Self(beta)),
             Some(_) => Err(PyValueError::new_err(format!(
@@ -143,7 +154,9 @@ impl<'py> FromPyObject<'_, 'py> for EarlyArg {
 
 /// Names to invalidate an entry by. A single string is refused: its letters are never what was meant.
 pub(super) fn tags(given: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
-    let Some(given) = given else { return Ok(Vec::new()) };
+    let Some(given) = given else {
+        return Ok(Vec::new());
+    };
     if given.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err(format!(
             "tags must be an iterable of strings such as ['news'], not the single string {}",
@@ -163,12 +176,17 @@ pub(super) fn tags(given: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
 pub(super) fn tag_name(tag: &Bound<'_, PyAny>) -> PyResult<String> {
     match tag.cast::<PyString>() {
         Ok(name) => Ok(name.to_str()?.to_owned()),
-        Err(_) => Err(PyTypeError::new_err(format!("a tag must be a string, not {}", shown(tag)))),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a tag must be a string, not {}",
+            shown(tag)
+        ))),
     }
 }
 
 fn duration(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Nanos> {
-    if object.is_instance_of::<PyBool>() || !(is_number(object) || object.is_instance_of::<PyDelta>()) {
+    if object.is_instance_of::<PyBool>()
+        || !(is_number(object) || object.is_instance_of::<PyDelta>())
+    {
         return Err(PyTypeError::new_err(format!(
             "{what} must be seconds as int or float, a timedelta, or None for ever, not {}",
             shown(object)
@@ -195,24 +213,36 @@ fn duration(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Nanos> {
 fn is_number(object: &Bound<'_, PyAny>) -> bool {
     object.is_instance_of::<PyInt>()
         || object.is_instance_of::<PyFloat>()
-        || object.hasattr(pyo3::intern!(object.py(), "__index__")).unwrap_or(false)
+        || object
+            .hasattr(pyo3::intern!(object.py(), "__index__"))
+            .unwrap_or(false)
 }
 
 fn whole_number(object: &Bound<'_, PyAny>, what: &str, unit: &str) -> PyResult<u64> {
     let is_whole = !object.is_instance_of::<PyBool>()
-        && (object.is_instance_of::<PyInt>() || object.hasattr(pyo3::intern!(object.py(), "__index__"))?);
+        && (object.is_instance_of::<PyInt>()
+            || object.hasattr(pyo3::intern!(object.py(), "__index__"))?);
     if !is_whole {
-        return Err(PyTypeError::new_err(format!("{what} must be a whole number of {unit}, not {}", shown(object))));
+        return Err(PyTypeError::new_err(format!(
+            "{what} must be a whole number of {unit}, not {}",
+            shown(object)
+        )));
     }
     if object.lt(0)? {
-        return Err(PyValueError::new_err(format!("{what} must be at least 0 {unit}, not {}", shown(object))));
+        return Err(PyValueError::new_err(format!(
+            "{what} must be at least 0 {unit}, not {}",
+            shown(object)
+        )));
     }
     Ok(object.extract::<u64>().unwrap_or(u64::MAX))
 }
 
 /// A value as an error message shows it: its repr and type.
 fn shown(object: &Bound<'_, PyAny>) -> String {
-    let kind = object.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let kind = object
+        .get_type()
+        .name()
+        .map_or_else(|_| "?".to_owned(), |name| name.to_string());
     match object.repr() {
         Ok(text) => format!("{text} ({kind})"),
         Err(_) => format!("a {kind}"),
@@ -223,7 +253,9 @@ fn shown(object: &Bound<'_, PyAny>) -> String {
 pub(super) fn exact_nanos(seconds: f64) -> PyResult<Nanos> {
     let micros = (seconds * 1e6).round();
     if !(micros.abs() < 9e15) {
-        return Err(PyValueError::new_err(format!("clock reading out of range: {seconds} seconds")));
+        return Err(PyValueError::new_err(format!(
+            "clock reading out of range: {seconds} seconds"
+        )));
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]
     Ok(micros as Nanos * 1_000)
@@ -245,7 +277,10 @@ pub(super) fn resolved(py: Python<'_>, size: SizeArg, ttl: TtlArg) -> PyResult<(
     if let (SizeArg::Given(size), TtlArg::Given(ttl)) = (size, ttl) {
         return Ok((size, ttl));
     }
-    let resolver = RESOLVER.lock().as_ref().map(|resolver| resolver.clone_ref(py));
+    let resolver = RESOLVER
+        .lock()
+        .as_ref()
+        .map(|resolver| resolver.clone_ref(py));
     let (mut default_size, mut default_ttl) = (DEFAULT_MAX_SIZE, DEFAULT_TTL);
     if let Some(resolver) = resolver {
         let (given_size, given_ttl): (SizeArg, TtlArg) = resolver.call0(py)?.extract(py)?;

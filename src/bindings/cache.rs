@@ -9,10 +9,10 @@ use pyo3::types::{PyDict, PyFrozenSet, PyIterator, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::args::{self, BytesArg, Duration, EarlyArg, PolicyArg, SizeArg, TtlArg};
+use super::clock as python_clock;
 use super::keys;
 use super::shared::{Extra, Found, Mode, Shared};
 use super::views::{DeadlinesView, EntriesView};
-use super::clock as python_clock;
 use crate::engine::clock::{self, FOREVER, Nanos};
 use crate::engine::{Limits, PolicyKind, TagRef};
 
@@ -23,7 +23,13 @@ static LOADER: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
 ///
 /// `max_size` entries at most; `ttl` in seconds or a timedelta, None for ever. Either left out: the settings' default.
 /// Keys follow dict's equality. Values are returned by reference. Expired entries make room before live ones do.
-#[pyclass(frozen, generic, weakref, name = "TTLCache", module = "oxicache._native")]
+#[pyclass(
+    frozen,
+    generic,
+    weakref,
+    name = "TTLCache",
+    module = "oxicache._native"
+)]
 pub(super) struct PyTtlCache {
     pub(super) shared: Arc<Shared>,
 }
@@ -61,7 +67,14 @@ impl PyTtlCache {
             grace: options.grace.0,
             early_refresh: options.early_refresh.0,
         };
-        let shared = Shared::new(py, limits, ttl, options.name, options.on_evict, options.sizeof)?;
+        let shared = Shared::new(
+            py,
+            limits,
+            ttl,
+            options.name,
+            options.on_evict,
+            options.sizeof,
+        )?;
         Ok(Self { shared })
     }
 }
@@ -71,7 +84,10 @@ impl PyTtlCache {
     #[new]
     #[pyo3(signature = (max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, *, name=None, max_bytes=BytesArg(None),
         policy=PolicyArg(PolicyKind::Lru), on_evict=None, grace=Duration(0), early_refresh=EarlyArg(0.0), sizeof=None))]
-    #[expect(clippy::too_many_arguments, reason = "a constructor with named arguments, in Python")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a constructor with named arguments, in Python"
+    )]
     fn new(
         py: Python<'_>,
         max_size: SizeArg,
@@ -84,12 +100,29 @@ impl PyTtlCache {
         early_refresh: EarlyArg,
         sizeof: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        Self::build(py, Options { max_size, ttl, name, max_bytes, policy, on_evict, grace, early_refresh, sizeof })
+        Self::build(
+            py,
+            Options {
+                max_size,
+                ttl,
+                name,
+                max_bytes,
+                policy,
+                on_evict,
+                grace,
+                early_refresh,
+                sizeof,
+            },
+        )
     }
 
     /// The value, or `default` when missing or expired. Counts a hit or a miss; a hit does not extend the ttl. O(1).
     #[pyo3(signature = (key, default=None))]
-    pub(super) fn get(&self, key: &Bound<'_, PyAny>, default: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    pub(super) fn get(
+        &self,
+        key: &Bound<'_, PyAny>,
+        default: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
         match self.shared.read(key)? {
             Found::Fresh(value) | Found::Early(value) => Ok(value),
             Found::Miss => Ok(default.unwrap_or_else(|| key.py().None())),
@@ -106,7 +139,16 @@ impl PyTtlCache {
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let tags = args::tags(tags)?;
-        self.shared.store(key, value, Mode::Write, Extra { ttl, tags: &tags, cost: 0 })?;
+        self.shared.store(
+            key,
+            value,
+            Mode::Write,
+            Extra {
+                ttl,
+                tags: &tags,
+                cost: 0,
+            },
+        )?;
         Ok(())
     }
 
@@ -120,13 +162,26 @@ impl PyTtlCache {
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let tags = args::tags(tags)?;
-        self.shared.store(key, value, Mode::Add, Extra { ttl, tags: &tags, cost: 0 })
+        self.shared.store(
+            key,
+            value,
+            Mode::Add,
+            Extra {
+                ttl,
+                tags: &tags,
+                cost: 0,
+            },
+        )
     }
 
     /// The value or `default`, without counting and without making the entry recent.
     #[pyo3(signature = (key, default=None))]
     fn peek(&self, key: &Bound<'_, PyAny>, default: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
-        Ok(self.shared.peek(key)?.or(default).unwrap_or_else(|| key.py().None()))
+        Ok(self
+            .shared
+            .peek(key)?
+            .or(default)
+            .unwrap_or_else(|| key.py().None()))
     }
 
     /// Remove one entry; whether it was live.
@@ -138,7 +193,9 @@ impl PyTtlCache {
     #[pyo3(signature = (key, *default))]
     fn pop(&self, key: &Bound<'_, PyAny>, default: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         if default.len() > 1 {
-            return Err(PyTypeError::new_err("pop() takes a key and at most one default"));
+            return Err(PyTypeError::new_err(
+                "pop() takes a key and at most one default",
+            ));
         }
         let removed = self.shared.delete(key)?;
         match (removed.value, default.get_item(0)) {
@@ -161,14 +218,20 @@ impl PyTtlCache {
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(key.py())?;
         let (table, slot) = self.shared.locate(key, hash)?;
-        Ok(slot.filter(|&slot| table.is_live(slot, now)).map(|slot| match table.deadline(slot) {
-            FOREVER => f64::INFINITY,
-            deadline => clock::seconds(deadline - now.at()),
-        }))
+        Ok(slot
+            .filter(|&slot| table.is_live(slot, now))
+            .map(|slot| match table.deadline(slot) {
+                FOREVER => f64::INFINITY,
+                deadline => clock::seconds(deadline - now.at()),
+            }))
     }
 
     /// The live entries among `keys`, as a dict. Counts as that many reads.
-    fn get_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let found = PyDict::new(py);
         for key in keys.try_iter()? {
             let key = key?;
@@ -181,11 +244,25 @@ impl PyTtlCache {
 
     /// Store each item of a mapping. O(items).
     #[pyo3(signature = (items, ttl=TtlArg::Omitted, tags=None))]
-    fn set_many(&self, items: &Bound<'_, PyAny>, ttl: TtlArg, tags: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn set_many(
+        &self,
+        items: &Bound<'_, PyAny>,
+        ttl: TtlArg,
+        tags: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let tags = args::tags(tags)?;
         for item in items.call_method0("items")?.try_iter()? {
             let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item?.extract()?;
-            self.shared.store(&key, &value, Mode::Write, Extra { ttl, tags: &tags, cost: 0 })?;
+            self.shared.store(
+                &key,
+                &value,
+                Mode::Write,
+                Extra {
+                    ttl,
+                    tags: &tags,
+                    cost: 0,
+                },
+            )?;
         }
         Ok(())
     }
@@ -210,7 +287,14 @@ impl PyTtlCache {
         let names: Vec<String> = {
             let (table, slot) = self.shared.locate(key, hash)?;
             let tags = slot.into_iter().flat_map(|slot| table.tags(slot));
-            tags.filter_map(|tag| if let TagRef::Name(name) = tag { Some(name.to_owned()) } else { None }).collect()
+            tags.filter_map(|tag| {
+                if let TagRef::Name(name) = tag {
+                    Some(name.to_owned())
+                } else {
+                    None
+                }
+            })
+            .collect()
         };
         PyFrozenSet::new(key.py(), names)
     }
@@ -241,7 +325,10 @@ impl PyTtlCache {
             TtlArg::Given(ttl) => args::ttl_to_python(py, ttl)?,
         };
         let tags = PyTuple::new(py, args::tags(tags)?)?;
-        Ok(loader.bind(py).call1((slf, key, compute, ttl, tags, current))?.unbind())
+        Ok(loader
+            .bind(py)
+            .call1((slf, key, compute, ttl, tags, current))?
+            .unbind())
     }
 
     /// Remove every entry at once.
@@ -262,7 +349,10 @@ impl PyTtlCache {
 
     /// The live keys, the next to be evicted first. O(n).
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.shared.live_items(py)?.into_iter().map(|(key, _)| key))
+        PyList::new(
+            py,
+            self.shared.live_items(py)?.into_iter().map(|(key, _)| key),
+        )
     }
 
     /// The live (key, value) pairs, the next to be evicted first. O(n).
@@ -282,7 +372,11 @@ impl PyTtlCache {
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.shared.delete(key)?.was_live { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+        if self.shared.delete(key)?.was_live {
+            Ok(())
+        } else {
+            Err(PyKeyError::new_err(key.clone().unbind()))
+        }
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -306,9 +400,15 @@ impl PyTtlCache {
             let table = self.shared.cache.lock();
             (table.len(), table.limits().max_size)
         };
-        let name = self.shared.name().map_or_else(String::new, |name| format!("'{name}' "));
+        let name = self
+            .shared
+            .name()
+            .map_or_else(String::new, |name| format!("'{name}' "));
         let ttl = args::ttl_to_python(py, self.shared.cache.ttl())?;
-        Ok(format!("<TTLCache {name}size={size}/{max_size} ttl={}>", ttl.bind(py).repr()?))
+        Ok(format!(
+            "<TTLCache {name}size={size}/{max_size} ttl={}>",
+            ttl.bind(py).repr()?
+        ))
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -338,7 +438,9 @@ impl PyTtlCache {
 
     #[setter]
     fn set_max_size(&self, py: Python<'_>, max_size: &Bound<'_, PyAny>) -> PyResult<()> {
-        let SizeArg::Given(size) = max_size.extract()? else { return Ok(()) };
+        let SizeArg::Given(size) = max_size.extract()? else {
+            return Ok(());
+        };
         let displaced = self.shared.cache.lock().set_max_size(size);
         self.shared.removed(py, displaced);
         Ok(())
@@ -402,7 +504,11 @@ impl PyTtlCache {
 
     #[setter]
     fn set_cleanup_interval(&self, interval: &Bound<'_, PyAny>) -> PyResult<()> {
-        let interval = if interval.is_none() { None } else { Some(interval.extract::<Duration>()?.0) };
+        let interval = if interval.is_none() {
+            None
+        } else {
+            Some(interval.extract::<Duration>()?.0)
+        };
         self.shared.cache.set_cleanup_interval(interval);
         Ok(())
     }
@@ -447,7 +553,9 @@ impl PyTtlCache {
 
     #[setter(_last_cleanup)]
     fn set_last_cleanup(&self, py: Python<'_>, at: f64) -> PyResult<()> {
-        self.shared.cache.set_last_cleanup(python_clock::from_wall(py, at)?);
+        self.shared
+            .cache
+            .set_last_cleanup(python_clock::from_wall(py, at)?);
         Ok(())
     }
 
@@ -475,7 +583,16 @@ impl PyTtlCache {
     ) -> PyResult<bool> {
         let tags = args::tags(tags)?;
         let cost: Nanos = clock::nanos(cost)?;
-        self.shared.store(key, value, Mode::Fill(token), Extra { ttl, tags: &tags, cost })
+        self.shared.store(
+            key,
+            value,
+            Mode::Fill(token),
+            Extra {
+                ttl,
+                tags: &tags,
+                cost,
+            },
+        )
     }
 
     /// An expired value still kept for `grace`, else MISSING. Counts as a stale serve.
@@ -484,7 +601,9 @@ impl PyTtlCache {
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(py)?;
         let (mut table, slot) = self.shared.locate(key, hash)?;
-        let value = slot.and_then(|slot| table.stale(slot, now)).map(|value| value.clone_ref(py));
+        let value = slot
+            .and_then(|slot| table.stale(slot, now))
+            .map(|value| value.clone_ref(py));
         if value.is_some() {
             table.stale_served();
         }

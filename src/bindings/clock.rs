@@ -32,8 +32,13 @@ pub(super) fn now(py: Python<'_>) -> PyResult<Now> {
 
 #[cold]
 fn followed_now(py: Python<'_>) -> PyResult<Now> {
-    let followed = FOLLOWED.lock().as_ref().map(|followed| (followed.read.clone_ref(py), followed.offset));
-    let Some((read, offset)) = followed else { return Ok(Now::coarse()) };
+    let followed = FOLLOWED
+        .lock()
+        .as_ref()
+        .map(|followed| (followed.read.clone_ref(py), followed.offset));
+    let Some((read, offset)) = followed else {
+        return Ok(Now::coarse());
+    };
     let at = exact_nanos(read.call0(py)?.extract(py)?)?;
     Ok(Now::exactly(at.saturating_add(offset)))
 }
@@ -78,7 +83,9 @@ pub(super) fn clock_follow(py: Python<'_>, read: Py<PyAny>) -> PyResult<()> {
 
 /// `time.time()`, looked up at the call: callers patch it.
 pub(super) fn python_time(py: Python<'_>) -> PyResult<f64> {
-    py.import(intern!(py, "time"))?.call_method0(intern!(py, "time"))?.extract()
+    py.import(intern!(py, "time"))?
+        .call_method0(intern!(py, "time"))?
+        .extract()
 }
 
 fn wall_offset(py: Python<'_>) -> PyResult<Nanos> {
@@ -86,7 +93,9 @@ fn wall_offset(py: Python<'_>) -> PyResult<Nanos> {
         return Ok(followed.offset);
     }
     WALL_OFFSET
-        .get_or_try_init(py, || Ok(clock::precise().saturating_sub(exact_nanos(python_time(py)?)?)))
+        .get_or_try_init(py, || {
+            Ok(clock::precise().saturating_sub(exact_nanos(python_time(py)?)?))
+        })
         .copied()
 }
 
@@ -95,7 +104,10 @@ pub(super) fn wall(py: Python<'_>, at: Nanos) -> PyResult<f64> {
     if at == clock::FOREVER {
         return Ok(f64::INFINITY);
     }
-    #[expect(clippy::cast_precision_loss, reason = "seconds for display, as time.time gives them")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds for display, as time.time gives them"
+    )]
     Ok(at.saturating_sub(wall_offset(py)?) as f64 / 1e9)
 }
 

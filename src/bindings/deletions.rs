@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyIterator, PyList};
-use pyo3::intern;
 
 use super::clock::python_time;
 use super::keys;
@@ -24,7 +24,12 @@ struct State {
 ///
 /// An id stays until `discard`, or until it is older than `_cleanup_threshold` (3600 s); ids inside an open `deleting()`
 /// stay for as long as that is open.
-#[pyclass(frozen, weakref, name = "ProjectDeletionTracker", module = "oxicache._native")]
+#[pyclass(
+    frozen,
+    weakref,
+    name = "ProjectDeletionTracker",
+    module = "oxicache._native"
+)]
 pub(super) struct PyDeletionTracker {
     state: Arc<State>,
 }
@@ -49,7 +54,11 @@ pub(super) struct Deleting {
 }
 
 impl State {
-    fn locate(&self, id: &Bound<'_, PyAny>, hash: u64) -> PyResult<(MutexGuard<'_, PyTracker>, Option<Slot>)> {
+    fn locate(
+        &self,
+        id: &Bound<'_, PyAny>,
+        hash: u64,
+    ) -> PyResult<(MutexGuard<'_, PyTracker>, Option<Slot>)> {
         keys::locate(|| self.tracker.lock(), id, hash)
     }
 
@@ -58,7 +67,11 @@ impl State {
         let at = python_time(id.py())?;
         let (mut tracker, slot) = self.locate(id, hash)?;
         let key = id.clone().unbind();
-        let refused = if is_hold { tracker.hold(hash, slot, key, at) } else { tracker.add(hash, slot, key, at) };
+        let refused = if is_hold {
+            tracker.hold(hash, slot, key, at)
+        } else {
+            tracker.add(hash, slot, key, at)
+        };
         let stale = tracker.auto_sweep(at);
         drop(tracker);
         drop((refused, stale));
@@ -69,7 +82,11 @@ impl State {
         let hash = keys::hash_of(id)?;
         let (mut tracker, slot) = self.locate(id, hash)?;
         let Some(slot) = slot else { return Ok(false) };
-        let gone = if is_hold { tracker.release(slot) } else { tracker.discard(slot) };
+        let gone = if is_hold {
+            tracker.release(slot)
+        } else {
+            tracker.discard(slot)
+        };
         drop(tracker);
         drop(gone);
         Ok(true)
@@ -82,7 +99,11 @@ impl State {
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
         let ids: Vec<Py<PyAny>> = {
             let tracker = self.tracker.lock();
-            tracker.slots().into_iter().map(|slot| tracker.key(slot).clone_ref(py)).collect()
+            tracker
+                .slots()
+                .into_iter()
+                .map(|slot| tracker.key(slot).clone_ref(py))
+                .collect()
         };
         PyList::new(py, ids)?.try_iter()
     }
@@ -94,7 +115,12 @@ impl PyDeletionTracker {
     #[new]
     pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
         let tracker = Mutex::new(DeletionTracker::new(python_time(py)?));
-        Ok(Self { state: Arc::new(State { tracker, python_lock: PyOnceLock::new() }) })
+        Ok(Self {
+            state: Arc::new(State {
+                tracker,
+                python_lock: PyOnceLock::new(),
+            }),
+        })
     }
 
     /// Track an id, or renew its time. O(1); now and then O(n), when stale ids are dropped.
@@ -148,7 +174,10 @@ impl PyDeletionTracker {
             None => project.clone(),
         };
         id.hash()?;
-        Ok(Deleting { state: self.state.clone(), id: id.unbind() })
+        Ok(Deleting {
+            state: self.state.clone(),
+            id: id.unbind(),
+        })
     }
 
     fn _maybe_cleanup(&self, py: Python<'_>) -> PyResult<()> {
@@ -164,24 +193,35 @@ impl PyDeletionTracker {
     }
 
     fn __repr__(&self) -> String {
-        format!("<ProjectDeletionTracker tracked={}>", self.state.tracker.lock().len())
+        format!(
+            "<ProjectDeletionTracker tracked={}>",
+            self.state.tracker.lock().len()
+        )
     }
 
     #[getter(_deletion_set)]
     fn deletion_set(&self) -> DeletionSetView {
-        DeletionSetView { state: self.state.clone() }
+        DeletionSetView {
+            state: self.state.clone(),
+        }
     }
 
     #[getter(_timestamps)]
     fn timestamps(&self) -> TimestampsView {
-        TimestampsView { state: self.state.clone() }
+        TimestampsView {
+            state: self.state.clone(),
+        }
     }
 
     /// A lock for callers that read several figures; the tracker itself neither needs nor takes it.
     #[getter(_lock)]
     fn python_lock(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let lock = self.state.python_lock.get_or_try_init(py, || {
-            Ok::<_, PyErr>(py.import(intern!(py, "threading"))?.call_method0(intern!(py, "Lock"))?.unbind())
+            Ok::<_, PyErr>(
+                py.import(intern!(py, "threading"))?
+                    .call_method0(intern!(py, "Lock"))?
+                    .unbind(),
+            )
         })?;
         Ok(lock.clone_ref(py))
     }
@@ -193,7 +233,11 @@ impl PyDeletionTracker {
 
     #[setter(_cleanup_threshold)]
     fn set_threshold(&self, threshold: &Bound<'_, PyAny>) -> PyResult<()> {
-        let seconds = if threshold.is_instance_of::<PyBool>() { None } else { threshold.extract::<f64>().ok() };
+        let seconds = if threshold.is_instance_of::<PyBool>() {
+            None
+        } else {
+            threshold.extract::<f64>().ok()
+        };
         match seconds {
             Some(seconds) if seconds >= 0.0 => {
                 self.state.tracker.lock().set_threshold(seconds);
@@ -229,7 +273,11 @@ impl Deleting {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<bool> {
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _exception: &Bound<'_, pyo3::types::PyTuple>,
+    ) -> PyResult<bool> {
         self.state.drop_id(self.id.bind(py), true)?;
         Ok(false)
     }
@@ -276,7 +324,8 @@ impl DeletionSetView {
 impl TimestampsView {
     fn __getitem__(&self, id: &Bound<'_, PyAny>) -> PyResult<f64> {
         let (tracker, slot) = self.state.locate(id, keys::hash_of(id)?)?;
-        slot.map(|slot| tracker.stamp(slot)).ok_or_else(|| PyKeyError::new_err(id.clone().unbind()))
+        slot.map(|slot| tracker.stamp(slot))
+            .ok_or_else(|| PyKeyError::new_err(id.clone().unbind()))
     }
 
     /// Set when an id was added; an id not yet tracked is tracked from then on.
@@ -296,7 +345,11 @@ impl TimestampsView {
     }
 
     fn __delitem__(&self, id: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.state.drop_id(id, false)? { Ok(()) } else { Err(PyKeyError::new_err(id.clone().unbind())) }
+        if self.state.drop_id(id, false)? {
+            Ok(())
+        } else {
+            Err(PyKeyError::new_err(id.clone().unbind()))
+        }
     }
 
     fn __contains__(&self, id: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -312,15 +365,43 @@ impl TimestampsView {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let content = slf.py().get_type::<pyo3::types::PyDict>().call1((slf.call_method0("items")?,))?;
+        let content = slf
+            .py()
+            .get_type::<pyo3::types::PyDict>()
+            .call1((slf.call_method0("items")?,))?;
         Ok(format!("TimestampsView({})", content.repr()?))
     }
 }
 
 /// What `MutableMapping` and `MutableSet` offer beyond what the views define.
-pub(super) const MAPPING_METHODS: &[&str] =
-    &["get", "keys", "values", "items", "pop", "popitem", "clear", "update", "setdefault", "__eq__"];
+pub(super) const MAPPING_METHODS: &[&str] = &[
+    "get",
+    "keys",
+    "values",
+    "items",
+    "pop",
+    "popitem",
+    "clear",
+    "update",
+    "setdefault",
+    "__eq__",
+];
 pub(super) const SET_METHODS: &[&str] = &[
-    "remove", "pop", "clear", "isdisjoint", "__le__", "__lt__", "__eq__", "__gt__", "__ge__", "__and__", "__or__",
-    "__sub__", "__xor__", "__ior__", "__iand__", "__isub__", "__ixor__",
+    "remove",
+    "pop",
+    "clear",
+    "isdisjoint",
+    "__le__",
+    "__lt__",
+    "__eq__",
+    "__gt__",
+    "__ge__",
+    "__and__",
+    "__or__",
+    "__sub__",
+    "__xor__",
+    "__ior__",
+    "__iand__",
+    "__isub__",
+    "__ixor__",
 ];

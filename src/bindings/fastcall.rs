@@ -7,7 +7,10 @@
 //! pyo3 does not know that a thread inside a raw method is attached: dropping a `Py<T>` there would only be noted for
 //! later. So references are dropped through `Py_DECREF`, and everything beyond the common case runs inside
 //! `Python::attach`.
-#![expect(unsafe_code, reason = "CPython's C calling convention; one of the two files that may")]
+#![expect(
+    unsafe_code,
+    reason = "CPython's C calling convention; one of the two files that may"
+)]
 
 use std::ffi::{CString, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,13 +54,18 @@ unsafe extern "C" {
 /// Run a raw method's body; a panic becomes a Python exception.
 #[inline(always)]
 fn guarded<R>(failed: R, body: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| raise_panic(failed, payload.as_ref()))
+    catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|payload| raise_panic(failed, payload.as_ref()))
 }
 
 #[cold]
 fn raise_panic<R>(failed: R, payload: &(dyn std::any::Any + Send)) -> R {
     let message = payload.downcast_ref::<String>().cloned();
-    let message = message.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    let message = message.or_else(|| {
+        payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+    });
     let message = message.unwrap_or_else(|| "panic in oxicache".to_owned());
     Python::attach(|py| PanicException::new_err(message).restore(py));
     failed
@@ -127,7 +135,12 @@ unsafe fn same_str(left: *mut PyObject, right: *mut PyObject) -> bool {
 /// # Safety
 /// `key` is an exact str and the thread is attached.
 #[inline(always)]
-unsafe fn find_str(table: &PyTable, hash: u64, key: *mut PyObject, is_unsure: &mut bool) -> Option<Slot> {
+unsafe fn find_str(
+    table: &PyTable,
+    hash: u64,
+    key: *mut PyObject,
+    is_unsure: &mut bool,
+) -> Option<Slot> {
     table.find(hash, |held| {
         let held = held.as_ptr();
         if held == key {
@@ -159,7 +172,9 @@ enum Outcome {
 /// `key` is an exact str and the thread is attached.
 #[inline(always)]
 unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
-    let Some(now) = native_now() else { return Outcome::Ask };
+    let Some(now) = native_now() else {
+        return Outcome::Ask;
+    };
     // SAFETY: the caller's promise.
     let hash = unsafe { str_hash(key) };
     let mut is_unsure = false;
@@ -194,7 +209,9 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
 /// `key` is an exact str, `value` a valid object and the thread is attached.
 #[inline(always)]
 unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -> bool {
-    let Some(now) = native_now() else { return false };
+    let Some(now) = native_now() else {
+        return false;
+    };
     let ttl = shared.cache.ttl();
     if ttl == 0 || !shared.is_plain() {
         return false;
@@ -204,7 +221,12 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
         let flags = ffi::PyType_GetFlags(ffi::Py_TYPE(value));
         (str_hash(key), flags & ffi::Py_TPFLAGS_HAVE_GC != 0)
     };
-    let put = Put { deadline: now.after(ttl), traced, write: true, ..Put::default() };
+    let put = Put {
+        deadline: now.after(ttl),
+        traced,
+        write: true,
+        ..Put::default()
+    };
     let mut is_unsure = false;
     let mut table = shared.cache.lock();
     if table.limits().max_bytes.is_some() {
@@ -213,7 +235,11 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
     // SAFETY: the caller's promise.
     let found = unsafe { find_str(&table, hash, key, &mut is_unsure) };
     // SAFETY: the caller's promise; these references become the table's.
-    let own = |object| unsafe { Borrowed::from_ptr(Python::assume_attached(), object).to_owned().unbind() };
+    let own = |object| unsafe {
+        Borrowed::from_ptr(Python::assume_attached(), object)
+            .to_owned()
+            .unbind()
+    };
     let (before, displaced) = match found {
         Some(slot) => {
             let (before, displaced) = table.replace(slot, own(value), &put, now);
@@ -246,8 +272,9 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
 unsafe fn cache_of<'a>(object: *mut PyObject) -> &'a PyTtlCache {
     // SAFETY: the caller's promise; the class is frozen, so shared references are all there are.
     unsafe {
-        let cache: *const PyTtlCache =
-            Borrowed::from_ptr(Python::assume_attached(), object).cast_unchecked::<PyTtlCache>().get();
+        let cache: *const PyTtlCache = Borrowed::from_ptr(Python::assume_attached(), object)
+            .cast_unchecked::<PyTtlCache>()
+            .get();
         &*cache
     }
 }
@@ -267,7 +294,11 @@ unsafe fn ask_twin(
     let count = count.cast_unsigned();
     // SAFETY: the caller passes `count` positional arguments and one value for each name behind them.
     unsafe {
-        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names).cast_unsigned() };
+        let named = if names.is_null() {
+            0
+        } else {
+            ffi::PyTuple_GET_SIZE(names).cast_unsigned()
+        };
         let mut all = Vec::with_capacity(count + named + 1);
         all.push(slf);
         if count + named > 0 {
@@ -290,14 +321,20 @@ unsafe extern "C" fn cache_get(
                 match read_str(&cache_of(slf).shared, *args) {
                     Outcome::Hit(value) => return value,
                     Outcome::Miss => {
-                        let default = if count == 2 { *args.add(1) } else { ffi::Py_None() };
+                        let default = if count == 2 {
+                            *args.add(1)
+                        } else {
+                            ffi::Py_None()
+                        };
                         ffi::Py_INCREF(default);
                         return default;
                     }
                     Outcome::Ask => {}
                 }
             }
-            TWINS.get().map_or(ptr::null_mut(), |twins| ask_twin(&twins.get, slf, args, count, names))
+            TWINS.get().map_or(ptr::null_mut(), |twins| {
+                ask_twin(&twins.get, slf, args, count, names)
+            })
         }
     })
 }
@@ -320,7 +357,9 @@ unsafe extern "C" fn cache_set(
                 ffi::Py_INCREF(none);
                 return none;
             }
-            TWINS.get().map_or(ptr::null_mut(), |twins| ask_twin(&twins.set, slf, args, count, names))
+            TWINS.get().map_or(ptr::null_mut(), |twins| {
+                ask_twin(&twins.set, slf, args, count, names)
+            })
         }
     })
 }
@@ -339,19 +378,28 @@ unsafe extern "C" fn cache_subscript(slf: *mut PyObject, key: *mut PyObject) -> 
                     Outcome::Ask => {}
                 }
             }
-            TWINS.get().map_or(ptr::null_mut(), |twins| (twins.subscript)(slf, key))
+            TWINS
+                .get()
+                .map_or(ptr::null_mut(), |twins| (twins.subscript)(slf, key))
         }
     })
 }
 
-unsafe extern "C" fn cache_assign(slf: *mut PyObject, key: *mut PyObject, value: *mut PyObject) -> c_int {
+unsafe extern "C" fn cache_assign(
+    slf: *mut PyObject,
+    key: *mut PyObject,
+    value: *mut PyObject,
+) -> c_int {
     guarded(-1, || {
         // SAFETY: CPython calls a slot of TTLCache with a TTLCache, a key and a value, or null to delete.
         unsafe {
-            if !value.is_null() && is_exact_str(key) && store_str(&cache_of(slf).shared, key, value) {
+            if !value.is_null() && is_exact_str(key) && store_str(&cache_of(slf).shared, key, value)
+            {
                 return 0;
             }
-            TWINS.get().map_or(-1, |twins| (twins.assign)(slf, key, value))
+            TWINS
+                .get()
+                .map_or(-1, |twins| (twins.assign)(slf, key, value))
         }
     })
 }
@@ -399,7 +447,9 @@ unsafe fn typed_eq(left: *mut PyObject, right: *mut PyObject) -> Option<bool> {
             return Some(false);
         }
         if kind == &raw mut ffi::PyFloat_Type {
-            return Some(ffi::PyFloat_AS_DOUBLE(left).to_bits() == ffi::PyFloat_AS_DOUBLE(right).to_bits());
+            return Some(
+                ffi::PyFloat_AS_DOUBLE(left).to_bits() == ffi::PyFloat_AS_DOUBLE(right).to_bits(),
+            );
         }
         None
     }
@@ -418,13 +468,19 @@ unsafe fn typed_hash(object: *mut PyObject) -> Option<u64> {
             return Some(fold(salt::STR, str_hash(object)));
         }
         if kind == &raw mut ffi::PyLong_Type {
-            return Some(fold(salt::INT, ffi::PyObject_Hash(object).cast_unsigned() as u64));
+            return Some(fold(
+                salt::INT,
+                ffi::PyObject_Hash(object).cast_unsigned() as u64,
+            ));
         }
         if object == ffi::Py_None() {
             return Some(salt::NONE);
         }
         if kind == &raw mut ffi::PyBool_Type {
-            return Some(fold(salt::BOOL, ffi::PyObject_Hash(object).cast_unsigned() as u64));
+            return Some(fold(
+                salt::BOOL,
+                ffi::PyObject_Hash(object).cast_unsigned() as u64,
+            ));
         }
         if kind == &raw mut ffi::PyFloat_Type {
             return Some(fold(salt::FLOAT, ffi::PyFloat_AS_DOUBLE(object).to_bits()));
@@ -449,7 +505,9 @@ unsafe fn refers_to(reference: *mut PyObject, object: *mut PyObject) -> bool {
                 return false;
             }
             if referent != object {
-                drop(Python::attach(|py| Bound::from_owned_ptr(py, referent).unbind()));
+                drop(Python::attach(|py| {
+                    Bound::from_owned_ptr(py, referent).unbind()
+                }));
                 return false;
             }
             ffi::Py_DECREF(referent);
@@ -459,9 +517,7 @@ unsafe fn refers_to(reference: *mut PyObject, object: *mut PyObject) -> bool {
     #[cfg(not(Py_3_13))]
     {
         // SAFETY: the caller's promise; the borrowed reference is only compared.
-        unsafe {
-            ffi::PyWeakref_GetObject(reference) == object
-        }
+        unsafe { ffi::PyWeakref_GetObject(reference) == object }
     }
 }
 
@@ -470,7 +526,11 @@ unsafe fn refers_to(reference: *mut PyObject, object: *mut PyObject) -> bool {
 /// # Safety
 /// `instance` (null for a function) and `args` are valid objects and the thread is attached.
 #[inline(always)]
-unsafe fn memo_hit(plan: &Plan, instance: *mut PyObject, args: &[*mut PyObject]) -> Option<*mut PyObject> {
+unsafe fn memo_hit(
+    plan: &Plan,
+    instance: *mut PyObject,
+    args: &[*mut PyObject],
+) -> Option<*mut PyObject> {
     if plan.copy {
         return None;
     }
@@ -489,7 +549,9 @@ unsafe fn memo_hit(plan: &Plan, instance: *mut PyObject, args: &[*mut PyObject])
             if ffi::Py_TYPE(held) != memo_key_type {
                 return false;
             }
-            let key = Borrowed::from_ptr(Python::assume_attached(), held).cast_unchecked::<MemoKey>().get();
+            let key = Borrowed::from_ptr(Python::assume_attached(), held)
+                .cast_unchecked::<MemoKey>()
+                .get();
             if key.address != instance as usize {
                 return false;
             }
@@ -501,14 +563,19 @@ unsafe fn memo_hit(plan: &Plan, instance: *mut PyObject, args: &[*mut PyObject])
             is_same
                 && ffi::PyTuple_GET_SIZE(held_args).cast_unsigned() == args.len()
                 && args.iter().enumerate().all(|(position, &argument)| {
-                    typed_eq(ffi::PyTuple_GET_ITEM(held_args, position.cast_signed()), argument) == Some(true)
+                    typed_eq(
+                        ffi::PyTuple_GET_ITEM(held_args, position.cast_signed()),
+                        argument,
+                    ) == Some(true)
                 })
         }
     })?;
     if table.limits().early_refresh != 0.0 || !table.is_live(slot, now) {
         return None;
     }
-    let Read::Fresh(value) = table.read(slot, now) else { return None };
+    let Read::Fresh(value) = table.read(slot, now) else {
+        return None;
+    };
     let value = value.as_ptr();
     // SAFETY: the table holds a reference, and the thread is attached.
     unsafe { ffi::Py_INCREF(value) };
@@ -530,10 +597,16 @@ pub(super) unsafe extern "C" fn memo_call(
             let memo: *const Memo = Borrowed::from_ptr(py, slf).cast_unchecked::<Memo>().get();
             let plan = &(*memo).plan;
             if names.is_null() && count <= MAX_ARGS {
-                let given = if count == 0 { &[][..] } else { std::slice::from_raw_parts(args, count) };
+                let given = if count == 0 {
+                    &[][..]
+                } else {
+                    std::slice::from_raw_parts(args, count)
+                };
                 let split = match plan.identity {
                     Identity::None => Some((ptr::null_mut(), given)),
-                    Identity::Instance => given.split_first().map(|(instance, rest)| (*instance, rest)),
+                    Identity::Instance => given
+                        .split_first()
+                        .map(|(instance, rest)| (*instance, rest)),
                     Identity::Class | Identity::By(_) => None,
                 };
                 if let Some((instance, rest)) = split
@@ -553,7 +626,10 @@ pub(super) unsafe extern "C" fn memo_call(
 /// # Safety
 /// Valid objects and an attached thread. None: only Python can tell.
 #[inline(always)]
-unsafe fn without_defaults<'a>(plan: &Plan, mut args: &'a [*mut PyObject]) -> Option<&'a [*mut PyObject]> {
+unsafe fn without_defaults<'a>(
+    plan: &Plan,
+    mut args: &'a [*mut PyObject],
+) -> Option<&'a [*mut PyObject]> {
     if plan.defaults.is_empty() || args.len() > plan.named() {
         return Some(args);
     }
@@ -606,7 +682,11 @@ unsafe fn memo_call_safely(
     })
 }
 
-unsafe extern "C" fn memo_bind(slf: *mut PyObject, instance: *mut PyObject, _owner: *mut PyObject) -> *mut PyObject {
+unsafe extern "C" fn memo_bind(
+    slf: *mut PyObject,
+    instance: *mut PyObject,
+    _owner: *mut PyObject,
+) -> *mut PyObject {
     // SAFETY: CPython calls a slot of Memo with a Memo and an instance, or null or None on the class.
     unsafe {
         if instance.is_null() || instance == ffi::Py_None() {
@@ -617,14 +697,19 @@ unsafe extern "C" fn memo_bind(slf: *mut PyObject, instance: *mut PyObject, _own
     }
 }
 
-unsafe extern "C" fn property_get(slf: *mut PyObject, instance: *mut PyObject, owner: *mut PyObject) -> *mut PyObject {
+unsafe extern "C" fn property_get(
+    slf: *mut PyObject,
+    instance: *mut PyObject,
+    owner: *mut PyObject,
+) -> *mut PyObject {
     guarded(ptr::null_mut(), || {
         // SAFETY: CPython calls a slot of MemoProperty with a MemoProperty and an instance, or null on the class.
         unsafe {
             if !instance.is_null() && instance != ffi::Py_None() {
                 let py = Python::assume_attached();
-                let property: *const MemoProperty =
-                    Borrowed::from_ptr(py, slf).cast_unchecked::<MemoProperty>().get();
+                let property: *const MemoProperty = Borrowed::from_ptr(py, slf)
+                    .cast_unchecked::<MemoProperty>()
+                    .get();
                 let plan = &(*property).plan;
                 if matches!(plan.identity, Identity::Instance)
                     && let Some(value) = memo_hit(plan, instance, &[])
@@ -632,7 +717,9 @@ unsafe extern "C" fn property_get(slf: *mut PyObject, instance: *mut PyObject, o
                     return value;
                 }
             }
-            TWINS.get().map_or(ptr::null_mut(), |twins| (twins.property_get)(slf, instance, owner))
+            TWINS.get().map_or(ptr::null_mut(), |twins| {
+                (twins.property_get)(slf, instance, owner)
+            })
         }
     })
 }
@@ -640,7 +727,8 @@ unsafe extern "C" fn property_get(slf: *mut PyObject, instance: *mut PyObject, o
 /// Put the raw methods in place, unless `OXICACHE_SAFE_METHODS` says to leave the safe ones.
 pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let is_safe = std::env::var_os("OXICACHE_SAFE_METHODS").is_some_and(|value| !value.is_empty() && value != "0");
+    let is_safe = std::env::var_os("OXICACHE_SAFE_METHODS")
+        .is_some_and(|value| !value.is_empty() && value != "0");
     module.add("METHODS", if is_safe { "safe" } else { "raw" })?;
     MEMO_KEY_TYPE.store(py.get_type::<MemoKey>().as_type_ptr(), Ordering::Relaxed);
     if is_safe || TWINS.get().is_some() {
@@ -684,7 +772,11 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Replace a method of `owner` by a raw one with the twin's signature and docstring.
-fn add_method(owner: &Bound<'_, PyType>, name: &str, method: ffi::PyCFunctionFastWithKeywords) -> PyResult<()> {
+fn add_method(
+    owner: &Bound<'_, PyType>,
+    name: &str,
+    method: ffi::PyCFunctionFastWithKeywords,
+) -> PyResult<()> {
     let py = owner.py();
     let twin = owner.getattr(name)?;
     let signature: String = twin.getattr("__text_signature__")?.extract()?;
@@ -692,7 +784,9 @@ fn add_method(owner: &Bound<'_, PyType>, name: &str, method: ffi::PyCFunctionFas
     // CPython keeps pointers into the definition for as long as the type lives, which is for ever.
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: CString::new(name)?.into_raw(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: method },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: method,
+        },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: CString::new(format!("{name}{signature}\n--\n\n{doc}"))?.into_raw(),
     }));
@@ -716,8 +810,9 @@ fn install_vectorcall(py: Python<'_>) -> PyResult<()> {
         (*memo_type).tp_vectorcall_offset = (field as usize - base).cast_signed();
         (*memo_type).tp_call = Some(ffi::PyVectorcall_Call);
         (*memo_type).tp_descr_get = Some(memo_bind);
-        (*memo_type).tp_flags |=
-            ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR | ffi::Py_TPFLAGS_IMMUTABLETYPE;
+        (*memo_type).tp_flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL
+            | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR
+            | ffi::Py_TPFLAGS_IMMUTABLETYPE;
         ffi::PyType_Modified(memo_type);
     }
     Ok(())

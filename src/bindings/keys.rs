@@ -9,8 +9,8 @@ use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple, PyType,
-    PyWeakrefMethods, PyWeakrefReference,
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
+    PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference,
 };
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -28,12 +28,18 @@ pub(super) struct Missing;
 
 #[pymethods]
 impl Missing {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that pyo3 wants")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that pyo3 wants"
+    )]
     fn __repr__(&self) -> &'static str {
         "<oxicache.MISSING>"
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that pyo3 wants")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that pyo3 wants"
+    )]
     fn __reduce__(&self) -> &'static str {
         "MISSING"
     }
@@ -43,8 +49,14 @@ static MISSING: PyOnceLock<Py<Missing>> = PyOnceLock::new();
 
 /// The one `Missing`.
 pub(super) fn missing(py: Python<'_>) -> Py<PyAny> {
-    #[expect(clippy::expect_used, reason = "allocating one empty object at import; there is no going on without it")]
-    MISSING.get_or_init(py, || Py::new(py, Missing).expect("no memory for MISSING")).clone_ref(py).into_any()
+    #[expect(
+        clippy::expect_used,
+        reason = "allocating one empty object at import; there is no going on without it"
+    )]
+    MISSING
+        .get_or_init(py, || Py::new(py, Missing).expect("no memory for MISSING"))
+        .clone_ref(py)
+        .into_any()
 }
 
 pub(super) fn is_missing(object: &Bound<'_, PyAny>) -> bool {
@@ -86,7 +98,8 @@ pub(super) fn native_eq(held: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> Op
         return Some(true);
     }
     if is_atom(held) && is_atom(asked) {
-        if held.get_type().is(asked.get_type()) || (is_exact_number(held) && is_exact_number(asked)) {
+        if held.get_type().is(asked.get_type()) || (is_exact_number(held) && is_exact_number(asked))
+        {
             return held.eq(asked).ok();
         }
         return Some(false);
@@ -99,7 +112,10 @@ pub(super) fn native_eq(held: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> Op
 }
 
 fn native_tuple_eq(held: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> Option<bool> {
-    let (Ok(held), Ok(asked)) = (held.cast_exact::<PyTuple>(), asked.cast_exact::<PyTuple>()) else { return None };
+    let (Ok(held), Ok(asked)) = (held.cast_exact::<PyTuple>(), asked.cast_exact::<PyTuple>())
+    else {
+        return None;
+    };
     if held.len() != asked.len() {
         return Some(false);
     }
@@ -177,7 +193,9 @@ pub(super) fn locate<'a, T: Keyed>(
         let same = first_equal(unsure, key)?;
         let keyed = lock();
         // The same object is still the same key, whatever else changed meanwhile. Found, it is held by the table too.
-        let slot = same.as_ref().and_then(|held| keyed.find_key(hash, |candidate| candidate.is(held)));
+        let slot = same
+            .as_ref()
+            .and_then(|held| keyed.find_key(hash, |candidate| candidate.is(held)));
         if slot.is_some() || keyed.generation() == generation {
             return Ok((keyed, slot));
         }
@@ -236,7 +254,11 @@ pub(super) struct Frozen {
 #[pymethods]
 impl Frozen {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!("{}{}", self.kind.bind(py).name()?, self.items.bind(py).repr()?))
+        Ok(format!(
+            "{}{}",
+            self.kind.bind(py).name()?,
+            self.items.bind(py).repr()?
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -325,16 +347,27 @@ impl MemoKey {
             None => Owner::None,
             Some((object, true)) => match PyWeakrefReference::new(object) {
                 Ok(reference) => Owner::Weak(reference.unbind()),
-                Err(error) if error.is_instance_of::<PyTypeError>(py) => Owner::Strong(object.clone().unbind()),
+                Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+                    Owner::Strong(object.clone().unbind())
+                }
                 Err(error) => return Err(error),
             },
             Some((object, false)) => Owner::Strong(object.clone().unbind()),
         };
-        Bound::new(py, Self { address, owner, args: args.unbind(), hash })
+        Bound::new(
+            py,
+            Self {
+                address,
+                owner,
+                args: args.unbind(),
+                hash,
+            },
+        )
     }
 
     fn may_cycle(&self, py: Python<'_>) -> bool {
-        matches!(self.owner, Owner::Strong(_)) || self.args.bind(py).iter().any(|arg| !is_atom(&arg))
+        matches!(self.owner, Owner::Strong(_))
+            || self.args.bind(py).iter().any(|arg| !is_atom(&arg))
     }
 
     fn same_owner(&self, py: Python<'_>, other: &Self) -> bool {
@@ -378,7 +411,9 @@ pub(super) fn typed_eq(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> Opt
         return Some(false);
     }
     if let (Ok(left), Ok(right)) = (left.cast_exact::<PyFloat>(), right.cast_exact::<PyFloat>()) {
-        return Some(left.extract::<f64>().ok()?.to_bits() == right.extract::<f64>().ok()?.to_bits());
+        return Some(
+            left.extract::<f64>().ok()?.to_bits() == right.extract::<f64>().ok()?.to_bits(),
+        );
     }
     if is_atom(left) {
         return left.eq(right).ok();
@@ -386,7 +421,9 @@ pub(super) fn typed_eq(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> Opt
     if let (Ok(left), Ok(right)) = (left.cast_exact::<PyTuple>(), right.cast_exact::<PyTuple>()) {
         return typed_items_eq(left, right);
     }
-    let (Ok(left), Ok(right)) = (left.cast_exact::<Frozen>(), right.cast_exact::<Frozen>()) else { return None };
+    let (Ok(left), Ok(right)) = (left.cast_exact::<Frozen>(), right.cast_exact::<Frozen>()) else {
+        return None;
+    };
     let (py, left, right) = (left.py(), left.get(), right.get());
     if left.hash != right.hash || !left.kind.is(&right.kind) {
         return Some(false);
@@ -418,7 +455,10 @@ fn typed_equal(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> PyResult<bo
         return typed_items_equal(left, right);
     }
     if let (Ok(left), Ok(right)) = (left.cast_exact::<Frozen>(), right.cast_exact::<Frozen>()) {
-        return typed_items_equal(left.get().items.bind(left.py()), right.get().items.bind(right.py()));
+        return typed_items_equal(
+            left.get().items.bind(left.py()),
+            right.get().items.bind(right.py()),
+        );
     }
     left.eq(right)
 }
@@ -469,11 +509,18 @@ pub(super) fn typed_hash(object: &Bound<'_, PyAny>) -> PyResult<u64> {
 /// An argument as it stands in a key: itself when hashable, else its content. May run Python code.
 ///
 /// TypeError when neither will do; `name` says which argument it was.
-pub(super) fn canonical<'py>(arg: &Bound<'py, PyAny>, name: &dyn Fn() -> String) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn canonical<'py>(
+    arg: &Bound<'py, PyAny>,
+    name: &dyn Fn() -> String,
+) -> PyResult<Bound<'py, PyAny>> {
     canonical_at(arg, name, 0)
 }
 
-fn canonical_at<'py>(arg: &Bound<'py, PyAny>, name: &dyn Fn() -> String, depth: u32) -> PyResult<Bound<'py, PyAny>> {
+fn canonical_at<'py>(
+    arg: &Bound<'py, PyAny>,
+    name: &dyn Fn() -> String,
+    depth: u32,
+) -> PyResult<Bound<'py, PyAny>> {
     if is_atom(arg) {
         return Ok(arg.clone());
     }
@@ -494,14 +541,21 @@ fn canonical_at<'py>(arg: &Bound<'py, PyAny>, name: &dyn Fn() -> String, depth: 
         // A copy, so that keying one item (which may run Python code) can't change what is being walked.
         let mut pairs = Vec::with_capacity(dict.len());
         for (key, value) in dict.copy()?.iter() {
-            let pair = [canonical_at(&key, name, depth + 1)?, canonical_at(&value, name, depth + 1)?];
+            let pair = [
+                canonical_at(&key, name, depth + 1)?,
+                canonical_at(&value, name, depth + 1)?,
+            ];
             pairs.push((typed_hash(&pair[0])?, PyTuple::new(py, pair)?.into_any()));
         }
         return frozen(arg, in_hash_order(pairs));
     }
     if arg.is_instance_of::<PySet>() || arg.is_instance_of::<PyFrozenSet>() {
         let mut items = Vec::new();
-        for item in canonical_items(PyList::new(py, arg.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.as_any(), name, depth)? {
+        for item in canonical_items(
+            PyList::new(py, arg.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.as_any(),
+            name,
+            depth,
+        )? {
             items.push((typed_hash(&item)?, item));
         }
         return frozen(arg, in_hash_order(items));
@@ -528,7 +582,10 @@ fn canonical_items<'py>(
     depth: u32,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let snapshot: Vec<Bound<'py, PyAny>> = items.try_iter()?.collect::<PyResult<_>>()?;
-    snapshot.iter().map(|item| canonical_at(item, name, depth + 1)).collect()
+    snapshot
+        .iter()
+        .map(|item| canonical_at(item, name, depth + 1))
+        .collect()
 }
 
 fn in_hash_order<'py>(mut items: Vec<(u64, Bound<'py, PyAny>)>) -> Vec<Bound<'py, PyAny>> {
@@ -537,12 +594,23 @@ fn in_hash_order<'py>(mut items: Vec<(u64, Bound<'py, PyAny>)>) -> Vec<Bound<'py
     items.into_iter().map(|(_, item)| item).collect()
 }
 
-fn frozen<'py>(original: &Bound<'py, PyAny>, items: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+fn frozen<'py>(
+    original: &Bound<'py, PyAny>,
+    items: Vec<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let (py, kind) = (original.py(), original.get_type());
     let mut hash = kind.as_ptr() as u64;
     for item in &items {
         hash = fold(hash, typed_hash(item)?);
     }
     let items = PyTuple::new(py, items)?.unbind();
-    Ok(Bound::new(py, Frozen { kind: kind.unbind(), items, hash })?.into_any())
+    Ok(Bound::new(
+        py,
+        Frozen {
+            kind: kind.unbind(),
+            items,
+            hash,
+        },
+    )?
+    .into_any())
 }

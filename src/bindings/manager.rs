@@ -31,9 +31,20 @@ type Difference = (&'static str, String, String);
 
 impl PyCacheManager {
     /// What was passed, yet the first caller wanted otherwise.
-    fn differences(py: Python<'_>, cache: &Bound<'_, PyTtlCache>, asked: &Bound<'_, PyDict>) -> PyResult<Vec<Difference>> {
+    fn differences(
+        py: Python<'_>,
+        cache: &Bound<'_, PyTtlCache>,
+        asked: &Bound<'_, PyDict>,
+    ) -> PyResult<Vec<Difference>> {
         let mut differences = Vec::new();
-        for name in ["max_size", "ttl", "max_bytes", "policy", "grace", "early_refresh"] {
+        for name in [
+            "max_size",
+            "ttl",
+            "max_bytes",
+            "policy",
+            "grace",
+            "early_refresh",
+        ] {
             if let Some(asked) = asked.get_item(name)? {
                 let held = cache.getattr(name)?;
                 if !held.eq(&asked)? {
@@ -51,7 +62,9 @@ impl PyCacheManager {
     /// An empty registry. Source: API reference (akvo), "CacheManager".
     #[new]
     pub(super) fn new() -> Self {
-        Self { caches: Arc::new(CacheManager::new()) }
+        Self {
+            caches: Arc::new(CacheManager::new()),
+        }
     }
 
     /// The cache of that name, made with these parameters when there is none yet.
@@ -59,7 +72,10 @@ impl PyCacheManager {
     /// The first caller's parameters win; explicitly passing others later logs a warning that names both.
     #[pyo3(signature = (name, max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, *, max_bytes=None, policy=None,
         on_evict=None, grace=None, early_refresh=None, sizeof=None))]
-    #[expect(clippy::too_many_arguments, reason = "a constructor with named arguments, in Python")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a constructor with named arguments, in Python"
+    )]
     fn get_cache(
         &self,
         py: Python<'_>,
@@ -127,15 +143,24 @@ impl PyCacheManager {
         let cache = self.caches.get(&name).ok_or_else(|| self.unknown(&name))?;
         let asked = asked(py, max_size, ttl, max_bytes, None, grace, early_refresh)?;
         for (parameter, value) in asked.iter() {
-            cache.bind(py).setattr(parameter.cast::<PyString>()?, value)?;
+            cache
+                .bind(py)
+                .setattr(parameter.cast::<PyString>()?, value)?;
         }
         Ok(cache.clone_ref(py))
     }
 
     /// Register an existing cache under `name`, or `name#2`, `name#3` when others have it; the name it now has.
-    fn register(&self, py: Python<'_>, name: &Bound<'_, PyAny>, cache: &Bound<'_, PyTtlCache>) -> PyResult<String> {
+    fn register(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        cache: &Bound<'_, PyTtlCache>,
+    ) -> PyResult<String> {
         let handle = Arc::new(cache.clone().unbind());
-        let name = self.caches.register(&cache_name(name)?, handle, |other| other.is(cache))?;
+        let name = self
+            .caches
+            .register(&cache_name(name)?, handle, |other| other.is(cache))?;
         let _ = py;
         if cache.get().shared.name().is_none() {
             cache.get().shared.set_name(Some(name.clone()));
@@ -145,8 +170,14 @@ impl PyCacheManager {
 
     /// Forget a cache (only if it is `cache`, when given); whether there was one. Who holds it can go on using it.
     #[pyo3(signature = (name, cache=None))]
-    fn remove(&self, name: &Bound<'_, PyAny>, cache: Option<&Bound<'_, PyTtlCache>>) -> PyResult<bool> {
-        let removed = self.caches.remove(&cache_name(name)?, |held| cache.is_none_or(|cache| held.is(cache)));
+    fn remove(
+        &self,
+        name: &Bound<'_, PyAny>,
+        cache: Option<&Bound<'_, PyTtlCache>>,
+    ) -> PyResult<bool> {
+        let removed = self.caches.remove(&cache_name(name)?, |held| {
+            cache.is_none_or(|cache| held.is(cache))
+        });
         Ok(removed.is_some())
     }
 
@@ -194,7 +225,8 @@ impl PyCacheManager {
     }
 
     fn __contains__(&self, name: &Bound<'_, PyAny>) -> bool {
-        name.extract::<String>().is_ok_and(|name| self.caches.get(&name).is_some())
+        name.extract::<String>()
+            .is_ok_and(|name| self.caches.get(&name).is_some())
     }
 
     fn __len__(&self) -> usize {
@@ -215,7 +247,9 @@ impl PyCacheManager {
 
     #[getter(_caches)]
     fn caches_view(&self) -> CachesView {
-        CachesView { caches: self.caches.clone() }
+        CachesView {
+            caches: self.caches.clone(),
+        }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -242,12 +276,18 @@ impl PyCacheManager {
 #[pymethods]
 impl CachesView {
     fn __getitem__(&self, py: Python<'_>, name: &Bound<'_, PyAny>) -> PyResult<Py<PyTtlCache>> {
-        let found = name.extract::<String>().ok().and_then(|name| self.caches.get(&name));
-        found.map(|cache| cache.clone_ref(py)).ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
+        let found = name
+            .extract::<String>()
+            .ok()
+            .and_then(|name| self.caches.get(&name));
+        found
+            .map(|cache| cache.clone_ref(py))
+            .ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
     }
 
     fn __contains__(&self, name: &Bound<'_, PyAny>) -> bool {
-        name.extract::<String>().is_ok_and(|name| self.caches.get(&name).is_some())
+        name.extract::<String>()
+            .is_ok_and(|name| self.caches.get(&name).is_some())
     }
 
     fn __len__(&self) -> usize {
@@ -259,8 +299,13 @@ impl CachesView {
     }
 
     fn __delitem__(&self, name: &Bound<'_, PyAny>) -> PyResult<()> {
-        let removed = name.extract::<String>().ok().and_then(|name| self.caches.remove(&name, |_| true));
-        removed.map(drop).ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
+        let removed = name
+            .extract::<String>()
+            .ok()
+            .and_then(|name| self.caches.remove(&name, |_| true));
+        removed
+            .map(drop)
+            .ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
     }
 
     fn __setitem__(&self, name: &Bound<'_, PyAny>, cache: &Bound<'_, PyTtlCache>) -> PyResult<()> {
@@ -274,7 +319,10 @@ impl CachesView {
 fn cache_name(name: &Bound<'_, PyAny>) -> PyResult<String> {
     match name.cast::<PyString>() {
         Ok(name) => Ok(name.to_str()?.to_owned()),
-        Err(_) => Err(PyTypeError::new_err(format!("a cache's name must be a string, not {}", name.repr()?))),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a cache's name must be a string, not {}",
+            name.repr()?
+        ))),
     }
 }
 

@@ -56,7 +56,10 @@ impl Plan {
             )));
         }
         let py = cache.py();
-        let parameters = parameters.into_iter().map(|name| intern_name(py, &name)).collect::<PyResult<_>>()?;
+        let parameters = parameters
+            .into_iter()
+            .map(|name| intern_name(py, &name))
+            .collect::<PyResult<_>>()?;
         Ok(Self {
             func,
             cache: cache.clone().unbind(),
@@ -72,7 +75,9 @@ impl Plan {
     /// The default of a positional parameter, by its number.
     pub(super) fn default_of(&self, position: usize) -> Option<&Py<PyAny>> {
         let first = self.parameters.len() - self.defaults.len();
-        position.checked_sub(first).and_then(|index| self.defaults.get(index))
+        position
+            .checked_sub(first)
+            .and_then(|index| self.defaults.get(index))
     }
 
     /// How many parameters are named; arguments past them belong to `*args`.
@@ -94,7 +99,9 @@ impl Plan {
                 None => return Ok(None),
             },
         };
-        let Some(arguments) = self.arguments(args, kwargs, py)? else { return Ok(None) };
+        let Some(arguments) = self.arguments(args, kwargs, py)? else {
+            return Ok(None);
+        };
         let mut canonical = Vec::with_capacity(arguments.len() + 1);
         let class;
         let owner = match (&self.identity, instance) {
@@ -105,13 +112,17 @@ impl Plan {
             }
             (Identity::By(identity), Some(instance)) => {
                 let whose = identity.bind(py).call1((instance,))?;
-                canonical.push(keys::canonical(&whose, &|| format!("the identity of {}", self.name(py)))?);
+                canonical.push(keys::canonical(&whose, &|| {
+                    format!("the identity of {}", self.name(py))
+                })?);
                 None
             }
             _ => None,
         };
         for (position, argument) in arguments.iter().enumerate() {
-            canonical.push(keys::canonical(argument, &|| self.argument_name(position, py))?);
+            canonical.push(keys::canonical(argument, &|| {
+                self.argument_name(position, py)
+            })?);
         }
         MemoKey::new(py, owner, PyTuple::new(py, canonical)?).map(Some)
     }
@@ -128,7 +139,9 @@ impl Plan {
         let mut extra: Vec<(Bound<'py, PyString>, Bound<'py, PyAny>)> = Vec::new();
         let mut named: Vec<(usize, Bound<'py, PyAny>)> = Vec::new();
         for (name, value) in kwargs.iter().flat_map(|kwargs| kwargs.iter()) {
-            let Ok(name) = name.cast_into::<PyString>() else { return Ok(None) };
+            let Ok(name) = name.cast_into::<PyString>() else {
+                return Ok(None);
+            };
             match self.position(&name)? {
                 Some(position) if position < args.len() => return Ok(None),
                 Some(position) => named.push((position, value)),
@@ -169,7 +182,11 @@ impl Plan {
     }
 
     fn position(&self, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
-        if let Some(position) = self.parameters.iter().position(|parameter| parameter.is(name)) {
+        if let Some(position) = self
+            .parameters
+            .iter()
+            .position(|parameter| parameter.is(name))
+        {
             return Ok(Some(position));
         }
         for (position, parameter) in self.parameters.iter().enumerate() {
@@ -182,7 +199,10 @@ impl Plan {
 
     fn name(&self, py: Python<'_>) -> String {
         let name = self.func.bind(py).getattr(intern!(py, "__qualname__"));
-        name.map_or_else(|_| "the decorated callable".to_owned(), |name| format!("{name}()"))
+        name.map_or_else(
+            |_| "the decorated callable".to_owned(),
+            |name| format!("{name}()"),
+        )
     }
 
     fn argument_name(&self, position: usize, py: Python<'_>) -> String {
@@ -212,7 +232,11 @@ impl Plan {
             Some(kwargs) => kwargs.copy()?,
             None => PyDict::new(py),
         };
-        let value = self.load.bind(py).call1((key, args, kwargs, current))?.unbind();
+        let value = self
+            .load
+            .bind(py)
+            .call1((key, args, kwargs, current))?
+            .unbind();
         self.handed(py, value)
     }
 
@@ -221,7 +245,10 @@ impl Plan {
         if !self.copy {
             return Ok(value);
         }
-        Ok(py.import(intern!(py, "copy"))?.call_method1(intern!(py, "deepcopy"), (value,))?.unbind())
+        Ok(py
+            .import(intern!(py, "copy"))?
+            .call_method1(intern!(py, "deepcopy"), (value,))?
+            .unbind())
     }
 
     fn key_or_error<'py>(
@@ -235,9 +262,14 @@ impl Plan {
             return Ok(key);
         }
         // Python words the complaint about arguments better than it could be worded here.
-        let signature = py.import("inspect")?.call_method1("signature", (&self.func,))?;
+        let signature = py
+            .import("inspect")?
+            .call_method1("signature", (&self.func,))?;
         signature.call_method("bind", args, kwargs)?;
-        Err(PyTypeError::new_err(format!("these arguments do not fit {}", self.name(py))))
+        Err(PyTypeError::new_err(format!(
+            "these arguments do not fit {}",
+            self.name(py)
+        )))
     }
 
     fn lookup<'py>(
@@ -258,9 +290,16 @@ impl Plan {
         let (hits, misses, max_size, size) = {
             let table = self.shared.cache.lock();
             let counters = table.counters();
-            (counters.hits, counters.misses, table.limits().max_size, table.len())
+            (
+                counters.hits,
+                counters.misses,
+                table.limits().max_size,
+                table.len(),
+            )
         };
-        py.import("functools")?.getattr("_CacheInfo")?.call1((hits, misses, max_size, size))
+        py.import("functools")?
+            .getattr("_CacheInfo")?
+            .call1((hits, misses, max_size, size))
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -270,7 +309,9 @@ impl Plan {
         if let Identity::By(identity) = &self.identity {
             visit.call(identity)?;
         }
-        self.defaults.iter().try_for_each(|default| visit.call(default))
+        self.defaults
+            .iter()
+            .try_for_each(|default| visit.call(default))
     }
 }
 
@@ -292,7 +333,10 @@ fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
     if given.is_callable() {
         return Ok(Identity::By(given.clone().unbind()));
     }
-    Err(PyTypeError::new_err(format!("identity must be 'instance', 'class' or a callable, not {}", given.repr()?)))
+    Err(PyTypeError::new_err(format!(
+        "identity must be 'instance', 'class' or a callable, not {}",
+        given.repr()?
+    )))
 }
 
 /// A cached function or method: a hit never leaves Rust, a miss calls `load`.
@@ -308,7 +352,10 @@ pub(super) struct Memo {
 impl Memo {
     #[new]
     #[pyo3(signature = (func, cache, load, *, identity=None, parameters=vec![], defaults=vec![], copy=false))]
-    #[expect(clippy::too_many_arguments, reason = "a constructor with named arguments, in Python")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a constructor with named arguments, in Python"
+    )]
     fn new(
         py: Python<'_>,
         func: Py<PyAny>,
@@ -320,12 +367,26 @@ impl Memo {
         copy: bool,
     ) -> PyResult<Self> {
         let none = intern!(py, "none").as_any();
-        let plan = Plan::new(func, cache, load, identity.unwrap_or(none), (parameters, defaults), copy)?;
-        Ok(Self { vectorcall: super::fastcall::memo_call, plan })
+        let plan = Plan::new(
+            func,
+            cache,
+            load,
+            identity.unwrap_or(none),
+            (parameters, defaults),
+            copy,
+        )?;
+        Ok(Self {
+            vectorcall: super::fastcall::memo_call,
+            plan,
+        })
     }
 
     #[pyo3(signature = (*args, **kwargs))]
-    fn __call__(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+    fn __call__(
+        &self,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
         self.plan.call(args, kwargs)
     }
 
@@ -340,7 +401,9 @@ impl Memo {
             return Ok(slf.clone().into_any());
         }
         let py = slf.py();
-        py.import(intern!(py, "types"))?.getattr(intern!(py, "MethodType"))?.call1((slf, instance))
+        py.import(intern!(py, "types"))?
+            .getattr(intern!(py, "MethodType"))?
+            .call1((slf, instance))
     }
 
     /// The key under which the result of this call is held.
@@ -365,7 +428,11 @@ impl Memo {
 
     /// Forget the result of this call (for a method: instance first); whether it was held.
     #[pyo3(signature = (*args, **kwargs))]
-    fn invalidate(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
+    fn invalidate(
+        &self,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<bool> {
         let key = self.plan.key_or_error(args, kwargs)?;
         Ok(self.plan.shared.delete(key.as_any())?.was_live)
     }
@@ -427,9 +494,18 @@ impl MemoProperty {
         copy: bool,
     ) -> PyResult<Self> {
         let instance = intern!(py, "instance").as_any();
-        let plan = Plan::new(func, cache, load, identity.unwrap_or(instance), (vec![], vec![]), copy)?;
+        let plan = Plan::new(
+            func,
+            cache,
+            load,
+            identity.unwrap_or(instance),
+            (vec![], vec![]),
+            copy,
+        )?;
         if matches!(plan.identity, Identity::None) {
-            return Err(PyValueError::new_err("identity must be 'instance', 'class' or a callable, not 'none'"));
+            return Err(PyValueError::new_err(
+                "identity must be 'instance', 'class' or a callable, not 'none'",
+            ));
         }
         Ok(Self { plan })
     }
@@ -443,7 +519,9 @@ impl MemoProperty {
         if instance.is_none() {
             return Ok(slf.clone().into_any().unbind());
         }
-        slf.get().plan.call(&PyTuple::new(slf.py(), [instance])?, None)
+        slf.get()
+            .plan
+            .call(&PyTuple::new(slf.py(), [instance])?, None)
     }
 
     fn __set__(&self, instance: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -461,13 +539,18 @@ impl MemoProperty {
     /// The key under which this instance's value is held.
     #[pyo3(signature = (instance, /))]
     fn key<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<Bound<'py, MemoKey>> {
-        self.plan.key_or_error(&PyTuple::new(instance.py(), [instance])?, None)
+        self.plan
+            .key_or_error(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
     /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
     #[pyo3(signature = (instance, /))]
-    fn lookup<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        self.plan.lookup(&PyTuple::new(instance.py(), [instance])?, None)
+    fn lookup<'py>(
+        &self,
+        instance: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
+        self.plan
+            .lookup(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
     /// Forget this instance's value; whether it was held.
@@ -511,17 +594,27 @@ impl MemoProperty {
     /// `isinstance(x, property)` asks this: Django, DRF and editors look for properties that way.
     #[getter(__class__)]
     fn class<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyType>> {
-        Ok(py.import("builtins")?.getattr("property")?.cast_into::<PyType>()?)
+        Ok(py
+            .import("builtins")?
+            .getattr("property")?
+            .cast_into::<PyType>()?)
     }
 
     #[getter(__isabstractmethod__)]
     fn is_abstract(&self, py: Python<'_>) -> bool {
-        let flag = self.plan.func.bind(py).getattr_opt(intern!(py, "__isabstractmethod__"));
+        let flag = self
+            .plan
+            .func
+            .bind(py)
+            .getattr_opt(intern!(py, "__isabstractmethod__"));
         flag.is_ok_and(|flag| flag.is_some_and(|flag| flag.is_truthy().unwrap_or(false)))
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<cached property {}>", self.plan.name(py).trim_end_matches("()"))
+        format!(
+            "<cached property {}>",
+            self.plan.name(py).trim_end_matches("()")
+        )
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

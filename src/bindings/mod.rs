@@ -54,11 +54,31 @@ mod _native {
         module.add("MISSING", keys::missing(py))?;
         module.add("cache_manager", manager::PyCacheManager::new())?;
         module.add("DELETION_SET", deletions::PyDeletionTracker::new(py)?)?;
-        views::complete(&py.get_type::<views::EntriesView>(), "MutableMapping", views::MAPPING_METHODS)?;
-        views::complete(&py.get_type::<views::DeadlinesView>(), "MutableMapping", views::MAPPING_METHODS)?;
-        views::complete(&py.get_type::<manager::CachesView>(), "MutableMapping", deletions::MAPPING_METHODS)?;
-        views::complete(&py.get_type::<deletions::TimestampsView>(), "MutableMapping", deletions::MAPPING_METHODS)?;
-        views::complete(&py.get_type::<deletions::DeletionSetView>(), "MutableSet", deletions::SET_METHODS)?;
+        views::complete(
+            &py.get_type::<views::EntriesView>(),
+            "MutableMapping",
+            views::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<views::DeadlinesView>(),
+            "MutableMapping",
+            views::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<manager::CachesView>(),
+            "MutableMapping",
+            deletions::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<deletions::TimestampsView>(),
+            "MutableMapping",
+            deletions::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<deletions::DeletionSetView>(),
+            "MutableSet",
+            deletions::SET_METHODS,
+        )?;
         fastcall::install(module)
     }
 }

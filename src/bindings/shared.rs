@@ -70,7 +70,9 @@ struct Mourner {
 #[pymethods]
 impl Mourner {
     fn __call__(&self, py: Python<'_>, reference: &Bound<'_, PyWeakrefReference>) {
-        let Some(shared) = self.shared.upgrade() else { return };
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
         let known = {
             let mut owners = shared.owners.lock();
             match owners.get(&self.address) {
@@ -79,7 +81,10 @@ impl Mourner {
             }
         };
         if known.is_some() {
-            let gone = shared.cache.lock().remove_tag(TagRef::Owner(self.address as u64));
+            let gone = shared
+                .cache
+                .lock()
+                .remove_tag(TagRef::Owner(self.address as u64));
             shared.removed(py, gone);
         }
     }
@@ -117,7 +122,10 @@ impl Shared {
     /// `_lock` of document 000: a lock of the caller's own. The cache needs none and takes none.
     pub(super) fn python_lock(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         self.python_lock.get_or_try_init(py, || {
-            Ok(py.import(intern!(py, "threading"))?.call_method0(intern!(py, "RLock"))?.unbind())
+            Ok(py
+                .import(intern!(py, "threading"))?
+                .call_method0(intern!(py, "RLock"))?
+                .unbind())
         })
     }
 
@@ -156,7 +164,9 @@ impl Shared {
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(key.py())?;
         let (table, slot) = self.locate(key, hash)?;
-        Ok(slot.and_then(|slot| table.peek(slot, now)).map(|value| value.clone_ref(key.py())))
+        Ok(slot
+            .and_then(|slot| table.peek(slot, now))
+            .map(|value| value.clone_ref(key.py())))
     }
 
     /// Store; false where `mode` forbade it.
@@ -206,13 +216,30 @@ impl Shared {
                 replaced = Some(before);
                 Some(displaced)
             }
-            None => Some(table.insert(hash, key.clone().unbind(), value.clone().unbind(), &put, now)),
+            None => Some(table.insert(
+                hash,
+                key.clone().unbind(),
+                value.clone().unbind(),
+                &put,
+                now,
+            )),
         };
         drop(table);
         if let Some(before) = replaced {
             if self.on_evict.is_some() {
-                let cause = if now.reached(deadline) { Cause::Deleted } else { Cause::Replaced };
-                self.removed(py, [Gone { key: key.clone().unbind(), value: before, cause }]);
+                let cause = if now.reached(deadline) {
+                    Cause::Deleted
+                } else {
+                    Cause::Replaced
+                };
+                self.removed(
+                    py,
+                    [Gone {
+                        key: key.clone().unbind(),
+                        value: before,
+                        cause,
+                    }],
+                );
             }
         }
         self.removed(py, displaced.into_iter().flatten());
@@ -229,23 +256,47 @@ impl Shared {
         if let Some(sizeof) = &self.sizeof {
             return args::byte_count(&sizeof.bind(py).call1((key, value))?);
         }
-        let sizeof = py.import(intern!(py, "sys"))?.getattr(intern!(py, "getsizeof"))?;
-        let sizes: (u64, u64) = (sizeof.call1((key,))?.extract()?, sizeof.call1((value,))?.extract()?);
+        let sizeof = py
+            .import(intern!(py, "sys"))?
+            .getattr(intern!(py, "getsizeof"))?;
+        let sizes: (u64, u64) = (
+            sizeof.call1((key,))?.extract()?,
+            sizeof.call1((value,))?.extract()?,
+        );
         Ok(sizes.0.saturating_add(sizes.1))
     }
 
     /// Be told when the instance behind a decorated call's key dies; its address is the tag of all its entries.
     fn watch(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-        let Ok(key) = key.cast_exact::<MemoKey>() else { return Ok(None) };
+        let Ok(key) = key.cast_exact::<MemoKey>() else {
+            return Ok(None);
+        };
         let (py, key) = (key.py(), key.get());
-        let Owner::Weak(reference) = &key.owner else { return Ok(None) };
-        let Some(instance) = reference.bind(py).upgrade() else { return Ok(None) };
-        let watched = self.owners.lock().get(&key.address).map(|watched| watched.clone_ref(py));
+        let Owner::Weak(reference) = &key.owner else {
+            return Ok(None);
+        };
+        let Some(instance) = reference.bind(py).upgrade() else {
+            return Ok(None);
+        };
+        let watched = self
+            .owners
+            .lock()
+            .get(&key.address)
+            .map(|watched| watched.clone_ref(py));
         let is_watched = watched.is_some_and(|watched| {
-            watched.bind(py).upgrade().is_some_and(|object| object.is(&instance))
+            watched
+                .bind(py)
+                .upgrade()
+                .is_some_and(|object| object.is(&instance))
         });
         if !is_watched {
-            let mourner = Bound::new(py, Mourner { shared: self.this.clone(), address: key.address })?;
+            let mourner = Bound::new(
+                py,
+                Mourner {
+                    shared: self.this.clone(),
+                    address: key.address,
+                },
+            )?;
             let reference = PyWeakrefReference::new_with(&instance, mourner)?.unbind();
             let before = self.owners.lock().insert(key.address, reference);
             drop(before);
@@ -261,14 +312,20 @@ impl Shared {
         let (mut table, slot) = self.locate(key, hash)?;
         let Some(slot) = slot else {
             table.bump(hash);
-            return Ok(Removed { was_live: false, value: None });
+            return Ok(Removed {
+                was_live: false,
+                value: None,
+            });
         };
         let was_live = table.is_live(slot, now);
         let gone = table.remove(slot, Cause::Deleted);
         drop(table);
         let value = gone.value.clone_ref(py);
         self.removed(py, [gone]);
-        Ok(Removed { was_live, value: Some(value) })
+        Ok(Removed {
+            was_live,
+            value: Some(value),
+        })
     }
 
     /// Remove everything and forget whose it was.
@@ -276,7 +333,11 @@ impl Shared {
         let cleared = self.cache.lock().clear();
         let owners = std::mem::take(&mut *self.owners.lock());
         drop(owners);
-        let gone = cleared.into_iter().map(|(key, value)| Gone { key, value, cause: Cause::Cleared });
+        let gone = cleared.into_iter().map(|(key, value)| Gone {
+            key,
+            value,
+            cause: Cause::Cleared,
+        });
         self.removed(py, gone);
     }
 
@@ -298,10 +359,17 @@ impl Shared {
     }
 
     /// Move a live entry's deadline; whether there was one.
-    pub(super) fn retime(&self, key: &Bound<'_, PyAny>, now: Now, deadline: Nanos) -> PyResult<bool> {
+    pub(super) fn retime(
+        &self,
+        key: &Bound<'_, PyAny>,
+        now: Now,
+        deadline: Nanos,
+    ) -> PyResult<bool> {
         let hash = keys::hash_of(key)?;
         let (mut table, slot) = self.locate(key, hash)?;
-        let Some(slot) = slot.filter(|&slot| table.is_live(slot, now)) else { return Ok(false) };
+        let Some(slot) = slot.filter(|&slot| table.is_live(slot, now)) else {
+            return Ok(false);
+        };
         if now.reached(deadline) {
             let gone = table.remove(slot, Cause::Deleted);
             drop(table);
@@ -316,8 +384,18 @@ impl Shared {
     pub(super) fn live_items(&self, py: Python<'_>) -> PyResult<Vec<(Py<PyAny>, Py<PyAny>)>> {
         let now = python_clock::now(py)?;
         let table = self.cache.lock();
-        let live = table.slots().into_iter().filter(|&slot| table.is_live(slot, now));
-        Ok(live.map(|slot| (table.key(slot).clone_ref(py), table.value(slot).clone_ref(py))).collect())
+        let live = table
+            .slots()
+            .into_iter()
+            .filter(|&slot| table.is_live(slot, now));
+        Ok(live
+            .map(|slot| {
+                (
+                    table.key(slot).clone_ref(py),
+                    table.value(slot).clone_ref(py),
+                )
+            })
+            .collect())
     }
 
     pub(super) fn sweep_if_due(&self, py: Python<'_>, now: Now) {
@@ -355,7 +433,9 @@ impl Shared {
         visit.call(&self.on_evict)?;
         visit.call(&self.sizeof)?;
         // Never wait here: the lock's holder may be stopped, waiting for this collection to end.
-        let Some(table) = self.cache.try_lock() else { return Ok(()) };
+        let Some(table) = self.cache.try_lock() else {
+            return Ok(());
+        };
         if table.traced() == 0 {
             return Ok(());
         }
@@ -370,7 +450,10 @@ impl Shared {
     pub(super) fn release(&self) {
         let cleared = self.cache.try_lock().map(|mut table| table.clear());
         drop(cleared);
-        let owners = self.owners.try_lock().map(|mut owners| std::mem::take(&mut *owners));
+        let owners = self
+            .owners
+            .try_lock()
+            .map(|mut owners| std::mem::take(&mut *owners));
         drop(owners);
     }
 }

@@ -45,7 +45,11 @@ fn key_error(key: &Bound<'_, PyAny>) -> PyErr {
 fn held_keys<'py>(py: Python<'py>, shared: &Shared) -> PyResult<Bound<'py, PyIterator>> {
     let keys: Vec<Py<PyAny>> = {
         let table = shared.cache.lock();
-        table.slots().into_iter().map(|slot| table.key(slot).clone_ref(py)).collect()
+        table
+            .slots()
+            .into_iter()
+            .map(|slot| table.key(slot).clone_ref(py))
+            .collect()
     };
     PyList::new(py, keys)?.try_iter()
 }
@@ -64,14 +68,18 @@ fn held_deadline(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<Option<f64
         let (table, slot) = shared.locate(key, keys::hash_of(key)?)?;
         slot.map(|slot| table.deadline(slot))
     };
-    deadline.map(|deadline| python_clock::wall(key.py(), deadline)).transpose()
+    deadline
+        .map(|deadline| python_clock::wall(key.py(), deadline))
+        .transpose()
 }
 
 fn default_of<'py>(key: &Bound<'py, PyAny>, default: &Bound<'py, PyTuple>) -> PyResult<Py<PyAny>> {
     match default.len() {
         0 => Err(key_error(key)),
         1 => Ok(default.get_item(0)?.unbind()),
-        _ => Err(PyTypeError::new_err("pop() takes a key and at most one default")),
+        _ => Err(PyTypeError::new_err(
+            "pop() takes a key and at most one default",
+        )),
     }
 }
 
@@ -82,12 +90,25 @@ impl EntriesView {
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.shared.store(key, value, Mode::Write, Extra { ttl: TtlArg::Omitted, tags: &[], cost: 0 })?;
+        self.shared.store(
+            key,
+            value,
+            Mode::Write,
+            Extra {
+                ttl: TtlArg::Omitted,
+                tags: &[],
+                cost: 0,
+            },
+        )?;
         Ok(())
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.shared.delete(key)?.value.map(drop).ok_or_else(|| key_error(key))
+        self.shared
+            .delete(key)?
+            .value
+            .map(drop)
+            .ok_or_else(|| key_error(key))
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -132,7 +153,11 @@ impl DeadlinesView {
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.shared.delete(key)?.value.map(drop).ok_or_else(|| key_error(key))
+        self.shared
+            .delete(key)?
+            .value
+            .map(drop)
+            .ok_or_else(|| key_error(key))
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -151,7 +176,9 @@ impl DeadlinesView {
     #[pyo3(signature = (key, *default))]
     fn pop(&self, key: &Bound<'_, PyAny>, default: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         match held_deadline(key, &self.shared)? {
-            Some(at) if self.shared.delete(key)?.value.is_some() => Ok(at.into_pyobject(key.py())?.into_any().unbind()),
+            Some(at) if self.shared.delete(key)?.value.is_some() => {
+                Ok(at.into_pyobject(key.py())?.into_any().unbind())
+            }
             _ => default_of(key, default),
         }
     }
@@ -162,7 +189,10 @@ impl DeadlinesView {
 }
 
 fn view_repr(view: &Bound<'_, PyAny>) -> PyResult<String> {
-    let content = view.py().get_type::<pyo3::types::PyDict>().call1((view.call_method0("items")?,))?;
+    let content = view
+        .py()
+        .get_type::<pyo3::types::PyDict>()
+        .call1((view.call_method0("items")?,))?;
     Ok(format!("{}({})", view.get_type().name()?, content.repr()?))
 }
 
@@ -177,5 +207,14 @@ pub(super) fn complete(view: &Bound<'_, PyType>, base: &str, methods: &[&str]) -
 }
 
 /// What `MutableMapping` offers beyond what the views define.
-pub(super) const MAPPING_METHODS: &[&str] =
-    &["get", "keys", "values", "items", "popitem", "clear", "update", "setdefault", "__eq__"];
+pub(super) const MAPPING_METHODS: &[&str] = &[
+    "get",
+    "keys",
+    "values",
+    "items",
+    "popitem",
+    "clear",
+    "update",
+    "setdefault",
+    "__eq__",
+];

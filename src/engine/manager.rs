@@ -33,19 +33,29 @@ impl<C: Clone> CacheManager<C> {
     /// A manager without caches.
     #[must_use]
     pub const fn new() -> Self {
-        Self { caches: Mutex::new(Vec::new()) }
+        Self {
+            caches: Mutex::new(Vec::new()),
+        }
     }
 
     /// The cache of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<C> {
-        self.caches.lock().iter().find(|(known, _)| known == name).map(|(_, cache)| cache.clone())
+        self.caches
+            .lock()
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, cache)| cache.clone())
     }
 
     /// All names, oldest first.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.caches.lock().iter().map(|(name, _)| name.clone()).collect()
+        self.caches
+            .lock()
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// All names and caches, oldest first, as they are now.
@@ -80,7 +90,10 @@ impl<C: Clone> CacheManager<C> {
         check(name)?;
         let mut caches = self.caches.lock();
         if let Some((_, kept)) = caches.iter().find(|(known, _)| known == name) {
-            return Ok(Adopted::Existing { kept: kept.clone(), refused: cache });
+            return Ok(Adopted::Existing {
+                kept: kept.clone(),
+                refused: cache,
+            });
         }
         caches.push((name.to_owned(), cache.clone()));
         Ok(Adopted::New(cache))
@@ -92,7 +105,12 @@ impl<C: Clone> CacheManager<C> {
     ///
     /// # Errors
     /// When the name is reserved.
-    pub fn register(&self, name: &str, cache: C, same: impl Fn(&C) -> bool) -> Result<String, Error> {
+    pub fn register(
+        &self,
+        name: &str,
+        cache: C,
+        same: impl Fn(&C) -> bool,
+    ) -> Result<String, Error> {
         check(name)?;
         let mut caches = self.caches.lock();
         if let Some((known, _)) = caches.iter().find(|(_, known)| same(known)) {
@@ -113,14 +131,18 @@ impl<C: Clone> CacheManager<C> {
     /// Removes the cache of that name if `matches` says that it is the one meant.
     pub fn remove(&self, name: &str, matches: impl Fn(&C) -> bool) -> Option<C> {
         let mut caches = self.caches.lock();
-        let at = caches.iter().position(|(known, cache)| known == name && matches(cache))?;
+        let at = caches
+            .iter()
+            .position(|(known, cache)| known == name && matches(cache))?;
         Some(caches.remove(at).1)
     }
 }
 
 fn check(name: &str) -> Result<(), Error> {
     if name == RESERVED_NAME {
-        return Err(Error::ReservedName { name: name.to_owned() });
+        return Err(Error::ReservedName {
+            name: name.to_owned(),
+        });
     }
     Ok(())
 }
