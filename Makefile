@@ -223,7 +223,7 @@ dist/.stamp-tested: $(SOURCES) $(TESTS)
 dist/.stamp-sdist: dist/.stamp-$(TAG) $(if $(wildcard dist/oxicache-*.tar.gz),,FORCE)
 	$(call say,$(TAG): sdist)
 	@rm -rf dist/oxicache-*.tar.gz build/sdist && mkdir -p build/sdist
-	@"$(RUN)" -m maturin sdist --quiet --out dist
+	@"$(RUN)" -m maturin sdist --out dist
 	@CARGO_TARGET_DIR="$(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)/wheel-$(TAG)" \
 		"$(RUN)" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/sdist dist/oxicache-*.tar.gz
 	@"$(PYTHON)" -m venv build/sdist/venv
