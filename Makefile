@@ -71,7 +71,7 @@ test: ## Run every test that needs no server and no root, on one or two Pythons
 	@$(MAKE) --no-print-directory test-engine
 	@$(MAKE) --no-print-directory test-python
 	@$(MAKE) --no-print-directory test-second
-	@touch dist/.stamp-tested
+	@$(if $(PYTEST_ARGS),:,touch dist/.stamp-tested)
 
 .PHONY: test-engine
 test-engine: prerequisites ## Run the tests of the engine, which is built without Python
