@@ -49,7 +49,9 @@ def rust_functions(path: Path) -> Iterator[tuple[str, int, list[str]]]:
     """As `python_functions`, by the indentation that rustfmt gives: a function ends at the brace below its `fn`."""
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
-        match = re.match(r"(\s*)(?:pub(?:\([a-z]+\))? )?(?:const |async |unsafe |extern \"C\" )*fn (\w+)", line)
+        match = re.match(
+            r"(\s*)(?:pub(?:\([a-z]+\))? )?(?:const |async |unsafe |extern \"C\" )*fn (\w+)", line
+        )
         if match and not line.rstrip().endswith((";", "}")):
             end = next((n for n in range(number + 1, len(lines)) if lines[n] == match[1] + "}"), number)
             yield match[2], end - number + 1, lines[max(0, number - 6) : end + 1]
@@ -131,7 +133,9 @@ class TestAgreement:
         listed = next(
             ast.literal_eval(node.value)
             for node in stub.body
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == "__all__"
         )
         from oxicache import _native
 
@@ -156,14 +160,22 @@ class TestInstalled:
     def test_every_source_file_is_in_the_wheel(self) -> None:
         """What is in python/oxicache is installed: modules, stubs, templates and data."""
         installed = Path(oxicache.__file__).resolve().parent
-        wanted = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".pyc", ".so"}]
-        assert [relative(path) for path in wanted if not (installed / path.relative_to(PACKAGE)).exists()] == []
+        wanted = [
+            path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".pyc", ".so"}
+        ]
+        assert [
+            relative(path) for path in wanted if not (installed / path.relative_to(PACKAGE)).exists()
+        ] == []
 
     @pytest.mark.parametrize("module", public_modules())
     def test_the_core_runs_without_django(self, module: str) -> None:
         """Importing a module outside django/, compat/ and demo/ loads neither Django nor pytest."""
         source = f"import sys, {module}; print({{'django', 'pytest'}} & {{name.split('.')[0] for name in sys.modules}})"
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-W", "error", "-c", source],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert (done.stdout, done.stderr) == ("set()\n", "")

@@ -55,7 +55,9 @@ class TestPrerequisites:
     @pytest.mark.parametrize(
         ("missing", "says", "remedy"),
         [
-            pytest.param("python3", "Python 3.11 or later is missing", "apt-get install python3", id="python"),
+            pytest.param(
+                "python3", "Python 3.11 or later is missing", "apt-get install python3", id="python"
+            ),
             pytest.param("cargo", "cargo is missing", "rustup", id="cargo"),
             pytest.param("rustc", "rustc is missing", "rustup", id="rustc"),
             pytest.param("cc", "a C linker is missing", "build-essential", id="linker"),

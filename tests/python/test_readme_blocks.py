@@ -63,7 +63,9 @@ def blocks_of(markdown: str) -> list[Block]:
     for index, match in enumerate(found):
         follower = found[index + 1] if index + 1 < len(found) else None
         follows = follower is not None and not markdown[match.end() : follower.start()].strip()
-        prints = follower["text"] if follower is not None and follows and follower["language"] == "text" else None
+        prints = (
+            follower["text"] if follower is not None and follows and follower["language"] == "text" else None
+        )
         line = markdown.count("\n", 0, match.start()) + 2
         blocks.append(Block(line, match["language"], match["text"], prints))
     return blocks
@@ -98,7 +100,9 @@ class TestBlocks:
     @pytest.mark.parametrize("page", pages_with(tests=False), ids=page_id)
     def test_the_blocks_of_a_page_run(self, page: Path, tmp_path: Path) -> None:
         """The blocks of a page run one after another in a fresh interpreter and print what the page says."""
-        done = run_page(page_id(page), [block for block in python_blocks(page) if not block.is_tests], tmp_path)
+        done = run_page(
+            page_id(page), [block for block in python_blocks(page) if not block.is_tests], tmp_path
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     def test_the_first_screen_runs_alone(self, tmp_path: Path) -> None:
