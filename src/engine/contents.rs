@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use super::clock::{Nanos, Now};
 use super::columns::Columns;
 use super::deadlines::Deadlines;
-use super::eviction::{Eviction, Policy, PolicyKind};
+use super::eviction::{Eviction, Policy};
 use super::limits::Limits;
 use super::put::Put;
 use super::slab::{Slab, Slot, mix};
@@ -24,14 +24,14 @@ pub(super) struct Contents<K, V> {
 }
 
 impl<K, V> Contents<K, V> {
-    pub(super) fn new(policy: PolicyKind) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             slab: Slab::new(),
             index: HashTable::new(),
-            policy: Policy::new(policy),
+            policy: Policy::new(limits.policy),
             expiry: Deadlines::new(),
             tags: Tags::default(),
-            columns: Columns::default(),
+            columns: Columns::new(limits),
             traced: 0,
         }
     }
@@ -54,46 +54,45 @@ impl<K, V> Contents<K, V> {
 
     /// Adds an entry whose key is known to be absent. The caller has made room.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, limits: &Limits) -> Slot {
-        let slot = self.slab.occupy(hash, pair, limits.max_size);
+    pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, max_size: usize) -> Slot {
+        let slot = self.slab.occupy(hash, put.deadline, pair, max_size);
         let slab = &self.slab;
         self.index
             .insert_unique(mix(hash), slot, |&slot| mix(slab[slot].hash));
         self.policy.inserted(&mut self.slab, slot);
-        self.describe(slot, put, limits);
-        slot
-    }
-
-    /// Records what `put` says about an entry that has no deadline, tags or other description yet.
-    #[inline]
-    fn describe(&mut self, slot: Slot, put: &Put<'_>, limits: &Limits) {
-        let entry = &mut self.slab[slot];
-        entry.deadline = put.deadline;
-        if put.traced {
-            entry.meta.set_traced(true);
-            self.traced += 1;
-        }
         self.expiry.link(&mut self.slab, slot, put.own_ttl);
-        self.tags.attach(&mut self.slab, slot, put.tags);
-        if limits.max_bytes.is_some() {
-            self.columns
-                .set_weight(slot, put.weight, self.slab.capacity());
-        }
-        if limits.early_refresh > 0.0 {
-            self.columns.set_cost(slot, put.cost, self.slab.capacity());
-        }
-        self.columns
-            .set_stamps(slot, put.stamps, self.slab.capacity());
+        self.describe(slot, put);
+        slot
     }
 
     /// Gives an entry a new value with a new description, and returns the old value.
     #[inline]
-    pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>, limits: &Limits) -> V {
+    pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>) -> V {
         let old = std::mem::replace(&mut self.slab.pair_mut(slot).1, value);
-        self.expiry.unlink(&mut self.slab, slot);
-        self.forget_description(slot);
-        self.describe(slot, put, limits);
+        self.retime(slot, put.deadline, put.own_ttl);
+        self.describe(slot, put);
         old
+    }
+
+    /// Records what `put` says beside value and deadline, in place of what was known before.
+    #[inline]
+    fn describe(&mut self, slot: Slot, put: &Put<'_>) {
+        let entry = &mut self.slab[slot];
+        if entry.meta.is_traced() != put.traced {
+            entry.meta.set_traced(put.traced);
+            self.traced = if put.traced {
+                self.traced + 1
+            } else {
+                self.traced - 1
+            };
+        }
+        if entry.tags != 0 || !put.tags.is_empty() {
+            self.tags.detach(&mut self.slab, slot);
+            self.tags.attach(&mut self.slab, slot, put.tags);
+        }
+        if self.columns.is_used() || !put.stamps.is_empty() {
+            self.columns.describe(slot, put, self.slab.capacity());
+        }
     }
 
     /// Removes an entry from every index and hands it out.
@@ -104,7 +103,16 @@ impl<K, V> Contents<K, V> {
             entry.remove();
         }
         self.detach(slot);
-        self.forget_description(slot);
+        let entry = &self.slab[slot];
+        if entry.meta.is_traced() {
+            self.traced -= 1;
+        }
+        if entry.tags != 0 {
+            self.tags.detach(&mut self.slab, slot);
+        }
+        if self.columns.is_used() {
+            self.columns.vacate(slot);
+        }
         self.slab.vacate(slot)
     }
 
@@ -122,10 +130,9 @@ impl<K, V> Contents<K, V> {
     }
 
     /// Moves a deadline.
+    #[inline]
     pub(super) fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
-        self.expiry.unlink(&mut self.slab, slot);
-        self.slab[slot].deadline = deadline;
-        self.expiry.link(&mut self.slab, slot, own_ttl);
+        self.expiry.relink(&mut self.slab, slot, deadline, own_ttl);
     }
 
     /// An entry that is over, if one is found in O(1).
@@ -138,19 +145,6 @@ impl<K, V> Contents<K, V> {
     #[inline]
     pub(super) fn victim(&mut self) -> Option<Slot> {
         self.policy.victim(&mut self.slab)
-    }
-
-    #[inline]
-    fn forget_description(&mut self, slot: Slot) {
-        let entry = &mut self.slab[slot];
-        if entry.meta.is_traced() {
-            entry.meta.set_traced(false);
-            self.traced -= 1;
-        }
-        if entry.tags != 0 {
-            self.tags.detach(&mut self.slab, slot);
-        }
-        self.columns.vacate(slot);
     }
 
     /// Panics unless every index agrees with every other.

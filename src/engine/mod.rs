@@ -15,6 +15,7 @@ pub mod manager;
 mod put;
 mod refresh;
 mod slab;
+mod stamp;
 pub mod stats;
 mod stripes;
 pub mod table;

@@ -1,7 +1,7 @@
 //! How a value is stored: everything about it but key and value.
 
 use super::clock::{FOREVER, Nanos};
-use super::columns::Stamp;
+use super::stamp::Stamp;
 use super::tags::TagRef;
 
 /// How a value is stored.
