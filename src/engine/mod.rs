@@ -16,6 +16,7 @@ pub mod manager;
 mod put;
 mod refresh;
 mod slab;
+mod stamp;
 pub mod stats;
 mod stripes;
 pub mod table;
