@@ -137,8 +137,8 @@ format: $(VENV)/.stamp-dev ## Format the Rust and the Python source
 	@"$(RUN)" -m ruff check --fix --exit-zero .
 
 .PHONY: bench
-bench: $(VENV)/.stamp-dev ## Print the target table with measured ratios (BENCH_ARGS="--json", TRACES=DIR)
-	@"$(RUN)" -m benches $(if $(TRACES),--traces "$(TRACES)") $(BENCH_ARGS)
+bench: $(VENV)/.stamp-dev ## Print the target table with measured ratios (BENCH_ARGS="--json -", TRACES=DIR)
+	@"$(RUN)" benches/run.py $(if $(TRACES),--traces "$(TRACES)") $(BENCH_ARGS)
 
 .PHONY: bench-engine
 bench-engine: prerequisites ## Measure the engine alone, with criterion
@@ -147,7 +147,7 @@ bench-engine: prerequisites ## Measure the engine alone, with criterion
 .PHONY: bench-once
 bench-once: $(VENV)/.stamp-dev ## Run every bench once, so that none of them rots
 	$(call say,Benches: once)
-	@"$(RUN)" -m benches --quick
+	@"$(RUN)" benches/run.py --quick
 	@cargo bench $(LOCKED) --bench engine -- --test
 
 .PHONY: wheel
