@@ -6,8 +6,9 @@ use super::clock::{Nanos, Now};
 use super::columns::Columns;
 use super::deadlines::Deadlines;
 use super::eviction::{Eviction, Policy, PolicyKind};
+use super::limits::Limits;
+use super::put::Put;
 use super::slab::{Slab, Slot, mix};
-use super::table::{Limits, Put};
 use super::tags::Tags;
 
 #[derive(Debug)]
