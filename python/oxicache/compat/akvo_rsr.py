@@ -48,3 +48,28 @@ def _settings() -> Any:
 _found = _settings()
 
 DEFAULT_CACHE_TTL = options.DEFAULT_CACHE_TTL if _found is None else _found.default_ttl
+DEFAULT_CACHE_MAX_SIZE = options.DEFAULT_CACHE_MAX_SIZE if _found is None else _found.default_max_size
+DEFAULT_CACHE_CLEANUP_INTERVAL = (
+    options.DEFAULT_CACHE_CLEANUP_INTERVAL if _found is None else _found.cleanup_interval
+)
+DEFAULT_MAX_DESCENDANTS_PER_REQUEST = (
+    options.MAX_DESCENDANTS_PER_REQUEST if _found is None else _found.max_descendants_per_request
+)
+DEFAULT_DESCENDANTS_CHUNK_SIZE = (
+    options.DESCENDANTS_CHUNK_SIZE if _found is None else _found.descendants_chunk_size
+)
+MAX_AGGREGATION_DEPTH = options.MAX_AGGREGATION_DEPTH if _found is None else _found.max_aggregation_depth
+
+
+class _Dialect(ModuleType):
+    """This module: its DEFAULT_CACHE_CLEANUP_INTERVAL is assigned by callers and counts at the next `set`."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "DEFAULT_CACHE_CLEANUP_INTERVAL":
+            _native.set_default_cleanup_interval(value)  # type: ignore[arg-type]  # which refuses what is none
+        super().__setattr__(name, value)
+
+
+# The engine goes by the constant that is read here, in a process without the app too.
+_native.set_default_cleanup_interval(DEFAULT_CACHE_CLEANUP_INTERVAL)
+sys.modules[__name__].__class__ = _Dialect

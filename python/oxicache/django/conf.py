@@ -123,7 +123,7 @@ class Configuration:
         _seconds,
     )
     grace_errors: tuple[type[BaseException], ...] = _setting(
-        ("django.db.utils.OperationalError", *options.GRACE_ERRORS),
+        options.GRACE_ERRORS,
         "exception classes or dotted paths",
         "Which errors of a loader let a cache that has a grace serve the expired value.",
         _exceptions,

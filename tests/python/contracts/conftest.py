@@ -10,7 +10,7 @@ class Wall:
     """The wall clock: stands still until it is advanced. Under the pytest plugin the caches follow it."""
 
     def __init__(self) -> None:
-        self.now = 1_700_000_000.0
+        self.now = float(round(time.time()))
 
     def advance(self, seconds: float | timedelta) -> None:
         """Move on, or back."""

@@ -270,7 +270,7 @@ class TTLCacheContract:
         cache.set("live", 1)
         cache.ttl = 1
         cache.set("short", 2)
-        wall.advance(1)
+        wall.advance(1.1)
         cache.set("new", 3)
         assert (cache.get("live"), cache.get("new")) == (1, 3)
 
