@@ -19,12 +19,16 @@ MARKER = "oxicache_real_clock"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ini option that switches the plugin off."""
-    parser.addini(INI, "empty oxicache's caches before each test and let their clock follow time.time", "bool", True)
+    parser.addini(
+        INI, "empty oxicache's caches before each test and let their clock follow time.time", "bool", True
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
-    config.addinivalue_line("markers", f"{MARKER}: count the time of caches by their own clock, not by time.time")
+    config.addinivalue_line(
+        "markers", f"{MARKER}: count the time of caches by their own clock, not by time.time"
+    )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

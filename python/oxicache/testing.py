@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from oxicache import _native, loader
 from oxicache.registry import DELETION_SET, cache_manager
-
-if TYPE_CHECKING:
-    import unittest
 
 __all__ = [
     "Clock",
@@ -42,7 +39,7 @@ _sources: list[_Apply] = [_native.clock_system]
 def reset() -> None:
     """Empty every registered cache, `DELETION_SET` and the table of running loads; counters start from zero.
 
-    A load that is still running goes on, and what it brings is not stored. Caches that no manager knows stay as they are.
+    A load that is still running goes on, and what it brings is not stored. Caches not registered stay as they are.
     """
     for name in cache_manager.names():
         cache = cache_manager._caches.get(name)
@@ -84,7 +81,7 @@ class Clock:
         assert self._at is not None, "an entered clock has a time"
         _native.clock_drive(self._at)
 
-    def __enter__(self) -> "Clock":
+    def __enter__(self) -> Self:
         if self._at is not None:
             raise RuntimeError("The clock drives time already; a clock within it is another clock().")
         self._at = _native.now() if self._start is None else float(self._start)
@@ -101,7 +98,10 @@ class Clock:
 
 
 def clock(start: float | None = None) -> Clock:
-    """A clock for `with clock() as time: ...; time.advance(61)`. Leaving the block empties the registered caches."""
+    """Drive engine time by hand, as `with clock() as time:` and `time.advance(61)`.
+
+    Leaving the block empties the registered caches.
+    """
     return Clock(start)
 
 

@@ -25,7 +25,9 @@ MODULES = sorted(
 
 def python(source: str, *options: str) -> str:
     """Run `source` in a fresh interpreter that knows no settings module; return what it prints."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "PYTHON"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "PYTHON"))
+    }
     done = subprocess.run(
         [sys.executable, "-W", "error", *options, "-c", source],
         capture_output=True,
@@ -59,20 +61,23 @@ def test_a_framework_free_module_leaves_django_unloaded(name: str) -> None:
 def test_a_module_of_the_core_needs_no_package_besides(name: str) -> None:
     """Nothing outside the standard library and oxicache itself is loaded by the core."""
     tops = {module.partition(".")[0] for module in loaded_after(name) - loaded_after("site")}
-    foreign = {top for top in tops if top not in sys.stdlib_module_names and top not in ("oxicache", "__mp_main__")}
+    foreign = {
+        top for top in tops if top not in sys.stdlib_module_names and top not in ("oxicache", "__mp_main__")
+    }
     assert not foreign
 
 
 def test_importing_the_package_works_with_only_the_wheel(tmp_path: Path) -> None:
-    """With nothing on the path but the standard library and a folder that holds oxicache, the documented names import."""
+    """With nothing on the path but the standard library and oxicache, the documented names import and work."""
     spec = importlib.util.find_spec("oxicache")
     assert spec is not None
     assert spec.origin is not None
     (tmp_path / "oxicache").symlink_to(Path(spec.origin).parent)
     names = "TTLCache, CacheManager, cache_manager, DELETION_SET, ttl_cached_property, cached_method"
+    standard = [sysconfig.get_path("stdlib"), str(Path(sysconfig.get_path("platstdlib"), "lib-dynload"))]
     source = f"""
 import sys
-sys.path[:] = [{str(tmp_path)!r}, {sysconfig.get_path("stdlib")!r}, {sysconfig.get_path("platstdlib")!r} + "/lib-dynload"]
+sys.path[:] = {[str(tmp_path), *standard]!r}
 from oxicache import {names}
 cache = TTLCache(max_size=2, ttl=60)
 cache.set("a", 1)
@@ -86,7 +91,7 @@ except ModuleNotFoundError:
 
 
 def test_the_dialect_of_akvo_has_its_defaults_without_django(tmp_path: Path) -> None:
-    """Without Django, oxicache.compat.akvo_rsr has the documented constants. Source: API reference, "Default Settings"."""
+    """001, "Default Settings": without Django the dialect has the documented constants."""
     source = """
 import sys
 sys.modules["django"] = None

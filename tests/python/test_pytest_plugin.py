@@ -18,7 +18,17 @@ def run_pytest(tmp_path: Path) -> RunPytest:
     def run(source: str, *options: str, ini: str = "") -> subprocess.CompletedProcess[str]:
         (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}\n")
         (tmp_path / "test_users_own.py").write_text(textwrap.dedent(source))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:cacheprovider",
+            *options,
+        ]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     return run
@@ -68,7 +78,7 @@ ISOLATED_TESTS = """
 
 class TestPlugin:
     def test_a_users_tests_are_isolated_without_configuration(self, run_pytest: RunPytest) -> None:
-        """Installed is enough: caches and deletions are empty before each test, time follows time.time, markers work."""
+        """Installed is enough: caches and deletions are empty before each test, and time follows time.time."""
         done = run_pytest(ISOLATED_TESTS, "--strict-markers", "-W", "error")
         assert "6 passed" in done.stdout, done.stdout
 

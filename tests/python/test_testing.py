@@ -262,7 +262,7 @@ class TestUnittest:
             def test_one(self) -> None:
                 """It needs an empty cache."""
                 cache = cache_manager.get_cache("unittest", max_size=10, ttl=60)
-                self.assertIsNone(cache.get("a"))
+                assert cache.get("a") is None
                 cache.set("a", 1)
 
             test_two = test_one

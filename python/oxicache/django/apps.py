@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from oxicache import _native, loader
+from oxicache import _native, loader, scheduling
 from oxicache.django import conf, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
@@ -29,6 +29,7 @@ class OxicacheConfig(AppConfig):
         configure()
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
+        scheduling.run_around(after=transactions.close_connections)
         test_environment.isolate_when_testing()
 
 
@@ -42,6 +43,11 @@ def configure() -> None:
     """Hand the engine and the loader what they cannot ask for."""
     settings = conf.current()
     _native.set_default_cleanup_interval(settings.cleanup_interval)
+    loader.configure(
+        lock_timeout=settings.lock_timeout,
+        grace_errors=settings.grace_errors,
+        grace_throttle=settings.grace_throttle,
+    )
 
 
 def _reconfigure(**_: Any) -> None:

@@ -40,7 +40,9 @@ def _seconds_or_forever(name: str, value: object) -> float | None:
     try:
         return _seconds(name, value)
     except ImproperlyConfigured:
-        raise _refuse(name, value, "a number of seconds or a timedelta, not negative, or None for ever") from None
+        raise _refuse(
+            name, value, "a number of seconds or a timedelta, not negative, or None for ever"
+        ) from None
 
 
 def _count(name: str, value: object) -> int:
@@ -93,7 +95,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """The settings in force. A field `lock_timeout` is `OXICACHE["LOCK_TIMEOUT"]`; one with a flat name has that too."""
+    """The settings in force. `lock_timeout` is `OXICACHE["LOCK_TIMEOUT"]`; some are known by a flat name too."""
 
     default_ttl: float | None = _setting(
         options.DEFAULT_CACHE_TTL,
@@ -187,7 +189,9 @@ def _configuration() -> Configuration:
         raise _refuse(DICT, given, "a dict")
     unknown = sorted(str(key) for key in given if key not in _KEYS)
     if unknown:
-        raise ImproperlyConfigured(f"{DICT} has no key {', '.join(unknown)}; its keys are {', '.join(_KEYS)}.")
+        raise ImproperlyConfigured(
+            f"{DICT} has no key {', '.join(unknown)}; its keys are {', '.join(_KEYS)}."
+        )
     values = {}
     for item in fields(Configuration):
         key, flat = item.name.upper(), item.metadata["flat"]

@@ -3,7 +3,6 @@
 What happens around a test is `oxicache.testing.isolated`; pytest has a plugin of its own.
 """
 
-import sys
 from typing import Any
 
 from django.test.runner import DiscoverRunner
@@ -14,10 +13,10 @@ __all__ = ["OxicacheDiscoverRunner", "OxicacheRunnerMixin"]
 
 
 class OxicacheRunnerMixin:
-    """For a TEST_RUNNER class, before DiscoverRunner: each test starts with empty caches, their clock follows `time.time`.
+    """For a runner class: each test starts with empty caches, and their clock follows `time.time`.
 
-    `class Runner(OxicacheRunnerMixin, DiscoverRunner)`. Only needed where TEST_ISOLATION is off, or where the tests
-    are run without `oxicache.django` in INSTALLED_APPS.
+    `class Runner(OxicacheRunnerMixin, DiscoverRunner)` is the order. Only needed where TEST_ISOLATION is off, or where
+    `oxicache.django` is not in INSTALLED_APPS.
     """
 
     def setup_test_environment(self, **kwargs: Any) -> None:

@@ -47,7 +47,9 @@ class Project(Budgeted):
         """Titles of the children with less than `limit`: one query."""
         computed["cheaper_children"] += 1
         return list(
-            self.children.filter(budget__lt=limit, status=status).order_by("title").values_list("title", flat=True)
+            self.children.filter(budget__lt=limit, status=status)
+            .order_by("title")
+            .values_list("title", flat=True)
         )
 
     @cached_method

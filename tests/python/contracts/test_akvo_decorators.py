@@ -132,7 +132,9 @@ class TestTTLCachedProperty:
             def url(self) -> str:
                 return f"/projects/{self.number}/"
 
-        assert [Project(number).url for number in range(1000)] == [f"/projects/{number}/" for number in range(1000)]
+        assert [Project(number).url for number in range(1000)] == [
+            f"/projects/{number}/" for number in range(1000)
+        ]
 
     def test_the_entries_of_the_dead_go(self, module: Any) -> None:
         """Defect of akvo: entries of collected objects filled the cache until their ttl."""
@@ -205,7 +207,11 @@ class TestCachedMethod:
         """001, "@cached_method": one computation for each combination of parameters."""
         model, calls = self.make(module)
         instance = model()
-        assert [instance.query("a"), instance.query("a"), instance.query("b")] == [("a", 10), ("a", 10), ("b", 10)]
+        assert [instance.query("a"), instance.query("a"), instance.query("b")] == [
+            ("a", 10),
+            ("a", 10),
+            ("b", 10),
+        ]
         assert calls == [("a", 10), ("b", 10)]
 
     def test_it_is_computed_again_after_its_ttl(self, module: Any, wall: Any) -> None:
@@ -274,7 +280,9 @@ class TestCachedMethod:
         instance = model()
         parameters = [1, True, 1.0, "1", None, "None", -1, -2, (1,), (True,), frozenset({1}), 0, 2**61 - 1]
         results = [instance.query(parameter)[0] for parameter in parameters]
-        assert [(type(result), result) for result in results] == [(type(value), value) for value in parameters]
+        assert [(type(result), result) for result in results] == [
+            (type(value), value) for value in parameters
+        ]
         assert len(calls) == len(parameters)
 
     def test_filters_are_keyed_by_content(self, module: Any) -> None:

@@ -55,7 +55,9 @@ class DeletionTrackerContract:
         assert tracker.force_cleanup() == 1
         assert 7 not in tracker
 
-    def test_force_cleanup_counts_and_leaves_the_fresh(self, tracker: ProjectDeletionTracker, wall: Any) -> None:
+    def test_force_cleanup_counts_and_leaves_the_fresh(
+        self, tracker: ProjectDeletionTracker, wall: Any
+    ) -> None:
         """001, "force_cleanup()": the number of stale entries removed; others stay."""
         tracker.add(1)
         tracker.add(2)
@@ -65,7 +67,9 @@ class DeletionTrackerContract:
         assert tracker.force_cleanup() == 2
         assert [number in tracker for number in (1, 2, 3)] == [False, False, True]
 
-    def test_add_cleans_up_every_quarter_of_the_threshold(self, tracker: ProjectDeletionTracker, wall: Any) -> None:
+    def test_add_cleans_up_every_quarter_of_the_threshold(
+        self, tracker: ProjectDeletionTracker, wall: Any
+    ) -> None:
         """001, "add(project_id)", side effects: more than threshold/4 after the last cleanup, add removes the stale."""
         tracker.add(1)
         wall.advance(HOUR + 1)
@@ -80,7 +84,9 @@ class DeletionTrackerContract:
         tracker.add(4)
         assert 2 not in tracker
 
-    def test_the_private_cleanups_do_what_the_document_says(self, tracker: ProjectDeletionTracker, wall: Any) -> None:
+    def test_the_private_cleanups_do_what_the_document_says(
+        self, tracker: ProjectDeletionTracker, wall: Any
+    ) -> None:
         """001, "_maybe_cleanup()" and "_cleanup_stale_entries(current_time)"."""
         tracker.add(1)
         tracker._cleanup_stale_entries(wall.now + HOUR)
@@ -118,7 +124,9 @@ class DeletionTrackerContract:
         wall.advance(100 * HOUR)
         assert 7 in tracker
 
-    def test_force_cleanup_leaves_last_cleanup_alone(self, tracker: ProjectDeletionTracker, wall: Any) -> None:
+    def test_force_cleanup_leaves_last_cleanup_alone(
+        self, tracker: ProjectDeletionTracker, wall: Any
+    ) -> None:
         """Callers of 001: forcing does not put off the automatic one."""
         made = tracker._last_cleanup
         assert made == pytest.approx(wall.now)
@@ -126,7 +134,9 @@ class DeletionTrackerContract:
         tracker.force_cleanup()
         assert tracker._last_cleanup == made
 
-    def test_the_entry_just_added_survives_its_own_cleanup(self, tracker: ProjectDeletionTracker, wall: Any) -> None:
+    def test_the_entry_just_added_survives_its_own_cleanup(
+        self, tracker: ProjectDeletionTracker, wall: Any
+    ) -> None:
         """Callers of 001: with a threshold of 0 too, add leaves its id tracked."""
         tracker._cleanup_threshold = 0
         wall.advance(1)
@@ -187,7 +197,9 @@ class DeletionTrackerContract:
 
     # ---------------------------------------------------------------- defects that must not come back
 
-    def test_a_delete_that_clears_the_pk_leaves_nothing_tracked(self, tracker: ProjectDeletionTracker) -> None:
+    def test_a_delete_that_clears_the_pk_leaves_nothing_tracked(
+        self, tracker: ProjectDeletionTracker
+    ) -> None:
         """Defect of akvo: after a successful delete pk is None, so `discard(self.pk)` leaked the id for an hour."""
         project = Instance(pk=7)
         with tracker.deleting(project):
@@ -253,7 +265,9 @@ class DeletionTrackerContract:
         tracker.discard(7)
         assert 7 not in tracker
 
-    def test_a_delete_of_more_than_an_hour_stays_tracked(self, tracker: ProjectDeletionTracker, wall: Any) -> None:
+    def test_a_delete_of_more_than_an_hour_stays_tracked(
+        self, tracker: ProjectDeletionTracker, wall: Any
+    ) -> None:
         """Defect of akvo: the entry of a delete longer than the threshold was dropped while it ran."""
         with tracker.deleting(7):
             wall.advance(5 * HOUR)

@@ -5,6 +5,8 @@ test; the one thing that an example itself gets wrong is in CORRECTION. Names un
 oxicache.compat.akvo_rsr.
 """
 
+# Long because each example is quoted whole, with what it needs to run.
+
 import logging
 import sys
 import types
@@ -15,11 +17,11 @@ import pytest
 from django.db import models
 from django.test import RequestFactory
 from django.utils import timezone
+from project.projects.models import Project
 from rest_framework import viewsets
 
 from oxicache import DELETION_SET, TTLCache, cache_manager
 from oxicache.compat import akvo_rsr
-from project.projects.models import Project
 
 Run = Callable[..., dict[str, Any]]
 
@@ -412,7 +414,10 @@ def memory_health_check(request):
         for number in range(51):
             cache.set(number, number)
         wall.advance(60)
-        assert (answer()["status"], answer()["warnings"]) == ("warning", ["High number of expired cache entries"])
+        assert (answer()["status"], answer()["warnings"]) == (
+            "warning",
+            ["High number of expired cache entries"],
+        )
 
     def test_cache_size_optimization(self, run: Run) -> None:
         """000, "Cache Size Optimization": each branch of settings.py is a valid set of settings, and takes effect."""
@@ -441,7 +446,9 @@ else:
         made = []
         for environment in ("production-high-memory", "production-low-memory", "development"):
             names = run(source, ENVIRONMENT=environment)
-            with override_settings(**{name: value for name, value in names.items() if name.startswith("RSR_")}):
+            with override_settings(
+                **{name: value for name, value in names.items() if name.startswith("RSR_")}
+            ):
                 cache: TTLCache[str, int] = TTLCache()
                 made.append((cache.max_size, cache.ttl))
         assert made == [(2000, 7200), (200, 900), (500, 3600)]
@@ -612,7 +619,7 @@ class WithMethod:
         assert len(queried.expensive_query("x", limit=10)) == 10
 
     def test_the_tracker(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-        """001, "add", "__contains__", "discard", "force_cleanup()": the examples, around a deletion that keeps its id."""
+        """001, "add", "__contains__", "discard", "force_cleanup()": the examples, around a deletion."""
         seen: list[bool] = []
         run(
             """

@@ -52,7 +52,9 @@ def test_none_is_for_ever_where_it_is_a_ttl() -> None:
 
 def test_a_timedelta_is_a_number_of_seconds() -> None:
     """Durations may be written as timedelta."""
-    with override_settings(OXICACHE={"DEFAULT_TTL": timedelta(minutes=2), "LOCK_TIMEOUT": timedelta(seconds=3)}):
+    with override_settings(
+        OXICACHE={"DEFAULT_TTL": timedelta(minutes=2), "LOCK_TIMEOUT": timedelta(seconds=3)}
+    ):
         assert (conf.current().default_ttl, conf.current().lock_timeout) == (120, 3)
 
 

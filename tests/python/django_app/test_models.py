@@ -6,9 +6,9 @@ import pickle
 import pytest
 from django.db import transaction
 from django.test import TestCase
+from project.projects.models import ArchivedProject, FundedProject, Project, computed
 
 from oxicache import DELETION_SET
-from project.projects.models import ArchivedProject, FundedProject, Project, computed
 
 
 class ModelTestCase(TestCase):

@@ -7,9 +7,8 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import project
+import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -92,13 +91,20 @@ def run(tmp_path: Path) -> Run:
     """Run a command in a folder that holds the users' tests and settings, in a process of its own."""
     tests_folder = Path(project.__file__).parents[1]
 
-    def execute(*command: str, tests: str = USERS_TESTS, settings: str = "") -> subprocess.CompletedProcess[str]:
+    def execute(
+        *command: str, tests: str = USERS_TESTS, settings: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         (tmp_path / "users_tests.py").write_text(textwrap.dedent(tests))
         (tmp_path / "users_settings.py").write_text(SETTINGS + settings)
         path = os.pathsep.join([str(tests_folder), str(tmp_path), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "users_settings"}
         return subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     return execute

@@ -2,7 +2,6 @@
 
 from django.contrib.auth.models import User
 from django.test import TestCase
-
 from project.projects.admin import ProjectAdmin
 from project.projects.models import Project, computed
 from project.projects.viewsets import ProjectViewSet
