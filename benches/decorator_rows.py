@@ -10,6 +10,7 @@ from typing import Any
 import django
 from cache_rows import SIZE, TTL
 from django.conf import settings
+from django.db import models
 from django.utils.functional import cached_property as django_cached_property
 from rows import Target, TimedRow
 from timing import Contender
@@ -21,8 +22,6 @@ ROOM = 4 * SIZE  # no decorated name evicts: each holds one entry an instance
 if not settings.configured:
     settings.configure(INSTALLED_APPS=[])
     django.setup()
-
-from django.db import models  # noqa: E402 (models need settings first)
 
 
 class _Decorated:

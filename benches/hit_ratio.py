@@ -5,7 +5,6 @@ Belady's: it knows the whole trace, and drops what is needed again last.
 """
 
 import lzma
-import random
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +16,6 @@ from typing import Any
 import cachebox
 import cachetools
 from cache_rows import zipf
-from timing import SEED
 
 from oxicache import TTLCache
 
@@ -73,13 +71,13 @@ def _looping(popular: Sequence[int], universe: int) -> Iterator[int]:
         yield key if number % 2 else universe + number // 2 % (universe // 10)
 
 
-def recorded(folder: Path) -> Iterator[tuple[str, Callable[[], Sequence[int]]]]:
-    """The name of each trace in `folder` and how to load it: xz of one big-endian 32-bit key an access."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        yield path.name.removesuffix(SUFFIX), lambda path=path: _load(path)
+def recorded(folder: Path) -> list[Path]:
+    """The recorded traces in `folder`, by name."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def _load(path: Path) -> Sequence[int]:
+def load(path: Path) -> Sequence[int]:
+    """The keys of one recorded trace: xz of one big-endian 32-bit integer an access."""
     keys = array("i")
     keys.frombytes(lzma.decompress(path.read_bytes()))
     if sys.byteorder == "little":
@@ -167,7 +165,8 @@ def every_outcome(folder: Path | None, quick: bool, told: Callable[[str], None])
     percents = PERCENTS[1:2] if quick else PERCENTS
     for name, trace in synthetic(ACCESSES // shrink, UNIVERSE // shrink).items():
         yield from outcomes(name, trace, percents, told)
-    for name, load in recorded(folder) if folder else ():
+    for path in recorded(folder) if folder else ():
+        name = path.name.removesuffix(SUFFIX)
         told(f"{name}: loading")
-        trace = load()
+        trace = load(path)
         yield from outcomes(name, trace[: len(trace) // shrink], percents, told)

@@ -4,11 +4,20 @@
     python benches/instructions.py --only 'get hit' --where 12    and the functions that cost most
 
 Each contender of a row runs in two children that differ only in how often the loop runs; the difference, divided by
-the operations, leaves out start-up and imports. The empty loop is counted likewise. What callgrind counts
-is instructions executed, not time: a cache miss of the processor and an addition weigh the same.
+the operations, leaves out start-up and imports. The empty loop is counted likewise. Instructions are not time: a
+cache miss of the processor and an addition weigh the same.
+
+valgrind hides the kernel's vDSO, where the clock is read. So a clock reading counts here as the call alone, and a
+library that looks for the vDSO on its own, as rustix does, must be built to ask libc instead. For names of functions,
+and not only of files, it also needs its symbols:
+
+    RUSTFLAGS="--cfg rustix_use_libc" CARGO_PROFILE_RELEASE_DEBUG=1 cargo build --release --lib --features python
+
+and `lib_native.so` from there in place of the installed `_native`.
 """
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -20,16 +29,16 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cache_rows
-import decorator_rows
 from rows import TimedRow
 from timing import OVERHEAD, Contender
 
-FEW, MANY = 3, 13  # passes over the items; the difference is what is counted
+FEW, MANY = 4, 24  # passes over the items; the difference is what is counted
 HASH_SEED = "0"  # str hashes and with them the probes of every table are then the same in each child
-ROWS: dict[str, TimedRow] = {row.name: row for row in (*cache_rows.ROWS, *decorator_rows.ROWS) if not row.slow}
+SEGMENTATION_FAULT = -11  # how a child ends whose `_native` looked for the vDSO
 
 
 @dataclass(frozen=True)
@@ -41,26 +50,50 @@ class Count:
     by_function: Counter[str]
 
 
+def rows() -> dict[str, TimedRow]:
+    """The rows that can be counted, by name."""
+    import decorator_rows  # here, so that children of cache_rows do not import Django under valgrind
+
+    return {row.name: row for row in (*cache_rows.ROWS, *decorator_rows.ROWS) if not row.slow}
+
+
+def row_named(name: str) -> TimedRow:
+    """One row by its name."""
+    return next((row for row in cache_rows.ROWS if row.name == name), None) or rows()[name]
+
+
 def contenders(row: TimedRow) -> dict[str, Contender]:
-    """The contenders of `row` by name, and the empty loop."""
+    """The contenders of `row` by name, the empty loop first and oxicache's second."""
     made = row.build()
     empty = Contender(OVERHEAD, "pass", made[0].names, made[0].items)
     return {contender.name: contender for contender in (empty, *made)}
 
 
 def run_child(row: str, name: str, passes: int) -> None:
-    """What a child does: run one contender's loop, and nothing else of its row."""
-    contenders(ROWS[row])[name].compile()(passes)
+    """What a child does: run one contender's loop. It ends without tearing down, whose cost varies."""
+    loop = contenders(row_named(row))[name].compile()
+    gc.collect()
+    gc.disable()
+    loop(passes)
+    os._exit(0)
 
 
 def _counted(row: str, name: str, passes: int) -> Counter[str]:
     """Instructions by function of one child."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "callgrind.out"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={written}", sys.executable, __file__]
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={written}",
+            sys.executable,
+            __file__,
+        ]
         command += ["--child", json.dumps([row, name, passes])]
         environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED}
-        child = subprocess.run(command, env=environment, capture_output=True, text=True)  # noqa: S603
+        child = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)  # noqa: S603
+        if child.returncode == SEGMENTATION_FAULT:
+            sys.exit("The child crashed under valgrind: build `_native` as the docstring of this file says.")
         if child.returncode:
             message = f"{row}, {name}: the child ended with {child.returncode}:\n{child.stderr}"
             raise RuntimeError(message)
@@ -102,7 +135,7 @@ def self_costs(lines: list[str]) -> Counter[str]:
 
 def count(row: str, name: str) -> Count:
     """Count one contender of one row."""
-    items = len(contenders(ROWS[row])[name].items)
+    items = len(contenders(row_named(row))[name].items)
     few, many = _counted(row, name, FEW), _counted(row, name, MANY)
     operations = (MANY - FEW) * items
     many.subtract(few)
@@ -130,9 +163,15 @@ def main(arguments: list[str]) -> int:
     """Count and print. 2 for wrong use."""
     parser = argparse.ArgumentParser(prog="benches/instructions.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="TEXT", default="", help="only rows whose name contains TEXT")
-    parser.add_argument("--against", metavar="TEXT", default="", help="only contenders whose name contains TEXT, and ours")
-    parser.add_argument("--where", metavar="N", type=int, default=0, help="the N functions that cost most, for each")
-    parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="children at a time")
+    parser.add_argument(
+        "--against", metavar="TEXT", default="", help="only contenders whose name contains TEXT, and ours"
+    )
+    parser.add_argument(
+        "--where", metavar="N", type=int, default=0, help="the N functions that cost most, for each"
+    )
+    parser.add_argument(
+        "--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="children at a time"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the counts as JSON")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -144,11 +183,11 @@ def main(arguments: list[str]) -> int:
         return 2
     written: dict[str, dict[str, float]] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
-        for row in (row for row in ROWS if options.only in row):
-            found = contenders(ROWS[row])
+        for row in (row for row in rows() if options.only in row):
+            found = contenders(row_named(row))
             _, ours, *_ = found
             names = [name for name in found if name in (OVERHEAD, ours) or options.against in name]
-            counts = dict(zip(names, pool.map(lambda name, row=row: count(row, name), names), strict=True))
+            counts = dict(zip(names, pool.map(partial(count, row), names), strict=True))
             written[row] = {name: round(counted.total, 1) for name, counted in counts.items()}
             print("\n".join(report(row, counts, options.where)), flush=True)
     if options.json:

@@ -12,6 +12,7 @@ The larger one is judged. The peak is the resident maximum while filling, growth
 import ctypes
 import gc
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -85,10 +86,18 @@ FILLS: dict[str, Fill] = {
 class _Mallinfo(ctypes.Structure):
     """glibc's `struct mallinfo2`: bytes, of which `uordblks` and `hblkhd` are in use."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    ]
+    _fields_ = (
+        ("arena", ctypes.c_size_t),
+        ("ordblks", ctypes.c_size_t),
+        ("smblks", ctypes.c_size_t),
+        ("hblks", ctypes.c_size_t),
+        ("hblkhd", ctypes.c_size_t),
+        ("usmblks", ctypes.c_size_t),
+        ("fsmblks", ctypes.c_size_t),
+        ("uordblks", ctypes.c_size_t),
+        ("fordblks", ctypes.c_size_t),
+        ("keepcost", ctypes.c_size_t),
+    )
 
 
 def available() -> bool:
@@ -97,7 +106,7 @@ def available() -> bool:
 
 
 def _resident() -> int:
-    return int(STATM.read_text(encoding="ascii").split()[1]) * 4096
+    return int(STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 def _peak() -> int:

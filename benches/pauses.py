@@ -41,7 +41,8 @@ def measure_here(holder: str, kind: str, count: int, rounds: int) -> list[float]
 def _in_child(holder: str, kind: str, count: int, rounds: int) -> float:
     command = [sys.executable, __file__, holder, kind, str(count), str(rounds)]
     child = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 (this very file)
-    return statistics.median(json.loads(child.stdout))
+    pauses: list[float] = json.loads(child.stdout)
+    return statistics.median(pauses)
 
 
 def results(rounds: int, count: int = MILLION) -> Iterator[Result]:

@@ -1,7 +1,7 @@
 """How results are printed: text for a terminal, markdown for the README, JSON for machines."""
 
 import dataclasses
-import datetime
+import datetime as dt
 import os
 import platform
 import sysconfig
@@ -12,6 +12,8 @@ from typing import Any
 
 from hit_ratio import COLUMNS, Outcome
 from rows import Result
+
+from oxicache._native import METHODS
 
 BEGIN = "<!-- results: written by benches/run.py --markdown -->"
 END = "<!-- end of results -->"
@@ -51,12 +53,13 @@ class Run:
         """What a reader needs in order to repeat the run."""
         return {
             "command": self.command,
-            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "processor": f"{_processor()}, {os.cpu_count()} seen by the system",
             "system": f"{platform.system()} {platform.release()} {platform.machine()}, {platform.libc_ver()[0]}"
             f" {platform.libc_ver()[1]}",
             "python": f"{platform.python_implementation()} {platform.python_version()}, {_python_build()}",
-            "versions": ", ".join(f"{package} {_version(package)}" for package in PACKAGES),
+            "versions": ", ".join(f"{package} {_version(package)}" for package in PACKAGES)
+            + f"; oxicache's {METHODS} methods",
             "rounds": f"{self.rounds}{' (quick: too short to quote)' if self.quick else ''}",
             "load": f"{self.load_before:.2f} before, {self.load_after:.2f} after (one-minute averages)",
         }

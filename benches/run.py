@@ -4,31 +4,22 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
 try:
-    import cachebox
-    import cachetools
-    import django
-
-    import oxicache
+    import cache_rows
+    import decorator_rows
+    import hit_ratio
+    import memory
+    import pauses
+    import report
+    import threads
+    from rows import Result, TimedRow
 except ImportError as error:
-    sys.exit(
-        f"{error}. The benches need oxicache, Django, cachebox and cachetools: pip install Django cachebox cachetools"
-    )
-del cachebox, cachetools, django, oxicache
-
-import cache_rows
-import decorator_rows
-import hit_ratio
-import memory
-import pauses
-import report
-import threads
-from rows import Result, TimedRow
+    sys.exit(f"{error}. The benches need oxicache, and: pip install Django cachebox cachetools")
 
 LEAST_ROUNDS = 15
 ROUNDS = 31
@@ -37,8 +28,9 @@ QUICK_ROUNDS = 3
 QUICK_SAMPLE_NS = 500_000
 QUICK_COUNT = 20_000  # entries where a full run has a million
 PAUSES = 15  # collections a child measures
+BUSY_LOAD = 0.5  # of one processor, over the minute before: half a core of somebody else's work
 
-Job = tuple[str, Callable[[], Iterator[Result]]]
+Job = tuple[str, Callable[[], Iterable[Result]]]
 
 
 class Progress:
@@ -77,9 +69,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     count = QUICK_COUNT if options.quick else memory.MILLION
     timed: tuple[TimedRow, ...] = (*cache_rows.ROWS, *decorator_rows.ROWS)
     found: list[Job] = [
-        (row.name, lambda row=row: iter(row.results(rounds, sample)))
-        for row in timed
-        if not (options.quick and row.slow)
+        (row.name, partial(row.results, rounds, sample)) for row in timed if not (options.quick and row.slow)
     ]
     found.append(("four threads", partial(threads.results, rounds, sample)))
     found.append((pauses.ROW, partial(pauses.results, QUICK_ROUNDS if options.quick else PAUSES, count)))
@@ -116,7 +106,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         parser.error(
             f"--rounds {options.rounds}: a median needs at least {LEAST_ROUNDS} rounds (1 with --quick)"
         )
-    if options.traces and not list(options.traces.glob(f"*{hit_ratio.SUFFIX}")):
+    if options.traces and not hit_ratio.recorded(options.traces):
         parser.error(f"--traces {options.traces}: no *{hit_ratio.SUFFIX} there")
     return options
 
@@ -166,8 +156,8 @@ def main(arguments: list[str]) -> int:
     if not run.results and not run.outcomes:
         print(f"no row contains {options.only!r}", file=sys.stderr)
         return 2
-    if run.load_before > 0.5:
-        print("This machine was busy when the run began: trust no figure below.", file=sys.stderr)
+    if run.load_before > BUSY_LOAD:
+        print("This machine was busy when the run began: trust no figure of this run.", file=sys.stderr)
     printed = {options.json, options.markdown} & {"-"}
     if options.json == "-":
         print(json.dumps(report.as_json(run), indent=2))
