@@ -68,12 +68,10 @@ def _get_hit() -> list[Contender]:
     ]
 
 
-def _get_hit_through_its_name() -> list[Contender]:
+def _get_hit_bound_before() -> list[Contender]:
     keys = shuffled_keys(SIZE)
     filled = caches(keys, SIZE)
-    return [
-        Contender(name, "cache.get(item)", {"cache": filled[name]}, keys) for name in ("TTLCache", "dict")
-    ]
+    return [Contender(name, "get(item)", {"get": filled[name].get}, keys) for name in ("TTLCache", "dict")]
 
 
 def _get_hit_of_an_equal_key() -> list[Contender]:
