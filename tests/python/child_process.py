@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LIMIT_SECONDS = 120  # far beyond what any child needs on a loaded two-core machine: only a hang reaches it
+LIMIT_SECONDS = 90  # far beyond what any child needs on a loaded two-core machine: only a hang reaches it
 
 
 def run(source: str, *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,8 @@ _MORE = bool(os.environ.get("CI"))
 
 # Speed is nobody's business here (deadline, too_slow): the machine may be busy with other builds.
 MODEL = settings(
-    max_examples=300 if _MORE else 60,
-    stateful_step_count=80 if _MORE else 40,
+    max_examples=500 if _MORE else 150,
+    stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,

@@ -144,7 +144,7 @@ class TestWriting:
         cache.set("oldest", 1)
         cache.set("short", 2, ttl=5)
         cache.set("newest", 3)
-        clock.advance(5)
+        clock.advance(6)
         cache.set("d", 4)
         assert cache.keys() == ["oldest", "newest", "d"]
 

@@ -72,7 +72,7 @@ class TestMaxSize:
         cache.set("live", 1)
         cache.set("dead", 2, ttl=1)
         cache.set("dead too", 3, ttl=2)
-        clock.advance(2)
+        clock.advance(3)
         cache.max_size = 1
         assert cache.keys() == ["live"]
 

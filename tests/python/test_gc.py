@@ -293,19 +293,20 @@ class TestMemo:
 
         def make() -> list[weakref.ref[Any]]:
             cache: Cache = TTLCache(10, 60)
+            other: Cache = TTLCache(10, 60)
 
             def itself(self: Any) -> Any:
                 return self
 
             class Model:
                 method = Memo(itself, cache, _storing(cache, itself), identity="class")
-                shown = MemoProperty(itself, cache, _storing(cache, itself), identity="class")
+                shown = MemoProperty(itself, other, _storing(other, itself), identity="class")
 
             model: Any = Model()
             assert model.method() is model
             assert model.shown is model
             assert model.method() is model
-            assert len(cache) == 2
+            assert len(cache) == len(other) == 1
             return [weakref.ref(Model), weakref.ref(model), weakref.ref(cache)]
 
         alive = make()

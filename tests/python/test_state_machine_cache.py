@@ -34,10 +34,13 @@ Key: TypeAlias = Any
 # 3 and the Slow ones share a hash, ("t", 3) and ("t", 3.0) are one key.
 keys = st.sampled_from(["a", "b", "c", "\u00e9", 3, None, ("t", 3), ("t", 3.0)]) | st.sampled_from("xyz").map(Slow)
 values = st.integers(0, 10**6)
-# Quarters of a second are exact in binary, so that the model's sums are the engine's.
+# Parts of a second by two are exact in binary, so that the model's sums are the engine's.
 seconds = st.integers(1, 80).map(lambda quarters: quarters / 4)
+# An entry's own ttl ends between the quarters at which the clock stops: the engine's wheel may find such an entry some
+# 17 ms late when it makes room, and the model knows no such delay.
+own_seconds = seconds.map(lambda quarters: quarters + 0.125)
 OMITTED = object()
-ttls = st.one_of(st.just(OMITTED), st.just(OMITTED), seconds, st.none(), st.just(0))
+ttls = st.one_of(st.just(OMITTED), st.just(OMITTED), own_seconds, st.none(), st.just(0))
 some_tags = st.lists(st.sampled_from("tuv"), max_size=2)
 
 
@@ -173,6 +176,7 @@ class LruMachine(RuleBasedStateMachine):
         assert touched is (key in self.live)
         if touched:
             self.live[key].deadline = self.deadline(ttl)
+            self.bury()
 
     # Removing.
 
@@ -232,6 +236,9 @@ class LruMachine(RuleBasedStateMachine):
     @rule(by=st.one_of(seconds, st.integers(1, 100_000)))
     def advance(self, by: float) -> None:
         self.clock.advance(by)
+        self.bury()
+
+    def bury(self) -> None:
         for key in [key for key, entry in self.live.items() if entry.deadline <= self.clock.at]:
             del self.live[key]
 

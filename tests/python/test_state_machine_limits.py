@@ -42,7 +42,7 @@ class SubsetMachine(RuleBasedStateMachine):
 
     @initialize(max_size=st.integers(0, 12), max_bytes=st.integers(0, 60))
     def make(self, max_size: int, max_bytes: int) -> None:
-        self.max_size = max_size
+        self.max_size = self.least_size = max_size
         self.max_bytes = max_bytes if self.weighed else None
         self.cache: TTLCache[Hashable, Held] = TTLCache(
             max_size,
@@ -142,6 +142,7 @@ class SubsetMachine(RuleBasedStateMachine):
     @rule(max_size=st.integers(0, 12))
     def resize(self, max_size: int) -> None:
         self.cache.max_size = self.max_size = max_size
+        self.least_size = min(self.least_size, max_size)
 
     @rule(max_bytes=st.integers(0, 60))
     def change_bytes(self, max_bytes: int) -> None:
@@ -158,7 +159,7 @@ class SubsetMachine(RuleBasedStateMachine):
         stats = self.cache.stats()
         assert stats["size"] - stats["expired_entries"] == len(items)
         assert stats["size"] <= self.max_size
-        if stats["evictions"] == stats["rejected"] == 0:
+        if stats["evictions"] == stats["rejected"] == 0 < self.least_size:
             live = {key for key, (_value, deadline) in self.possible.items() if self.clock.at < deadline}
             assert {key for key, _value in items} == live
 
