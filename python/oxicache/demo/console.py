@@ -17,7 +17,8 @@ PLAIN_STEPS = 5  # lines that a load writes where a bar would be noise: a log wa
 class Steps(Protocol):
     """What a load reports to: so many more are done."""
 
-    def update(self, n: int, /) -> object: ...
+    def update(self, n: int, /) -> object:
+        """Count n more as done."""
 
 
 class PlainSteps:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .console import Console, Steps
+from .console import Console
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,7 @@ DISSOLVED = frozenset(
 )  # in geonames still, but their people and land are counted in their successors
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """The data directory or the database cannot be used; the message says why and what to do."""
 
 
@@ -61,7 +61,7 @@ def data_directory(chosen: str | None) -> Path:
 
 
 def open_directory(directory: Path) -> None:
-    """Make the directory and the site's secret key in it, and point Django at both. Raises Unusable."""
+    """Make the directory and the site's secret key in it, and point Django at both. Raises UnusableError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         key = directory / "secret-key"
@@ -75,7 +75,9 @@ def open_directory(directory: Path) -> None:
         if not os.access(directory, os.W_OK):
             raise PermissionError(13, "Permission denied", str(directory))
     except OSError as error:
-        raise Unusable(f"cannot use {directory}: {error.strerror}; choose another with --data DIR") from error
+        raise UnusableError(
+            f"cannot use {directory}: {error.strerror}; choose another with --data DIR"
+        ) from error
     os.environ["OXICACHE_DEMO_DATA"] = str(directory)
     os.environ["DJANGO_SETTINGS_MODULE"] = "oxicache.demo.site.settings"
     import django
@@ -105,7 +107,7 @@ def read_source(most: int | None) -> Source:
 
 
 def prepare(directory: Path, console: Console, most: int | None = None) -> Prepared:
-    """Have a whole database in the directory: use the one there, or load it. Raises Unusable.
+    """Have a whole database in the directory: use the one there, or load it. Raises UnusableError.
 
     Needs `open_directory` before. Of two demos that start together, one loads and the other waits for it.
     """
@@ -122,9 +124,11 @@ def prepare(directory: Path, console: Console, most: int | None = None) -> Prepa
             _load(read_source(most), console)
             return Prepared(reused=False, rebuilt=reason if there else "", counts=_counted())
     except DatabaseError as error:
-        raise Unusable(f"cannot write {directory / DATABASE}: {error}") from error
+        raise UnusableError(f"cannot write {directory / DATABASE}: {error}") from error
     except OSError as error:
-        raise Unusable(f"cannot use {directory}: {error.strerror}; choose another with --data DIR") from error
+        raise UnusableError(
+            f"cannot use {directory}: {error.strerror}; choose another with --data DIR"
+        ) from error
 
 
 @contextmanager

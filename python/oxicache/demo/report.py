@@ -16,7 +16,8 @@ def duration(seconds: float) -> str:
     """Write a time with three figures that matter, in the unit that suits it."""
     if seconds >= 1:
         return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
+    thousands = seconds * 1_000
+    return f"{thousands:.1f} ms" if thousands >= 1 else f"{thousands * 1_000:.0f} us"
 
 
 class Table:

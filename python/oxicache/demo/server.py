@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,17 +14,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from http import HTTPStatus
 from pathlib import Path
 
 HOST = "127.0.0.1"
+LAST_PORT = 65535
 PORTS_TRIED = 50  # after the one asked for
 ANSWER_TIMEOUT = 60  # seconds; the first answer waits for a worker to start and compute the whole world
 STOP_TIMEOUT = 8  # seconds; more than serving.graceful_timeout
+STOPPERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what ends the demo
 LOOKS = 12  # at the same page at most, until a worker answers that has built it before
 
 
-class ServerFailed(Exception):
+class ServerError(Exception):
     """The site could not be served; the message says why."""
+
+
+TAG = re.compile(r"<[^>]*>")
+EXCERPT_CHARS = 100
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= EXCERPT_CHARS else text[: EXCERPT_CHARS - 3] + "..."
 
 
 @dataclass(frozen=True)
@@ -35,21 +47,25 @@ class Answer:
     headers: Message
     body: bytes
 
+    @property
+    def good(self) -> bool:
+        """Whether the site had what was asked for."""
+        return self.status == HTTPStatus.OK
+
     def excerpt(self) -> str:
-        """Return a line's worth of what came: a page's title, the beginning of JSON, or the size of the rest."""
+        """Return a line's worth of what came: a page's first words, the beginning of JSON, or the size of the rest."""
         kind = self.headers.get_content_type()
         if kind == "application/json":
-            text = json.dumps(json.loads(self.body), ensure_ascii=False)
-            return text if len(text) <= 100 else text[:97] + "..."
+            return _shortened(json.dumps(json.loads(self.body), ensure_ascii=False))
         if kind == "text/html":
-            page = self.body.decode()
-            return page.partition("<title>")[2].partition("</title>")[0].strip()
+            content = self.body.decode().partition("<main")[2].partition(">")[2]
+            return _shortened(" ".join(TAG.sub(" ", content).split()))
         return f"{kind}, {len(self.body):,} bytes"
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket listening on that port or the next free one; 0 lets the system choose. Raises ServerFailed."""
-    for candidate in range(port, min(port + PORTS_TRIED, 65535) + 1):
+    """Return a socket listening on that port or the next free one; 0 lets the system choose. Raises ServerError."""
+    for candidate in range(port, min(port + PORTS_TRIED, LAST_PORT) + 1):
         listener = socket.socket()
         try:
             # Else a port used a minute ago would count as busy.
@@ -60,11 +76,11 @@ def listen(port: int) -> socket.socket:
             listener.close()
             if error.errno == errno.EADDRINUSE:
                 continue
-            raise ServerFailed(
+            raise ServerError(
                 f"cannot listen on port {candidate}: {error.strerror}; choose another with --port"
             ) from error
         return listener
-    raise ServerFailed(f"ports {port} to {candidate} are all busy; choose another with --port")
+    raise ServerError(f"ports {port} to {candidate} are all busy; choose another with --port")
 
 
 @contextmanager
@@ -72,7 +88,7 @@ def served(listener: socket.socket, directory: Path) -> Iterator["subprocess.Pop
     """Run gunicorn on the socket for the length of the block. Nothing is left running after it."""
     command = (sys.executable, "-m", "gunicorn", "--config", "python:oxicache.demo.serving")
     listens = ("--bind", f"fd://{listener.fileno()}", "oxicache.demo.site.wsgi:application")
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - this interpreter and words of this file
         command + listens,
         pass_fds=(listener.fileno(),),
         env=os.environ | {"OXICACHE_DEMO_DATA": str(directory)},
@@ -81,7 +97,7 @@ def served(listener: socket.socket, directory: Path) -> Iterator["subprocess.Pop
         # A session of its own: Ctrl-C reaches the demo alone, which then stops gunicorn in good order.
         start_new_session=True,
     )
-    # gunicorn has its copy. With this one closed, a gunicorn that dies refuses connections instead of leaving them hang.
+    # gunicorn has its copy. With this one closed, connections to a gunicorn that dies are refused and do not hang.
     listener.close()
     try:
         yield process
@@ -91,7 +107,7 @@ def served(listener: socket.socket, directory: Path) -> Iterator["subprocess.Pop
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     # A second Ctrl-C while stopping would leave gunicorn behind.
-    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    earlier = {number: signal.signal(number, signal.SIG_IGN) for number in STOPPERS}
     try:
         process.terminate()
         try:
@@ -101,11 +117,12 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def fetch(url: str, path: str) -> Answer:
-    """Ask the site for a path. An answer of any status is an answer; none at all raises ServerFailed."""
+    """Ask the site for a path. An answer of any status is an answer; none at all raises ServerError."""
     # Without proxies: an http_proxy in the environment is not meant for this machine itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -115,7 +132,7 @@ def fetch(url: str, path: str) -> Answer:
         with error:
             return Answer(path, error.code, error.headers, error.read())
     except OSError as error:
-        raise ServerFailed(f"{url}{path} does not answer: {error}") from error
+        raise ServerError(f"{url}{path} does not answer: {error}") from error
 
 
 def look_around(url: str) -> Iterator[Answer]:
@@ -123,7 +140,7 @@ def look_around(url: str) -> Iterator[Answer]:
     for _ in range(LOOKS):
         answer = fetch(url, "/")
         yield answer
-        if answer.status != 200 or answer.headers["X-Cache"] == "HIT":
+        if not answer.good or answer.headers["X-Cache"] == "HIT":
             break
     for path in (
         "/api/world/",

@@ -17,7 +17,7 @@ control_socket_disable = (
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def on_starting(server: Any) -> None:
+def on_starting(_server: Any) -> None:
     """Have the kernel end gunicorn when the demo is killed without a chance to do so."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -22,6 +22,7 @@ class ContentSecurityPolicy:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, and add the policy."""
         response = self.get_response(request)
         response["Content-Security-Policy"] = POLICY
         return response
@@ -38,6 +39,7 @@ class CacheHeaders:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, and add what the cache did for it."""
         before = totals()
         response = self.get_response(request)
         now = totals()

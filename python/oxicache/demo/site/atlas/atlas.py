@@ -13,6 +13,8 @@ from oxicache import cached_function, cached_method
 from . import geodesy
 from .models import City, Continent, Country
 
+LEAST_GAIN_KM = 1e-6  # a millimetre: less is rounding, and could be won back and forth for ever
+
 
 class Atlas:
     """Continents with their countries and capitals, loaded by three queries, each row once."""
@@ -65,14 +67,14 @@ class Atlas:
             nearest = min(left, key=lambda iso: km(tour[-1], iso))
             left.remove(nearest)
             tour.append(nearest)
-        improved = len(tour) > 3
+        improved = True
         while improved:
             improved = False
             for i in range(1, len(tour) - 1):
                 for j in range(i + 1, len(tour)):
                     before, first, last, after = tour[i - 1], tour[i], tour[j], tour[(j + 1) % len(tour)]
                     gain = km(before, first) + km(last, after) - km(before, last) - km(first, after)
-                    if gain > 1e-9:
+                    if gain > LEAST_GAIN_KM:
                         tour[i : j + 1] = reversed(tour[i : j + 1])
                         improved = True
         return round(sum(km(tour[i - 1], tour[i]) for i in range(len(tour)))), tuple(tour)

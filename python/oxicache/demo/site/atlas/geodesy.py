@@ -12,6 +12,7 @@ MEAN_RADIUS_KM = 6371.0088  # IUGG mean radius of the Earth
 EQUATOR_KM = 6378.137  # WGS-84 semi-major axis
 FLATTENING = 1 / 298.257223563  # WGS-84
 POLE_KM = EQUATOR_KM * (1 - FLATTENING)
+SETTLED = 1e-12  # radians: less than a hundredth of a millimetre
 MAX_STEPS = 50  # converges in under ten except for nearly antipodal points, where it may never do
 
 
@@ -50,7 +51,7 @@ def geodesic_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
         longitude = difference + (1 - c) * FLATTENING * sin_alpha * (
             sigma + c * sin_sigma * (cos_mid + c * cos_sigma * (2 * cos_mid**2 - 1))
         )
-        if abs(longitude - before) < 1e-12:
+        if abs(longitude - before) < SETTLED:
             break
     else:
         return haversine_km(lat1, lon1, lat2, lon2)

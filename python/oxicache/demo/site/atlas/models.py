@@ -1,3 +1,5 @@
+# mypy: disable-error-code="var-annotated, no-any-return"
+# The types of fields need django-stubs' plugin, which imports the settings, which need a data directory.
 """Continent, Country, Region, City: a hierarchy of places, with figures that cost something to compute.
 
 The decorators' entries belong to the instance that was asked (identity "instance"): they serve whoever asks the same
@@ -7,7 +9,7 @@ graph of instances for a whole run or worker, and why its reads go through that 
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.db import models
@@ -16,6 +18,9 @@ from oxicache import DELETION_SET, cached_method, ttl_cached_property
 
 from .figures import Figures, figures_of
 from .geodesy import haversine_km
+
+if TYPE_CHECKING:
+    from django.db.models.fields.related_descriptors import RelatedManager
 
 HOUR = 3600  # seconds; the figures change only when somebody loads or deletes places
 COUNTRIES = 512  # more than there are, so that none is evicted to make room for another
@@ -34,6 +39,8 @@ RANKINGS: dict[str, Callable[[Figures], float]] = {
 
 class Continent(models.Model):
     """A continent, by its geonames id."""
+
+    countries: "RelatedManager[Country]"
 
     id = models.IntegerField(primary_key=True)
     code = models.CharField(max_length=2, unique=True)
@@ -62,7 +69,7 @@ class Continent(models.Model):
         found = list(self.countries.values_list("id", flat=True))
         if level == "countries":
             return tuple(found)
-        below: type[Region] | type[City] = Region if level == "regions" else City
+        below: type[Region | City] = Region if level == "regions" else City
         ids: list[int] = []
         for start in range(0, len(found), CHUNK):
             parents = found[start : start + CHUNK]
@@ -90,6 +97,9 @@ class Continent(models.Model):
 
 class Country(models.Model):
     """A country, by its geonames id."""
+
+    regions: "RelatedManager[Region]"
+    cities: "RelatedManager[City]"
 
     id = models.IntegerField(primary_key=True)
     continent = models.ForeignKey(Continent, models.CASCADE, related_name="countries")
@@ -165,6 +175,8 @@ class Region(models.Model):
 
 class City(models.Model):
     """A city of at least 15,000 people, or a seat of government, by its geonames id."""
+
+    country_id: int
 
     id = models.IntegerField(primary_key=True)
     country = models.ForeignKey(Country, models.CASCADE, related_name="cities")

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from importlib.metadata import version
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -9,8 +10,6 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-
-import oxicache
 
 from . import counters, pages
 from .atlas import Atlas, kept_atlas
@@ -36,7 +35,7 @@ def _cache_state() -> dict[str, Any]:
 
 
 def _page(request: HttpRequest, template: str, data: pages.Page, **more: Any) -> HttpResponse:
-    about = {"version": oxicache.__version__, "python": platform.python_version()}
+    about = {"version": version("oxicache"), "python": platform.python_version()}
     # Made after the data: the statistics shown count what the page itself read.
     return render(request, template, {"page": data, "cache": _cache_state(), "about": about} | more)
 
@@ -80,7 +79,7 @@ def country(request: HttpRequest, iso: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def api_index(request: HttpRequest) -> JsonResponse:
+def api_index(_request: HttpRequest) -> JsonResponse:
     """The endpoints there are, by example."""
     return JsonResponse(
         {
@@ -95,14 +94,14 @@ def api_index(request: HttpRequest) -> JsonResponse:
 
 @never_cache
 @require_safe
-def api_world(request: HttpRequest) -> JsonResponse:
+def api_world(_request: HttpRequest) -> JsonResponse:
     """The start page's data."""
     return JsonResponse(pages.world(kept_atlas()))
 
 
 @never_cache
 @require_safe
-def api_continent(request: HttpRequest, code: str) -> JsonResponse:
+def api_continent(_request: HttpRequest, code: str) -> JsonResponse:
     """A continent's data."""
     atlas = kept_atlas()
     return JsonResponse(pages.continent(atlas, _continent(atlas, code)))
@@ -110,7 +109,7 @@ def api_continent(request: HttpRequest, code: str) -> JsonResponse:
 
 @never_cache
 @require_safe
-def api_country(request: HttpRequest, iso: str) -> JsonResponse:
+def api_country(_request: HttpRequest, iso: str) -> JsonResponse:
     """A country's data."""
     atlas = kept_atlas()
     return JsonResponse(pages.country(atlas, _country(atlas, iso)))
@@ -118,7 +117,7 @@ def api_country(request: HttpRequest, iso: str) -> JsonResponse:
 
 @never_cache
 @require_safe
-def api_route(request: HttpRequest, start: str, end: str) -> JsonResponse:
+def api_route(_request: HttpRequest, start: str, end: str) -> JsonResponse:
     """The countries on a way over land between two, by their ISO codes; empty when the sea is between them."""
     atlas = kept_atlas()
     way = atlas.route(_country(atlas, start), _country(atlas, end))
@@ -127,7 +126,7 @@ def api_route(request: HttpRequest, start: str, end: str) -> JsonResponse:
 
 @never_cache
 @require_safe
-def api_cache(request: HttpRequest) -> JsonResponse:
+def api_cache(_request: HttpRequest) -> JsonResponse:
     """The statistics of the caches in the worker that answers. Reading them counts as no hit."""
     return JsonResponse(_cache_state())
 
