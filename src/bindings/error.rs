@@ -1,0 +1,13 @@
+//! Engine errors as Python exceptions: one table.
+
+use pyo3::PyErr;
+use pyo3::exceptions::PyValueError;
+
+use crate::engine::Error;
+
+impl From<Error> for PyErr {
+    /// Every engine error is a wrong value; wrong types are refused while arguments are converted.
+    fn from(error: Error) -> Self {
+        PyValueError::new_err(error.to_string())
+    }
+}

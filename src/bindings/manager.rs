@@ -1,0 +1,359 @@
+//! `CacheManager`: caches by name, and the process-wide one.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyIterator, PyList, PyString};
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::args::{BytesArg, Duration, EarlyArg, PolicyArg, SizeArg, TtlArg};
+use super::cache::{Options, PyTtlCache};
+use crate::engine::clock;
+use crate::engine::{Adopted, CacheManager, GlobalStats, PolicyKind};
+
+type Handle = Arc<Py<PyTtlCache>>;
+
+/// Global cache manager for tracking and managing all TTL caches. Source: API reference (akvo), "CacheManager".
+#[pyclass(frozen, weakref, name = "CacheManager", module = "oxicache._native")]
+pub(super) struct PyCacheManager {
+    caches: Arc<CacheManager<Handle>>,
+}
+
+/// `CacheManager._caches`: name -> cache. Live.
+#[pyclass(frozen, module = "oxicache._native")]
+pub(super) struct CachesView {
+    caches: Arc<CacheManager<Handle>>,
+}
+
+/// A parameter of `get_cache`, as it was passed and as the cache has it.
+type Difference = (&'static str, String, String);
+
+impl PyCacheManager {
+    /// What was passed, yet the first caller wanted otherwise.
+    fn differences(
+        py: Python<'_>,
+        cache: &Bound<'_, PyTtlCache>,
+        asked: &Bound<'_, PyDict>,
+    ) -> PyResult<Vec<Difference>> {
+        let mut differences = Vec::new();
+        for name in [
+            "max_size",
+            "ttl",
+            "max_bytes",
+            "policy",
+            "grace",
+            "early_refresh",
+        ] {
+            if let Some(asked) = asked.get_item(name)? {
+                let held = cache.getattr(name)?;
+                if !held.eq(&asked)? {
+                    differences.push((name, asked.repr()?.to_string(), held.repr()?.to_string()));
+                }
+            }
+        }
+        let _ = py;
+        Ok(differences)
+    }
+}
+
+#[pymethods]
+impl PyCacheManager {
+    /// An empty registry. Source: API reference (akvo), "CacheManager".
+    #[new]
+    pub(super) fn new() -> Self {
+        Self {
+            caches: Arc::new(CacheManager::new()),
+        }
+    }
+
+    /// The cache of that name, made with these parameters when there is none yet.
+    ///
+    /// The first caller's parameters win; explicitly passing others later logs a warning that names both.
+    #[pyo3(signature = (name, max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, *, max_bytes=None, policy=None,
+        on_evict=None, grace=None, early_refresh=None, sizeof=None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a constructor with named arguments, in Python"
+    )]
+    fn get_cache(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        max_size: SizeArg,
+        ttl: TtlArg,
+        max_bytes: Option<BytesArg>,
+        policy: Option<PolicyArg>,
+        on_evict: Option<Py<PyAny>>,
+        grace: Option<Duration>,
+        early_refresh: Option<EarlyArg>,
+        sizeof: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyTtlCache>> {
+        let name = cache_name(name)?;
+        let asked = asked(py, max_size, ttl, max_bytes, policy, grace, early_refresh)?;
+        let existing = match self.caches.get(&name) {
+            Some(cache) => cache,
+            None => {
+                let options = Options {
+                    max_size,
+                    ttl,
+                    name: Some(name.clone()),
+                    max_bytes: max_bytes.unwrap_or_default(),
+                    policy: policy.unwrap_or(PolicyArg(PolicyKind::Lru)),
+                    on_evict,
+                    grace: grace.unwrap_or_default(),
+                    early_refresh: early_refresh.unwrap_or_default(),
+                    sizeof,
+                };
+                let made = Arc::new(Py::new(py, PyTtlCache::build(py, options)?)?);
+                match self.caches.adopt(&name, made)? {
+                    Adopted::New(cache) => return Ok(cache.clone_ref(py)),
+                    Adopted::Existing { kept, refused } => {
+                        drop(refused);
+                        kept
+                    }
+                }
+            }
+        };
+        for (parameter, asked, held) in Self::differences(py, existing.bind(py), &asked)? {
+            log::warn!(
+                target: "oxicache.manager",
+                "get_cache('{name}', {parameter}={asked}): the cache exists with {parameter}={held}, which stays; \
+                 use cache_manager.configure('{name}', {parameter}={asked}) to change it"
+            );
+        }
+        Ok(existing.clone_ref(py))
+    }
+
+    /// Change a cache's limits while it is used; KeyError when there is none of that name.
+    #[pyo3(signature = (name, *, max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, max_bytes=None, grace=None,
+        early_refresh=None))]
+    #[expect(clippy::too_many_arguments, reason = "named arguments, in Python")]
+    fn configure(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        max_size: SizeArg,
+        ttl: TtlArg,
+        max_bytes: Option<BytesArg>,
+        grace: Option<Duration>,
+        early_refresh: Option<EarlyArg>,
+    ) -> PyResult<Py<PyTtlCache>> {
+        let name = cache_name(name)?;
+        let cache = self.caches.get(&name).ok_or_else(|| self.unknown(&name))?;
+        let asked = asked(py, max_size, ttl, max_bytes, None, grace, early_refresh)?;
+        for (parameter, value) in asked.iter() {
+            cache
+                .bind(py)
+                .setattr(parameter.cast::<PyString>()?, value)?;
+        }
+        Ok(cache.clone_ref(py))
+    }
+
+    /// Register an existing cache under `name`, or `name#2`, `name#3` when others have it; the name it now has.
+    fn register(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        cache: &Bound<'_, PyTtlCache>,
+    ) -> PyResult<String> {
+        let handle = Arc::new(cache.clone().unbind());
+        let name = self
+            .caches
+            .register(&cache_name(name)?, handle, |other| other.is(cache))?;
+        let _ = py;
+        if cache.get().shared.name().is_none() {
+            cache.get().shared.set_name(Some(name.clone()));
+        }
+        Ok(name)
+    }
+
+    /// Forget a cache (only if it is `cache`, when given); whether there was one. Who holds it can go on using it.
+    #[pyo3(signature = (name, cache=None))]
+    fn remove(
+        &self,
+        name: &Bound<'_, PyAny>,
+        cache: Option<&Bound<'_, PyTtlCache>>,
+    ) -> PyResult<bool> {
+        let removed = self.caches.remove(&cache_name(name)?, |held| {
+            cache.is_none_or(|cache| held.is(cache))
+        });
+        Ok(removed.is_some())
+    }
+
+    /// The registered names, oldest first.
+    fn names(&self) -> Vec<String> {
+        self.caches.names()
+    }
+
+    /// Remove expired entries everywhere; how many, by cache name.
+    ///
+    /// -1 stands for a cache whose cleanup failed. O(entries removed); holds one cache's lock at a time.
+    /// Source: API reference (akvo), "`cleanup_all`".
+    fn cleanup_all<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for (name, cache) in self.caches.snapshot() {
+            match cache.get().shared.sweep(py) {
+                Ok(count) => counts.set_item(name, count)?,
+                Err(error) => {
+                    log::error!(target: "oxicache.manager", "cleanup of cache '{name}' failed: {error}");
+                    counts.set_item(name, -1)?;
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Clear all entries from all registered caches. Source: API reference (akvo), "`clear_all`".
+    fn clear_all(&self, py: Python<'_>) {
+        for (_, cache) in self.caches.snapshot() {
+            cache.get().shared.clear(py);
+        }
+    }
+
+    /// Each cache's `stats()` by name, then `_global`. Source: API reference (akvo), "`get_global_stats`".
+    fn get_global_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        let mut global = GlobalStats::default();
+        for (name, cache) in self.caches.snapshot() {
+            let stats = cache.get().shared.cache.stats(super::clock::now(py)?);
+            global.add(stats.size, stats.max_size);
+            all.set_item(name, pythonize::pythonize(py, &stats)?)?;
+        }
+        all.set_item("_global", pythonize::pythonize(py, &global)?)?;
+        Ok(all)
+    }
+
+    fn __contains__(&self, name: &Bound<'_, PyAny>) -> bool {
+        name.extract::<String>()
+            .is_ok_and(|name| self.caches.get(&name).is_some())
+    }
+
+    fn __len__(&self) -> usize {
+        self.caches.len()
+    }
+
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyList::new(py, self.caches.names())?.try_iter()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<CacheManager caches={}>", self.caches.len())
+    }
+
+    #[getter(_caches)]
+    fn caches_view(&self) -> CachesView {
+        CachesView {
+            caches: self.caches.clone(),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for (_, cache) in self.caches.try_snapshot().into_iter().flatten() {
+            visit.call(&*cache)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        for name in self.caches.names() {
+            drop(self.caches.remove(&name, |_| true));
+        }
+    }
+}
+
+impl PyCacheManager {
+    fn unknown(&self, name: &str) -> PyErr {
+        let names = self.caches.names().join("', '");
+        PyKeyError::new_err(format!("no cache is named '{name}'; there are: '{names}'"))
+    }
+}
+
+#[pymethods]
+impl CachesView {
+    fn __getitem__(&self, py: Python<'_>, name: &Bound<'_, PyAny>) -> PyResult<Py<PyTtlCache>> {
+        let found = name
+            .extract::<String>()
+            .ok()
+            .and_then(|name| self.caches.get(&name));
+        found
+            .map(|cache| cache.clone_ref(py))
+            .ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
+    }
+
+    fn __contains__(&self, name: &Bound<'_, PyAny>) -> bool {
+        name.extract::<String>()
+            .is_ok_and(|name| self.caches.get(&name).is_some())
+    }
+
+    fn __len__(&self) -> usize {
+        self.caches.len()
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyList::new(py, self.caches.names())?.try_iter()
+    }
+
+    fn __delitem__(&self, name: &Bound<'_, PyAny>) -> PyResult<()> {
+        let removed = name
+            .extract::<String>()
+            .ok()
+            .and_then(|name| self.caches.remove(&name, |_| true));
+        removed
+            .map(drop)
+            .ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
+    }
+
+    fn __setitem__(&self, name: &Bound<'_, PyAny>, cache: &Bound<'_, PyTtlCache>) -> PyResult<()> {
+        let name = cache_name(name)?;
+        drop(self.caches.remove(&name, |_| true));
+        drop(self.caches.adopt(&name, Arc::new(cache.clone().unbind()))?);
+        Ok(())
+    }
+}
+
+fn cache_name(name: &Bound<'_, PyAny>) -> PyResult<String> {
+    match name.cast::<PyString>() {
+        Ok(name) => Ok(name.to_str()?.to_owned()),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a cache's name must be a string, not {}",
+            name.repr()?
+        ))),
+    }
+}
+
+/// The parameters that were passed, by name, as the cache's attributes show them.
+fn asked<'py>(
+    py: Python<'py>,
+    max_size: SizeArg,
+    ttl: TtlArg,
+    max_bytes: Option<BytesArg>,
+    policy: Option<PolicyArg>,
+    grace: Option<Duration>,
+    early_refresh: Option<EarlyArg>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let asked = PyDict::new(py);
+    if let SizeArg::Given(size) = max_size {
+        asked.set_item("max_size", size)?;
+    }
+    if let TtlArg::Given(ttl) = ttl {
+        asked.set_item("ttl", super::args::ttl_to_python(py, ttl)?)?;
+    }
+    if let Some(BytesArg(bytes)) = max_bytes {
+        asked.set_item("max_bytes", bytes)?;
+    }
+    if let Some(PolicyArg(policy)) = policy {
+        asked.set_item("policy", policy.as_str())?;
+    }
+    if let Some(Duration(grace)) = grace {
+        asked.set_item("grace", clock::seconds(grace))?;
+    }
+    if let Some(EarlyArg(beta)) = early_refresh {
+        asked.set_item("early_refresh", beta)?;
+    }
+    Ok(asked)
+}

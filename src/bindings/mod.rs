@@ -1,0 +1,84 @@
+//! The only Rust that knows Python: convert, lock, call, convert back.
+
+mod args;
+mod cache;
+mod clock;
+mod deletions;
+mod error;
+mod fastcall;
+mod keys;
+mod manager;
+mod memo;
+mod shared;
+mod views;
+
+use pyo3::prelude::*;
+
+/// The Rust half of oxicache. The contract is `python/oxicache/_native.pyi`.
+#[pymodule(gil_used = false)]
+mod _native {
+    use super::{deletions, fastcall, keys, manager, views};
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::cache::{PyTtlCache, set_default_cleanup_interval, set_loader};
+
+    #[pymodule_export]
+    use super::args::set_defaults;
+
+    #[pymodule_export]
+    use super::clock::{clock_drive, clock_follow, clock_system, now_seconds};
+
+    #[pymodule_export]
+    use super::deletions::PyDeletionTracker;
+
+    #[pymodule_export]
+    use super::keys::{MemoKey, Missing};
+
+    #[pymodule_export]
+    use super::manager::PyCacheManager;
+
+    #[pymodule_export]
+    use super::memo::{Memo, MemoProperty};
+
+    #[pymodule_export]
+    use super::views::{DeadlinesView, EntriesView};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        // Level checks go to Python each time: all messages are rare, and levels are changed while workers run.
+        // A second import in one process finds the logger installed; that is not an error.
+        let _ = pyo3_log::Logger::new(py, pyo3_log::Caching::Loggers)?.install();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("MISSING", keys::missing(py))?;
+        module.add("cache_manager", manager::PyCacheManager::new())?;
+        module.add("DELETION_SET", deletions::PyDeletionTracker::new(py)?)?;
+        views::complete(
+            &py.get_type::<views::EntriesView>(),
+            "MutableMapping",
+            views::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<views::DeadlinesView>(),
+            "MutableMapping",
+            views::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<manager::CachesView>(),
+            "MutableMapping",
+            deletions::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<deletions::TimestampsView>(),
+            "MutableMapping",
+            deletions::MAPPING_METHODS,
+        )?;
+        views::complete(
+            &py.get_type::<deletions::DeletionSetView>(),
+            "MutableSet",
+            deletions::SET_METHODS,
+        )?;
+        fastcall::install(module)
+    }
+}

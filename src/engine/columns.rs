@@ -1,0 +1,150 @@
+//! What only some tables know about their entries: weights, load costs, stamps. Each column is made when first used.
+
+use super::clock::Nanos;
+use super::slab::Slot;
+
+const MICROSECOND: Nanos = 1_000;
+
+/// The value that a version word had when an entry's value was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Which word.
+    pub word: u32,
+    /// Its value then.
+    pub value: u32,
+}
+
+impl Stamp {
+    /// Fills the places that an entry does not use. No word has this number: there are at most 2^24.
+    const NONE: Self = Self {
+        word: u32::MAX,
+        value: 0,
+    };
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    weights: Vec<u32>,
+    /// The sum of `weights`.
+    bytes: u64,
+    costs: Vec<u32>,
+    stamps: Vec<Stamp>,
+    /// How many stamps each slot has room for: the most that any entry had.
+    stride: usize,
+}
+
+impl Columns {
+    /// What all entries weigh.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Weights beyond 4 GiB count as 4 GiB. `slots` is how many the slab has room for.
+    pub(super) fn set_weight(&mut self, slot: Slot, weight: u64, slots: usize) {
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let old = std::mem::replace(place(&mut self.weights, slot, 1, slots, 0), weight);
+        self.bytes = self.bytes + u64::from(weight) - u64::from(old);
+    }
+
+    /// Stops weighing: the column is freed and the sum is 0.
+    pub(super) fn forget_weights(&mut self) {
+        self.weights = Vec::new();
+        self.bytes = 0;
+    }
+
+    /// How long loading took, rounded up to microseconds; more than 71 minutes count as 71 minutes.
+    pub(super) fn cost(&self, slot: Slot) -> Nanos {
+        self.costs
+            .get(slot as usize)
+            .map_or(0, |&micros| Nanos::from(micros) * MICROSECOND)
+    }
+
+    /// The column is made by the first cost that is not zero.
+    pub(super) fn set_cost(&mut self, slot: Slot, cost: Nanos, slots: usize) {
+        if cost > 0 || !self.costs.is_empty() {
+            let micros = cost.max(0) / MICROSECOND + Nanos::from(cost % MICROSECOND > 0);
+            *place(&mut self.costs, slot, 1, slots, 0) = u32::try_from(micros).unwrap_or(u32::MAX);
+        }
+    }
+
+    pub(super) fn stamps(&self, slot: Slot) -> &[Stamp] {
+        let start = slot as usize * self.stride;
+        let places = self
+            .stamps
+            .get(start..start + self.stride)
+            .unwrap_or_default();
+        let used = places
+            .iter()
+            .position(|&stamp| stamp == Stamp::NONE)
+            .unwrap_or(places.len());
+        &places[..used]
+    }
+
+    /// O(1), but for the first entry with more stamps than any before it, which lays the column out anew.
+    pub(super) fn set_stamps(&mut self, slot: Slot, stamps: &[Stamp], slots: usize) {
+        if stamps.len() > self.stride {
+            self.widen(stamps.len());
+        }
+        if self.stride == 0 {
+            return;
+        }
+        let _ = place(&mut self.stamps, slot, self.stride, slots, Stamp::NONE);
+        let start = slot as usize * self.stride;
+        let (used, unused) = self.stamps[start..start + self.stride].split_at_mut(stamps.len());
+        used.copy_from_slice(stamps);
+        unused.fill(Stamp::NONE);
+    }
+
+    /// Forgets what is known about a slot that is being vacated.
+    #[inline]
+    pub(super) fn vacate(&mut self, slot: Slot) {
+        if let Some(weight) = self.weights.get_mut(slot as usize) {
+            self.bytes -= u64::from(std::mem::take(weight));
+        }
+        if let Some(cost) = self.costs.get_mut(slot as usize) {
+            *cost = 0;
+        }
+        if let Some(first) = self.stamps.get_mut(slot as usize * self.stride) {
+            *first = Stamp::NONE;
+        }
+    }
+
+    fn widen(&mut self, stride: usize) {
+        let mut wider = Vec::with_capacity(self.stamps.len() / self.stride.max(1) * stride);
+        for places in self.stamps.chunks(self.stride.max(1)) {
+            wider.extend_from_slice(places);
+            wider.resize(wider.len() + stride - self.stride, Stamp::NONE);
+        }
+        self.stamps = wider;
+        self.stride = stride;
+    }
+
+    /// The sum of the weights is the sum.
+    pub(super) fn validate(&self) {
+        assert_eq!(
+            self.bytes,
+            self.weights
+                .iter()
+                .map(|&weight| u64::from(weight))
+                .sum::<u64>(),
+            "weights do not add up"
+        );
+    }
+}
+
+/// The first place of a slot in a column, which grows to the slab's own size when it is too short.
+fn place<T: Clone>(
+    column: &mut Vec<T>,
+    slot: Slot,
+    stride: usize,
+    slots: usize,
+    empty: T,
+) -> &mut T {
+    let at = slot as usize * stride;
+    if at >= column.len() {
+        let length = slots.max(slot as usize + 1) * stride;
+        column.reserve_exact(length - column.len());
+        column.resize(length, empty);
+    }
+    &mut column[at]
+}

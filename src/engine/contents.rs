@@ -1,0 +1,184 @@
+//! What a table holds: the entries with their five indexes, which are changed together or not at all.
+
+use hashbrown::HashTable;
+
+use super::clock::{Nanos, Now};
+use super::columns::Columns;
+use super::deadlines::Deadlines;
+use super::eviction::{Eviction, Policy, PolicyKind};
+use super::slab::{Slab, Slot, mix};
+use super::table::{Limits, Put};
+use super::tags::Tags;
+
+#[derive(Debug)]
+pub(super) struct Contents<K, V> {
+    pub(super) slab: Slab<K, V>,
+    pub(super) index: HashTable<Slot>,
+    pub(super) policy: Policy,
+    pub(super) expiry: Deadlines,
+    pub(super) tags: Tags,
+    pub(super) columns: Columns,
+    /// How many entries may take part in a reference cycle.
+    pub(super) traced: usize,
+}
+
+impl<K, V> Contents<K, V> {
+    pub(super) fn new(policy: PolicyKind) -> Self {
+        Self {
+            slab: Slab::new(),
+            index: HashTable::new(),
+            policy: Policy::new(policy),
+            expiry: Deadlines::new(),
+            tags: Tags::default(),
+            columns: Columns::default(),
+            traced: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every hit")]
+    pub(super) fn find(&self, hash: u64, mut eq: impl FnMut(&K) -> bool) -> Option<Slot> {
+        let slab = &self.slab;
+        let same = |slot: &Slot| {
+            let entry = &slab[*slot];
+            entry.hash == hash && entry.pair.as_ref().is_some_and(|(key, _)| eq(key))
+        };
+        self.index.find(mix(hash), same).copied()
+    }
+
+    /// Adds an entry whose key is known to be absent. The caller has made room.
+    #[inline]
+    pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, limits: &Limits) -> Slot {
+        let slot = self.slab.occupy(hash, pair, limits.max_size);
+        let slab = &self.slab;
+        self.index
+            .insert_unique(mix(hash), slot, |&slot| mix(slab[slot].hash));
+        self.policy.inserted(&mut self.slab, slot);
+        self.describe(slot, put, limits);
+        slot
+    }
+
+    /// Records what `put` says about an entry that has no deadline, tags or other description yet.
+    #[inline]
+    fn describe(&mut self, slot: Slot, put: &Put<'_>, limits: &Limits) {
+        let entry = &mut self.slab[slot];
+        entry.deadline = put.deadline;
+        if put.traced {
+            entry.meta.set_traced(true);
+            self.traced += 1;
+        }
+        self.expiry.link(&mut self.slab, slot, put.own_ttl);
+        self.tags.attach(&mut self.slab, slot, put.tags);
+        if limits.max_bytes.is_some() {
+            self.columns
+                .set_weight(slot, put.weight, self.slab.capacity());
+        }
+        if limits.early_refresh > 0.0 {
+            self.columns.set_cost(slot, put.cost, self.slab.capacity());
+        }
+        self.columns
+            .set_stamps(slot, put.stamps, self.slab.capacity());
+    }
+
+    /// Gives an entry a new value with a new description, and returns the old value.
+    #[inline]
+    pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>, limits: &Limits) -> V {
+        let old = std::mem::replace(&mut self.slab.pair_mut(slot).1, value);
+        self.expiry.unlink(&mut self.slab, slot);
+        self.forget_description(slot);
+        self.describe(slot, put, limits);
+        old
+    }
+
+    /// Removes an entry from every index and hands it out.
+    #[inline]
+    pub(super) fn take(&mut self, slot: Slot) -> (K, V) {
+        let hash = self.slab[slot].hash;
+        if let Ok(entry) = self.index.find_entry(mix(hash), |&other| other == slot) {
+            entry.remove();
+        }
+        self.detach(slot);
+        self.forget_description(slot);
+        self.slab.vacate(slot)
+    }
+
+    /// Takes an entry out of the orders of eviction and expiry, so that making room cannot meet it.
+    #[inline]
+    pub(super) fn detach(&mut self, slot: Slot) {
+        self.policy.removed(&mut self.slab, slot);
+        self.expiry.unlink(&mut self.slab, slot);
+    }
+
+    /// Undoes [`Self::detach`]; the entry counts as just used.
+    pub(super) fn attach(&mut self, slot: Slot, own_ttl: bool) {
+        self.policy.restored(&mut self.slab, slot);
+        self.expiry.link(&mut self.slab, slot, own_ttl);
+    }
+
+    /// Moves a deadline.
+    pub(super) fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
+        self.expiry.unlink(&mut self.slab, slot);
+        self.slab[slot].deadline = deadline;
+        self.expiry.link(&mut self.slab, slot, own_ttl);
+    }
+
+    /// An entry that is over, if one is found in O(1).
+    #[inline]
+    pub(super) fn expired(&mut self, now: Now) -> Option<Slot> {
+        self.expiry.expired(&mut self.slab, now)
+    }
+
+    /// The entry that the policy gives up.
+    #[inline]
+    pub(super) fn victim(&mut self) -> Option<Slot> {
+        self.policy.victim(&mut self.slab)
+    }
+
+    #[inline]
+    fn forget_description(&mut self, slot: Slot) {
+        let entry = &mut self.slab[slot];
+        if entry.meta.is_traced() {
+            entry.meta.set_traced(false);
+            self.traced -= 1;
+        }
+        if entry.tags != 0 {
+            self.tags.detach(&mut self.slab, slot);
+        }
+        self.columns.vacate(slot);
+    }
+
+    /// Panics unless every index agrees with every other.
+    pub(super) fn validate(&self) {
+        assert_eq!(
+            self.slab.iter().count(),
+            self.len(),
+            "the slab and the index count differently"
+        );
+        for &slot in &self.index {
+            assert!(
+                self.slab[slot].pair.is_some(),
+                "the index names vacant slot {slot}"
+            );
+            let hash = self.slab[slot].hash;
+            assert!(
+                self.index.find(mix(hash), |&other| other == slot).is_some(),
+                "slot {slot} cannot be found"
+            );
+        }
+        self.policy.validate(&self.slab, self.len());
+        self.expiry.validate(&self.slab);
+        self.tags.validate(&self.slab);
+        self.columns.validate();
+        let traced = self
+            .slab
+            .iter()
+            .filter(|(slot, _)| self.slab[*slot].meta.is_traced())
+            .count();
+        assert_eq!(traced, self.traced, "traced entries were miscounted");
+    }
+}

@@ -1,0 +1,28 @@
+//! The cache engine: pure Rust, no Python, no logging, no I/O. It reports; its caller logs and drops.
+
+pub mod cache;
+mod chain;
+pub mod clock;
+mod columns;
+mod contents;
+mod deadlines;
+pub mod deletions;
+mod displaced;
+pub mod error;
+pub mod eviction;
+pub mod manager;
+mod refresh;
+mod slab;
+pub mod stats;
+mod stripes;
+pub mod table;
+mod tags;
+
+pub use cache::{TtlCache, set_default_cleanup_interval};
+pub use clock::{FOREVER, Nanos, Now, Source};
+pub use deletions::DeletionTracker;
+pub use error::Error;
+pub use eviction::PolicyKind;
+pub use manager::{Adopted, CacheManager};
+pub use stats::{Counters, GlobalStats, Seconds, Stats};
+pub use table::{Cause, Cleared, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef};

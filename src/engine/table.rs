@@ -1,0 +1,600 @@
+//! One thread's cache: finds, reads, stores and removes, counts what happened, hands back what it displaced.
+//!
+//! A `Table` knows neither locks nor Python. Everything that leaves it is returned, so that its caller drops keys and
+//! values after the lock is gone. Keys are compared by a closure over a hash that the caller computed.
+
+use super::clock::{FOREVER, Nanos, Now};
+use super::contents::Contents;
+use super::error::Error;
+use super::eviction::{Eviction, PolicyKind};
+use super::refresh::Draw;
+use super::slab::MAX_ENTRIES;
+use super::stats::Counters;
+use super::stripes::Stripes;
+
+pub use super::columns::Stamp;
+pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
+pub use super::slab::Slot;
+pub use super::tags::TagRef;
+
+/// What a table may hold and how it gives up entries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// The most entries. 0 stores nothing.
+    pub max_size: usize,
+    /// The most that entries may weigh together; `None` weighs nothing.
+    pub max_bytes: Option<u64>,
+    /// Who goes when room is needed.
+    pub policy: PolicyKind,
+    /// How long an expired entry is kept to be served when loading fails.
+    pub grace: Nanos,
+    /// `XFetch`'s beta: 0 is off, 1 is usual, more elects hits earlier.
+    pub early_refresh: f64,
+}
+
+impl Limits {
+    /// Exact LRU with neither a limit in bytes nor grace nor early refresh.
+    #[must_use]
+    pub const fn new(max_size: usize) -> Self {
+        Self {
+            max_size,
+            max_bytes: None,
+            policy: PolicyKind::Lru,
+            grace: 0,
+            early_refresh: 0.0,
+        }
+    }
+
+    /// The same limits, if a table can have them.
+    ///
+    /// # Errors
+    /// When `max_size` is more than slots can be numbered, or `early_refresh` is no finite number of at least 0.
+    pub fn validated(self) -> Result<Self, Error> {
+        if self.max_size > MAX_ENTRIES {
+            return Err(Error::TooLarge {
+                value: self.max_size,
+                limit: MAX_ENTRIES,
+            });
+        }
+        if !self.early_refresh.is_finite() || self.early_refresh < 0.0 {
+            return Err(Error::BadEarlyRefresh {
+                value: self.early_refresh,
+            });
+        }
+        Ok(self)
+    }
+}
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Put<'a> {
+    /// When it expires.
+    pub deadline: Nanos,
+    /// Whether its TTL is its own: deadlines that do not come in order go to the timer wheel.
+    pub own_ttl: bool,
+    /// What it weighs, key included. Ignored without `max_bytes`; counted as 4 GiB when more.
+    pub weight: u64,
+    /// How long it took to load. Ignored without early refresh.
+    pub cost: Nanos,
+    /// The groups it can be invalidated with.
+    pub tags: &'a [TagRef<'a>],
+    /// The version words it depends on, as they were when it was loaded.
+    pub stamps: &'a [Stamp],
+    /// Whether it may take part in a reference cycle.
+    pub traced: bool,
+    /// A write, which loads in flight must not overwrite; false for the fill of such a load.
+    pub write: bool,
+}
+
+impl Default for Put<'_> {
+    /// A write that never expires.
+    fn default() -> Self {
+        Self {
+            deadline: FOREVER,
+            own_ttl: false,
+            weight: 0,
+            cost: 0,
+            tags: &[],
+            stamps: &[],
+            traced: false,
+            write: true,
+        }
+    }
+}
+
+/// What reading an entry found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read<'a, K, V> {
+    /// A live value.
+    Fresh(&'a V),
+    /// A live value, and this reader is elected to load it anew before it expires.
+    Early(&'a V),
+    /// It is over, but kept for its grace: see [`Table::stale`].
+    Stale,
+    /// It was over and is removed now.
+    Expired(Gone<K, V>),
+}
+
+/// A cache for one thread.
+#[derive(Debug)]
+pub struct Table<K, V> {
+    contents: Contents<K, V>,
+    counters: Counters,
+    generation: u64,
+    limits: Limits,
+    draw: Draw,
+    stripes: Stripes,
+}
+
+impl<K, V> Table<K, V> {
+    /// An empty table. Allocates next to nothing: storage grows with the entries.
+    ///
+    /// # Errors
+    /// See [`Limits::validated`].
+    pub fn new(limits: Limits) -> Result<Self, Error> {
+        let limits = limits.validated()?;
+        Ok(Self {
+            contents: Contents::new(limits.policy),
+            counters: Counters::default(),
+            generation: 0,
+            limits,
+            draw: Draw::new(),
+            stripes: Stripes::new(),
+        })
+    }
+
+    /// The slot of a key, whether its entry is live or not. Neither counts nor touches.
+    ///
+    /// `eq` is asked about entries of the same hash only.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every hit")]
+    pub fn find(&self, hash: u64, eq: impl FnMut(&K) -> bool) -> Option<Slot> {
+        self.contents.find(hash, eq)
+    }
+
+    /// Reads an entry: counts a hit or a miss and marks it as used. An entry past its grace is removed.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every hit")]
+    pub fn read(&mut self, slot: Slot, now: Now) -> Read<'_, K, V> {
+        if now.reached(self.contents.slab[slot].deadline) {
+            return self.read_expired(slot, now);
+        }
+        self.counters.hits = self.counters.hits.wrapping_add(1);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
+        if self.limits.early_refresh > 0.0 && self.would_refresh(slot, now) {
+            return Read::Early(self.value(slot));
+        }
+        Read::Fresh(self.value(slot))
+    }
+
+    #[cold]
+    fn read_expired(&mut self, slot: Slot, now: Now) -> Read<'_, K, V> {
+        self.miss();
+        if self.is_kept(slot, now) {
+            return Read::Stale;
+        }
+        Read::Expired(self.depart(slot, Cause::Expired))
+    }
+
+    /// Counts a read of a key that was not found.
+    #[inline]
+    pub fn miss(&mut self) {
+        self.counters.misses = self.counters.misses.wrapping_add(1);
+    }
+
+    /// The value of a live entry. Neither counts nor touches.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self, slot: Slot, now: Now) -> Option<&V> {
+        self.is_live(slot, now).then(|| self.value(slot))
+    }
+
+    /// The value of an entry that is live or within its grace. Neither counts nor touches.
+    #[must_use]
+    pub fn stale(&self, slot: Slot, now: Now) -> Option<&V> {
+        self.is_kept(slot, now).then(|| self.value(slot))
+    }
+
+    /// Counts that an expired value was served.
+    pub fn stale_served(&mut self) {
+        self.counters.stale = self.counters.stale.wrapping_add(1);
+    }
+
+    /// Whether a hit at `now` is elected to load the value anew. Each call draws again.
+    pub fn would_refresh(&mut self, slot: Slot, now: Now) -> bool {
+        let cost = self.contents.columns.cost(slot);
+        let deadline = self.deadline(slot);
+        if cost == 0 || deadline == FOREVER {
+            return false;
+        }
+        self.draw.elects(
+            deadline.saturating_sub(now.at()),
+            cost,
+            self.limits.early_refresh,
+        )
+    }
+
+    /// Stores a value under a key that is known to be absent, and hands back what had to go.
+    ///
+    /// Room is made by expired entries first, those in their grace included, and then by the policy. Expired entries
+    /// with a TTL of their own are seen up to one tick of the wheel (17 ms) late here. A value whose deadline is reached
+    /// comes straight back as expired; one that no limit allows comes back as evicted, and, when too heavy, is counted
+    /// as rejected.
+    #[inline]
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+        put: &Put<'_>,
+        now: Now,
+    ) -> Displaced<K, V> {
+        if put.write {
+            self.stripes.bump_key(hash);
+        }
+        let mut displaced = Displaced::none();
+        if let Some(cause) = self.refusal(put, now) {
+            displaced.push(Gone { key, value, cause });
+            return displaced;
+        }
+        while self.len() >= self.limits.max_size && self.displace(Some(now), &mut displaced) {}
+        self.shed(put.weight, Some(now), &mut displaced);
+        if put.own_ttl {
+            self.contents.expiry.turn(&mut self.contents.slab, now);
+        }
+        self.contents.add(hash, (key, value), put, &self.limits);
+        self.changed();
+        self.counters.sets = self.counters.sets.wrapping_add(1);
+        displaced
+    }
+
+    /// Stores a value under a key that has an entry: the key object stays, deadline, tags and the rest are renewed.
+    ///
+    /// Returns the old value and what had to go to make room for a heavier one. A value that may not be stored (see
+    /// [`Self::insert`]) takes the entry with it: it is then among the displaced, with its key.
+    #[inline]
+    pub fn replace(
+        &mut self,
+        slot: Slot,
+        value: V,
+        put: &Put<'_>,
+        now: Now,
+    ) -> (V, Displaced<K, V>) {
+        if put.write {
+            self.stripes.bump_key(self.hash(slot));
+        }
+        let mut displaced = Displaced::none();
+        if let Some(cause) = self.refusal(put, now) {
+            let (key, old) = self.contents.take(slot);
+            self.changed();
+            displaced.push(Gone { key, value, cause });
+            return (old, displaced);
+        }
+        if put.own_ttl {
+            self.contents.expiry.turn(&mut self.contents.slab, now);
+        }
+        let old = self.contents.renew(slot, value, put, &self.limits);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
+        if self.is_overweight(0) {
+            self.contents.detach(slot);
+            self.shed(0, Some(now), &mut displaced);
+            self.contents.attach(slot, put.own_ttl);
+        }
+        self.counters.sets = self.counters.sets.wrapping_add(1);
+        (old, displaced)
+    }
+
+    /// Gives an entry another deadline. It is no write and no use.
+    pub fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
+        self.contents.retime(slot, deadline, own_ttl);
+    }
+
+    /// Removes an entry. Loads of its key in flight will not be stored when it was deleted, cleared or invalidated.
+    pub fn remove(&mut self, slot: Slot, cause: Cause) -> Gone<K, V> {
+        if matches!(cause, Cause::Deleted | Cause::Cleared | Cause::Invalidated) {
+            self.stripes.bump_key(self.hash(slot));
+        }
+        self.depart(slot, cause)
+    }
+
+    /// Invalidates all entries that carry a tag. O(their number).
+    ///
+    /// No load in flight is stored afterwards, whether or not the tag had entries; but for owners, whose loads nobody
+    /// can ask for any more.
+    pub fn remove_tag(&mut self, tag: TagRef<'_>) -> Vec<Gone<K, V>> {
+        if matches!(tag, TagRef::Name(_)) {
+            self.stripes.bump_tags();
+        }
+        let mut gone = Vec::new();
+        while let Some(slot) = self.contents.tags.any(tag) {
+            gone.push(self.depart(slot, Cause::Invalidated));
+        }
+        gone
+    }
+
+    /// Removes everything in O(1): the storage leaves with the entries. Counters and limits stay.
+    pub fn clear(&mut self) -> Cleared<K, V> {
+        let contents = std::mem::replace(&mut self.contents, Contents::new(self.limits.policy));
+        self.counters.invalidations = self
+            .counters
+            .invalidations
+            .wrapping_add(contents.len() as u64);
+        self.stripes.bump_clears();
+        self.changed();
+        Cleared { contents }
+    }
+
+    /// Removes all entries past their grace. O(expired).
+    pub fn sweep(&mut self, now: Now) -> Vec<Gone<K, V>> {
+        let mut over = Vec::new();
+        self.contents.expiry.visit_expired(
+            &mut self.contents.slab,
+            now,
+            self.limits.grace,
+            |slot| over.push(slot),
+        );
+        over.into_iter()
+            .map(|slot| self.depart(slot, Cause::Expired))
+            .collect()
+    }
+
+    /// How many entries are expired and still held, those in their grace included. O(expired).
+    pub fn count_expired(&mut self, now: Now) -> usize {
+        let mut count = 0;
+        self.contents
+            .expiry
+            .visit_expired(&mut self.contents.slab, now, 0, |_| count += 1);
+        count
+    }
+
+    /// Remembers the present state of a key, before its value is loaded.
+    #[must_use]
+    pub fn token(&self, hash: u64) -> u64 {
+        self.stripes.token(hash)
+    }
+
+    /// Whether a key was neither written nor invalidated since `token` was taken. May say no wrongly, never yes.
+    #[must_use]
+    pub fn is_current(&self, hash: u64, token: u64) -> bool {
+        self.stripes.token(hash) == token
+    }
+
+    /// Says that a key was invalidated, though it may have no entry.
+    pub fn bump(&mut self, hash: u64) {
+        self.stripes.bump_key(hash);
+    }
+
+    /// Changes the number of entries allowed. Entries beyond it go by the policy alone, as no "now" is at hand.
+    ///
+    /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`] first.
+    pub fn set_max_size(&mut self, max_size: usize) -> Displaced<K, V> {
+        self.limits.max_size = max_size.min(MAX_ENTRIES);
+        let mut displaced = Displaced::none();
+        while self.len() > self.limits.max_size && self.displace(None, &mut displaced) {}
+        displaced
+    }
+
+    /// Changes the weight allowed. Entries that were stored while there was no limit weigh nothing.
+    pub fn set_max_bytes(&mut self, max_bytes: Option<u64>) -> Displaced<K, V> {
+        self.limits.max_bytes = max_bytes;
+        let mut displaced = Displaced::none();
+        if max_bytes.is_none() {
+            self.contents.columns.forget_weights();
+        }
+        self.shed(0, None, &mut displaced);
+        displaced
+    }
+
+    /// Changes how long expired entries are kept; also of those that expired already.
+    pub fn set_grace(&mut self, grace: Nanos) {
+        self.limits.grace = grace;
+    }
+
+    /// Changes `XFetch`'s beta. Entries that were stored while it was 0 are not elected.
+    pub fn set_early_refresh(&mut self, beta: f64) {
+        self.limits.early_refresh = beta;
+    }
+
+    /// Sets all counters to 0.
+    pub fn reset_counters(&mut self) {
+        self.counters = Counters::default();
+    }
+
+    /// Why a value may not be stored at all, if so.
+    #[inline]
+    fn refusal(&mut self, put: &Put<'_>, now: Now) -> Option<Cause> {
+        if now.reached(put.deadline) {
+            return Some(Cause::Expired);
+        }
+        if self.limits.max_bytes.is_some_and(|most| put.weight > most) {
+            self.counters.rejected = self.counters.rejected.wrapping_add(1);
+            return Some(Cause::Evicted);
+        }
+        (self.limits.max_size == 0).then_some(Cause::Evicted)
+    }
+
+    /// Makes room for `weight` more.
+    #[inline]
+    fn shed(&mut self, weight: u64, now: Option<Now>, displaced: &mut Displaced<K, V>) {
+        while self.is_overweight(weight) && self.displace(now, displaced) {}
+    }
+
+    #[inline]
+    fn is_overweight(&self, more: u64) -> bool {
+        self.limits
+            .max_bytes
+            .is_some_and(|most| self.weight_bytes().saturating_add(more) > most)
+    }
+
+    /// Removes the entry that should go first; says whether there was one.
+    #[inline]
+    fn displace(&mut self, now: Option<Now>, displaced: &mut Displaced<K, V>) -> bool {
+        let (slot, cause) = match now.and_then(|now| self.contents.expired(now)) {
+            Some(slot) => (slot, Cause::Expired),
+            None => match self.contents.victim() {
+                Some(slot) => (slot, Cause::Evicted),
+                None => return false,
+            },
+        };
+        displaced.push(self.depart(slot, cause));
+        true
+    }
+
+    /// Removes an entry and counts why.
+    #[inline]
+    fn depart(&mut self, slot: Slot, cause: Cause) -> Gone<K, V> {
+        let (key, value) = self.contents.take(slot);
+        self.changed();
+        let counter = match cause {
+            Cause::Evicted => &mut self.counters.evictions,
+            Cause::Expired => &mut self.counters.expirations,
+            Cause::Deleted | Cause::Cleared | Cause::Invalidated => {
+                &mut self.counters.invalidations
+            }
+            Cause::Replaced => return Gone { key, value, cause },
+        };
+        *counter = counter.wrapping_add(1);
+        Gone { key, value, cause }
+    }
+
+    #[inline]
+    fn changed(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    fn is_kept(&self, slot: Slot, now: Now) -> bool {
+        !now.reached(self.deadline(slot).saturating_add(self.limits.grace))
+    }
+}
+
+/// What can be asked without changing anything. A slot must be one that `find` gave and that was not removed since.
+impl<K, V> Table<K, V> {
+    /// The limits in force.
+    #[inline]
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The key object of an entry.
+    #[inline]
+    #[must_use]
+    pub fn key(&self, slot: Slot) -> &K {
+        &self.contents.slab.pair(slot).0
+    }
+
+    /// The value of an entry, live or not.
+    #[inline]
+    #[must_use]
+    pub fn value(&self, slot: Slot) -> &V {
+        &self.contents.slab.pair(slot).1
+    }
+
+    /// When an entry expires.
+    #[inline]
+    #[must_use]
+    pub fn deadline(&self, slot: Slot) -> Nanos {
+        self.contents.slab[slot].deadline
+    }
+
+    /// The hash under which an entry was stored.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, slot: Slot) -> u64 {
+        self.contents.slab[slot].hash
+    }
+
+    /// How long an entry took to load, rounded up to microseconds; 0 without early refresh.
+    #[must_use]
+    pub fn cost(&self, slot: Slot) -> Nanos {
+        self.contents.columns.cost(slot)
+    }
+
+    /// The version words an entry depends on.
+    #[must_use]
+    pub fn stamps(&self, slot: Slot) -> &[Stamp] {
+        self.contents.columns.stamps(slot)
+    }
+
+    /// The tags an entry carries.
+    pub fn tags(&self, slot: Slot) -> impl Iterator<Item = TagRef<'_>> {
+        self.contents.tags.of(self.contents.slab[slot].tags)
+    }
+
+    /// Whether an entry is live.
+    #[inline]
+    #[must_use]
+    pub fn is_live(&self, slot: Slot, now: Now) -> bool {
+        !now.reached(self.deadline(slot))
+    }
+
+    /// Changes whenever a slot is filled or freed: as long as it stands still, slots stay valid.
+    #[inline]
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many entries are held, expired ones included.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Whether none is.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many entries may take part in a reference cycle.
+    #[inline]
+    #[must_use]
+    pub fn traced(&self) -> usize {
+        self.contents.traced
+    }
+
+    /// What the entries weigh together; 0 without a limit.
+    #[inline]
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.contents.columns.bytes()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// All entries, expired ones included, in no particular order. For the garbage collector.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &K, &V)> {
+        self.contents
+            .slab
+            .iter()
+            .map(|(slot, (key, value))| (slot, key, value))
+    }
+
+    /// All slots, the next to go first: least recently used to most recently used, or S3-FIFO's small queue and then
+    /// its main queue, oldest first.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Slot> {
+        self.contents.policy.order(&self.contents.slab)
+    }
+
+    /// Panics unless every index agrees with every other. O(entries); for tests.
+    #[doc(hidden)]
+    pub fn validate(&self) {
+        self.contents.validate();
+        assert!(
+            self.len() <= self.limits.max_size,
+            "more entries than allowed"
+        );
+        assert!(
+            !self.is_overweight(0),
+            "the entries weigh more than allowed"
+        );
+    }
+}
