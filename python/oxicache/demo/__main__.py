@@ -5,6 +5,7 @@ import importlib.util
 import json
 import signal
 import sys
+import zoneinfo
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -87,11 +88,20 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _missing() -> str:
+    """Name what the demo cannot do without and how to get it; empty when all is there."""
+    if sys.platform == "win32":
+        return "gunicorn, which serves the site, runs on Linux, macOS and other Unix systems only"
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    try:
+        zoneinfo.ZoneInfo("Europe/Paris")
+    except zoneinfo.ZoneInfoNotFoundError:  # a slim system without the time zone database
+        missing.append("tzdata")
     return f"{', '.join(missing)} not installed; run: pip install oxicache[demo]" if missing else ""
 
 
 def _run(options: argparse.Namespace) -> int:
+    from django.db import DatabaseError
+
     from .data import UnusableError
     from .server import ServerError
 
@@ -101,7 +111,9 @@ def _run(options: argparse.Namespace) -> int:
         return _stages(options, console)
     except (UnusableError, ServerError) as error:
         print(f"oxicache.demo: {error}", file=sys.stderr)
-        return 1
+    except DatabaseError as error:
+        print(f"oxicache.demo: the database failed: {error}", file=sys.stderr)
+    return 1
 
 
 def _stages(options: argparse.Namespace, console: Console) -> int:
@@ -184,7 +196,9 @@ def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
     from .server import ServerError
 
     try:
-        console.say(f"Serving http://localhost:{port}/ until Ctrl-C. JSON is at http://localhost:{port}/api/.")
+        console.say(
+            f"Serving http://localhost:{port}/ until Ctrl-C. JSON is at http://localhost:{port}/api/."
+        )
         code = process.wait()
     except KeyboardInterrupt:
         console.say("\nStopping.")
