@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .site.atlas.atlas import Atlas
 
-VISITS = 10  # of the start page: what a worker answers in a moment of a site's day
-PAGES_PER_CONTINENT = 6  # the most populated countries of each, the ones most looked at
+VISITS = 5  # of the start page: what a worker answers in a moment of a site's day
+PAGES_PER_CONTINENT = 4  # the most populated countries of each, the ones most looked at
 
 # Far ends of three land masses, so that most ways are long; Iceland for a way that does not exist.
 TRAVELLERS = ("PT", "NO", "VN", "OM", "ZA", "SN", "KR", "CA", "AR", "CL", "NP", "IS")

@@ -37,7 +37,9 @@ def _cache_state() -> dict[str, Any]:
 def _page(request: HttpRequest, template: str, data: pages.Page, **more: Any) -> HttpResponse:
     about = {"version": version("oxicache"), "python": platform.python_version()}
     # Made after the data: the statistics shown count what the page itself read.
-    return render(request, template, {"page": data, "cache": _cache_state(), "about": about} | more)
+    cache = _cache_state()
+    shown = {"page": data, "cache": cache, "hit_percent": cache["hit_ratio"] * 100, "about": about}
+    return render(request, template, shown | more)
 
 
 def _continent(atlas: Atlas, code: str) -> str:
