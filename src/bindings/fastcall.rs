@@ -26,7 +26,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use super::cache::PyTtlCache;
 use super::keys::{self, MemoKey, Owner, fold, salt};
 use super::memo::{Identity, Memo, MemoProperty, Plan};
-use super::shared::{PyTable, Shared};
+use super::shared::{PyDisplaced, PyTable, Shared};
 use crate::engine::clock::{self, Now, Source};
 use crate::engine::{Put, Read, Slot};
 
@@ -74,11 +74,15 @@ fn raise_panic<R>(failed: R, payload: &(dyn std::any::Any + Send)) -> R {
 /// The instant, unless telling it means asking Python.
 #[inline(always)]
 fn native_now() -> Option<Now> {
-    match clock::source() {
-        Source::System => Some(Now::coarse()),
-        Source::Driven => Some(clock::now()),
-        Source::External => None,
+    if clock::source() == Source::System {
+        return Some(Now::coarse());
     }
+    driven_now()
+}
+
+#[cold]
+fn driven_now() -> Option<Now> {
+    (clock::source() == Source::Driven).then(clock::now)
 }
 
 /// # Safety
@@ -203,6 +207,18 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
     Outcome::Miss
 }
 
+/// Drop what was evicted. The lock is gone, so `__del__` may run.
+#[inline(never)]
+fn release(displaced: PyDisplaced) {
+    for gone in displaced {
+        // SAFETY: the table's references, handed back to an attached thread.
+        unsafe {
+            ffi::Py_DECREF(gone.key.into_ptr());
+            ffi::Py_DECREF(gone.value.into_ptr());
+        }
+    }
+}
+
 /// Store under an exact str; false where only the safe twin can.
 ///
 /// # Safety
@@ -253,12 +269,8 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
         // SAFETY: the table's reference, handed back; the lock is gone, so `__del__` may run.
         unsafe { ffi::Py_DECREF(before.into_ptr()) };
     }
-    for gone in displaced {
-        // SAFETY: as above.
-        unsafe {
-            ffi::Py_DECREF(gone.key.into_ptr());
-            ffi::Py_DECREF(gone.value.into_ptr());
-        }
+    if !displaced.is_empty() {
+        release(displaced);
     }
     if shared.cache.sweep_due(now) {
         Python::attach(|py| shared.sweep_at(py, now));

@@ -16,9 +16,10 @@ use super::args::{self, TtlArg};
 use super::clock as python_clock;
 use super::keys::{self, MemoKey, Owner};
 use crate::engine::clock::{Nanos, Now};
-use crate::engine::{Cause, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
+use crate::engine::{Cause, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
 
 pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>>;
+pub(super) type PyDisplaced = Displaced<Py<PyAny>, Py<PyAny>>;
 type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
 
 /// What a read found.

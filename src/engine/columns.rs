@@ -34,6 +34,12 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    /// Whether no column was ever made.
+    #[inline]
+    pub(super) fn is_unused(&self) -> bool {
+        self.weights.is_empty() && self.costs.is_empty() && self.stamps.is_empty()
+    }
+
     /// What all entries weigh.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes

@@ -70,6 +70,32 @@ impl Deadlines {
         self.queue.push_back(slab, slot);
     }
 
+    /// Gives a slot another deadline. Under one TTL it only moves to the young end of the queue.
+    #[inline]
+    pub(super) fn relink<K, V>(
+        &mut self,
+        slab: &mut Slab<K, V>,
+        slot: Slot,
+        deadline: Nanos,
+        own_ttl: bool,
+    ) {
+        let is_queued = slab[slot].meta.home() == QUEUE;
+        if is_queued && !own_ttl && deadline != FOREVER {
+            let last = self
+                .queue
+                .back(slab)
+                .map_or(deadline, |last| slab[last].deadline);
+            if last <= deadline {
+                slab[slot].deadline = deadline;
+                self.queue.renew(slab, slot);
+                return;
+            }
+        }
+        self.unlink(slab, slot);
+        slab[slot].deadline = deadline;
+        self.link(slab, slot, own_ttl);
+    }
+
     /// Takes a slot out of whatever it is linked in.
     #[inline]
     pub(super) fn unlink<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot) {

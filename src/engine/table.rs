@@ -3,10 +3,12 @@
 //! A `Table` knows neither locks nor Python. Everything that leaves it is returned, so that its caller drops keys and
 //! values after the lock is gone. Keys are compared by a closure over a hash that the caller computed.
 
+mod inspect;
+
 use super::clock::{FOREVER, Nanos, Now};
 use super::contents::Contents;
 use super::error::Error;
-use super::eviction::{Eviction, PolicyKind};
+use super::eviction::Eviction;
 use super::refresh::Draw;
 use super::slab::MAX_ENTRIES;
 use super::stats::Counters;
@@ -14,93 +16,10 @@ use super::stripes::Stripes;
 
 pub use super::columns::Stamp;
 pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
+pub use super::limits::Limits;
+pub use super::put::Put;
 pub use super::slab::Slot;
 pub use super::tags::TagRef;
-
-/// What a table may hold and how it gives up entries.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    /// The most entries. 0 stores nothing.
-    pub max_size: usize,
-    /// The most that entries may weigh together; `None` weighs nothing.
-    pub max_bytes: Option<u64>,
-    /// Who goes when room is needed.
-    pub policy: PolicyKind,
-    /// How long an expired entry is kept to be served when loading fails.
-    pub grace: Nanos,
-    /// `XFetch`'s beta: 0 is off, 1 is usual, more elects hits earlier.
-    pub early_refresh: f64,
-}
-
-impl Limits {
-    /// Exact LRU with neither a limit in bytes nor grace nor early refresh.
-    #[must_use]
-    pub const fn new(max_size: usize) -> Self {
-        Self {
-            max_size,
-            max_bytes: None,
-            policy: PolicyKind::Lru,
-            grace: 0,
-            early_refresh: 0.0,
-        }
-    }
-
-    /// The same limits, if a table can have them.
-    ///
-    /// # Errors
-    /// When `max_size` is more than slots can be numbered, or `early_refresh` is no finite number of at least 0.
-    pub fn validated(self) -> Result<Self, Error> {
-        if self.max_size > MAX_ENTRIES {
-            return Err(Error::TooLarge {
-                value: self.max_size,
-                limit: MAX_ENTRIES,
-            });
-        }
-        if !self.early_refresh.is_finite() || self.early_refresh < 0.0 {
-            return Err(Error::BadEarlyRefresh {
-                value: self.early_refresh,
-            });
-        }
-        Ok(self)
-    }
-}
-
-/// How a value is stored.
-#[derive(Clone, Copy, Debug)]
-pub struct Put<'a> {
-    /// When it expires.
-    pub deadline: Nanos,
-    /// Whether its TTL is its own: deadlines that do not come in order go to the timer wheel.
-    pub own_ttl: bool,
-    /// What it weighs, key included. Ignored without `max_bytes`; counted as 4 GiB when more.
-    pub weight: u64,
-    /// How long it took to load. Ignored without early refresh.
-    pub cost: Nanos,
-    /// The groups it can be invalidated with.
-    pub tags: &'a [TagRef<'a>],
-    /// The version words it depends on, as they were when it was loaded.
-    pub stamps: &'a [Stamp],
-    /// Whether it may take part in a reference cycle.
-    pub traced: bool,
-    /// A write, which loads in flight must not overwrite; false for the fill of such a load.
-    pub write: bool,
-}
-
-impl Default for Put<'_> {
-    /// A write that never expires.
-    fn default() -> Self {
-        Self {
-            deadline: FOREVER,
-            own_ttl: false,
-            weight: 0,
-            cost: 0,
-            tags: &[],
-            stamps: &[],
-            traced: false,
-            write: true,
-        }
-    }
-}
 
 /// What reading an entry found.
 #[derive(Debug, PartialEq, Eq)]
@@ -464,137 +383,5 @@ impl<K, V> Table<K, V> {
 
     fn is_kept(&self, slot: Slot, now: Now) -> bool {
         !now.reached(self.deadline(slot).saturating_add(self.limits.grace))
-    }
-}
-
-/// What can be asked without changing anything. A slot must be one that `find` gave and that was not removed since.
-impl<K, V> Table<K, V> {
-    /// The limits in force.
-    #[inline]
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// The key object of an entry.
-    #[inline]
-    #[must_use]
-    pub fn key(&self, slot: Slot) -> &K {
-        &self.contents.slab.pair(slot).0
-    }
-
-    /// The value of an entry, live or not.
-    #[inline]
-    #[must_use]
-    pub fn value(&self, slot: Slot) -> &V {
-        &self.contents.slab.pair(slot).1
-    }
-
-    /// When an entry expires.
-    #[inline]
-    #[must_use]
-    pub fn deadline(&self, slot: Slot) -> Nanos {
-        self.contents.slab[slot].deadline
-    }
-
-    /// The hash under which an entry was stored.
-    #[inline]
-    #[must_use]
-    pub fn hash(&self, slot: Slot) -> u64 {
-        self.contents.slab[slot].hash
-    }
-
-    /// How long an entry took to load, rounded up to microseconds; 0 without early refresh.
-    #[must_use]
-    pub fn cost(&self, slot: Slot) -> Nanos {
-        self.contents.columns.cost(slot)
-    }
-
-    /// The version words an entry depends on.
-    #[must_use]
-    pub fn stamps(&self, slot: Slot) -> &[Stamp] {
-        self.contents.columns.stamps(slot)
-    }
-
-    /// The tags an entry carries.
-    pub fn tags(&self, slot: Slot) -> impl Iterator<Item = TagRef<'_>> {
-        self.contents.tags.of(self.contents.slab[slot].tags)
-    }
-
-    /// Whether an entry is live.
-    #[inline]
-    #[must_use]
-    pub fn is_live(&self, slot: Slot, now: Now) -> bool {
-        !now.reached(self.deadline(slot))
-    }
-
-    /// Changes whenever a slot is filled or freed: as long as it stands still, slots stay valid.
-    #[inline]
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// How many entries are held, expired ones included.
-    #[inline]
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.contents.len()
-    }
-
-    /// Whether none is.
-    #[inline]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many entries may take part in a reference cycle.
-    #[inline]
-    #[must_use]
-    pub fn traced(&self) -> usize {
-        self.contents.traced
-    }
-
-    /// What the entries weigh together; 0 without a limit.
-    #[inline]
-    #[must_use]
-    pub fn weight_bytes(&self) -> u64 {
-        self.contents.columns.bytes()
-    }
-
-    /// What was counted so far.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// All entries, expired ones included, in no particular order. For the garbage collector.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, &K, &V)> {
-        self.contents
-            .slab
-            .iter()
-            .map(|(slot, (key, value))| (slot, key, value))
-    }
-
-    /// All slots, the next to go first: least recently used to most recently used, or S3-FIFO's small queue and then
-    /// its main queue, oldest first.
-    #[must_use]
-    pub fn slots(&self) -> Vec<Slot> {
-        self.contents.policy.order(&self.contents.slab)
-    }
-
-    /// Panics unless every index agrees with every other. O(entries); for tests.
-    #[doc(hidden)]
-    pub fn validate(&self) {
-        self.contents.validate();
-        assert!(
-            self.len() <= self.limits.max_size,
-            "more entries than allowed"
-        );
-        assert!(
-            !self.is_overweight(0),
-            "the entries weigh more than allowed"
-        );
     }
 }
