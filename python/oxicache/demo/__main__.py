@@ -161,8 +161,6 @@ def _prepare(directory: Path, console: Console, cities: int | None) -> dict[str,
     from . import data
 
     prepared = data.prepare(directory, console, cities)
-    if prepared.rebuilt:
-        console.say(f"The database was made anew: {prepared.rebuilt}.")
     how = "Reusing" if prepared.reused else "Made"
     held = ", ".join(f"{count:,} {name}" for name, count in prepared.counts.items())
     console.say(f"{how} {directory / data.DATABASE}: {held}.")

@@ -119,10 +119,12 @@ def prepare(directory: Path, console: Console, most: int | None = None) -> Prepa
             reason = _why_not(path, source_name(most))
             if not reason:
                 return Prepared(reused=True, rebuilt="", counts=_counted())
-            there = path.exists()
+            rebuilt = reason if path.exists() else ""
+            if rebuilt:
+                console.say(f"The database is made anew: {rebuilt}.")
             _remove(path)
             _load(read_source(most), console)
-            return Prepared(reused=False, rebuilt=reason if there else "", counts=_counted())
+            return Prepared(reused=False, rebuilt=rebuilt, counts=_counted())
     except DatabaseError as error:
         raise UnusableError(f"cannot write {directory / DATABASE}: {error}") from error
     except OSError as error:
