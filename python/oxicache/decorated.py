@@ -9,7 +9,7 @@ from typing import (
     Any,
     Concatenate,
     Literal,
-    NoReturn,
+    Never,
     ParamSpec,
     Protocol,
     TypeAlias,

@@ -13,7 +13,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from oxicache._native import MISSING, Memo, MemoProperty, TTLCache
+from oxicache.grace import validated_errors
 from oxicache.loader import Loader, lock_timeout_seconds, tag_names
+from oxicache.options import seconds
 from oxicache.registry import cache_manager
 
 __all__ = ["Options", "memo_function", "memo_method", "memo_property"]
@@ -27,9 +29,7 @@ class Options:
 
     ttl: Any = MISSING  # how long a result lives; None is for ever, omitted is the setting's
     max_size: Any = MISSING  # entries of this callable, over all instances; omitted is the setting's
-    identity: Literal["none", "instance", "class"] | Callable[[Any], Hashable] = (
-        "instance"  # who shares an entry
-    )
+    identity: Any = "instance"  # who shares an entry: "instance", "class" or a callable; "none" for functions
     policy: Any = "lru"  # who goes when room is needed: "lru" or "s3fifo"
     max_bytes: int | None = None
     grace: Any = 0  # how long after expiry a value is kept, for when its source is out of reach
@@ -58,6 +58,9 @@ class Options:
             raise ValueError(f'identity must be "instance", "class" or a callable, not {self.identity!r}')
         if not callable(self.tags):
             object.__setattr__(self, "tags", tag_names(self.tags))
+        seconds("grace", self.grace)
+        if self.grace_errors is not None:
+            object.__setattr__(self, "grace_errors", validated_errors(self.grace_errors))
         if self.lock_timeout is not None:
             lock_timeout_seconds(self.lock_timeout)
 
