@@ -63,7 +63,8 @@ impl<const L: usize> Chain<L> {
     }
 
     /// Moves a slot to the young end.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every hit")]
     pub(super) fn renew<K, V>(&self, slab: &mut Slab<K, V>, slot: Slot) {
         if slab[slot].links[L].next == self.root {
             return;

@@ -1,11 +1,10 @@
 //! What a table holds: the entries with their five indexes, which are changed together or not at all.
 
-use hashbrown::HashTable;
-
 use super::clock::{Nanos, Now};
 use super::columns::Columns;
 use super::deadlines::Deadlines;
 use super::eviction::{Eviction, Policy, PolicyKind};
+use super::index::Index;
 use super::limits::Limits;
 use super::put::Put;
 use super::slab::{Slab, Slot, mix};
@@ -14,7 +13,7 @@ use super::tags::Tags;
 #[derive(Debug)]
 pub(super) struct Contents<K, V> {
     pub(super) slab: Slab<K, V>,
-    pub(super) index: HashTable<Slot>,
+    pub(super) index: Index,
     pub(super) policy: Policy,
     pub(super) expiry: Deadlines,
     pub(super) tags: Tags,
@@ -27,7 +26,7 @@ impl<K, V> Contents<K, V> {
     pub(super) fn new(policy: PolicyKind) -> Self {
         Self {
             slab: Slab::new(),
-            index: HashTable::new(),
+            index: Index::new(),
             policy: Policy::new(policy),
             expiry: Deadlines::new(),
             tags: Tags::default(),
@@ -44,8 +43,7 @@ impl<K, V> Contents<K, V> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
     pub(super) fn find(&self, hash: u64, mut eq: impl FnMut(&K) -> bool) -> Option<Slot> {
-        // `HashTable::find` would call its closure through a vtable: 30 instructions more for each hit.
-        for &slot in self.index.iter_hash(mix(hash)) {
+        for slot in self.index.candidates(mix(hash)) {
             let entry = &self.slab[slot];
             if entry.hash == hash
                 && let Some((key, _)) = &entry.pair
@@ -63,7 +61,7 @@ impl<K, V> Contents<K, V> {
         let slot = self.slab.occupy(hash, pair, limits.max_size);
         let slab = &self.slab;
         self.index
-            .insert_unique(mix(hash), slot, |&slot| mix(slab[slot].hash));
+            .insert(mix(hash), slot, |slot| mix(slab[slot].hash));
         self.policy.inserted(&mut self.slab, slot);
         self.describe(slot, put, limits);
         slot
@@ -115,6 +113,21 @@ impl<K, V> Contents<K, V> {
             .set_stamps(slot, put.stamps, self.slab.capacity());
     }
 
+    /// Whether nothing but the deadline is known about an entry, and no column knows anything about any.
+    #[inline]
+    pub(super) fn is_plain(&self, slot: Slot) -> bool {
+        !self.is_described(slot)
+    }
+
+    /// Gives a plain entry a new value and deadline, and returns the old value.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every plain write")]
+    pub(super) fn overwrite(&mut self, slot: Slot, value: V, deadline: Nanos, traced: bool) -> V {
+        self.trace(slot, traced);
+        self.expiry.relink(&mut self.slab, slot, deadline, false);
+        std::mem::replace(&mut self.slab.pair_mut(slot).1, value)
+    }
+
     /// Gives an entry a new value with a new description, and returns the old value.
     #[inline]
     pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>, limits: &Limits) -> V {
@@ -132,10 +145,9 @@ impl<K, V> Contents<K, V> {
     /// Removes an entry from every index and hands it out.
     #[inline]
     pub(super) fn take(&mut self, slot: Slot) -> (K, V) {
-        let hash = self.slab[slot].hash;
-        if let Ok(entry) = self.index.find_entry(mix(hash), |&other| other == slot) {
-            entry.remove();
-        }
+        let slab = &self.slab;
+        self.index
+            .remove(mix(slab[slot].hash), slot, |other| mix(slab[other].hash));
         self.detach(slot);
         self.forget_description(slot);
         self.slab.vacate(slot)
@@ -194,14 +206,14 @@ impl<K, V> Contents<K, V> {
             self.len(),
             "the slab and the index count differently"
         );
-        for &slot in &self.index {
+        for slot in self.index.iter() {
             assert!(
                 self.slab[slot].pair.is_some(),
                 "the index names vacant slot {slot}"
             );
             let hash = self.slab[slot].hash;
             assert!(
-                self.index.find(mix(hash), |&other| other == slot).is_some(),
+                self.index.candidates(mix(hash)).any(|other| other == slot),
                 "slot {slot} cannot be found"
             );
         }

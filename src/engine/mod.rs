@@ -10,6 +10,7 @@ pub mod deletions;
 mod displaced;
 pub mod error;
 pub mod eviction;
+mod index;
 mod limits;
 pub mod manager;
 mod put;

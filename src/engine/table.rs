@@ -203,6 +203,30 @@ impl<K, V> Table<K, V> {
         (old, displaced)
     }
 
+    /// [`Self::replace`] for the common case: a write under the table's own TTL, where nothing but the deadline is known
+    /// about entries. Hands the value back where the case is another.
+    ///
+    /// # Errors
+    /// The value, when tags, weights, costs or stamps are recorded.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every plain write")]
+    pub fn overwrite(
+        &mut self,
+        slot: Slot,
+        value: V,
+        deadline: Nanos,
+        traced: bool,
+    ) -> Result<V, V> {
+        if !self.contents.is_plain(slot) || self.limits.max_bytes.is_some() {
+            return Err(value);
+        }
+        self.stripes.bump_key(self.hash(slot));
+        let old = self.contents.overwrite(slot, value, deadline, traced);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
+        self.counters.sets = self.counters.sets.wrapping_add(1);
+        Ok(old)
+    }
+
     /// Gives an entry another deadline. It is no write and no use.
     pub fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
         self.contents.retime(slot, deadline, own_ttl);
