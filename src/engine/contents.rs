@@ -77,19 +77,26 @@ impl<K, V> Contents<K, V> {
     /// Records what `put` says beside value and deadline, in place of what was known before.
     #[inline]
     fn describe(&mut self, slot: Slot, put: &Put<'_>) {
-        let entry = &mut self.slab[slot];
-        if entry.meta.is_traced() != put.traced {
-            entry.meta.set_traced(put.traced);
+        let entry = &self.slab[slot];
+        let plain = put.tags.is_empty() && put.stamps.is_empty() && entry.tags == 0;
+        if !plain || entry.meta.is_traced() != put.traced || self.columns.is_used() {
+            self.describe_fully(slot, put);
+        }
+    }
+
+    #[inline(never)]
+    fn describe_fully(&mut self, slot: Slot, put: &Put<'_>) {
+        let meta = &mut self.slab[slot].meta;
+        if meta.is_traced() != put.traced {
+            meta.set_traced(put.traced);
             self.traced = if put.traced {
                 self.traced + 1
             } else {
                 self.traced - 1
             };
         }
-        if entry.tags != 0 || !put.tags.is_empty() {
-            self.tags.detach(&mut self.slab, slot);
-            self.tags.attach(&mut self.slab, slot, put.tags);
-        }
+        self.tags.detach(&mut self.slab, slot);
+        self.tags.attach(&mut self.slab, slot, put.tags);
         if self.columns.is_used() || !put.stamps.is_empty() {
             self.columns.describe(slot, put, self.slab.capacity());
         }
