@@ -5,7 +5,8 @@ use super::{Displaced, MAX_ENTRIES, Nanos, Table};
 impl<K, V> Table<K, V> {
     /// Changes the number of entries allowed. Entries beyond it go by the policy alone, as no "now" is at hand.
     ///
-    /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`] first.
+    /// More than slots can be numbered is as many as can be: callers that care ask
+    /// [`Limits::validated`](super::Limits::validated) first.
     pub fn set_max_size(&mut self, max_size: usize) -> Displaced<K, V> {
         self.limits.max_size = max_size.min(MAX_ENTRIES);
         let mut displaced = Displaced::none();
