@@ -5,7 +5,7 @@ use super::{Displaced, MAX_ENTRIES, Nanos, Now, Table};
 impl<K, V> Table<K, V> {
     /// Changes the number of entries allowed. Entries beyond it go, the expired ones first.
     ///
-    /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`] first.
+    /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`](crate::engine::Limits::validated) first.
     pub fn set_max_size(&mut self, max_size: usize, now: Now) -> Displaced<K, V> {
         self.limits.max_size = max_size.min(MAX_ENTRIES);
         let mut displaced = Displaced::none();
