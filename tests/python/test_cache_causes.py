@@ -66,7 +66,13 @@ REMOVALS: dict[str, tuple[Callable[[Cache, Clock], object], list[tuple[str, Any,
         [],
     ),
     "nothing-removed": (
-        lambda cache, _: (cache.get("a"), cache.add("a", 5), cache.touch("a", 5), cache.stats(), cache.items()),
+        lambda cache, _: (
+            cache.get("a"),
+            cache.add("a", 5),
+            cache.touch("a", 5),
+            cache.stats(),
+            cache.items(),
+        ),
         [],
     ),
 }

@@ -195,7 +195,9 @@ class TestMaxBytes:
         cache.set("b", b"x" * 100_000)
         assert cache.stats()["size_bytes"] >= small + 100_000
 
-    @pytest.mark.parametrize(("weight", "error"), [(-1, ValueError), ("1", TypeError), (1.5, TypeError), (None, TypeError)])
+    @pytest.mark.parametrize(
+        ("weight", "error"), [(-1, ValueError), ("1", TypeError), (1.5, TypeError), (None, TypeError)]
+    )
     def test_a_sizeof_that_gives_no_size_is_an_error(self, weight: Any, error: type[Exception]) -> None:
         """A negative or untyped weight raises at the write, which then has stored nothing."""
         cache: TTLCache[str, int] = TTLCache(10, 60, max_bytes=100, sizeof=lambda _key, _value: weight)

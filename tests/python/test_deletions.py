@@ -128,7 +128,9 @@ class TestStaleness:
         assert tracker._deletion_set == {2}
         assert tracker._last_cleanup == wall.at
 
-    def test_add_does_not_clean_up_before_that(self, tracker: ProjectDeletionTracker, wall: WallClock) -> None:
+    def test_add_does_not_clean_up_before_that(
+        self, tracker: ProjectDeletionTracker, wall: WallClock
+    ) -> None:
         """Within threshold / 4 of the last cleanup a stale id is left alone."""
         tracker.add(1)
         wall.at += HOUR + 1
@@ -234,7 +236,9 @@ class TestDeleting:
         tracker.discard(7)
         assert 7 not in tracker
 
-    def test_leaving_a_block_that_was_never_entered_changes_nothing(self, tracker: ProjectDeletionTracker) -> None:
+    def test_leaving_a_block_that_was_never_entered_changes_nothing(
+        self, tracker: ProjectDeletionTracker
+    ) -> None:
         """An exit too many neither fails nor ends what others track."""
         tracker.add(7)
         tracker.deleting(7).__exit__(None, None, None)
@@ -310,7 +314,9 @@ class TestWhatTheDocumentsReachFor:
             assert "only-here" not in ProjectDeletionTracker()
         assert "only-here" not in DELETION_SET
 
-    @pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+    @pytest.mark.parametrize(
+        "duplicate", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"]
+    )
     def test_it_cannot_be_pickled_or_copied(
         self, tracker: ProjectDeletionTracker, duplicate: Callable[[Any], object]
     ) -> None:

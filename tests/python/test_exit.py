@@ -53,8 +53,14 @@ def load(key, args, kwargs, current):
 
 memo = Memo(lambda number: 1, cache, load, parameters=("number",))
 
+shown_values = TTLCache(50, 60)
+
+def load_shown(key, args, kwargs, current):
+    shown_values.set(key, 1)
+    return 1
+
 class Model:
-    shown = MemoProperty(lambda self: 1, cache, load)
+    shown = MemoProperty(lambda self: 1, shown_values, load_shown)
 """
 
 
@@ -104,7 +110,7 @@ for work in (
     lambda: cache.get(Waits()),
     lambda: cache.get_or_set("slow", wait),
     lambda: waiting.delete("a"),
-    lambda: Memo(lambda: 1, cache, wait)(),
+    lambda: Memo(lambda: 1, TTLCache(5, 60), wait)(),
     lambda: [cache._lock.__enter__(), wait()],
 ):
     threading.Thread(target=work, daemon=True).start()
@@ -190,7 +196,7 @@ cycle.append(cycle)
         "cache.get_or_set('a', sys.exit)",
         "cache.get(Leaves())",
         "weighs.set('a', 1)",
-        "Memo(lambda: 1, cache, lambda *call: sys.exit())()",
+        "Memo(lambda: 1, TTLCache(5, 60), lambda *call: sys.exit())()",
         "cache.get_many(sys.exit() for _ in range(1))",
     ],
 )

@@ -86,7 +86,9 @@ def _forked(work: Callable[[], None]) -> None:
 def under_load(policy: str) -> None:
     """Fork again and again while three threads hammer."""
     sys.setswitchinterval(1e-5)
-    cache: TTLCache[Any, Any] = TTLCache(32, 0.01, policy=cast("Any", policy), on_evict=lambda *_gone: cache.get("told"))
+    cache: TTLCache[Any, Any] = TTLCache(
+        32, 0.01, policy=cast("Any", policy), on_evict=lambda *_gone: cache.get("told")
+    )
     cache_manager.register("tests.fork", cache)
     done = threading.Event()
     errors: list[BaseException] = []
@@ -156,7 +158,6 @@ def test_a_fork_has_a_copy() -> None:
 
 def inside_a_callback() -> None:
     """A fork from `on_evict`, from `__eq__` and from `__del__`."""
-
     forked: list[str] = []
 
     def fork_from(place: str) -> None:
@@ -178,7 +179,11 @@ def inside_a_callback() -> None:
             fork_from("__del__")
 
     cache: TTLCache[Any, Any] = TTLCache(
-        4, 60, max_bytes=100, sizeof=lambda *_entry: fork_from("sizeof") or 1, on_evict=lambda *_gone: fork_from("on_evict")
+        4,
+        60,
+        max_bytes=100,
+        sizeof=lambda *_entry: fork_from("sizeof") or 1,
+        on_evict=lambda *_gone: fork_from("on_evict"),
     )
     cache.set(Forking(), 1)
     cache.set(Forking(), Forking())

@@ -260,7 +260,9 @@ def test_any_hash_value_will_do(value: int) -> None:
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-3, 3), st.floats(), st.text(), st.binary(max_size=4)
 )
-keys = st.recursive(scalars, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=6)
+keys = st.recursive(
+    scalars, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=6
+)
 
 
 @given(st.lists(st.tuples(keys, st.integers()), max_size=30), st.lists(keys, max_size=10))

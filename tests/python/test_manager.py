@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-
 import pytest
 from driven_clock import Clock, driven
 
@@ -48,7 +47,9 @@ class TestGetCache:
         for part in ("users", "500", "200", "1800", "60"):
             assert part in text
 
-    @pytest.mark.parametrize("arguments", [{}, {"max_size": 500}, {"ttl": 1800}, {"max_size": 500, "ttl": 1800.0}])
+    @pytest.mark.parametrize(
+        "arguments", [{}, {"max_size": 500}, {"ttl": 1800}, {"max_size": 500, "ttl": 1800.0}]
+    )
     def test_asking_for_nothing_else_is_not_logged(
         self, manager: CacheManager, caplog: pytest.LogCaptureFixture, arguments: dict[str, Any]
     ) -> None:
@@ -134,7 +135,13 @@ class TestRegistry:
         assert manager.configure("a", max_size=2) is cache
         assert (cache.max_size, cache.ttl, cache.grace, len(cache)) == (2, 60, 3, 2)
         manager.configure("a", ttl=None, grace=0, early_refresh=1.0, max_bytes=10**6)
-        assert (cache.max_size, cache.ttl, cache.grace, cache.early_refresh, cache.max_bytes) == (2, None, 0, 1, 10**6)
+        assert (cache.max_size, cache.ttl, cache.grace, cache.early_refresh, cache.max_bytes) == (
+            2,
+            None,
+            0,
+            1,
+            10**6,
+        )
         manager.configure("a", max_bytes=None)
         assert cache.max_bytes is None
 
@@ -258,8 +265,12 @@ class TestItself:
         finally:
             assert cache_manager.remove(name)
 
-    @pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
-    def test_it_cannot_be_pickled_or_copied(self, manager: CacheManager, duplicate: Callable[[Any], object]) -> None:
+    @pytest.mark.parametrize(
+        "duplicate", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"]
+    )
+    def test_it_cannot_be_pickled_or_copied(
+        self, manager: CacheManager, duplicate: Callable[[Any], object]
+    ) -> None:
         """Both raise a TypeError that names the class."""
         with pytest.raises(TypeError, match="CacheManager"):
             duplicate(manager)

@@ -32,7 +32,9 @@ class Slow:
 
 Key: TypeAlias = Any
 # 3 and the Slow ones share a hash, ("t", 3) and ("t", 3.0) are one key.
-keys = st.sampled_from(["a", "b", "c", "\u00e9", 3, None, ("t", 3), ("t", 3.0)]) | st.sampled_from("xyz").map(Slow)
+keys = st.sampled_from(["a", "b", "c", "\u00e9", 3, None, ("t", 3), ("t", 3.0)]) | st.sampled_from("xyz").map(
+    Slow
+)
 values = st.integers(0, 10**6)
 # Parts of a second by two are exact in binary, so that the model's sums are the engine's.
 seconds = st.integers(1, 80).map(lambda quarters: quarters / 4)
@@ -154,7 +156,13 @@ class LruMachine(RuleBasedStateMachine):
         for key, value in items.items():
             self.put(key, value, ttl, tags)
 
-    @rule(key=keys, value=values, ttl=ttls, tags=some_tags, disturbed=st.sampled_from(["", "delete", "tag", "clear"]))
+    @rule(
+        key=keys,
+        value=values,
+        ttl=ttls,
+        tags=some_tags,
+        disturbed=st.sampled_from(["", "delete", "tag", "clear"]),
+    )
     def fill(self, key: Key, value: int, ttl: Any, tags: list[str], disturbed: str) -> None:
         token = self.cache._token(key)
         if disturbed == "delete":

@@ -22,13 +22,16 @@ class TrackerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.at = 1_700_000_000.0
-        self.patch = mock.patch("time.time", lambda: self.at)
+        self.patch = mock.patch("time.time", self.read_clock)
         self.patch.start()
         self.tracker = ProjectDeletionTracker()
         self.threshold = 3600.0
         self.last_cleanup = self.at
         self.added: dict[Any, float] = {}
         self.open: list[tuple[Any, AbstractContextManager[Any]]] = []
+
+    def read_clock(self) -> float:
+        return self.at
 
     def teardown(self) -> None:
         self.patch.stop()

@@ -1,5 +1,6 @@
 """TTLCache with S3-FIFO, and with max_bytes under either policy: which entries stay is the policy's choice, but what
-is read is never wrong, never expired, never something removed, and the limits hold."""
+is read is never wrong, never expired, never something removed, and the limits hold.
+"""
 
 import math
 from collections.abc import Hashable

@@ -1,6 +1,7 @@
 """Many threads on one cache, switched as often as Python allows: nothing wrong is read, nothing is lost or broken."""
 
 import gc
+import itertools
 import random
 import sys
 import threading
@@ -68,7 +69,9 @@ def hammer(policy: str, shape: str) -> None:
             "sizeof": lambda _key, value: len(value) - 1,
             "on_evict": lambda _key, _value, cause: told.update([cause]),
         }
-    cache: TTLCache[Any, Any] = TTLCache(16, 0.002, policy=cast("Literal['lru', 's3fifo']", policy), **options)
+    cache: TTLCache[Any, Any] = TTLCache(
+        16, 0.002, policy=cast("Literal['lru', 's3fifo']", policy), **options
+    )
 
     def value_for(key: Any) -> tuple[Any, ...]:
         return (_name(key), object())
@@ -179,7 +182,7 @@ def only_one_adds() -> None:
                 wins[number].append(name)
 
     in_threads(work)
-    assert sorted(map(str, sum(wins, []))) == sorted(map(str, names))
+    assert sorted(map(str, itertools.chain.from_iterable(wins))) == sorted(map(str, names))
     for number, won in enumerate(wins):
         for name in won:
             assert cache[name if isinstance(name, str) else Slow(name)] == number

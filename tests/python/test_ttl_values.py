@@ -112,9 +112,7 @@ def clock() -> Iterator[Clock]:
         pytest.param(10**9, 1e9, id="three-decades"),
     ],
 )
-def test_a_ttl_counts_from_now(
-    give: Callable[[Any], Cache], ttl: Any, seconds: float, clock: Clock
-) -> None:
+def test_a_ttl_counts_from_now(give: Callable[[Any], Cache], ttl: Any, seconds: float, clock: Clock) -> None:
     """The entry lives for exactly that long on the engine's clock."""
     cache = give(ttl)
     assert cache.time_left("a") == pytest.approx(seconds, abs=1e-9)

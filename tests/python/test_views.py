@@ -98,11 +98,21 @@ class TestEntries:
             seen.append(key)
             cache.set("new " + key, 1)
         assert seen == ["a", "b", "c"]
-        for key, _value in cache._cache.items():
-            cache.delete(key)
+        for key, value in cache._cache.items():
+            assert cache.pop(key) == value
         for key in cache._expiry_times:
             cache.delete(key)
         assert len(cache) == 0
+
+    @pytest.mark.parametrize("walk", ["keys", "values", "items", "__iter__"])
+    @pytest.mark.parametrize("view", ["_cache", "_expiry_times"])
+    def test_a_walk_survives_the_end_of_what_it_walks(self, cache: Cache, view: str, walk: str) -> None:
+        """Entries that go while a view is walked neither end the walk nor raise."""
+        seen = 0
+        for _each in getattr(getattr(cache, view), walk)():
+            seen += 1
+            cache.clear()
+        assert seen == 3
 
     def test_len_counts_what_is_held(self, cache: Cache, clock: Clock) -> None:
         """As the documents count, an expired entry is held until it is removed."""
