@@ -98,7 +98,7 @@ class Clock:
 
 
 def clock(start: float | None = None) -> Clock:
-    """Drive engine time by hand, as `with clock() as time:` and `time.advance(61)`.
+    """Give a clock that drives engine time in its `with` block, by `advance(61)` and the like.
 
     Leaving the block empties the registered caches.
     """
