@@ -234,20 +234,14 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
     }
     // SAFETY: the caller's promise.
     let (hash, traced) = unsafe {
-        let flags = ffi::PyType_GetFlags(ffi::Py_TYPE(value));
-        (str_hash(key), flags & ffi::Py_TPFLAGS_HAVE_GC != 0)
+        (
+            str_hash(key),
+            ffi::PyType_HasFeature(ffi::Py_TYPE(value), ffi::Py_TPFLAGS_HAVE_GC) != 0,
+        )
     };
-    let put = Put {
-        deadline: now.after(ttl),
-        traced,
-        write: true,
-        ..Put::default()
-    };
+    let deadline = now.after(ttl);
     let mut is_unsure = false;
     let mut table = shared.cache.lock();
-    if table.limits().max_bytes.is_some() {
-        return false;
-    }
     // SAFETY: the caller's promise.
     let found = unsafe { find_str(&table, hash, key, &mut is_unsure) };
     // SAFETY: the caller's promise; these references become the table's.
@@ -256,21 +250,32 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
             .to_owned()
             .unbind()
     };
-    let (before, displaced) = match found {
-        Some(slot) => {
-            let (before, displaced) = table.replace(slot, own(value), &put, now);
-            (Some(before), displaced)
-        }
-        None if is_unsure => return false,
-        None => (None, table.insert(hash, own(key), own(value), &put, now)),
-    };
-    drop(table);
-    if let Some(before) = before {
+    if let Some(slot) = found {
+        let before = match table.overwrite(slot, own(value), deadline, traced) {
+            Ok(before) => before,
+            Err(value) => {
+                // SAFETY: the reference made just above; the caller holds another, so nothing is freed under the lock.
+                unsafe { ffi::Py_DECREF(value.into_ptr()) };
+                return false;
+            }
+        };
+        drop(table);
         // SAFETY: the table's reference, handed back; the lock is gone, so `__del__` may run.
         unsafe { ffi::Py_DECREF(before.into_ptr()) };
-    }
-    if !displaced.is_empty() {
-        release(displaced);
+    } else {
+        if is_unsure || table.limits().max_bytes.is_some() {
+            return false;
+        }
+        let put = Put {
+            deadline,
+            traced,
+            ..Put::default()
+        };
+        let displaced = table.insert(hash, own(key), own(value), &put, now);
+        drop(table);
+        if !displaced.is_empty() {
+            release(displaced);
+        }
     }
     if shared.cache.sweep_due(now) {
         Python::attach(|py| shared.sweep_at(py, now));

@@ -1,11 +1,10 @@
 //! What a table holds: the entries with their five indexes, which are changed together or not at all.
 
-use hashbrown::HashTable;
-
 use super::clock::{Nanos, Now};
 use super::columns::Columns;
 use super::deadlines::Deadlines;
-use super::eviction::{Eviction, Policy, PolicyKind};
+use super::eviction::{Eviction, Policy};
+use super::index::Index;
 use super::limits::Limits;
 use super::put::Put;
 use super::slab::{Slab, Slot, mix};
@@ -14,7 +13,7 @@ use super::tags::Tags;
 #[derive(Debug)]
 pub(super) struct Contents<K, V> {
     pub(super) slab: Slab<K, V>,
-    pub(super) index: HashTable<Slot>,
+    pub(super) index: Index,
     pub(super) policy: Policy,
     pub(super) expiry: Deadlines,
     pub(super) tags: Tags,
@@ -24,14 +23,14 @@ pub(super) struct Contents<K, V> {
 }
 
 impl<K, V> Contents<K, V> {
-    pub(super) fn new(policy: PolicyKind) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             slab: Slab::new(),
-            index: HashTable::new(),
-            policy: Policy::new(policy),
+            index: Index::new(),
+            policy: Policy::new(limits.policy),
             expiry: Deadlines::new(),
             tags: Tags::default(),
-            columns: Columns::default(),
+            columns: Columns::new(limits),
             traced: 0,
         }
     }
@@ -44,8 +43,7 @@ impl<K, V> Contents<K, V> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
     pub(super) fn find(&self, hash: u64, mut eq: impl FnMut(&K) -> bool) -> Option<Slot> {
-        // `HashTable::find` would call its closure through a vtable: 30 instructions more for each hit.
-        for &slot in self.index.iter_hash(mix(hash)) {
+        for slot in self.index.candidates(mix(hash)) {
             let entry = &self.slab[slot];
             if entry.hash == hash
                 && let Some((key, _)) = &entry.pair
@@ -59,24 +57,51 @@ impl<K, V> Contents<K, V> {
 
     /// Adds an entry whose key is known to be absent. The caller has made room.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, limits: &Limits) -> Slot {
-        let slot = self.slab.occupy(hash, pair, limits.max_size);
+    pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, max_size: usize) -> Slot {
+        let slot = self.slab.occupy(hash, put.deadline, pair, max_size);
         let slab = &self.slab;
         self.index
-            .insert_unique(mix(hash), slot, |&slot| mix(slab[slot].hash));
+            .insert(mix(hash), slot, |slot| mix(slab[slot].hash));
         self.policy.inserted(&mut self.slab, slot);
-        self.describe(slot, put, limits);
+        self.expiry.link(&mut self.slab, slot, put.own_ttl);
+        self.describe(slot, put);
         slot
     }
 
-    /// Records what `put` says about an entry that has no deadline, tags or other description yet.
+    /// Whether nothing but the deadline is known about an entry, and no column knows anything about any.
     #[inline]
-    fn describe(&mut self, slot: Slot, put: &Put<'_>, limits: &Limits) {
-        self.slab[slot].deadline = put.deadline;
+    pub(super) fn is_plain(&self, slot: Slot) -> bool {
+        self.slab[slot].tags == 0 && !self.columns.is_used()
+    }
+
+    /// Gives a plain entry a new value and deadline, and returns the old value.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every plain write")]
+    pub(super) fn overwrite(&mut self, slot: Slot, value: V, deadline: Nanos, traced: bool) -> V {
+        self.trace(slot, traced);
+        self.retime(slot, deadline, false);
+        std::mem::replace(&mut self.slab.pair_mut(slot).1, value)
+    }
+
+    /// Gives an entry a new value with a new description, and returns the old value.
+    #[inline]
+    pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>) -> V {
+        let old = std::mem::replace(&mut self.slab.pair_mut(slot).1, value);
+        self.retime(slot, put.deadline, put.own_ttl);
+        self.describe(slot, put);
+        old
+    }
+
+    /// Records what `put` says beside value and deadline, in place of what was known before.
+    #[inline]
+    fn describe(&mut self, slot: Slot, put: &Put<'_>) {
         self.trace(slot, put.traced);
-        self.expiry.link(&mut self.slab, slot, put.own_ttl);
-        if put.is_described(limits) {
-            self.describe_extras(slot, put, limits);
+        if self.slab[slot].tags != 0 || !put.tags.is_empty() {
+            self.tags.detach(&mut self.slab, slot);
+            self.tags.attach(&mut self.slab, slot, put.tags);
+        }
+        if self.columns.is_used() || !put.stamps.is_empty() {
+            self.columns.describe(slot, put, self.slab.capacity());
         }
     }
 
@@ -94,50 +119,23 @@ impl<K, V> Contents<K, V> {
         }
     }
 
-    /// Whether anything beyond value and deadline is known about an entry, or about any other.
-    #[inline]
-    fn is_described(&self, slot: Slot) -> bool {
-        self.slab[slot].tags != 0 || !self.columns.is_unused()
-    }
-
-    /// Records tags, weight, cost and stamps of an entry that has none.
-    #[inline(never)]
-    fn describe_extras(&mut self, slot: Slot, put: &Put<'_>, limits: &Limits) {
-        self.tags.attach(&mut self.slab, slot, put.tags);
-        if limits.max_bytes.is_some() {
-            self.columns
-                .set_weight(slot, put.weight, self.slab.capacity());
-        }
-        if limits.early_refresh > 0.0 {
-            self.columns.set_cost(slot, put.cost, self.slab.capacity());
-        }
-        self.columns
-            .set_stamps(slot, put.stamps, self.slab.capacity());
-    }
-
-    /// Gives an entry a new value with a new description, and returns the old value.
-    #[inline]
-    pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>, limits: &Limits) -> V {
-        let old = std::mem::replace(&mut self.slab.pair_mut(slot).1, value);
-        self.expiry
-            .relink(&mut self.slab, slot, put.deadline, put.own_ttl);
-        self.trace(slot, put.traced);
-        if self.is_described(slot) || put.is_described(limits) {
-            self.forget_extras(slot);
-            self.describe_extras(slot, put, limits);
-        }
-        old
-    }
-
     /// Removes an entry from every index and hands it out.
     #[inline]
     pub(super) fn take(&mut self, slot: Slot) -> (K, V) {
-        let hash = self.slab[slot].hash;
-        if let Ok(entry) = self.index.find_entry(mix(hash), |&other| other == slot) {
-            entry.remove();
-        }
+        let slab = &self.slab;
+        self.index
+            .remove(mix(slab[slot].hash), slot, |other| mix(slab[other].hash));
         self.detach(slot);
-        self.forget_description(slot);
+        let entry = &self.slab[slot];
+        if entry.meta.is_traced() {
+            self.traced -= 1;
+        }
+        if entry.tags != 0 {
+            self.tags.detach(&mut self.slab, slot);
+        }
+        if self.columns.is_used() {
+            self.columns.vacate(slot);
+        }
         self.slab.vacate(slot)
     }
 
@@ -155,6 +153,7 @@ impl<K, V> Contents<K, V> {
     }
 
     /// Moves a deadline.
+    #[inline]
     pub(super) fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
         self.expiry.relink(&mut self.slab, slot, deadline, own_ttl);
     }
@@ -171,22 +170,6 @@ impl<K, V> Contents<K, V> {
         self.policy.victim(&mut self.slab)
     }
 
-    #[inline]
-    fn forget_description(&mut self, slot: Slot) {
-        self.trace(slot, false);
-        if self.is_described(slot) {
-            self.forget_extras(slot);
-        }
-    }
-
-    #[inline(never)]
-    fn forget_extras(&mut self, slot: Slot) {
-        if self.slab[slot].tags != 0 {
-            self.tags.detach(&mut self.slab, slot);
-        }
-        self.columns.vacate(slot);
-    }
-
     /// Panics unless every index agrees with every other.
     pub(super) fn validate(&self) {
         assert_eq!(
@@ -194,14 +177,14 @@ impl<K, V> Contents<K, V> {
             self.len(),
             "the slab and the index count differently"
         );
-        for &slot in &self.index {
+        for slot in self.index.iter() {
             assert!(
                 self.slab[slot].pair.is_some(),
                 "the index names vacant slot {slot}"
             );
             let hash = self.slab[slot].hash;
             assert!(
-                self.index.find(mix(hash), |&other| other == slot).is_some(),
+                self.index.candidates(mix(hash)).any(|other| other == slot),
                 "slot {slot} cannot be found"
             );
         }

@@ -14,11 +14,11 @@ use super::slab::MAX_ENTRIES;
 use super::stats::Counters;
 use super::stripes::Stripes;
 
-pub use super::columns::Stamp;
 pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
 pub use super::limits::Limits;
 pub use super::put::Put;
 pub use super::slab::Slot;
+pub use super::stamp::Stamp;
 pub use super::tags::TagRef;
 
 /// What reading an entry found.
@@ -53,7 +53,7 @@ impl<K, V> Table<K, V> {
     pub fn new(limits: Limits) -> Result<Self, Error> {
         let limits = limits.validated()?;
         Ok(Self {
-            contents: Contents::new(limits.policy),
+            contents: Contents::new(&limits),
             counters: Counters::default(),
             generation: 0,
             limits,
@@ -80,7 +80,7 @@ impl<K, V> Table<K, V> {
         }
         self.counters.hits = self.counters.hits.wrapping_add(1);
         self.contents.policy.touched(&mut self.contents.slab, slot);
-        if self.limits.early_refresh > 0.0 && self.would_refresh(slot, now) {
+        if self.contents.columns.times() && self.would_refresh(slot, now) {
             return Read::Early(self.value(slot));
         }
         Read::Fresh(self.value(slot))
@@ -120,6 +120,7 @@ impl<K, V> Table<K, V> {
     }
 
     /// Whether a hit at `now` is elected to load the value anew. Each call draws again.
+    #[cold]
     pub fn would_refresh(&mut self, slot: Slot, now: Now) -> bool {
         let cost = self.contents.columns.cost(slot);
         let deadline = self.deadline(slot);
@@ -161,7 +162,8 @@ impl<K, V> Table<K, V> {
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        self.contents.add(hash, (key, value), put, &self.limits);
+        self.contents
+            .add(hash, (key, value), put, self.limits.max_size);
         self.changed();
         self.counters.sets = self.counters.sets.wrapping_add(1);
         displaced
@@ -192,7 +194,7 @@ impl<K, V> Table<K, V> {
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        let old = self.contents.renew(slot, value, put, &self.limits);
+        let old = self.contents.renew(slot, value, put);
         self.contents.policy.touched(&mut self.contents.slab, slot);
         if self.is_overweight(0) {
             self.contents.detach(slot);
@@ -201,6 +203,30 @@ impl<K, V> Table<K, V> {
         }
         self.counters.sets = self.counters.sets.wrapping_add(1);
         (old, displaced)
+    }
+
+    /// [`Self::replace`] for the common case: a write under the table's own TTL, where nothing but the deadline is known
+    /// about entries. Hands the value back where the case is another.
+    ///
+    /// # Errors
+    /// The value, when tags, weights, costs or stamps are recorded.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every plain write")]
+    pub fn overwrite(
+        &mut self,
+        slot: Slot,
+        value: V,
+        deadline: Nanos,
+        traced: bool,
+    ) -> Result<V, V> {
+        if !self.contents.is_plain(slot) || self.limits.max_bytes.is_some() {
+            return Err(value);
+        }
+        self.stripes.bump_key(self.hash(slot));
+        let old = self.contents.overwrite(slot, value, deadline, traced);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
+        self.counters.sets = self.counters.sets.wrapping_add(1);
+        Ok(old)
     }
 
     /// Gives an entry another deadline. It is no write and no use.
@@ -233,7 +259,7 @@ impl<K, V> Table<K, V> {
 
     /// Removes everything in O(1): the storage leaves with the entries. Counters and limits stay.
     pub fn clear(&mut self) -> Cleared<K, V> {
-        let contents = std::mem::replace(&mut self.contents, Contents::new(self.limits.policy));
+        let contents = std::mem::replace(&mut self.contents, Contents::new(&self.limits));
         self.counters.invalidations = self
             .counters
             .invalidations
@@ -297,9 +323,7 @@ impl<K, V> Table<K, V> {
     pub fn set_max_bytes(&mut self, max_bytes: Option<u64>) -> Displaced<K, V> {
         self.limits.max_bytes = max_bytes;
         let mut displaced = Displaced::none();
-        if max_bytes.is_none() {
-            self.contents.columns.forget_weights();
-        }
+        self.contents.columns.follow(&self.limits);
         self.shed(0, None, &mut displaced);
         displaced
     }
@@ -312,6 +336,7 @@ impl<K, V> Table<K, V> {
     /// Changes `XFetch`'s beta. Entries that were stored while it was 0 are not elected.
     pub fn set_early_refresh(&mut self, beta: f64) {
         self.limits.early_refresh = beta;
+        self.contents.columns.follow(&self.limits);
     }
 
     /// Sets all counters to 0.

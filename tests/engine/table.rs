@@ -429,10 +429,10 @@ fn tokens_see_writes_and_invalidations() {
     let outdating: [(&str, Event); 7] = [
         ("write", |table| drop(put(table, "a", 1, &until(9), at(0)))),
         ("first write", |table| {
-            drop(put(table, "A", 1, &until(9), at(0)))
+            drop(put(table, "A", 1, &until(9), at(0)));
         }),
         ("dead write", |table| {
-            drop(put(table, "a", 1, &until(0), at(0)))
+            drop(put(table, "a", 1, &until(0), at(0)));
         }),
         ("delete", |table| {
             let a = slot(table, "a").expect("stored");
@@ -454,7 +454,7 @@ fn tokens_see_writes_and_invalidations() {
                     ..until(9)
                 },
                 at(0),
-            ))
+            ));
         }),
         ("retime", |table| {
             let a = slot(table, "a").expect("stored");

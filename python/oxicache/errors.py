@@ -1,0 +1,14 @@
+"""Every exception of oxicache's own, a sentence each.
+
+Wrong use raises Python's TypeError and ValueError instead, and a load that asks for its own key a RecursionError.
+"""
+
+__all__ = ["OxicacheError", "ScheduleFullError"]
+
+
+class OxicacheError(Exception):
+    """The base of what oxicache raises by itself."""
+
+
+class ScheduleFullError(OxicacheError):
+    """More jobs wait for the background thread than `SCHEDULE_MAX_JOBS`."""

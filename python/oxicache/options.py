@@ -1,0 +1,77 @@
+"""Defaults and limits: value, unit, reason. What a Django project sets instead stands in oxicache.django.conf."""
+
+import math
+from datetime import timedelta
+from typing import Final
+
+__all__ = [
+    "DEFAULT_CACHE_CLEANUP_INTERVAL",
+    "DEFAULT_CACHE_MAX_SIZE",
+    "DEFAULT_CACHE_NAME",
+    "DEFAULT_CACHE_TTL",
+    "DESCENDANTS_CHUNK_SIZE",
+    "GRACE_ERRORS",
+    "GRACE_NEVER",
+    "GRACE_THROTTLE",
+    "LOCK_TIMEOUT",
+    "MAX_AGGREGATION_DEPTH",
+    "MAX_DESCENDANTS_PER_REQUEST",
+    "REFRESH_MARK_TTL",
+    "RESTING_MAX_KEYS",
+    "SCHEDULE_IDLE",
+    "SCHEDULE_MAX_JOBS",
+    "STORE_LOG_INTERVAL",
+    "seconds",
+]
+
+# Source: API reference (akvo), "Default Settings".
+DEFAULT_CACHE_TTL: Final = 3600  # seconds
+DEFAULT_CACHE_MAX_SIZE: Final = 1000  # entries
+DEFAULT_CACHE_CLEANUP_INTERVAL: Final = 300  # seconds between two sweeps that a `set` begins
+MAX_DESCENDANTS_PER_REQUEST: Final = 1000  # rows in one response
+DESCENDANTS_CHUNK_SIZE: Final = 500  # rows fetched at a time
+MAX_AGGREGATION_DEPTH: Final = 100  # levels of a hierarchy
+
+DEFAULT_CACHE_NAME: Final = "default"  # where `get_or_compute` keeps its values; document 000 uses this name
+
+LOCK_TIMEOUT: Final = (
+    10.0  # seconds; longer than a slow query, shorter than the 30 s after which servers kill a worker
+)
+GRACE_THROTTLE: Final = 30.0  # seconds; a source that has failed is left alone so long
+RESTING_MAX_KEYS: Final = (
+    1024  # sources left alone at a time; past it the oldest is tried again too early, no more
+)
+REFRESH_MARK_TTL: Final = (
+    60.0  # seconds after which a background refresh that never ran may be asked for again
+)
+
+# Names, so that nothing is imported for them. These say that a source is out of reach, and only these:
+GRACE_ERRORS: Final = (
+    "builtins.ConnectionError",
+    "builtins.TimeoutError",
+    "django.db.utils.OperationalError",
+)
+# These are answers, which grace must not hide even where a project's own class inherits from both.
+GRACE_NEVER: Final = (
+    "django.http.response.Http404",
+    "django.core.exceptions.PermissionDenied",
+    "django.core.exceptions.ObjectDoesNotExist",
+)
+
+SCHEDULE_MAX_JOBS: Final = 1024  # jobs; with a second each, the last would wait for a quarter of an hour
+SCHEDULE_IDLE: Final = (
+    5.0  # seconds; then the thread ends, because os.fork() warns about threads from 3.12 on
+)
+
+STORE_LOG_INTERVAL: Final = 30.0  # seconds between two lines about the same failing operation of a cache
+
+
+def seconds(name: str, value: object) -> float:
+    """Return a duration in seconds. TypeError and ValueError name `name`, the value and the limit."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} must be at least 0 seconds, not {value!r}")
+    return float(value)
