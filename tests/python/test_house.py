@@ -93,6 +93,23 @@ class TestDocstrings:
             assert ast.get_docstring(ast.parse(path.read_text())), f"{relative(path)} has no docstring"
 
 
+class TestImports:
+    @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=relative)
+    def test_no_module_imports_from_the_public_face(self, path: Path) -> None:
+        """`from oxicache import x` inside the package names a module, never what `__init__` takes from above."""
+        if path == PACKAGE / "__init__.py" or "demo" in path.parts:
+            return  # the demo is a user of the package
+        modules = {found.stem for found in [*PACKAGE.glob("*.py"), PACKAGE / "_native.pyi"]}
+        modules |= {found.name for found in PACKAGE.iterdir() if found.is_dir()}
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module == "oxicache"
+            for alias in node.names
+        }
+        assert names <= modules
+
+
 class TestAgreement:
     def test_every_public_name_is_in_the_documentation(self) -> None:
         """The table of names in docs/index.md lists what `oxicache` exports, and nothing else."""
