@@ -8,9 +8,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyIterator, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::args::{self, BytesArg, Duration, EarlyArg, PolicyArg, SizeArg, TtlArg};
+use super::args::{
+    self, BytesArg, EarlyArg, GraceArg, IntervalArg, Passed, PolicyArg, SizeArg, TtlArg,
+};
 use super::clock as python_clock;
 use super::keys;
+use super::outside;
 use super::shared::{Extra, Found, Mode, Shared};
 use super::views::{DeadlinesView, EntriesView};
 use crate::engine::clock::{self, FOREVER, Nanos};
@@ -42,7 +45,7 @@ pub(super) struct Options {
     pub(super) max_bytes: BytesArg,
     pub(super) policy: PolicyArg,
     pub(super) on_evict: Option<Py<PyAny>>,
-    pub(super) grace: Duration,
+    pub(super) grace: GraceArg,
     pub(super) early_refresh: EarlyArg,
     pub(super) sizeof: Option<Py<PyAny>>,
 }
@@ -83,7 +86,7 @@ impl PyTtlCache {
 impl PyTtlCache {
     #[new]
     #[pyo3(signature = (max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, *, name=None, max_bytes=BytesArg(None),
-        policy=PolicyArg(PolicyKind::Lru), on_evict=None, grace=Duration(0), early_refresh=EarlyArg(0.0), sizeof=None))]
+        policy=PolicyArg(PolicyKind::Lru), on_evict=None, grace=GraceArg(0), early_refresh=EarlyArg(0.0), sizeof=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a constructor with named arguments, in Python"
@@ -96,7 +99,7 @@ impl PyTtlCache {
         max_bytes: BytesArg,
         policy: PolicyArg,
         on_evict: Option<Py<PyAny>>,
-        grace: Duration,
+        grace: GraceArg,
         early_refresh: EarlyArg,
         sizeof: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
@@ -190,18 +193,12 @@ impl PyTtlCache {
     }
 
     /// Remove one entry and return its value. Missing or expired: `default`, or KeyError without one.
-    #[pyo3(signature = (key, *default))]
-    fn pop(&self, key: &Bound<'_, PyAny>, default: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        if default.len() > 1 {
-            return Err(PyTypeError::new_err(
-                "pop() takes a key and at most one default",
-            ));
-        }
+    #[pyo3(signature = (key, default=Passed::No))]
+    fn pop(&self, key: &Bound<'_, PyAny>, default: Passed<Py<PyAny>>) -> PyResult<Py<PyAny>> {
         let removed = self.shared.delete(key)?;
-        match (removed.value, default.get_item(0)) {
-            (Some(value), _) if removed.was_live => Ok(value),
-            (_, Ok(default)) => Ok(default.unbind()),
-            _ => Err(PyKeyError::new_err(key.clone().unbind())),
+        match removed.value {
+            Some(value) if removed.was_live => Ok(value),
+            _ => default.or_key_error(key),
         }
     }
 
@@ -325,10 +322,8 @@ impl PyTtlCache {
             TtlArg::Given(ttl) => args::ttl_to_python(py, ttl)?,
         };
         let tags = PyTuple::new(py, args::tags(tags)?)?;
-        Ok(loader
-            .bind(py)
-            .call1((slf, key, compute, ttl, tags, current))?
-            .unbind())
+        let call = (slf, key, compute, ttl, tags, current).into_pyobject(py)?;
+        Ok(outside::call(loader.bind(py), &call, None)?.unbind())
     }
 
     /// Remove every entry at once.
@@ -438,10 +433,11 @@ impl PyTtlCache {
 
     #[setter]
     fn set_max_size(&self, py: Python<'_>, max_size: &Bound<'_, PyAny>) -> PyResult<()> {
+        let now = python_clock::now(py)?;
         let SizeArg::Given(size) = max_size.extract()? else {
             return Ok(());
         };
-        let displaced = self.shared.cache.lock().set_max_size(size);
+        let displaced = self.shared.cache.lock().set_max_size(size, now);
         self.shared.removed(py, displaced);
         Ok(())
     }
@@ -453,8 +449,9 @@ impl PyTtlCache {
 
     #[setter]
     fn set_max_bytes(&self, py: Python<'_>, max_bytes: &Bound<'_, PyAny>) -> PyResult<()> {
+        let now = python_clock::now(py)?;
         let BytesArg(limit) = max_bytes.extract()?;
-        let displaced = self.shared.cache.lock().set_max_bytes(limit);
+        let displaced = self.shared.cache.lock().set_max_bytes(limit, now);
         self.shared.removed(py, displaced);
         Ok(())
     }
@@ -479,7 +476,7 @@ impl PyTtlCache {
 
     #[setter]
     fn set_grace(&self, grace: &Bound<'_, PyAny>) -> PyResult<()> {
-        let Duration(grace) = grace.extract()?;
+        let GraceArg(grace) = grace.extract()?;
         self.shared.cache.lock().set_grace(grace);
         Ok(())
     }
@@ -507,7 +504,7 @@ impl PyTtlCache {
         let interval = if interval.is_none() {
             None
         } else {
-            Some(interval.extract::<Duration>()?.0)
+            Some(interval.extract::<IntervalArg>()?.0)
         };
         self.shared.cache.set_cleanup_interval(interval);
         Ok(())
@@ -530,14 +527,14 @@ impl PyTtlCache {
 
     /// key -> value, the next to be evicted first, expired entries included. Live; safe under threads.
     #[getter(_cache)]
-    fn entries_view(&self) -> EntriesView {
-        EntriesView::new(self.shared.clone())
+    fn entries_view(slf: &Bound<'_, Self>) -> EntriesView {
+        EntriesView::new(slf)
     }
 
     /// key -> wall-clock second of expiry. Live; popping removes the entry.
     #[getter(_expiry_times)]
-    fn deadlines_view(&self) -> DeadlinesView {
-        DeadlinesView::new(self.shared.clone())
+    fn deadlines_view(slf: &Bound<'_, Self>) -> DeadlinesView {
+        DeadlinesView::new(slf)
     }
 
     #[getter(_lock)]
@@ -615,7 +612,7 @@ impl PyTtlCache {
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(key.py())?;
         let (mut table, slot) = self.shared.locate(key, hash)?;
-        Ok(slot.is_some_and(|slot| table.would_refresh(slot, now)))
+        Ok(slot.is_some_and(|slot| table.is_live(slot, now) && table.would_refresh(slot, now)))
     }
 }
 
@@ -636,6 +633,6 @@ pub(super) fn set_loader(load: Py<PyAny>) {
 /// Seconds between two sweeps of caches that name no interval of their own.
 #[pyfunction]
 #[pyo3(signature = (seconds, /))]
-pub(super) fn set_default_cleanup_interval(seconds: Duration) {
+pub(super) fn set_default_cleanup_interval(seconds: IntervalArg) {
     crate::engine::set_default_cleanup_interval(seconds.0);
 }

@@ -26,6 +26,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use super::cache::PyTtlCache;
 use super::keys::{self, MemoKey, Owner, fold, salt};
 use super::memo::{Identity, Memo, MemoProperty, Plan};
+use super::outside;
 use super::shared::{PyDisplaced, PyTable, Shared};
 use crate::engine::clock::{self, Now, Source};
 use crate::engine::{Put, Read, Slot};
@@ -213,8 +214,8 @@ fn release(displaced: PyDisplaced) {
     for gone in displaced {
         // SAFETY: the table's references, handed back to an attached thread.
         unsafe {
-            ffi::Py_DECREF(gone.key.into_ptr());
-            ffi::Py_DECREF(gone.value.into_ptr());
+            outside::decref(gone.key.into_ptr());
+            outside::decref(gone.value.into_ptr());
         }
     }
 }
@@ -261,7 +262,7 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
         };
         drop(table);
         // SAFETY: the table's reference, handed back; the lock is gone, so `__del__` may run.
-        unsafe { ffi::Py_DECREF(before.into_ptr()) };
+        unsafe { outside::decref(before.into_ptr()) };
     } else {
         if is_unsure || table.limits().max_bytes.is_some() {
             return false;

@@ -14,6 +14,7 @@ use pyo3::types::{
 };
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::outside;
 use crate::engine::{DeletionTracker, Slot, Table};
 
 /// A lookup starts again when others change the table while keys are compared in Python; so often, then it gives up.
@@ -135,7 +136,7 @@ fn native_tuple_eq(held: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> Option<
 pub(super) fn equal(held: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> PyResult<bool> {
     match (held.cast_exact::<MemoKey>(), asked.cast_exact::<MemoKey>()) {
         (Ok(held), Ok(asked)) => held.get().equal(held.py(), asked.get()),
-        _ => held.eq(asked),
+        _ => outside::equal(held, asked),
     }
 }
 
@@ -217,7 +218,7 @@ fn first_equal(candidates: Vec<Py<PyAny>>, key: &Bound<'_, PyAny>) -> PyResult<O
 /// Python's hash as the engine wants it. Runs `__hash__`: hold no lock.
 #[inline]
 pub(super) fn hash_of(key: &Bound<'_, PyAny>) -> PyResult<u64> {
-    Ok(key.hash()?.cast_unsigned() as u64)
+    Ok(outside::hash(key)?.cast_unsigned() as u64)
 }
 
 /// Two hashes as one; order matters.
@@ -460,7 +461,7 @@ fn typed_equal(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> PyResult<bo
             right.get().items.bind(right.py()),
         );
     }
-    left.eq(right)
+    outside::equal(left, right)
 }
 
 fn typed_items_equal(left: &Bound<'_, PyTuple>, right: &Bound<'_, PyTuple>) -> PyResult<bool> {

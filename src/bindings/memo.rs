@@ -11,6 +11,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
 use super::keys::{self, MemoKey};
+use super::outside;
 use super::shared::{Found, Shared};
 
 /// Whose entries a decorated call's are.
@@ -53,6 +54,12 @@ impl Plan {
                 "{} defaults for {} parameters",
                 defaults.len(),
                 parameters.len()
+            )));
+        }
+        if !cache.get().shared.take() {
+            return Err(PyValueError::new_err(format!(
+                "{} belongs to another decorated callable already; make a cache for each",
+                cache.repr()?
             )));
         }
         let py = cache.py();
@@ -111,7 +118,7 @@ impl Plan {
                 Some((&class, false))
             }
             (Identity::By(identity), Some(instance)) => {
-                let whose = identity.bind(py).call1((instance,))?;
+                let whose = outside::call(identity.bind(py), &PyTuple::new(py, [instance])?, None)?;
                 canonical.push(keys::canonical(&whose, &|| {
                     format!("the identity of {}", self.name(py))
                 })?);
@@ -221,7 +228,7 @@ impl Plan {
         let py = args.py();
         let given: Vec<Bound<'_, PyAny>> = args.iter().collect();
         let Some(key) = self.key(&given, kwargs, py)? else {
-            return Ok(self.func.bind(py).call(args, kwargs)?.unbind());
+            return Ok(outside::call(self.func.bind(py), args, kwargs)?.unbind());
         };
         let current = match self.shared.read(key.as_any())? {
             Found::Fresh(value) => return self.handed(py, value),
@@ -232,11 +239,8 @@ impl Plan {
             Some(kwargs) => kwargs.copy()?,
             None => PyDict::new(py),
         };
-        let value = self
-            .load
-            .bind(py)
-            .call1((key, args, kwargs, current))?
-            .unbind();
+        let call = (key, args, kwargs, current).into_pyobject(py)?;
+        let value = outside::call(self.load.bind(py), &call, None)?.unbind();
         self.handed(py, value)
     }
 

@@ -9,6 +9,7 @@ mod fastcall;
 mod keys;
 mod manager;
 mod memo;
+mod outside;
 mod shared;
 mod views;
 

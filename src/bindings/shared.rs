@@ -4,17 +4,19 @@
 //! displaced is dropped and told to `on_evict` once the lock is gone.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
+use pyo3::types::{PyDict, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::args::{self, TtlArg};
 use super::clock as python_clock;
 use super::keys::{self, MemoKey, Owner};
+use super::outside;
 use crate::engine::clock::{Nanos, Now};
 use crate::engine::{Cause, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
 
@@ -58,6 +60,8 @@ pub(super) struct Shared {
     python_lock: PyOnceLock<Py<PyAny>>,
     /// By address, the references that tell of an instance's death. See [`Shared::watch`].
     owners: Mutex<HashMap<usize, Py<PyWeakrefReference>>>,
+    /// Whether a decorated callable keeps its results here.
+    is_taken: AtomicBool,
     this: Weak<Shared>,
 }
 
@@ -108,8 +112,14 @@ impl Shared {
             name: Mutex::new(name),
             python_lock: PyOnceLock::new(),
             owners: Mutex::new(HashMap::new()),
+            is_taken: AtomicBool::new(false),
             this: this.clone(),
         }))
+    }
+
+    /// Keep the cache for one decorated callable; false when it is another's. The keys of two would be the same.
+    pub(super) fn take(&self) -> bool {
+        !self.is_taken.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn name(&self) -> Option<String> {
@@ -206,15 +216,18 @@ impl Shared {
         if is_forbidden {
             return Ok(false);
         }
+        let is_dead = now.reached(deadline) || table.limits().max_size == 0;
         let mut replaced = None;
         let displaced = match slot {
-            Some(slot) if now.reached(deadline) => {
-                replaced = Some(table.remove(slot, Cause::Deleted).value);
+            Some(slot) if is_dead => {
+                replaced = Some(table.remove(slot, Cause::Deleted));
                 None
             }
             Some(slot) => {
-                let (before, displaced) = table.replace(slot, value.clone().unbind(), &put, now);
-                replaced = Some(before);
+                let key = table.key(slot).clone_ref(py);
+                let (value, displaced) = table.replace(slot, value.clone().unbind(), &put, now);
+                let cause = Cause::Replaced;
+                replaced = Some(Gone { key, value, cause });
                 Some(displaced)
             }
             None => Some(table.insert(
@@ -226,26 +239,10 @@ impl Shared {
             )),
         };
         drop(table);
-        if let Some(before) = replaced {
-            if self.on_evict.is_some() {
-                let cause = if now.reached(deadline) {
-                    Cause::Deleted
-                } else {
-                    Cause::Replaced
-                };
-                self.removed(
-                    py,
-                    [Gone {
-                        key: key.clone().unbind(),
-                        value: before,
-                        cause,
-                    }],
-                );
-            }
-        }
+        self.removed(py, replaced);
         self.removed(py, displaced.into_iter().flatten());
         self.sweep_if_due(py, now);
-        Ok(true)
+        Ok(!is_dead)
     }
 
     /// A value's size, where sizes are limited. Runs Python: hold no lock.
@@ -255,7 +252,11 @@ impl Shared {
         }
         let py = key.py();
         if let Some(sizeof) = &self.sizeof {
-            return args::byte_count(&sizeof.bind(py).call1((key, value))?);
+            return args::byte_count(&outside::call(
+                sizeof.bind(py),
+                &(key, value).into_pyobject(py)?,
+                None,
+            )?);
         }
         let sizeof = py
             .import(intern!(py, "sys"))?
@@ -414,15 +415,42 @@ impl Shared {
     pub(super) fn removed(&self, py: Python<'_>, gone: impl IntoIterator<Item = PyGone>) {
         for Gone { key, value, cause } in gone {
             if let Some(on_evict) = &self.on_evict {
-                if let Err(error) = on_evict.bind(py).call1((&key, &value, cause.as_str())) {
-                    let name = self.name().unwrap_or_else(|| "unnamed".to_owned());
-                    let cause = cause.as_str();
-                    log::error!(target: "oxicache.cache", "on_evict of cache '{name}' failed ({cause} entry): {error}");
+                let told = (key.bind(py), value.bind(py), cause.as_str()).into_pyobject(py);
+                if let Err(error) =
+                    told.and_then(|told| outside::call(on_evict.bind(py), &told, None))
+                {
+                    self.report(py, cause, error);
                 }
             }
-            key.drop_ref(py);
-            value.drop_ref(py);
+            outside::release(key, py);
+            outside::release(value, py);
         }
+    }
+
+    /// Log what `on_evict` raised, with its traceback. Python's logging is called as any callback is, not through pyo3-log.
+    #[cold]
+    fn report(&self, py: Python<'_>, cause: Cause, error: PyErr) {
+        let name = self.name().unwrap_or_else(|| "unnamed".to_owned());
+        let said = format!(
+            "on_evict of cache '{name}' failed ({} entry): {error}",
+            cause.as_str()
+        );
+        let logged = (|| {
+            let logger = py
+                .import(intern!(py, "logging"))?
+                .getattr(intern!(py, "getLogger"))?;
+            let logger = outside::call(&logger, &("oxicache.cache",).into_pyobject(py)?, None)?;
+            let options = PyDict::new(py);
+            options.set_item(intern!(py, "exc_info"), error)?;
+            let arguments = ("%s", said).into_pyobject(py)?;
+            outside::call(
+                &logger.getattr(intern!(py, "error"))?,
+                &arguments,
+                Some(&options),
+            )
+        })();
+        // A logging set-up that raises is not the business of whoever stored or removed an entry.
+        drop::<PyResult<_>>(logged);
     }
 
     /// May a raw method serve this cache's writes by itself: no callback, no size to measure?

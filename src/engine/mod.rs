@@ -28,5 +28,6 @@ pub use deletions::DeletionTracker;
 pub use error::Error;
 pub use eviction::PolicyKind;
 pub use manager::{Adopted, CacheManager};
+pub use slab::MAX_ENTRIES;
 pub use stats::{Counters, GlobalStats, Seconds, Stats};
 pub use table::{Cause, Cleared, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef};

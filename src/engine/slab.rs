@@ -15,7 +15,7 @@ pub(super) const NIL: Slot = 0;
 pub(super) const ROOTS: Slot = 2;
 
 /// The most entries that slots can number.
-pub(super) const MAX_ENTRIES: usize = MAX_INDEXED - ROOTS as usize;
+pub const MAX_ENTRIES: usize = MAX_INDEXED - ROOTS as usize;
 
 /// The neighbours of a slot in one chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

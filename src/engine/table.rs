@@ -157,8 +157,8 @@ impl<K, V> Table<K, V> {
             displaced.push(Gone { key, value, cause });
             return displaced;
         }
-        while self.len() >= self.limits.max_size && self.displace(Some(now), &mut displaced) {}
-        self.shed(put.weight, Some(now), &mut displaced);
+        while self.len() >= self.limits.max_size && self.displace(now, &mut displaced) {}
+        self.shed(put.weight, now, &mut displaced);
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
@@ -198,7 +198,7 @@ impl<K, V> Table<K, V> {
         self.contents.policy.touched(&mut self.contents.slab, slot);
         if self.is_overweight(0) {
             self.contents.detach(slot);
-            self.shed(0, Some(now), &mut displaced);
+            self.shed(0, now, &mut displaced);
             self.contents.attach(slot, put.own_ttl);
         }
         self.counters.sets = self.counters.sets.wrapping_add(1);
@@ -309,22 +309,22 @@ impl<K, V> Table<K, V> {
         self.stripes.bump_key(hash);
     }
 
-    /// Changes the number of entries allowed. Entries beyond it go by the policy alone, as no "now" is at hand.
+    /// Changes the number of entries allowed. Entries beyond it go, the expired ones first.
     ///
     /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`] first.
-    pub fn set_max_size(&mut self, max_size: usize) -> Displaced<K, V> {
+    pub fn set_max_size(&mut self, max_size: usize, now: Now) -> Displaced<K, V> {
         self.limits.max_size = max_size.min(MAX_ENTRIES);
         let mut displaced = Displaced::none();
-        while self.len() > self.limits.max_size && self.displace(None, &mut displaced) {}
+        while self.len() > self.limits.max_size && self.displace(now, &mut displaced) {}
         displaced
     }
 
     /// Changes the weight allowed. Entries that were stored while there was no limit weigh nothing.
-    pub fn set_max_bytes(&mut self, max_bytes: Option<u64>) -> Displaced<K, V> {
+    pub fn set_max_bytes(&mut self, max_bytes: Option<u64>, now: Now) -> Displaced<K, V> {
         self.limits.max_bytes = max_bytes;
         let mut displaced = Displaced::none();
         self.contents.columns.follow(&self.limits);
-        self.shed(0, None, &mut displaced);
+        self.shed(0, now, &mut displaced);
         displaced
     }
 
@@ -359,7 +359,7 @@ impl<K, V> Table<K, V> {
 
     /// Makes room for `weight` more.
     #[inline]
-    fn shed(&mut self, weight: u64, now: Option<Now>, displaced: &mut Displaced<K, V>) {
+    fn shed(&mut self, weight: u64, now: Now, displaced: &mut Displaced<K, V>) {
         while self.is_overweight(weight) && self.displace(now, displaced) {}
     }
 
@@ -372,8 +372,8 @@ impl<K, V> Table<K, V> {
 
     /// Removes the entry that should go first; says whether there was one.
     #[inline]
-    fn displace(&mut self, now: Option<Now>, displaced: &mut Displaced<K, V>) -> bool {
-        let (slot, cause) = match now.and_then(|now| self.contents.expired(now)) {
+    fn displace(&mut self, now: Now, displaced: &mut Displaced<K, V>) -> bool {
+        let (slot, cause) = match self.contents.expired(now) {
             Some(slot) => (slot, Cause::Expired),
             None => match self.contents.victim() {
                 Some(slot) => (slot, Cause::Evicted),
