@@ -95,11 +95,18 @@ impl<K, V> Contents<K, V> {
     /// Records what `put` says beside value and deadline, in place of what was known before.
     #[inline]
     fn describe(&mut self, slot: Slot, put: &Put<'_>) {
-        self.trace(slot, put.traced);
-        if self.slab[slot].tags != 0 || !put.tags.is_empty() {
-            self.tags.detach(&mut self.slab, slot);
-            self.tags.attach(&mut self.slab, slot, put.tags);
+        let entry = &self.slab[slot];
+        let plain = put.tags.is_empty() && put.stamps.is_empty() && entry.tags == 0;
+        if !plain || entry.meta.is_traced() != put.traced || self.columns.is_used() {
+            self.describe_fully(slot, put);
         }
+    }
+
+    #[inline(never)]
+    fn describe_fully(&mut self, slot: Slot, put: &Put<'_>) {
+        self.trace(slot, put.traced);
+        self.tags.detach(&mut self.slab, slot);
+        self.tags.attach(&mut self.slab, slot, put.tags);
         if self.columns.is_used() || !put.stamps.is_empty() {
             self.columns.describe(slot, put, self.slab.capacity());
         }
@@ -198,5 +205,59 @@ impl<K, V> Contents<K, V> {
             .filter(|(slot, _)| self.slab[*slot].meta.is_traced())
             .count();
         assert_eq!(traced, self.traced, "traced entries were miscounted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::{Contents, Limits, Put};
+    use crate::engine::slab::Entry;
+
+    type Pairs = Contents<NonZeroU64, u64>;
+
+    fn add(contents: &mut Pairs, key: u64, max_size: usize) {
+        let pair = (NonZeroU64::MIN.saturating_add(key), key);
+        contents.add(key, pair, &Put::default(), max_size);
+    }
+
+    fn bytes(contents: &Pairs) -> usize {
+        contents.slab.capacity() * size_of::<Entry<NonZeroU64, u64>>()
+            + contents.index.allocation_size()
+    }
+
+    /// A million entries take at most 72 bytes each, key and value pointers included.
+    #[test]
+    fn a_million_entries_are_small() {
+        const SIZE: usize = 1_000_000;
+        let mut contents = Contents::new(&Limits::new(SIZE));
+        (0..SIZE as u64).for_each(|key| add(&mut contents, key, SIZE));
+        let each = bytes(&contents) / SIZE;
+        assert!(each <= 72, "{each} bytes an entry");
+    }
+
+    /// Storage grows with the entries, not with the limit, and stands still once evictions balance insertions.
+    #[test]
+    fn storage_stands_still_when_full() {
+        const SIZE: usize = 1_000;
+        let mut contents = Contents::new(&Limits::new(SIZE));
+        assert!(bytes(&contents) < 200);
+        let mut turn = |from: u64, to: u64| {
+            for key in from..to {
+                if contents.len() == SIZE {
+                    let _ = contents.victim().map(|slot| contents.take(slot));
+                }
+                add(&mut contents, key, SIZE);
+            }
+            (contents.slab.capacity(), bytes(&contents))
+        };
+        let full = turn(0, 3_000);
+        assert_eq!(
+            full.0,
+            SIZE + 2,
+            "room for the roots and the entries, and no more"
+        );
+        assert_eq!(turn(3_000, 30_000), full);
     }
 }

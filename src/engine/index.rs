@@ -91,6 +91,12 @@ impl Index {
         true
     }
 
+    /// Bytes of storage.
+    #[cfg(test)]
+    pub(super) fn allocation_size(&self) -> usize {
+        self.buckets.capacity() * size_of::<u32>()
+    }
+
     /// All slots, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
         self.buckets
