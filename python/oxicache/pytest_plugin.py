@@ -38,7 +38,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     from oxicache.testing import isolated
 
-    with isolated(engine_clock=item.get_closest_marker(MARKER) is not None):
+    engine_clock = item.get_closest_marker(MARKER) is not None
+    # With pytest-django a test's database is not what another thread would see.
+    background = not item.config.pluginmanager.hasplugin("django")
+    with isolated(engine_clock=engine_clock, background=background):
         return (yield)
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from oxicache import _native, loader
+from oxicache import _native, loader, scheduling
 from oxicache.registry import DELETION_SET, cache_manager
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "isolated",
     "real_clock",
     "reset",
+    "run_background",
     "stop_following",
 ]
 
@@ -98,7 +99,7 @@ class Clock:
 
 
 def clock(start: float | None = None) -> Clock:
-    """Drive engine time by hand, as `with clock() as time:` and `time.advance(61)`.
+    """Give a clock that drives engine time in its `with` block, by `advance(61)` and the like.
 
     Leaving the block empties the registered caches.
     """
@@ -109,7 +110,7 @@ def follow_time() -> None:
     """Let the engine ask `time.time` for the time, as it is patched at that moment, until `stop_following`."""
     if _follow not in _sources:
         _sources.insert(1, _follow)
-        _sources[-1]()
+    _sources[-1]()  # also when it is not new: somebody may have set the engine's clock without this module
 
 
 def stop_following() -> None:
@@ -162,10 +163,11 @@ _running: list[bool] = []  # not empty while a test runs: a test that runs tests
 
 
 @contextmanager
-def isolated(*, engine_clock: bool = False) -> Iterator[None]:
+def isolated(*, engine_clock: bool = False, background: bool = True) -> Iterator[None]:
     """Run one test: `reset()` before it, engine time from `time.time` during it and from then on.
 
-    `engine_clock`: this test counts by the engine's own clock. A block inside another does nothing.
+    `engine_clock`: this test counts by the engine's own clock. `background=False`: no background thread runs during
+    it; `run_background()` does what is due. A block inside another does nothing.
     """
     if _running:
         yield
@@ -173,18 +175,39 @@ def isolated(*, engine_clock: bool = False) -> Iterator[None]:
     _running.append(True)
     try:
         follow_time()
-        with real_clock() if engine_clock else nullcontext():
+        with real_clock() if engine_clock else nullcontext(), nullcontext() if background else _no_thread():
             reset()
             yield
     finally:
         _running.clear()
 
 
-def isolate_unittest(active: Callable[[], bool] | None = None) -> Callable[[], None]:
+def run_background() -> int:
+    """Run in this thread what waits for the background thread and is due; return how many jobs ran."""
+    return scheduling.scheduler.run_due()
+
+
+@contextmanager
+def _no_thread() -> Iterator[None]:
+    # A thread would see another database than a test whose transaction is rolled back, and would outlive the test.
+    scheduler = scheduling.scheduler
+    threaded, scheduler._is_threaded = scheduler._is_threaded, False
+    try:
+        yield
+    finally:
+        for _, _, job in list(scheduler._queue):
+            if job.interval is None:  # what runs again and again was asked for when the project was set up
+                job.cancel()
+        scheduler._is_threaded = threaded
+
+
+def isolate_unittest(
+    active: Callable[[], bool] | None = None, *, background: bool = True
+) -> Callable[[], None]:
     """Have `unittest.TestCase` run each test `isolated()`; return the function that undoes it.
 
     `active` is asked before each test whether to; None is always. A test case with `oxicache_real_clock = True` keeps
-    the engine's own clock. Covers Django's test cases, and every way of running them, in parallel too.
+    the engine's own clock. `background` as for `isolated`. Covers Django's test cases, and parallel runs.
     """
     import unittest  # here: pytest users without a unittest.TestCase need not load it
 
@@ -195,7 +218,8 @@ def isolate_unittest(active: Callable[[], bool] | None = None) -> Callable[[], N
     def run(self: unittest.TestCase, result: Any = None) -> Any:
         if undone or (active is not None and not active()):
             return original(self, result)
-        with isolated(engine_clock=getattr(self, "oxicache_real_clock", False)):
+        engine_clock = getattr(self, "oxicache_real_clock", False)
+        with isolated(engine_clock=engine_clock, background=background):
             return original(self, result)
 
     def undo() -> None:

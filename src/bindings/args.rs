@@ -275,7 +275,7 @@ fn shown(object: &Bound<'_, PyAny>) -> String {
 /// Seconds -> nanoseconds, to the microsecond: what clocks frozen by tests can express exactly.
 pub(super) fn exact_nanos(seconds: f64) -> PyResult<Nanos> {
     let micros = (seconds * 1e6).round();
-    if !(micros.abs() < 9e15) {
+    if micros.is_nan() || micros.abs() >= 9e15 {
         return Err(PyValueError::new_err(format!(
             "clock reading out of range: {seconds} seconds"
         )));

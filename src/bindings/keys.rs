@@ -29,18 +29,10 @@ pub(super) struct Missing;
 
 #[pymethods]
 impl Missing {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature that pyo3 wants"
-    )]
     fn __repr__(&self) -> &'static str {
         "<oxicache.MISSING>"
     }
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature that pyo3 wants"
-    )]
     fn __reduce__(&self) -> &'static str {
         "MISSING"
     }

@@ -127,7 +127,7 @@ impl Columns {
         unused.fill(Stamp::NONE);
     }
 
-    /// Forgets what is known about a slot that is being vacated.
+    /// Forgets what the next entry of this slot may not say anew. Stamps it always does.
     #[inline(never)]
     pub(super) fn vacate(&mut self, slot: Slot) {
         if let Some(weight) = self.weights.get_mut(slot as usize) {
@@ -135,9 +135,6 @@ impl Columns {
         }
         if let Some(cost) = self.costs.get_mut(slot as usize) {
             *cost = 0;
-        }
-        if let Some(first) = self.stamps.get_mut(slot as usize * self.stride) {
-            *first = Stamp::NONE;
         }
     }
 

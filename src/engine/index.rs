@@ -135,7 +135,6 @@ impl Index {
 
     /// The part of a hash that stands above a slot number: other bits than `home` looks at.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is meant")]
     fn tag(&self, hash: u64) -> u32 {
         (hash >> 32) as u32 & !self.mask
     }

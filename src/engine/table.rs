@@ -3,6 +3,7 @@
 //! A `Table` knows neither locks nor Python. Everything that leaves it is returned, so that its caller drops keys and
 //! values after the lock is gone. Keys are compared by a closure over a hash that the caller computed.
 
+mod adjust;
 mod inspect;
 
 use super::clock::{FOREVER, Nanos, Now};
@@ -326,36 +327,6 @@ impl<K, V> Table<K, V> {
     /// Says that a key was invalidated, though it may have no entry.
     pub fn bump(&mut self, hash: u64) {
         self.stripes.bump_key(hash);
-    }
-
-    /// Changes the number of entries allowed. Entries beyond it go, the expired ones first.
-    ///
-    /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`] first.
-    pub fn set_max_size(&mut self, max_size: usize, now: Now) -> Displaced<K, V> {
-        self.limits.max_size = max_size.min(MAX_ENTRIES);
-        let mut displaced = Displaced::none();
-        while self.len() > self.limits.max_size && self.displace(now, &mut displaced) {}
-        displaced
-    }
-
-    /// Changes the weight allowed. Entries that were stored while there was no limit weigh nothing.
-    pub fn set_max_bytes(&mut self, max_bytes: Option<u64>, now: Now) -> Displaced<K, V> {
-        self.limits.max_bytes = max_bytes;
-        let mut displaced = Displaced::none();
-        self.contents.columns.follow(&self.limits);
-        self.shed(0, now, &mut displaced);
-        displaced
-    }
-
-    /// Changes how long expired entries are kept; also of those that expired already.
-    pub fn set_grace(&mut self, grace: Nanos) {
-        self.limits.grace = grace;
-    }
-
-    /// Changes `XFetch`'s beta. Entries that were stored while it was 0 are not elected.
-    pub fn set_early_refresh(&mut self, beta: f64) {
-        self.limits.early_refresh = beta;
-        self.contents.columns.follow(&self.limits);
     }
 
     /// Sets all counters to 0.

@@ -191,3 +191,22 @@ fn deadlines_can_be_moved() {
     assert_eq!(table.sweep(at(30)), [gone("c", 1, Cause::Expired)]);
     assert_eq!(table.deadline(of(&table, "e")), FOREVER);
 }
+
+/// A load time does not outlive its entry, though another takes its slot while early refresh is off.
+#[test]
+fn load_times_belong_to_their_entry() {
+    let mut table = empty(Limits {
+        early_refresh: 1.0,
+        ..Limits::new(1)
+    });
+    let slow = Put {
+        cost: SECOND,
+        ..until(10)
+    };
+    put(&mut table, "a", 1, &slow, at(0));
+    table.set_early_refresh(0.0);
+    put(&mut table, "c", 2, &slow, at(0));
+    table.set_early_refresh(1.0);
+    let c = slot(&table, "c").expect("stored");
+    assert_eq!(table.cost(c), 0);
+}

@@ -71,14 +71,7 @@ impl Run {
                 self.set(known, *own_ttl, *weight, *write);
             }
             Op::Get(key) => self.get(*key),
-            Op::Delete(key) => {
-                if let Some(slot) = self.find(*key) {
-                    let gone = self.real.remove(slot, Cause::Deleted);
-                    let position = self.model.position(*key).expect("found above");
-                    let known = self.model.remove(position, Cause::Deleted);
-                    assert_eq!((gone.key, gone.value), (known.key, known.value));
-                }
-            }
+            Op::Delete(key) => self.delete(*key),
             Op::Retime { key, ttl, own_ttl } => {
                 let deadline = self.model.deadline(*ttl);
                 if let Some(slot) = self.find(*key) {
@@ -112,6 +105,15 @@ impl Run {
                 self.removed(gone, Cause::Cleared, |_, _| true);
             }
             limit => self.change(limit),
+        }
+    }
+
+    fn delete(&mut self, key: u8) {
+        if let Some(slot) = self.find(key) {
+            let gone = self.real.remove(slot, Cause::Deleted);
+            let position = self.model.position(key).expect("found above");
+            let known = self.model.remove(position, Cause::Deleted);
+            assert_eq!((gone.key, gone.value), (known.key, known.value));
         }
     }
 

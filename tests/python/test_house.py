@@ -1,6 +1,7 @@
 """The house rules that a machine can hold: sizes, names, docstrings, lists that must agree, what is installed."""
 
 import ast
+import dataclasses
 import importlib
 import importlib.metadata
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import oxicache
+from oxicache import memos
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "oxicache"
@@ -93,6 +95,23 @@ class TestDocstrings:
             assert ast.get_docstring(ast.parse(path.read_text())), f"{relative(path)} has no docstring"
 
 
+class TestImports:
+    @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=relative)
+    def test_no_module_imports_from_the_public_face(self, path: Path) -> None:
+        """`from oxicache import x` inside the package names a module, never what `__init__` takes from above."""
+        if path == PACKAGE / "__init__.py" or "demo" in path.parts:
+            return  # the demo is a user of the package
+        modules = {found.stem for found in [*PACKAGE.glob("*.py"), PACKAGE / "_native.pyi"]}
+        modules |= {found.name for found in PACKAGE.iterdir() if found.is_dir()}
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module == "oxicache"
+            for alias in node.names
+        }
+        assert names <= modules
+
+
 class TestAgreement:
     def test_every_public_name_is_in_the_documentation(self) -> None:
         """The table of names in docs/index.md lists what `oxicache` exports, and nothing else."""
@@ -114,6 +133,13 @@ class TestAgreement:
         readme = (ROOT / "README.md").read_text()
         table = readme.partition("conf.settings_table -->\n")[2].partition("<!-- settings: end -->")[0]
         assert table.strip() == conf.settings_table().strip()
+
+    def test_every_option_of_a_decorator_is_in_the_documentation(self) -> None:
+        """The table of parameters in docs/decorators.md lists what the decorators take, and nothing else."""
+        page = (ROOT / "docs" / "decorators.md").read_text()
+        table = page.partition("<!-- options: begin")[2].partition("<!-- options: end")[0]
+        options = {field.name for field in dataclasses.fields(memos.Options)}
+        assert set(re.findall(r"^\| `(\w+)", table, re.MULTILINE)) == options
 
     def test_the_stub_lists_what_the_module_exports(self) -> None:
         """`__all__` of _native.pyi and of the compiled module are one list."""

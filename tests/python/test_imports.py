@@ -6,7 +6,6 @@ import os
 import pkgutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -74,10 +73,9 @@ def test_importing_the_package_works_with_only_the_wheel(tmp_path: Path) -> None
     assert spec.origin is not None
     (tmp_path / "oxicache").symlink_to(Path(spec.origin).parent)
     names = "TTLCache, CacheManager, cache_manager, DELETION_SET, ttl_cached_property, cached_method"
-    standard = [sysconfig.get_path("stdlib"), str(Path(sysconfig.get_path("platstdlib"), "lib-dynload"))]
     source = f"""
 import sys
-sys.path[:] = {[str(tmp_path), *standard]!r}
+sys.path.append({str(tmp_path)!r})
 from oxicache import {names}
 cache = TTLCache(max_size=2, ttl=60)
 cache.set("a", 1)
@@ -87,7 +85,7 @@ try:
 except ModuleNotFoundError:
     print("alone")
 """
-    assert python(source, "-S") == "alone\n"
+    assert python(source, "-S") == "alone\n"  # which leaves the standard library on the path, and no packages
 
 
 def test_the_dialect_of_akvo_has_its_defaults_without_django(tmp_path: Path) -> None:

@@ -101,6 +101,32 @@ class TestPlugin:
         assert "2 passed" in run_pytest(source, ini="oxicache_isolation = false").stdout
         assert "1 failed, 1 passed" in run_pytest(source).stdout
 
+    def test_switched_off_it_is_off_for_djangos_tests_too(self, run_pytest: RunPytest) -> None:
+        """The app notices Django's test environment by itself, and leaves a run under pytest to the plugin."""
+        pytest.importorskip("django")
+        source = """
+            import unittest
+            import django
+            from django.conf import settings
+            from django.test.utils import setup_test_environment
+
+            settings.configure(INSTALLED_APPS=["oxicache.django"])
+            django.setup()
+            setup_test_environment()
+
+            from oxicache import cache_manager
+            cache = cache_manager.get_cache("users", max_size=10, ttl=60)
+
+            class Case(unittest.TestCase):
+                def test_one(self):
+                    self.assertIsNone(cache.get("a"))
+                    cache.set("a", 1)
+
+                test_two = test_one
+        """
+        assert "1 failed, 1 passed" in run_pytest(source, ini="oxicache_isolation = false").stdout
+        assert "2 passed" in run_pytest(source).stdout
+
     def test_a_project_that_does_not_use_it_sees_nothing(self, run_pytest: RunPytest) -> None:
         """The plugin imports no Django, adds no autouse fixture, and leaves no line in the output."""
         source = """

@@ -12,7 +12,7 @@ import time_machine
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
-from oxicache import DELETION_SET, TTLCache, cache_manager, cached_function, testing
+from oxicache import DELETION_SET, TTLCache, cache_manager, cached_function, scheduling, testing
 from oxicache._native import now
 from oxicache.testing import Clock, clock
 
@@ -142,14 +142,17 @@ class TestReset:
         testing.reset()
         assert 7 not in DELETION_SET
 
-    def test_a_load_that_runs_over_a_reset_keeps_nobody_waiting_and_stores_nothing(self) -> None:
-        """A flight from before reset() is not joined after it, and its value is not there afterwards."""
+    @pytest.mark.parametrize("registered", [True, False], ids=["registered", "not registered"])
+    def test_a_load_that_runs_over_a_reset_keeps_nobody_waiting(self, registered: bool) -> None:
+        """A flight from before reset() is not joined after it; what it brings does not get into a registered cache."""
         begun, go_on = threading.Event(), threading.Event()
-        cache = cache_manager.get_cache("flights", max_size=10, ttl=60)
+        cache: TTLCache[str, str] = TTLCache(max_size=10, ttl=60)
+        if registered:
+            cache = cache_manager.get_cache("flights", max_size=10, ttl=60)
 
         def slow() -> str:
             begun.set()
-            assert go_on.wait(30)
+            go_on.wait(2)  # whoever joins this flight nevertheless gets its value then, and the test fails
             return "before"
 
         thread = threading.Thread(target=cache.get_or_set, args=("a", slow))
@@ -161,7 +164,8 @@ class TestReset:
         finally:
             go_on.set()
             thread.join(30)
-        assert cache.get("a") == "after"
+        if registered:
+            assert cache.get("a") == "after"
 
 
 class TestTime:
@@ -190,6 +194,17 @@ class TestTime:
                 with ThreadPoolExecutor(1) as pool:
                     found.append(pool.submit(cache.get, "a").result(30))
             assert found == [1]
+
+    @pytest.mark.xfail(reason="the engine's timer wheel takes every instant before its zero for zero")
+    def test_room_is_made_by_the_expired_in_the_past_too(self) -> None:
+        """In a year long gone, as in any other, an expired entry goes before a live one."""
+        with freeze_time("2001-01-01") as frozen:
+            cache: TTLCache[str, int] = TTLCache(max_size=2, ttl=60)
+            cache.set("live", 1)
+            cache.set("short", 2, ttl=1)
+            frozen.tick(10)
+            cache.set("new", 3)
+            assert (cache.get("live"), cache.get("new")) == (1, 3)
 
     def test_time_machine_moves_the_caches(self) -> None:
         """An entry stored while time-machine travels expires when its traveller is shifted past the deadline."""
@@ -239,6 +254,44 @@ class TestTime:
                 assert cache.get("a") == 1
         with freeze_time("2001-01-01") as frozen:
             assert follows(frozen)
+
+
+class TestBackground:
+    @pytest.fixture
+    def jobs(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Where jobs say in which thread they ran; this test itself counts as none."""
+        monkeypatch.setattr(testing, "_running", [])
+        return []
+
+    def test_without_a_thread_jobs_wait_until_they_are_run(self, jobs: list[str]) -> None:
+        """In a test without background thread, run_background() does what is due, in the test's own thread."""
+        with testing.isolated(background=False):
+            scheduling.submit(lambda: jobs.append(threading.current_thread().name))
+            scheduling.after(3600, jobs.append, "later")
+            assert jobs == []
+            assert testing.run_background() == 1
+            assert jobs == [threading.current_thread().name]
+
+    def test_what_was_not_run_is_dropped_with_the_test(self, jobs: list[str]) -> None:
+        """A job of one test does not run in the next; one that runs again and again stays."""
+        again = scheduling.every(3600, jobs.append, "again")
+        try:
+            with testing.isolated(background=False):
+                once = scheduling.submit(jobs.append, "once")
+            assert once.is_cancelled
+            assert not again.is_cancelled
+        finally:
+            again.cancel()
+        assert testing.run_background() == 0
+        assert jobs == []
+
+    def test_the_thread_is_there_again_after_the_test(self, jobs: list[str]) -> None:
+        """Outside such a test the background thread runs what it is given."""
+        with testing.isolated(background=False):
+            pass
+        done = threading.Event()
+        scheduling.submit(done.set)
+        assert done.wait(30)
 
 
 class TestUnittest:

@@ -34,6 +34,8 @@ __all__ = [
 
 def _settings() -> Any:
     """The settings in force where there is a configured Django, else None."""
+    if "DJANGO_SETTINGS_MODULE" not in os.environ and "django.conf" not in sys.modules:
+        return None  # nobody has set Django up, so it need not be loaded to say so
     try:
         from django.conf import settings
     except ModuleNotFoundError:

@@ -131,9 +131,10 @@ def _stages(options: argparse.Namespace, console: Console) -> int:
     table = report.Table(console, JOBS)
     table.head()
     outcomes = []
-    for outcome in compare(JOBS):
-        table.row(outcome)
-        outcomes.append(outcome)
+    for job in JOBS:
+        table.begin(job)
+        outcomes.append(compare(job))
+        table.row(outcomes[-1])
     table.foot(outcomes)
 
     console.heading("Deletions")

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -71,25 +71,24 @@ def _timed(job: Job) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def compare(jobs: Iterable[Job]) -> Iterator[Outcome]:
-    """Run each job without and with the cache, and yield the outcome as soon as it is there."""
+def compare(job: Job) -> Outcome:
+    """Run the job without the cache, then with it."""
     from oxicache import cache_manager
 
     from .site.atlas.counters import totals
 
-    for job in jobs:
-        with undecorated():
-            without_seconds, plain = _timed(job)
-        cache_manager.clear_all()
-        before = totals()
-        with_seconds, cached = _timed(job)
-        after = totals()
-        hits = after.hits - before.hits
-        yield Outcome(
-            job=job,
-            without_seconds=without_seconds,
-            with_seconds=with_seconds,
-            hits=hits,
-            reads=hits + after.misses - before.misses,
-            equal=plain == cached,
-        )
+    with undecorated():
+        without_seconds, plain = _timed(job)
+    cache_manager.clear_all()
+    before = totals()
+    with_seconds, cached = _timed(job)
+    after = totals()
+    hits = after.hits - before.hits
+    return Outcome(
+        job=job,
+        without_seconds=without_seconds,
+        with_seconds=with_seconds,
+        hits=hits,
+        reads=hits + after.misses - before.misses,
+        equal=plain == cached,
+    )

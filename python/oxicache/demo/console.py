@@ -53,6 +53,11 @@ class Console:
         """Write one line, at once: a pipe should see it while the demo goes on."""
         print(text, file=self.stream, flush=True)
 
+    def transient(self, text: str) -> None:
+        """Show on a terminal what goes on, until the next line, which must not be shorter, is written over it."""
+        if self.terminal:
+            print(text, end="\r", file=self.stream, flush=True)
+
     def heading(self, text: str) -> None:
         """Write the title of a part of the run."""
         self.say()

@@ -26,12 +26,15 @@ class Table:
     def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
         self._console = console
         self._names = max(len("job"), *(len(job.name) for job in jobs))
-        self._abouts = max(len(job.about) for job in jobs)
 
     def head(self) -> None:
         """Print the headings."""
         line = f"{'job':<{self._names}}" + "".join(f"{heading:>{WIDTH}}" for heading in HEADINGS)
         self._console.say(self._console.paint(line, "quiet"))
+
+    def begin(self, job: Job) -> None:
+        """Show which job is running."""
+        self._console.transient(f"{job.name:<{self._names}}  running")
 
     def row(self, outcome: Outcome) -> None:
         """Print one job's line."""

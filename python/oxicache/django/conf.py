@@ -139,7 +139,7 @@ class Configuration:
     test_isolation: bool = _setting(
         True,
         "on or off",
-        "Whether `manage.py test` empties the caches before each test and lets their clock follow `time.time`.",
+        "Whether `manage.py test` isolates tests: empty caches, time from `time.time`, no background thread.",
         _switch,
     )
     max_descendants_per_request: int = _setting(

@@ -21,7 +21,7 @@ def isolate_when_testing() -> None:
         return
     from oxicache import testing
 
-    testing.isolate_unittest(active=_isolates)
+    testing.isolate_unittest(active=_isolates, background=False)
     if runs_tests and conf.current().test_isolation:
         testing.follow_time()  # from here on, so that what a setUpClass stores is still alive in its tests
 

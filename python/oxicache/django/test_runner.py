@@ -13,7 +13,7 @@ __all__ = ["OxicacheDiscoverRunner", "OxicacheRunnerMixin"]
 
 
 class OxicacheRunnerMixin:
-    """For a runner class: each test starts with empty caches, and their clock follows `time.time`.
+    """For a runner class: each test starts with empty caches, whose clock follows `time.time`; no thread runs.
 
     `class Runner(OxicacheRunnerMixin, DiscoverRunner)` is the order. Only needed where TEST_ISOLATION is off, or where
     `oxicache.django` is not in INSTALLED_APPS.
@@ -23,7 +23,7 @@ class OxicacheRunnerMixin:
         """Isolate every test from here on."""
         super().setup_test_environment(**kwargs)  # type: ignore[misc]
         follow_time()
-        self._undo_isolation = isolate_unittest()
+        self._undo_isolation = isolate_unittest(background=False)
 
     def teardown_test_environment(self, **kwargs: Any) -> None:
         """Leave unittest and the engine's clock as they were."""

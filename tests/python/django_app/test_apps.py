@@ -9,10 +9,10 @@ from unittest import mock
 
 import project
 from django.apps import apps
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import TransactionTestCase, override_settings
 
-from oxicache import TTLCache, _native, loader
+from oxicache import TTLCache, _native, loader, scheduling
 from oxicache.django import apps as wiring
 from oxicache.django.apps import OxicacheConfig
 
@@ -68,6 +68,17 @@ print(cache_manager._caches["project.projects.models.Project.label"].ttl)
         [sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("77\n", "")
+
+
+def test_a_background_job_leaves_no_connection_open() -> None:
+    """The background thread belongs to no request, so its connections are closed after each job."""
+    closed = threading.Event()
+
+    def job() -> None:
+        connections["default"].close = closed.set  # type: ignore[method-assign]
+
+    scheduling.submit(job)
+    assert closed.wait(30)
 
 
 class TestWaiting(TransactionTestCase):
