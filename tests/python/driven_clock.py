@@ -18,9 +18,11 @@ class Clock:
         self.at = at
         clock_drive(at)
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> float:
+        """Let `seconds` pass; what time it is then."""
         self.at += seconds
         clock_drive(self.at)
+        return self.at
 
 
 @contextmanager

@@ -171,7 +171,8 @@ class TestWhatItIsNot:
 
     def test_caches_compare_by_identity(self) -> None:
         """Two caches are never equal, so a cache is its own key in a dict or a set."""
-        one, other = TTLCache(1, 1), TTLCache(1, 1)
+        one: TTLCache[str, int] = TTLCache(1, 1)
+        other: TTLCache[str, int] = TTLCache(1, 1)
         assert one != other
         assert one == one  # noqa: PLR0124 - identity is the point
         assert {one: "one"}[one] == "one"

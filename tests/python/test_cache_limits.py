@@ -290,7 +290,7 @@ class TestOtherArguments:
     def test_options_beyond_size_and_ttl_are_by_keyword_only(self) -> None:
         """A third positional argument is an error."""
         with pytest.raises(TypeError):
-            TTLCache(10, 60, "name")  # type: ignore[misc]
+            TTLCache(10, 60, "name")  # type: ignore[call-arg]
 
     def test_the_manager_checks_the_same(self) -> None:
         """`get_cache` refuses what the constructor refuses, and registers nothing then."""

@@ -328,7 +328,7 @@ class TestWhatTheDocumentsReachFor:
 class TestReentrancy:
     def test_an_id_whose_equality_asks_the_tracker(self, tracker: ProjectDeletionTracker) -> None:
         """`__eq__` and `__hash__` may call the tracker they are asked by."""
-        asked = []
+        asked: list[object] = []
 
         class Curious:
             def __hash__(self) -> int:

@@ -160,11 +160,12 @@ def inside_a_callback() -> None:
     """A fork from `on_evict`, from `__eq__` and from `__del__`."""
     forked: list[str] = []
 
-    def fork_from(place: str) -> None:
+    def fork_from(place: str) -> int:
         # Once for each place: the child compares and frees the same objects.
         if place not in forked:
             forked.append(place)
             _forked(lambda: _use(cache))
+        return 1
 
     class Forking:
         def __hash__(self) -> int:
@@ -182,7 +183,7 @@ def inside_a_callback() -> None:
         4,
         60,
         max_bytes=100,
-        sizeof=lambda *_entry: fork_from("sizeof") or 1,
+        sizeof=lambda *_entry: fork_from("sizeof"),
         on_evict=lambda *_gone: fork_from("on_evict"),
     )
     cache.set(Forking(), 1)

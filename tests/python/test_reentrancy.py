@@ -44,7 +44,7 @@ def every_combination(place: str, policy: str) -> None:
         for name in "abc":
             cache.set(Key(name, trap, place), Value(trap, place), tags=["t"] if name != "b" else [])
         key = Key(asked, trap, place)
-        trap.action = lambda cache=cache, action=action: ACTIONS[action](cache)  # type: ignore[misc]
+        trap.action = lambda cache=cache, action=action: ACTIONS[action](cache)
         try:
             OPERATIONS[operation](cache, key)
         except KeyError:
@@ -136,7 +136,7 @@ def from_the_clock() -> None:
             return START
 
         clock_follow(read)
-        trap.action = lambda cache=cache, action=action: action(cache)  # type: ignore[misc]
+        trap.action = lambda cache=cache, action=action: action(cache)
         cache.set("a", 1)
         cache.get("a")
         cache.touch("a", 5)
