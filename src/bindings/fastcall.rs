@@ -205,10 +205,15 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
         table.miss();
         return Outcome::Miss;
     };
+    if let Some(value) = table.hit(slot, now).map(Py::as_ptr) {
+        // SAFETY: the table holds a reference, and the thread is attached.
+        unsafe { ffi::Py_INCREF(value) };
+        return Outcome::Hit(value);
+    }
     let gone = match table.read(slot, now) {
         Read::Fresh(value) | Read::Early(value) => {
             let value = value.as_ptr();
-            // SAFETY: the table holds a reference, and the thread is attached.
+            // SAFETY: as above.
             unsafe { ffi::Py_INCREF(value) };
             return Outcome::Hit(value);
         }
@@ -598,13 +603,8 @@ unsafe fn memo_hit(
                 })
         }
     })?;
-    if table.limits().early_refresh != 0.0 || !table.is_live(slot, now) {
-        return None;
-    }
-    let Read::Fresh(value) = table.read(slot, now) else {
-        return None;
-    };
-    let value = value.as_ptr();
+    // Early refresh and expired entries are the safe way's business; `hit` leaves both untouched.
+    let value = table.hit(slot, now)?.as_ptr();
     // SAFETY: the table holds a reference, and the thread is attached.
     unsafe { ffi::Py_INCREF(value) };
     Some(value)
