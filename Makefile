@@ -81,7 +81,7 @@ test-engine: prerequisites ## Run the tests of the engine, which is built withou
 .PHONY: test-python
 test-python: $(VENV)/.stamp-dev ## Run pytest and the README's blocks on the installed wheel, with both method sets
 	$(call say,$(TAG): pytest on the wheel with the raw methods)
-	@"$(RUN)" -m pytest -m "not server" $(PYTEST_ARGS)
+	@OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server" $(PYTEST_ARGS)
 	$(call say,$(TAG): pytest on the wheel with the safe methods (OXICACHE_SAFE_METHODS=1))
 	@OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server" $(PYTEST_ARGS)
 

@@ -4,7 +4,10 @@ import ast
 import dataclasses
 import importlib
 import importlib.metadata
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,3 +183,16 @@ class TestInstalled:
         assert [
             relative(path) for path in wanted if not (installed / path.relative_to(PACKAGE)).exists()
         ] == []
+
+    @pytest.mark.parametrize(("chosen", "methods"), [("", "raw"), ("1", "safe")])
+    def test_the_environment_chooses_the_methods(self, chosen: str, methods: str) -> None:
+        """OXICACHE_SAFE_METHODS=1 at import selects the safe methods; one wheel holds both."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from oxicache import _native; print(_native.METHODS)"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OXICACHE_SAFE_METHODS": chosen},
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.strip() == methods
