@@ -15,6 +15,9 @@ import pytest
 from oxicache import _native
 from oxicache._native import CacheManager, Memo, MemoProperty, ProjectDeletionTracker, TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 STUB = ast.parse((Path(_native.__file__ or "").with_name("_native.pyi")).read_text())
 STUBBED = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 # For calls that the stub forbids, which is what is tested.
@@ -193,17 +196,24 @@ class TestCalls:
     def test_references_are_counted_rightly(self) -> None:
         """Many calls of every kind leave the reference counts of key, value and default where they were."""
         cache: TTLCache[Any, Any] = TTLCache(10, 60)
-        key, absent, value, default = "key of its own", ("absent",), object(), object()
+        key, absent, value, default = "key of its own", "no such key", object(), object()
+        pair = ("absent", 1)
         cache.set(key, value)
 
         def counts() -> list[int]:
-            return [sys.getrefcount(held) for held in (key, absent, value, default, cache)]
+            return [sys.getrefcount(held) for held in (key, absent, pair, value, default, cache)]
 
         def calls() -> None:
             for _ in range(500):
                 cache.get(key)
                 cache.get(key, default)
+                cache.get(absent)
                 cache.get(absent, default)
+                cache.get(pair, default)
+                cache.set(pair, value)
+                cache.get(pair)
+                cache.delete(pair)
+                cache.set(absent, value, ttl=0)
                 cache.get(key=absent, default=default)
                 cache.set(key, value)
                 cache.set(key=key, value=value)

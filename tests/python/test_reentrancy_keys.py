@@ -12,6 +12,9 @@ from provocations import OPERATIONS, Cache
 
 from oxicache._native import TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 
 class TestEqualityThatChangesTheCache:
     def test_the_last_reference_to_a_compared_key_goes_outside_the_lock(self) -> None:
