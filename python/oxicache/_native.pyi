@@ -240,11 +240,11 @@ class CacheManager:
         max_size: int = ...,
         ttl: _Seconds | None = ...,
         *,
-        max_bytes: int | None = None,
-        policy: _Policy | None = None,
+        max_bytes: int | None = ...,
+        policy: _Policy = ...,
         on_evict: Callable[[Any, Any, _Cause], object] | None = None,
-        grace: _Seconds | None = None,
-        early_refresh: float | None = None,
+        grace: _Seconds = ...,
+        early_refresh: float = ...,
         sizeof: Callable[[Any, Any], int] | None = None,
     ) -> TTLCache[Any, Any]: ...
     def configure(
@@ -253,9 +253,9 @@ class CacheManager:
         *,
         max_size: int = ...,
         ttl: _Seconds | None = ...,
-        max_bytes: int | None = None,
-        grace: _Seconds | None = None,
-        early_refresh: float | None = None,
+        max_bytes: int | None = ...,
+        grace: _Seconds = ...,
+        early_refresh: float = ...,
     ) -> TTLCache[Any, Any]: ...
     def register(self, name: str, cache: TTLCache[Any, Any]) -> str: ...
     def remove(self, name: str, cache: TTLCache[Any, Any] | None = None) -> bool: ...

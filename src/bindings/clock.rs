@@ -85,9 +85,11 @@ pub(super) fn clock_follow(py: Python<'_>, read: Py<PyAny>) -> PyResult<()> {
 
 /// `time.time()`, looked up at the call: callers patch it.
 pub(super) fn python_time(py: Python<'_>) -> PyResult<f64> {
-    py.import(intern!(py, "time"))?
-        .call_method0(intern!(py, "time"))?
-        .extract()
+    static TIME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    // The module is kept from import on: late at exit nothing can be imported any more.
+    let time = TIME.get_or_try_init(py, || Ok::<_, PyErr>(py.import("time")?.unbind()))?;
+    let time = time.bind(py).getattr(intern!(py, "time"))?;
+    outside::call(&time, &PyTuple::empty(py), None)?.extract()
 }
 
 fn wall_offset(py: Python<'_>) -> PyResult<Nanos> {

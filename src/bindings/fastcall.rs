@@ -52,6 +52,18 @@ unsafe extern "C" {
     fn PyMethod_New(function: *mut PyObject, instance: *mut PyObject) -> *mut PyObject;
 }
 
+/// Work beyond the common case: pyo3 is told that the thread is attached, so that dropped references are freed at once.
+fn attached<R>(body: impl FnOnce(Python<'_>) -> R) -> R {
+    // SAFETY: raw methods are called by CPython, in a thread that is attached.
+    unsafe {
+        if ffi::Py_IsInitialized() != 0 {
+            return Python::attach(body);
+        }
+        // Finalisers run when the interpreter is no longer "initialized", and `attach` would panic.
+        body(Python::assume_attached())
+    }
+}
+
 /// Run a raw method's body; a panic becomes a Python exception.
 #[inline(always)]
 fn guarded<R>(failed: R, body: impl FnOnce() -> R) -> R {
@@ -68,7 +80,7 @@ fn raise_panic<R>(failed: R, payload: &(dyn std::any::Any + Send)) -> R {
             .map(|text| (*text).to_owned())
     });
     let message = message.unwrap_or_else(|| "panic in oxicache".to_owned());
-    Python::attach(|py| PanicException::new_err(message).restore(py));
+    attached(|py| PanicException::new_err(message).restore(py));
     failed
 }
 
@@ -193,10 +205,15 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
         table.miss();
         return Outcome::Miss;
     };
+    if let Some(value) = table.hit(slot, now).map(Py::as_ptr) {
+        // SAFETY: the table holds a reference, and the thread is attached.
+        unsafe { ffi::Py_INCREF(value) };
+        return Outcome::Hit(value);
+    }
     let gone = match table.read(slot, now) {
         Read::Fresh(value) | Read::Early(value) => {
             let value = value.as_ptr();
-            // SAFETY: the table holds a reference, and the thread is attached.
+            // SAFETY: as above.
             unsafe { ffi::Py_INCREF(value) };
             return Outcome::Hit(value);
         }
@@ -204,7 +221,7 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
         Read::Expired(gone) => gone,
     };
     drop(table);
-    Python::attach(|py| shared.removed(py, [gone]));
+    attached(|py| shared.removed(py, [gone]));
     Outcome::Miss
 }
 
@@ -279,7 +296,7 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
         }
     }
     if shared.cache.sweep_due(now) {
-        Python::attach(|py| shared.sweep_at(py, now));
+        attached(|py| shared.sweep_at(py, now));
     }
     true
 }
@@ -523,9 +540,7 @@ unsafe fn refers_to(reference: *mut PyObject, object: *mut PyObject) -> bool {
                 return false;
             }
             if referent != object {
-                drop(Python::attach(|py| {
-                    Bound::from_owned_ptr(py, referent).unbind()
-                }));
+                drop(attached(|py| Bound::from_owned_ptr(py, referent).unbind()));
                 return false;
             }
             ffi::Py_DECREF(referent);
@@ -588,13 +603,8 @@ unsafe fn memo_hit(
                 })
         }
     })?;
-    if table.limits().early_refresh != 0.0 || !table.is_live(slot, now) {
-        return None;
-    }
-    let Read::Fresh(value) = table.read(slot, now) else {
-        return None;
-    };
-    let value = value.as_ptr();
+    // Early refresh and expired entries are the safe way's business; `hit` leaves both untouched.
+    let value = table.hit(slot, now)?.as_ptr();
     // SAFETY: the table holds a reference, and the thread is attached.
     unsafe { ffi::Py_INCREF(value) };
     Some(value)
@@ -613,7 +623,7 @@ pub(super) unsafe extern "C" fn memo_call(
             let count = ffi::PyVectorcall_NARGS(count_and_flags).cast_unsigned();
             let py = Python::assume_attached();
             let memo: *const Memo = Borrowed::from_ptr(py, slf).cast_unchecked::<Memo>().get();
-            let plan = &(*memo).plan;
+            let plan = (*memo).plan();
             if names.is_null() && count <= MAX_ARGS {
                 let given = if count == 0 {
                     &[][..]
@@ -673,7 +683,7 @@ unsafe fn memo_call_safely(
     count: usize,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    Python::attach(|py| {
+    attached(|py| {
         // SAFETY: the caller passes `count` positional arguments and one value for each name behind them.
         let answer = unsafe {
             let own = |index: usize| Bound::from_borrowed_ptr(py, *args.add(index));
@@ -728,7 +738,7 @@ unsafe extern "C" fn property_get(
                 let property: *const MemoProperty = Borrowed::from_ptr(py, slf)
                     .cast_unchecked::<MemoProperty>()
                     .get();
-                let plan = &(*property).plan;
+                let plan = (*property).plan();
                 if matches!(plan.identity, Identity::Instance)
                     && let Some(value) = memo_hit(plan, instance, &[])
                 {

@@ -343,13 +343,29 @@ fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
     )))
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "`new` sets it, and no method runs before `new` is done"
+)]
+fn plan_of(plan: Option<&Plan>) -> &Plan {
+    plan.expect("the plan is set by new")
+}
+
 /// A cached function or method: a hit never leaves Rust, a miss calls `load`.
 #[pyclass(frozen, dict, weakref, module = "oxicache._native")]
 #[repr(C)]
 pub(super) struct Memo {
     /// Where CPython finds the raw call (`bindings/fastcall.rs`); unused with the safe method set.
-    pub(super) vectorcall: pyo3::ffi::vectorcallfunc,
-    pub(super) plan: Plan,
+    pub(super) vectorcall: Option<pyo3::ffi::vectorcallfunc>,
+    /// None only while CPython makes the object: on 3.11 it makes the `__dict__` before anything can be stored here, and
+    /// that may start a garbage collection which traverses these zeroed fields.
+    pub(super) plan: Option<Box<Plan>>,
+}
+
+impl Memo {
+    pub(super) fn plan(&self) -> &Plan {
+        plan_of(self.plan.as_deref())
+    }
 }
 
 #[pymethods]
@@ -380,8 +396,8 @@ impl Memo {
             copy,
         )?;
         Ok(Self {
-            vectorcall: super::fastcall::memo_call,
-            plan,
+            vectorcall: Some(super::fastcall::memo_call),
+            plan: Some(Box::new(plan)),
         })
     }
 
@@ -391,7 +407,7 @@ impl Memo {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.plan.call(args, kwargs)
+        self.plan().call(args, kwargs)
     }
 
     /// Bind to an instance, as a function does.
@@ -417,7 +433,7 @@ impl Memo {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, MemoKey>> {
-        self.plan.key_or_error(args, kwargs)
+        self.plan().key_or_error(args, kwargs)
     }
 
     /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
@@ -427,7 +443,7 @@ impl Memo {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        self.plan.lookup(args, kwargs)
+        self.plan().lookup(args, kwargs)
     }
 
     /// Forget the result of this call (for a method: instance first); whether it was held.
@@ -437,28 +453,28 @@ impl Memo {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let key = self.plan.key_or_error(args, kwargs)?;
-        Ok(self.plan.shared.delete(key.as_any())?.was_live)
+        let key = self.plan().key_or_error(args, kwargs)?;
+        Ok(self.plan().shared.delete(key.as_any())?.was_live)
     }
 
     /// Forget all results.
     fn cache_clear(&self, py: Python<'_>) {
-        self.plan.shared.clear(py);
+        self.plan().shared.clear(py);
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.
     fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.plan.cache_info(py)
+        self.plan().cache_info(py)
     }
 
     /// Where the results are held.
     #[getter]
     fn cache(&self, py: Python<'_>) -> Py<PyTtlCache> {
-        self.plan.cache.clone_ref(py)
+        self.plan().cache.clone_ref(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<cached {}>", self.plan.name(py))
+        format!("<cached {}>", self.plan().name(py))
     }
 
     /// By name, as functions are pickled.
@@ -475,14 +491,21 @@ impl Memo {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.plan.traverse(&visit)
+        self.plan.iter().try_for_each(|plan| plan.traverse(&visit))
     }
 }
 
 /// A cached property: a data descriptor that takes no assignment; `del` invalidates.
 #[pyclass(frozen, dict, weakref, module = "oxicache._native")]
 pub(super) struct MemoProperty {
-    pub(super) plan: Plan,
+    /// As in [`Memo`].
+    pub(super) plan: Option<Box<Plan>>,
+}
+
+impl MemoProperty {
+    pub(super) fn plan(&self) -> &Plan {
+        plan_of(self.plan.as_deref())
+    }
 }
 
 #[pymethods]
@@ -511,7 +534,9 @@ impl MemoProperty {
                 "identity must be 'instance', 'class' or a callable, not 'none'",
             ));
         }
-        Ok(Self { plan })
+        Ok(Self {
+            plan: Some(Box::new(plan)),
+        })
     }
 
     fn __get__(
@@ -524,7 +549,7 @@ impl MemoProperty {
             return Ok(slf.clone().into_any().unbind());
         }
         slf.get()
-            .plan
+            .plan()
             .call(&PyTuple::new(slf.py(), [instance])?, None)
     }
 
@@ -532,7 +557,7 @@ impl MemoProperty {
         let _ = (instance, value);
         Err(PyAttributeError::new_err(format!(
             "{} is a cached property and takes no assignment; del invalidates it",
-            self.plan.name(value.py()).trim_end_matches("()")
+            self.plan().name(value.py()).trim_end_matches("()")
         )))
     }
 
@@ -543,7 +568,7 @@ impl MemoProperty {
     /// The key under which this instance's value is held.
     #[pyo3(signature = (instance, /))]
     fn key<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<Bound<'py, MemoKey>> {
-        self.plan
+        self.plan()
             .key_or_error(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
@@ -553,7 +578,7 @@ impl MemoProperty {
         &self,
         instance: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        self.plan
+        self.plan()
             .lookup(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
@@ -561,28 +586,28 @@ impl MemoProperty {
     #[pyo3(signature = (instance, /))]
     fn invalidate(&self, instance: &Bound<'_, PyAny>) -> PyResult<bool> {
         let key = self.key(instance)?;
-        Ok(self.plan.shared.delete(key.as_any())?.was_live)
+        Ok(self.plan().shared.delete(key.as_any())?.was_live)
     }
 
     /// Forget all instances' values.
     fn cache_clear(&self, py: Python<'_>) {
-        self.plan.shared.clear(py);
+        self.plan().shared.clear(py);
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.
     fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.plan.cache_info(py)
+        self.plan().cache_info(py)
     }
 
     /// Where the values are held.
     #[getter]
     fn cache(&self, py: Python<'_>) -> Py<PyTtlCache> {
-        self.plan.cache.clone_ref(py)
+        self.plan().cache.clone_ref(py)
     }
 
     #[getter]
     fn fget(&self, py: Python<'_>) -> Py<PyAny> {
-        self.plan.func.clone_ref(py)
+        self.plan().func.clone_ref(py)
     }
 
     #[getter]
@@ -607,7 +632,7 @@ impl MemoProperty {
     #[getter(__isabstractmethod__)]
     fn is_abstract(&self, py: Python<'_>) -> bool {
         let flag = self
-            .plan
+            .plan()
             .func
             .bind(py)
             .getattr_opt(intern!(py, "__isabstractmethod__"));
@@ -617,11 +642,11 @@ impl MemoProperty {
     fn __repr__(&self, py: Python<'_>) -> String {
         format!(
             "<cached property {}>",
-            self.plan.name(py).trim_end_matches("()")
+            self.plan().name(py).trim_end_matches("()")
         )
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.plan.traverse(&visit)
+        self.plan.iter().try_for_each(|plan| plan.traverse(&visit))
     }
 }

@@ -270,8 +270,6 @@ pub(super) fn complete(view: &Bound<'_, PyType>, base: &str, methods: &[&str]) -
 pub(super) const MAPPING_METHODS: &[&str] = &[
     "get",
     "keys",
-    "values",
-    "items",
     "popitem",
     "clear",
     "update",

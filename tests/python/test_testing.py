@@ -195,7 +195,6 @@ class TestTime:
                     found.append(pool.submit(cache.get, "a").result(30))
             assert found == [1]
 
-    @pytest.mark.xfail(reason="the engine's timer wheel takes every instant before its zero for zero")
     def test_room_is_made_by_the_expired_in_the_past_too(self) -> None:
         """In a year long gone, as in any other, an expired entry goes before a live one."""
         with freeze_time("2001-01-01") as frozen:
