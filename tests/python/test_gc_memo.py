@@ -174,7 +174,7 @@ class TestMemo:
 
     @pytest.mark.parametrize("identity", ["none", "instance", "class"])
     def test_references_are_counted_rightly(self, identity: Any) -> None:
-        """Hits, misses, failures and lookups leave the counts of instance, arguments, value and memo where they were."""
+        """Hits, misses, failures and lookups leave every reference count where it was."""
         cache: Cache = TTLCache(10, 600)
         value = Thing()
 

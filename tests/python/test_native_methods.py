@@ -227,7 +227,7 @@ class TestCalls:
                 cache.pop(absent, default)
                 for wrong in (
                     lambda: cache[absent],
-                    lambda: cache.get(key, default, value),
+                    lambda: UNTYPED.get(cache, key, default, value),
                     lambda: cache.get([]),
                 ):
                     with contextlib.suppress(KeyError, TypeError):
