@@ -1,5 +1,7 @@
 //! `TTLCache` as Python sees it. What it does is in `shared.rs`; here arguments are converted and answers given.
 
+// Long because pyo3 takes one block of methods a class, and the documents give this one many names.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;

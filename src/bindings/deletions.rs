@@ -1,5 +1,7 @@
 //! `ProjectDeletionTracker`: ids being deleted, any hashable, by wall-clock time that callers may patch.
 
+// Long because the tracker's views reach into its private state.
+
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};

@@ -7,6 +7,8 @@
 //! pyo3 does not know that a thread inside a raw method is attached: dropping a `Py<T>` there would only be noted for
 //! later. So references are dropped through `Py_DECREF`, and everything beyond the common case runs inside
 //! `Python::attach`.
+
+// Long because unsafe code stays together: the lints allow it in this file alone.
 #![expect(
     unsafe_code,
     reason = "CPython's C calling convention; one of the two files that may"

@@ -2,6 +2,8 @@
 //!
 //! A [`Plan`] turns a call into a key and looks it up; what a miss does is Python's business (`load`).
 
+// Long because Memo and MemoProperty share the private parts of Plan, and pyo3 takes one block of methods a class.
+
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};

@@ -3,6 +3,8 @@
 //! Each operation runs in the same order: Python code first (hash, clock, sizes), then the lock, then what was
 //! displaced is dropped and told to `on_evict` once the lock is gone.
 
+// Long because every operation keeps one order of hash, lock and drop, which is checked by reading them together.
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -185,6 +187,7 @@ impl Shared {
     }
 
     /// Store; false where `mode` forbade it.
+    // Long because it is one sequence under one lock, and a step moved out would hide what runs before and after.
     pub(super) fn store(
         &self,
         key: &Bound<'_, PyAny>,

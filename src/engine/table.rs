@@ -3,6 +3,8 @@
 //! A `Table` knows neither locks nor Python. Everything that leaves it is returned, so that its caller drops keys and
 //! values after the lock is gone. Keys are compared by a closure over a hash that the caller computed.
 
+// Long because each method keeps all indexes in step, and sees them all.
+
 mod adjust;
 mod inspect;
 

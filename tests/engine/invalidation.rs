@@ -101,6 +101,7 @@ fn names_and_owners_do_not_meet() {
 type Event = fn(&mut Names);
 
 /// A load is outdated by a write, deletion or invalidation of its key, by clear and by any named tag, and by nothing else.
+// Long because it is one case after another on one token.
 #[test]
 fn tokens_see_writes_and_invalidations() {
     let outdating: [(&str, Event); 7] = [

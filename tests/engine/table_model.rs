@@ -46,6 +46,7 @@ impl Run {
         Now::exactly(self.model.at)
     }
 
+    // Long because it is one arm for each operation.
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Set {

@@ -1,5 +1,7 @@
 """Threads: one load at a time, who waits, who takes over, what is stored."""
 
+# Long because single flight is many small rules on one set of fixtures.
+
 import contextvars
 import os
 import sys

@@ -1,5 +1,7 @@
 """Tasks: one load at a time within and between event loops and threads, cancellation, who never waits."""
 
+# Long because single flight is many small rules on one set of fixtures.
+
 import asyncio
 import contextvars
 import gc

@@ -62,6 +62,7 @@ def _name(key: Any) -> Any:
     return key.name if isinstance(key, Slow) else key
 
 
+# Long because it is one choice among all operations.
 def hammer(policy: str, shape: str) -> None:
     """Random operations by all threads; a value carries its key, so that a wrong one shows."""
     told: Counter[str] = Counter()
