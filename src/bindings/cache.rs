@@ -280,12 +280,14 @@ impl PyTtlCache {
         Ok(self.shared.delete_by_tag(tag.py(), &args::tag_name(tag)?))
     }
 
-    /// The tags an entry was stored with; empty without an entry.
+    /// The tags a live entry was stored with; empty without one.
     fn tags<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyFrozenSet>> {
         let hash = keys::hash_of(key)?;
+        let now = python_clock::now(key.py())?;
         let names: Vec<String> = {
             let (table, slot) = self.shared.locate(key, hash)?;
-            let tags = slot.into_iter().flat_map(|slot| table.tags(slot));
+            let live = slot.filter(|&slot| table.is_live(slot, now));
+            let tags = live.into_iter().flat_map(|slot| table.tags(slot));
             tags.filter_map(|tag| {
                 if let TagRef::Name(name) = tag {
                     Some(name.to_owned())

@@ -4,9 +4,8 @@
 //! keys, and lists, dicts and sets are keyed by content. Comparisons that could run Python code answer "don't know"
 //! ([`native_eq`]), so that they can be repeated with no lock held ([`equal`]).
 
-// Long because plain and typed keys are one set of rules, to be read side by side.
+use std::ops::Deref;
 
-use parking_lot::MutexGuard;
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -163,11 +162,11 @@ impl Keyed for DeletionTracker<Py<PyAny>> {
 }
 
 /// Find a key's slot and keep the lock, comparing in Python without it where need be.
-pub(super) fn locate<'a, T: Keyed>(
-    lock: impl Fn() -> MutexGuard<'a, T>,
+pub(super) fn locate<T: Keyed, G: Deref<Target = T>>(
+    lock: impl Fn() -> G,
     key: &Bound<'_, PyAny>,
     hash: u64,
-) -> PyResult<(MutexGuard<'a, T>, Option<Slot>)> {
+) -> PyResult<(G, Option<Slot>)> {
     let py = key.py();
     for _ in 0..MAX_RETRIES {
         let keyed = lock();

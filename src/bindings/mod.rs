@@ -6,6 +6,7 @@ mod clock;
 mod deletions;
 mod error;
 mod fastcall;
+mod gil_lock;
 mod keys;
 mod manager;
 mod memo;

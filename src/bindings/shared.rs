@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use parking_lot::lock_api::MutexGuard;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyWeakrefReference};
@@ -17,11 +18,14 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::args::{self, TtlArg};
 use super::clock as python_clock;
+use super::gil_lock::TableLock;
 use super::keys::{self, MemoKey, Owner};
 use super::outside;
 use crate::engine::clock::{Nanos, Now};
 use crate::engine::{Cause, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
 
+/// A locked table.
+pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;
 pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>>;
 pub(super) type PyDisplaced = Displaced<Py<PyAny>, Py<PyAny>>;
 type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
@@ -55,7 +59,7 @@ pub(super) struct Extra<'a> {
 
 /// A cache and its callbacks, shared by the Python object, its views and the decorators that store in it.
 pub(super) struct Shared {
-    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>>,
+    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>, TableLock>,
     on_evict: Option<Py<PyAny>>,
     sizeof: Option<Py<PyAny>>,
     name: Mutex<Option<String>>,
@@ -147,7 +151,7 @@ impl Shared {
         &self,
         key: &Bound<'_, PyAny>,
         hash: u64,
-    ) -> PyResult<(MutexGuard<'_, PyTable>, Option<Slot>)> {
+    ) -> PyResult<(TableGuard<'_>, Option<Slot>)> {
         keys::locate(|| self.cache.lock(), key, hash)
     }
 

@@ -71,7 +71,7 @@ impl Error {
         vec![
             Self::TooLarge {
                 value: 5_000_000_000,
-                limit: 1_342_177_278,
+                limit: 4_294_967_292,
             },
             Self::BadSeconds { value: -1.5 },
             Self::BadEarlyRefresh {

@@ -10,7 +10,6 @@ pub mod deletions;
 mod displaced;
 pub mod error;
 pub mod eviction;
-mod index;
 mod limits;
 pub mod manager;
 mod put;

@@ -3,7 +3,6 @@
 use std::ops::{Index, IndexMut};
 
 use super::clock::Nanos;
-use super::index::MAX_INDEXED;
 
 /// The number of a slot. Valid until its entry is removed; [`Table::generation`](super::Table::generation) tells.
 pub type Slot = u32;
@@ -14,8 +13,8 @@ pub(super) const NIL: Slot = 0;
 /// Slots taken by the roots of chains, so that linking needs no "is there a neighbour" branches.
 pub(super) const ROOTS: Slot = 2;
 
-/// The most entries that slots can number.
-pub const MAX_ENTRIES: usize = MAX_INDEXED - ROOTS as usize;
+/// The most entries that slots can number, with one number to spare.
+pub const MAX_ENTRIES: usize = (u32::MAX - ROOTS - 1) as usize;
 
 /// The neighbours of a slot in one chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

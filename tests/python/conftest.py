@@ -23,6 +23,20 @@ if HAS_DJANGO:
     django.setup()
 
 
+# What tests isolation, or patches time.time: there caches count by time.time, as in users' own tests.
+FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the suite the engine's own clock: under another the raw methods leave every case to their safe twins."""
+    here = Path(__file__).parent
+    for item in items:
+        inside = item.path.relative_to(here).parts if item.path.is_relative_to(here) else ()
+        if not set(FOLLOW_TIME) & set(inside):
+            item.add_marker(pytest.mark.oxicache_real_clock)
+
+
 @pytest.fixture(scope="session")
 def django_databases() -> Iterator[None]:
     """Django's test environment and empty test databases, made by the first test that asks for them."""

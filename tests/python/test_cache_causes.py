@@ -12,6 +12,9 @@ from driven_clock import Clock, driven
 
 from oxicache._native import TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 Cause = Literal["evicted", "expired", "replaced", "deleted", "cleared", "invalidated"]
 Cache = TTLCache[str, Any]
 

@@ -10,6 +10,9 @@ from driven_clock import Clock, driven
 
 from oxicache._native import CacheManager, TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 Policy = Literal["lru", "s3fifo"]
 every_policy = pytest.mark.parametrize("policy", ["lru", "s3fifo"])
 

@@ -11,6 +11,9 @@ import pytest
 
 from oxicache._native import DELETION_SET, ProjectDeletionTracker
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 HOUR = 3600.0
 
 

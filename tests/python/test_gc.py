@@ -13,6 +13,9 @@ from driven_clock import Clock, driven
 
 from oxicache._native import CacheManager, TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 Cache = TTLCache[Any, Any]
 
 

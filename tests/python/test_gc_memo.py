@@ -1,6 +1,8 @@
 """Decorated calls and garbage: entries die with their instance, and no cycle through a decorator is kept."""
 
+import contextlib
 import gc
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +12,9 @@ from driven_clock import driven
 
 from oxicache._native import Memo, MemoKey, MemoProperty, TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 Cache = TTLCache[Any, Any]
 
 
@@ -18,6 +23,12 @@ class Thing:
 
     def __init__(self, **links: Any) -> None:
         self.__dict__.update(links)
+
+
+class Unkeyed:
+    """Neither hashable nor a list, dict or set."""
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _storing(cache: Cache, func: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,6 +171,93 @@ class TestMemo:
             assert model.method() == number
         assert len(addresses) < 500, "the case itself: addresses were used again"
         assert len(cache) == 1
+
+    @pytest.mark.parametrize("identity", ["none", "instance", "class"])
+    def test_references_are_counted_rightly(self, identity: Any) -> None:
+        """Hits, misses, failures and lookups leave every reference count where it was."""
+        cache: Cache = TTLCache(10, 600)
+        value = Thing()
+
+        def compute(*_args: Any, **_kwargs: Any) -> Any:
+            return value
+
+        memo = Memo(
+            compute,
+            cache,
+            _storing(cache, compute),
+            identity=identity,
+            parameters=("one", "two") if identity != "none" else ("itself", "one", "two"),
+            defaults=(None,),
+        )
+
+        class Model:
+            method = memo
+
+        model: Any = Model()
+        one, two, unkeyed = "first of two", ("second", "of two"), [Thing().__dict__, {1, 2}]
+
+        def counts() -> list[int]:
+            return [sys.getrefcount(held) for held in (model, Model, one, two, unkeyed, value, memo, cache)]
+
+        def calls() -> None:
+            for _ in range(200):
+                model.method(one)
+                model.method(one, two)
+                model.method(two=two, one=one)
+                model.method(one, two=unkeyed)
+                Model.method(model, one)
+                model.method.__call__(one)
+                memo.lookup(model, one, two)
+                memo.key(model, one)
+                memo.invalidate(model, one)
+                for wrong in ((), (one, two, one, two), (one, object.__new__(Unkeyed))):
+                    with contextlib.suppress(TypeError):
+                        model.method(*wrong)
+            cache.clear()
+
+        calls()
+        gc.collect()
+        before = counts()
+        calls()
+        gc.collect()
+        assert counts() == before
+
+    def test_references_of_a_property_are_counted_rightly(self) -> None:
+        """Reading, invalidating and deleting leave the counts of instance, value and property where they were."""
+        cache: Cache = TTLCache(10, 600)
+        value = Thing()
+
+        def compute(_self: Any) -> Any:
+            return value
+
+        shown = MemoProperty(compute, cache, _storing(cache, compute))
+
+        class Model:
+            attribute = shown
+
+        model: Any = Model()
+
+        def counts() -> list[int]:
+            return [sys.getrefcount(held) for held in (model, Model, value, shown, cache)]
+
+        def calls() -> None:
+            for _ in range(200):
+                assert model.attribute is value
+                assert model.attribute is value
+                shown.key(model)
+                shown.invalidate(model)
+                assert Model.attribute is shown
+                assert model.attribute is value
+                del model.attribute
+                with contextlib.suppress(AttributeError):
+                    model.attribute = 1
+
+        calls()
+        gc.collect()
+        before = counts()
+        calls()
+        gc.collect()
+        assert counts() == before
 
     def test_a_memo_alone_in_a_cycle_is_collected(self) -> None:
         """A memo that refers to itself by its own attributes is garbage like any function."""

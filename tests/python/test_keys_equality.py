@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from oxicache._native import MISSING, TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 Cache = TTLCache[Any, Any]
 HUGE = 2**200
 

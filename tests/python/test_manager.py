@@ -11,6 +11,9 @@ from driven_clock import Clock, driven
 
 from oxicache._native import CacheManager, TTLCache, cache_manager
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 
 @pytest.fixture
 def clock() -> Iterator[Clock]:

@@ -12,6 +12,9 @@ from driven_clock import Clock
 
 from oxicache._native import TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 MILLION = 1_000_000
 # The design's target is 72 bytes an entry beyond key and value. The bound here is loose: it is there to catch a layout
 # gone wrong or entries kept twice; the figure itself is the benches' business.

@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from child_process import check_call
 from driven_clock import START
 
 from oxicache._native import TTLCache, clock_drive
+
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
 
 
 class Slow:

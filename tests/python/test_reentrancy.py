@@ -17,6 +17,9 @@ from provocations import ACTIONS, OPERATIONS, SIZE, Cache, Key, Trap, Value
 
 from oxicache._native import MISSING, TTLCache, clock_drive
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 Policy = Literal["lru", "s3fifo"]
 
 

@@ -12,6 +12,9 @@ from provocations import OPERATIONS, Cache
 
 from oxicache._native import TTLCache
 
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
+
 
 class TestEqualityThatChangesTheCache:
     def test_the_last_reference_to_a_compared_key_goes_outside_the_lock(self) -> None:
@@ -174,13 +177,18 @@ KEYED = {
 }
 
 
-@pytest.mark.parametrize("who", ["asked", "held"])
-@pytest.mark.parametrize("what", ["hash", "eq"])
-@pytest.mark.parametrize("operation", KEYED)
+# A held key is not hashed again, and a token compares no keys.
+FAILURES = [
+    pytest.param(operation, what, who, id=f"{operation}-{what}-{who}")
+    for operation in KEYED
+    for what, who in (("hash", "asked"), ("eq", "asked"), ("eq", "held"))
+    if (operation, what) != ("token", "eq")
+]
+
+
+@pytest.mark.parametrize(("operation", "what", "who"), FAILURES)
 def test_errors_of_keys_pass_through(operation: str, what: str, who: str) -> None:
     """An exception in `__hash__` or `__eq__` is the caller's, and the cache is as it was before."""
-    if (what, who) == ("hash", "held") or (what, operation) == ("eq", "token"):
-        pytest.skip("a held key is not hashed again, and a token compares no keys")
     clock = Clock()
     cache: Cache = TTLCache(10, 60)
     held, asked = Broken(), Broken()

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import pytest
 from driven_clock import START, Clock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from profiles import MODEL
 
 from oxicache._native import MISSING, TTLCache, clock_system
+
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
 
 
 class Slow:

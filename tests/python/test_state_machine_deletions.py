@@ -5,11 +5,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from profiles import MODEL
 
 from oxicache._native import ProjectDeletionTracker
+
+# The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
+pytestmark = pytest.mark.oxicache_real_clock
 
 ids = st.sampled_from([1, 2, 3, None, "1", ("m", 1), 2**70])
 # Around a quarter of the threshold and around the threshold itself, where the two comparisons are strict.
