@@ -29,10 +29,6 @@ pub(super) struct GilLock {
 // call nothing of Python's that could run code, collect garbage or release the GIL: they hash, compare exact built-in
 // objects and count references up. What holds for one GIL holds for all: pyo3 refuses to be imported by subinterpreters.
 unsafe impl RawMutex for GilLock {
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "the trait's own way to say an unlocked lock"
-    )]
     const INIT: Self = Self {
         is_held: AtomicBool::new(false),
     };

@@ -4,6 +4,8 @@
 //! keys, and lists, dicts and sets are keyed by content. Comparisons that could run Python code answer "don't know"
 //! ([`native_eq`]), so that they can be repeated with no lock held ([`equal`]).
 
+// Long because plain and typed keys are one set of rules, to be read side by side.
+
 use std::ops::Deref;
 
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PyTypeError};

@@ -186,7 +186,7 @@ impl<K, V> Contents<K, V> {
             self.len(),
             "the slab and the index count differently"
         );
-        for &slot in self.index.iter() {
+        for &slot in &self.index {
             assert!(
                 self.slab[slot].pair.is_some(),
                 "the index names vacant slot {slot}"
