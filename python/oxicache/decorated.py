@@ -6,6 +6,7 @@ A decorated method keeps its signature, a decorated property the type of its val
 from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Literal,
@@ -19,6 +20,9 @@ from typing import (
 )
 
 from oxicache._native import TTLCache
+
+if TYPE_CHECKING:
+    from oxicache._native import _Cause, _Policy  # named once, in the stub; at run time they are strings
 
 __all__ = [
     "BoundCachedMethod",
@@ -43,13 +47,12 @@ _R_co = TypeVar("_R_co", covariant=True)
 
 Seconds: TypeAlias = float | timedelta
 Identity: TypeAlias = Literal["instance", "class"] | Callable[[Any], Hashable]
-_Cause: TypeAlias = Literal["evicted", "expired", "replaced", "deleted", "cleared", "invalidated"]
 
 
 class CacheOptions(TypedDict, total=False):
     """What every decorator takes besides `ttl` and `max_size`. What each means: `memos.Options`."""
 
-    policy: Literal["lru", "s3fifo"]
+    policy: "_Policy"
     max_bytes: int | None
     grace: Seconds
     grace_errors: Iterable[type[BaseException] | str]
@@ -58,7 +61,7 @@ class CacheOptions(TypedDict, total=False):
     cache_none: bool
     copy: bool
     tags: Iterable[str] | Callable[..., Iterable[str]]
-    on_evict: Callable[[Any, Any, _Cause], object]
+    on_evict: "Callable[[Any, Any, _Cause], object]"
     name: str
 
 

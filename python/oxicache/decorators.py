@@ -114,7 +114,7 @@ def get_or_compute(
 
 async def aget_or_compute(
     key: Any,
-    compute: Callable[[], Awaitable[_T] | _T],
+    compute: Callable[[], Awaitable[_T]],
     ttl: Any = MISSING,
     *,
     tags: Iterable[str] = (),

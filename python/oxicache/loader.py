@@ -139,7 +139,7 @@ class Loader:
         return self.load_missed(key, compute, ttl=ttl, tags=tags, current=value)  # type: ignore[no-any-return]
 
     async def aload(
-        self, key: Any, compute: Callable[[], Awaitable[_T] | _T], *, ttl: Any = MISSING, tags: Tags = ()
+        self, key: Any, compute: Callable[[], Awaitable[_T]], *, ttl: Any = MISSING, tags: Tags = ()
     ) -> _T:
         """As `load`, for a `compute` that returns an awaitable. Threads and event loops share loads."""
         value, is_fresh = self._read(key, ttl)

@@ -1,5 +1,7 @@
 //! `ProjectDeletionTracker`: ids being deleted, any hashable, by wall-clock time that callers may patch.
 
+// Long because the tracker's views reach into its private state.
+
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -364,6 +366,25 @@ impl TimestampsView {
         self.state.ids(py)
     }
 
+    /// The (id, second it was added) pairs as they are now. A list: ids may come and go meanwhile. O(n).
+    fn items(&self, py: Python<'_>) -> Vec<(Py<PyAny>, f64)> {
+        let tracker = self.state.tracker.lock();
+        let slots = tracker.slots().into_iter();
+        slots
+            .map(|slot| (tracker.key(slot).clone_ref(py), tracker.stamp(slot)))
+            .collect()
+    }
+
+    /// The seconds as they are now. O(n).
+    fn values(&self) -> Vec<f64> {
+        let tracker = self.state.tracker.lock();
+        tracker
+            .slots()
+            .into_iter()
+            .map(|slot| tracker.stamp(slot))
+            .collect()
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let content = slf
             .py()
@@ -377,8 +398,6 @@ impl TimestampsView {
 pub(super) const MAPPING_METHODS: &[&str] = &[
     "get",
     "keys",
-    "values",
-    "items",
     "pop",
     "popitem",
     "clear",

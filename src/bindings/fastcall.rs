@@ -7,6 +7,8 @@
 //! pyo3 does not know that a thread inside a raw method is attached: dropping a `Py<T>` there would only be noted for
 //! later. So references are dropped through `Py_DECREF`, and everything beyond the common case runs inside
 //! `Python::attach`.
+
+// Long because unsafe code stays together: the lints allow it in this file alone.
 #![expect(
     unsafe_code,
     reason = "CPython's C calling convention; one of the two files that may"
@@ -26,7 +28,8 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use super::cache::PyTtlCache;
 use super::keys::{self, MemoKey, Owner, fold, salt};
 use super::memo::{Identity, Memo, MemoProperty, Plan};
-use super::shared::{PyTable, Shared};
+use super::outside;
+use super::shared::{PyDisplaced, PyTable, Shared};
 use crate::engine::clock::{self, Now, Source};
 use crate::engine::{Put, Read, Slot};
 
@@ -51,6 +54,18 @@ unsafe extern "C" {
     fn PyMethod_New(function: *mut PyObject, instance: *mut PyObject) -> *mut PyObject;
 }
 
+/// Work beyond the common case: pyo3 is told that the thread is attached, so that dropped references are freed at once.
+fn attached<R>(body: impl FnOnce(Python<'_>) -> R) -> R {
+    // SAFETY: raw methods are called by CPython, in a thread that is attached.
+    unsafe {
+        if ffi::Py_IsInitialized() != 0 {
+            return Python::attach(body);
+        }
+        // Finalisers run when the interpreter is no longer "initialized", and `attach` would panic.
+        body(Python::assume_attached())
+    }
+}
+
 /// Run a raw method's body; a panic becomes a Python exception.
 #[inline(always)]
 fn guarded<R>(failed: R, body: impl FnOnce() -> R) -> R {
@@ -67,18 +82,22 @@ fn raise_panic<R>(failed: R, payload: &(dyn std::any::Any + Send)) -> R {
             .map(|text| (*text).to_owned())
     });
     let message = message.unwrap_or_else(|| "panic in oxicache".to_owned());
-    Python::attach(|py| PanicException::new_err(message).restore(py));
+    attached(|py| PanicException::new_err(message).restore(py));
     failed
 }
 
 /// The instant, unless telling it means asking Python.
 #[inline(always)]
 fn native_now() -> Option<Now> {
-    match clock::source() {
-        Source::System => Some(Now::coarse()),
-        Source::Driven => Some(clock::now()),
-        Source::External => None,
+    if clock::source() == Source::System {
+        return Some(Now::coarse());
     }
+    driven_now()
+}
+
+#[cold]
+fn driven_now() -> Option<Now> {
+    (clock::source() == Source::Driven).then(clock::now)
 }
 
 /// # Safety
@@ -188,10 +207,15 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
         table.miss();
         return Outcome::Miss;
     };
+    if let Some(value) = table.hit(slot, now).map(Py::as_ptr) {
+        // SAFETY: the table holds a reference, and the thread is attached.
+        unsafe { ffi::Py_INCREF(value) };
+        return Outcome::Hit(value);
+    }
     let gone = match table.read(slot, now) {
         Read::Fresh(value) | Read::Early(value) => {
             let value = value.as_ptr();
-            // SAFETY: the table holds a reference, and the thread is attached.
+            // SAFETY: as above.
             unsafe { ffi::Py_INCREF(value) };
             return Outcome::Hit(value);
         }
@@ -199,8 +223,20 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
         Read::Expired(gone) => gone,
     };
     drop(table);
-    Python::attach(|py| shared.removed(py, [gone]));
+    attached(|py| shared.removed(py, [gone]));
     Outcome::Miss
+}
+
+/// Drop what was evicted. The lock is gone, so `__del__` may run.
+#[inline(never)]
+fn release(displaced: PyDisplaced) {
+    for gone in displaced {
+        // SAFETY: the table's references, handed back to an attached thread.
+        unsafe {
+            outside::decref(gone.key.into_ptr());
+            outside::decref(gone.value.into_ptr());
+        }
+    }
 }
 
 /// Store under an exact str; false where only the safe twin can.
@@ -218,20 +254,14 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
     }
     // SAFETY: the caller's promise.
     let (hash, traced) = unsafe {
-        let flags = ffi::PyType_GetFlags(ffi::Py_TYPE(value));
-        (str_hash(key), flags & ffi::Py_TPFLAGS_HAVE_GC != 0)
+        (
+            str_hash(key),
+            ffi::PyType_HasFeature(ffi::Py_TYPE(value), ffi::Py_TPFLAGS_HAVE_GC) != 0,
+        )
     };
-    let put = Put {
-        deadline: now.after(ttl),
-        traced,
-        write: true,
-        ..Put::default()
-    };
+    let deadline = now.after(ttl);
     let mut is_unsure = false;
     let mut table = shared.cache.lock();
-    if table.limits().max_bytes.is_some() {
-        return false;
-    }
     // SAFETY: the caller's promise.
     let found = unsafe { find_str(&table, hash, key, &mut is_unsure) };
     // SAFETY: the caller's promise; these references become the table's.
@@ -240,28 +270,35 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
             .to_owned()
             .unbind()
     };
-    let (before, displaced) = match found {
-        Some(slot) => {
-            let (before, displaced) = table.replace(slot, own(value), &put, now);
-            (Some(before), displaced)
-        }
-        None if is_unsure => return false,
-        None => (None, table.insert(hash, own(key), own(value), &put, now)),
-    };
-    drop(table);
-    if let Some(before) = before {
+    if let Some(slot) = found {
+        let before = match table.overwrite(slot, own(value), deadline, traced) {
+            Ok(before) => before,
+            Err(value) => {
+                // SAFETY: the reference made just above; the caller holds another, so nothing is freed under the lock.
+                unsafe { ffi::Py_DECREF(value.into_ptr()) };
+                return false;
+            }
+        };
+        drop(table);
         // SAFETY: the table's reference, handed back; the lock is gone, so `__del__` may run.
-        unsafe { ffi::Py_DECREF(before.into_ptr()) };
-    }
-    for gone in displaced {
-        // SAFETY: as above.
-        unsafe {
-            ffi::Py_DECREF(gone.key.into_ptr());
-            ffi::Py_DECREF(gone.value.into_ptr());
+        unsafe { outside::decref(before.into_ptr()) };
+    } else {
+        if is_unsure || table.limits().max_bytes.is_some() {
+            return false;
+        }
+        let put = Put {
+            deadline,
+            traced,
+            ..Put::default()
+        };
+        let displaced = table.insert(hash, own(key), own(value), &put, now);
+        drop(table);
+        if !displaced.is_empty() {
+            release(displaced);
         }
     }
     if shared.cache.sweep_due(now) {
-        Python::attach(|py| shared.sweep_at(py, now));
+        attached(|py| shared.sweep_at(py, now));
     }
     true
 }
@@ -505,9 +542,7 @@ unsafe fn refers_to(reference: *mut PyObject, object: *mut PyObject) -> bool {
                 return false;
             }
             if referent != object {
-                drop(Python::attach(|py| {
-                    Bound::from_owned_ptr(py, referent).unbind()
-                }));
+                drop(attached(|py| Bound::from_owned_ptr(py, referent).unbind()));
                 return false;
             }
             ffi::Py_DECREF(referent);
@@ -570,13 +605,8 @@ unsafe fn memo_hit(
                 })
         }
     })?;
-    if table.limits().early_refresh != 0.0 || !table.is_live(slot, now) {
-        return None;
-    }
-    let Read::Fresh(value) = table.read(slot, now) else {
-        return None;
-    };
-    let value = value.as_ptr();
+    // Early refresh and expired entries are the safe way's business; `hit` leaves both untouched.
+    let value = table.hit(slot, now)?.as_ptr();
     // SAFETY: the table holds a reference, and the thread is attached.
     unsafe { ffi::Py_INCREF(value) };
     Some(value)
@@ -595,7 +625,7 @@ pub(super) unsafe extern "C" fn memo_call(
             let count = ffi::PyVectorcall_NARGS(count_and_flags).cast_unsigned();
             let py = Python::assume_attached();
             let memo: *const Memo = Borrowed::from_ptr(py, slf).cast_unchecked::<Memo>().get();
-            let plan = &(*memo).plan;
+            let plan = (*memo).plan();
             if names.is_null() && count <= MAX_ARGS {
                 let given = if count == 0 {
                     &[][..]
@@ -655,7 +685,7 @@ unsafe fn memo_call_safely(
     count: usize,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    Python::attach(|py| {
+    attached(|py| {
         // SAFETY: the caller passes `count` positional arguments and one value for each name behind them.
         let answer = unsafe {
             let own = |index: usize| Bound::from_borrowed_ptr(py, *args.add(index));
@@ -710,7 +740,7 @@ unsafe extern "C" fn property_get(
                 let property: *const MemoProperty = Borrowed::from_ptr(py, slf)
                     .cast_unchecked::<MemoProperty>()
                     .get();
-                let plan = &(*property).plan;
+                let plan = (*property).plan();
                 if matches!(plan.identity, Identity::Instance)
                     && let Some(value) = memo_hit(plan, instance, &[])
                 {

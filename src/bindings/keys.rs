@@ -4,7 +4,10 @@
 //! keys, and lists, dicts and sets are keyed by content. Comparisons that could run Python code answer "don't know"
 //! ([`native_eq`]), so that they can be repeated with no lock held ([`equal`]).
 
-use parking_lot::MutexGuard;
+// Long because plain and typed keys are one set of rules, to be read side by side.
+
+use std::ops::Deref;
+
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -14,6 +17,7 @@ use pyo3::types::{
 };
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::outside;
 use crate::engine::{DeletionTracker, Slot, Table};
 
 /// A lookup starts again when others change the table while keys are compared in Python; so often, then it gives up.
@@ -28,18 +32,10 @@ pub(super) struct Missing;
 
 #[pymethods]
 impl Missing {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature that pyo3 wants"
-    )]
     fn __repr__(&self) -> &'static str {
         "<oxicache.MISSING>"
     }
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature that pyo3 wants"
-    )]
     fn __reduce__(&self) -> &'static str {
         "MISSING"
     }
@@ -135,7 +131,7 @@ fn native_tuple_eq(held: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> Option<
 pub(super) fn equal(held: &Bound<'_, PyAny>, asked: &Bound<'_, PyAny>) -> PyResult<bool> {
     match (held.cast_exact::<MemoKey>(), asked.cast_exact::<MemoKey>()) {
         (Ok(held), Ok(asked)) => held.get().equal(held.py(), asked.get()),
-        _ => held.eq(asked),
+        _ => outside::equal(held, asked),
     }
 }
 
@@ -168,11 +164,11 @@ impl Keyed for DeletionTracker<Py<PyAny>> {
 }
 
 /// Find a key's slot and keep the lock, comparing in Python without it where need be.
-pub(super) fn locate<'a, T: Keyed>(
-    lock: impl Fn() -> MutexGuard<'a, T>,
+pub(super) fn locate<T: Keyed, G: Deref<Target = T>>(
+    lock: impl Fn() -> G,
     key: &Bound<'_, PyAny>,
     hash: u64,
-) -> PyResult<(MutexGuard<'a, T>, Option<Slot>)> {
+) -> PyResult<(G, Option<Slot>)> {
     let py = key.py();
     for _ in 0..MAX_RETRIES {
         let keyed = lock();
@@ -217,7 +213,7 @@ fn first_equal(candidates: Vec<Py<PyAny>>, key: &Bound<'_, PyAny>) -> PyResult<O
 /// Python's hash as the engine wants it. Runs `__hash__`: hold no lock.
 #[inline]
 pub(super) fn hash_of(key: &Bound<'_, PyAny>) -> PyResult<u64> {
-    Ok(key.hash()?.cast_unsigned() as u64)
+    Ok(outside::hash(key)?.cast_unsigned() as u64)
 }
 
 /// Two hashes as one; order matters.
@@ -460,7 +456,7 @@ fn typed_equal(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> PyResult<bo
             right.get().items.bind(right.py()),
         );
     }
-    left.eq(right)
+    outside::equal(left, right)
 }
 
 fn typed_items_equal(left: &Bound<'_, PyTuple>, right: &Bound<'_, PyTuple>) -> PyResult<bool> {

@@ -2,6 +2,8 @@
 //!
 //! A [`Plan`] turns a call into a key and looks it up; what a miss does is Python's business (`load`).
 
+// Long because Memo and MemoProperty share the private parts of Plan, and pyo3 takes one block of methods a class.
+
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
@@ -11,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
 use super::keys::{self, MemoKey};
+use super::outside;
 use super::shared::{Found, Shared};
 
 /// Whose entries a decorated call's are.
@@ -53,6 +56,12 @@ impl Plan {
                 "{} defaults for {} parameters",
                 defaults.len(),
                 parameters.len()
+            )));
+        }
+        if !cache.get().shared.take() {
+            return Err(PyValueError::new_err(format!(
+                "{} belongs to another decorated callable already; make a cache for each",
+                cache.repr()?
             )));
         }
         let py = cache.py();
@@ -111,7 +120,7 @@ impl Plan {
                 Some((&class, false))
             }
             (Identity::By(identity), Some(instance)) => {
-                let whose = identity.bind(py).call1((instance,))?;
+                let whose = outside::call(identity.bind(py), &PyTuple::new(py, [instance])?, None)?;
                 canonical.push(keys::canonical(&whose, &|| {
                     format!("the identity of {}", self.name(py))
                 })?);
@@ -221,7 +230,7 @@ impl Plan {
         let py = args.py();
         let given: Vec<Bound<'_, PyAny>> = args.iter().collect();
         let Some(key) = self.key(&given, kwargs, py)? else {
-            return Ok(self.func.bind(py).call(args, kwargs)?.unbind());
+            return Ok(outside::call(self.func.bind(py), args, kwargs)?.unbind());
         };
         let current = match self.shared.read(key.as_any())? {
             Found::Fresh(value) => return self.handed(py, value),
@@ -232,11 +241,8 @@ impl Plan {
             Some(kwargs) => kwargs.copy()?,
             None => PyDict::new(py),
         };
-        let value = self
-            .load
-            .bind(py)
-            .call1((key, args, kwargs, current))?
-            .unbind();
+        let call = (key, args, kwargs, current).into_pyobject(py)?;
+        let value = outside::call(self.load.bind(py), &call, None)?.unbind();
         self.handed(py, value)
     }
 
@@ -339,13 +345,29 @@ fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
     )))
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "`new` sets it, and no method runs before `new` is done"
+)]
+fn plan_of(plan: Option<&Plan>) -> &Plan {
+    plan.expect("the plan is set by new")
+}
+
 /// A cached function or method: a hit never leaves Rust, a miss calls `load`.
 #[pyclass(frozen, dict, weakref, module = "oxicache._native")]
 #[repr(C)]
 pub(super) struct Memo {
     /// Where CPython finds the raw call (`bindings/fastcall.rs`); unused with the safe method set.
-    pub(super) vectorcall: pyo3::ffi::vectorcallfunc,
-    pub(super) plan: Plan,
+    pub(super) vectorcall: Option<pyo3::ffi::vectorcallfunc>,
+    /// None only while CPython makes the object: on 3.11 it makes the `__dict__` before anything can be stored here, and
+    /// that may start a garbage collection which traverses these zeroed fields.
+    pub(super) plan: Option<Box<Plan>>,
+}
+
+impl Memo {
+    pub(super) fn plan(&self) -> &Plan {
+        plan_of(self.plan.as_deref())
+    }
 }
 
 #[pymethods]
@@ -376,8 +398,8 @@ impl Memo {
             copy,
         )?;
         Ok(Self {
-            vectorcall: super::fastcall::memo_call,
-            plan,
+            vectorcall: Some(super::fastcall::memo_call),
+            plan: Some(Box::new(plan)),
         })
     }
 
@@ -387,7 +409,7 @@ impl Memo {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.plan.call(args, kwargs)
+        self.plan().call(args, kwargs)
     }
 
     /// Bind to an instance, as a function does.
@@ -413,7 +435,7 @@ impl Memo {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, MemoKey>> {
-        self.plan.key_or_error(args, kwargs)
+        self.plan().key_or_error(args, kwargs)
     }
 
     /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
@@ -423,7 +445,7 @@ impl Memo {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        self.plan.lookup(args, kwargs)
+        self.plan().lookup(args, kwargs)
     }
 
     /// Forget the result of this call (for a method: instance first); whether it was held.
@@ -433,28 +455,28 @@ impl Memo {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let key = self.plan.key_or_error(args, kwargs)?;
-        Ok(self.plan.shared.delete(key.as_any())?.was_live)
+        let key = self.plan().key_or_error(args, kwargs)?;
+        Ok(self.plan().shared.delete(key.as_any())?.was_live)
     }
 
     /// Forget all results.
     fn cache_clear(&self, py: Python<'_>) {
-        self.plan.shared.clear(py);
+        self.plan().shared.clear(py);
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.
     fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.plan.cache_info(py)
+        self.plan().cache_info(py)
     }
 
     /// Where the results are held.
     #[getter]
     fn cache(&self, py: Python<'_>) -> Py<PyTtlCache> {
-        self.plan.cache.clone_ref(py)
+        self.plan().cache.clone_ref(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<cached {}>", self.plan.name(py))
+        format!("<cached {}>", self.plan().name(py))
     }
 
     /// By name, as functions are pickled.
@@ -471,14 +493,21 @@ impl Memo {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.plan.traverse(&visit)
+        self.plan.iter().try_for_each(|plan| plan.traverse(&visit))
     }
 }
 
 /// A cached property: a data descriptor that takes no assignment; `del` invalidates.
 #[pyclass(frozen, dict, weakref, module = "oxicache._native")]
 pub(super) struct MemoProperty {
-    pub(super) plan: Plan,
+    /// As in [`Memo`].
+    pub(super) plan: Option<Box<Plan>>,
+}
+
+impl MemoProperty {
+    pub(super) fn plan(&self) -> &Plan {
+        plan_of(self.plan.as_deref())
+    }
 }
 
 #[pymethods]
@@ -507,7 +536,9 @@ impl MemoProperty {
                 "identity must be 'instance', 'class' or a callable, not 'none'",
             ));
         }
-        Ok(Self { plan })
+        Ok(Self {
+            plan: Some(Box::new(plan)),
+        })
     }
 
     fn __get__(
@@ -520,7 +551,7 @@ impl MemoProperty {
             return Ok(slf.clone().into_any().unbind());
         }
         slf.get()
-            .plan
+            .plan()
             .call(&PyTuple::new(slf.py(), [instance])?, None)
     }
 
@@ -528,7 +559,7 @@ impl MemoProperty {
         let _ = (instance, value);
         Err(PyAttributeError::new_err(format!(
             "{} is a cached property and takes no assignment; del invalidates it",
-            self.plan.name(value.py()).trim_end_matches("()")
+            self.plan().name(value.py()).trim_end_matches("()")
         )))
     }
 
@@ -539,7 +570,7 @@ impl MemoProperty {
     /// The key under which this instance's value is held.
     #[pyo3(signature = (instance, /))]
     fn key<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<Bound<'py, MemoKey>> {
-        self.plan
+        self.plan()
             .key_or_error(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
@@ -549,7 +580,7 @@ impl MemoProperty {
         &self,
         instance: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        self.plan
+        self.plan()
             .lookup(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
@@ -557,28 +588,28 @@ impl MemoProperty {
     #[pyo3(signature = (instance, /))]
     fn invalidate(&self, instance: &Bound<'_, PyAny>) -> PyResult<bool> {
         let key = self.key(instance)?;
-        Ok(self.plan.shared.delete(key.as_any())?.was_live)
+        Ok(self.plan().shared.delete(key.as_any())?.was_live)
     }
 
     /// Forget all instances' values.
     fn cache_clear(&self, py: Python<'_>) {
-        self.plan.shared.clear(py);
+        self.plan().shared.clear(py);
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.
     fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.plan.cache_info(py)
+        self.plan().cache_info(py)
     }
 
     /// Where the values are held.
     #[getter]
     fn cache(&self, py: Python<'_>) -> Py<PyTtlCache> {
-        self.plan.cache.clone_ref(py)
+        self.plan().cache.clone_ref(py)
     }
 
     #[getter]
     fn fget(&self, py: Python<'_>) -> Py<PyAny> {
-        self.plan.func.clone_ref(py)
+        self.plan().func.clone_ref(py)
     }
 
     #[getter]
@@ -603,7 +634,7 @@ impl MemoProperty {
     #[getter(__isabstractmethod__)]
     fn is_abstract(&self, py: Python<'_>) -> bool {
         let flag = self
-            .plan
+            .plan()
             .func
             .bind(py)
             .getattr_opt(intern!(py, "__isabstractmethod__"));
@@ -613,11 +644,11 @@ impl MemoProperty {
     fn __repr__(&self, py: Python<'_>) -> String {
         format!(
             "<cached property {}>",
-            self.plan.name(py).trim_end_matches("()")
+            self.plan().name(py).trim_end_matches("()")
         )
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.plan.traverse(&visit)
+        self.plan.iter().try_for_each(|plan| plan.traverse(&visit))
     }
 }

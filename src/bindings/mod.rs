@@ -6,9 +6,11 @@ mod clock;
 mod deletions;
 mod error;
 mod fastcall;
+mod gil_lock;
 mod keys;
 mod manager;
 mod memo;
+mod outside;
 mod shared;
 mod views;
 

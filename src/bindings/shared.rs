@@ -3,22 +3,31 @@
 //! Each operation runs in the same order: Python code first (hash, clock, sizes), then the lock, then what was
 //! displaced is dropped and told to `on_evict` once the lock is gone.
 
+// Long because every operation keeps one order of hash, lock and drop, which is checked by reading them together.
+
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use parking_lot::lock_api::MutexGuard;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
+use pyo3::types::{PyDict, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::args::{self, TtlArg};
 use super::clock as python_clock;
+use super::gil_lock::TableLock;
 use super::keys::{self, MemoKey, Owner};
+use super::outside;
 use crate::engine::clock::{Nanos, Now};
-use crate::engine::{Cause, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
+use crate::engine::{Cause, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
 
+/// A locked table.
+pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;
 pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>>;
+pub(super) type PyDisplaced = Displaced<Py<PyAny>, Py<PyAny>>;
 type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
 
 /// What a read found.
@@ -50,13 +59,15 @@ pub(super) struct Extra<'a> {
 
 /// A cache and its callbacks, shared by the Python object, its views and the decorators that store in it.
 pub(super) struct Shared {
-    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>>,
+    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>, TableLock>,
     on_evict: Option<Py<PyAny>>,
     sizeof: Option<Py<PyAny>>,
     name: Mutex<Option<String>>,
     python_lock: PyOnceLock<Py<PyAny>>,
     /// By address, the references that tell of an instance's death. See [`Shared::watch`].
     owners: Mutex<HashMap<usize, Py<PyWeakrefReference>>>,
+    /// Whether a decorated callable keeps its results here.
+    is_taken: AtomicBool,
     this: Weak<Shared>,
 }
 
@@ -107,8 +118,14 @@ impl Shared {
             name: Mutex::new(name),
             python_lock: PyOnceLock::new(),
             owners: Mutex::new(HashMap::new()),
+            is_taken: AtomicBool::new(false),
             this: this.clone(),
         }))
+    }
+
+    /// Keep the cache for one decorated callable; false when it is another's. The keys of two would be the same.
+    pub(super) fn take(&self) -> bool {
+        !self.is_taken.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn name(&self) -> Option<String> {
@@ -134,7 +151,7 @@ impl Shared {
         &self,
         key: &Bound<'_, PyAny>,
         hash: u64,
-    ) -> PyResult<(MutexGuard<'_, PyTable>, Option<Slot>)> {
+    ) -> PyResult<(TableGuard<'_>, Option<Slot>)> {
         keys::locate(|| self.cache.lock(), key, hash)
     }
 
@@ -170,6 +187,7 @@ impl Shared {
     }
 
     /// Store; false where `mode` forbade it.
+    // Long because it is one sequence under one lock, and a step moved out would hide what runs before and after.
     pub(super) fn store(
         &self,
         key: &Bound<'_, PyAny>,
@@ -205,15 +223,18 @@ impl Shared {
         if is_forbidden {
             return Ok(false);
         }
+        let is_dead = now.reached(deadline) || table.limits().max_size == 0;
         let mut replaced = None;
         let displaced = match slot {
-            Some(slot) if now.reached(deadline) => {
-                replaced = Some(table.remove(slot, Cause::Deleted).value);
+            Some(slot) if is_dead => {
+                replaced = Some(table.remove(slot, Cause::Deleted));
                 None
             }
             Some(slot) => {
-                let (before, displaced) = table.replace(slot, value.clone().unbind(), &put, now);
-                replaced = Some(before);
+                let key = table.key(slot).clone_ref(py);
+                let (value, displaced) = table.replace(slot, value.clone().unbind(), &put, now);
+                let cause = Cause::Replaced;
+                replaced = Some(Gone { key, value, cause });
                 Some(displaced)
             }
             None => Some(table.insert(
@@ -225,26 +246,10 @@ impl Shared {
             )),
         };
         drop(table);
-        if let Some(before) = replaced {
-            if self.on_evict.is_some() {
-                let cause = if now.reached(deadline) {
-                    Cause::Deleted
-                } else {
-                    Cause::Replaced
-                };
-                self.removed(
-                    py,
-                    [Gone {
-                        key: key.clone().unbind(),
-                        value: before,
-                        cause,
-                    }],
-                );
-            }
-        }
+        self.removed(py, replaced);
         self.removed(py, displaced.into_iter().flatten());
         self.sweep_if_due(py, now);
-        Ok(true)
+        Ok(!is_dead)
     }
 
     /// A value's size, where sizes are limited. Runs Python: hold no lock.
@@ -254,7 +259,11 @@ impl Shared {
         }
         let py = key.py();
         if let Some(sizeof) = &self.sizeof {
-            return args::byte_count(&sizeof.bind(py).call1((key, value))?);
+            return args::byte_count(&outside::call(
+                sizeof.bind(py),
+                &(key, value).into_pyobject(py)?,
+                None,
+            )?);
         }
         let sizeof = py
             .import(intern!(py, "sys"))?
@@ -413,15 +422,42 @@ impl Shared {
     pub(super) fn removed(&self, py: Python<'_>, gone: impl IntoIterator<Item = PyGone>) {
         for Gone { key, value, cause } in gone {
             if let Some(on_evict) = &self.on_evict {
-                if let Err(error) = on_evict.bind(py).call1((&key, &value, cause.as_str())) {
-                    let name = self.name().unwrap_or_else(|| "unnamed".to_owned());
-                    let cause = cause.as_str();
-                    log::error!(target: "oxicache.cache", "on_evict of cache '{name}' failed ({cause} entry): {error}");
+                let told = (key.bind(py), value.bind(py), cause.as_str()).into_pyobject(py);
+                if let Err(error) =
+                    told.and_then(|told| outside::call(on_evict.bind(py), &told, None))
+                {
+                    self.report(py, cause, error);
                 }
             }
-            key.drop_ref(py);
-            value.drop_ref(py);
+            outside::release(key, py);
+            outside::release(value, py);
         }
+    }
+
+    /// Log what `on_evict` raised, with its traceback. Python's logging is called as any callback is, not through pyo3-log.
+    #[cold]
+    fn report(&self, py: Python<'_>, cause: Cause, error: PyErr) {
+        let name = self.name().unwrap_or_else(|| "unnamed".to_owned());
+        let said = format!(
+            "on_evict of cache '{name}' failed ({} entry): {error}",
+            cause.as_str()
+        );
+        let logged = (|| {
+            let logger = py
+                .import(intern!(py, "logging"))?
+                .getattr(intern!(py, "getLogger"))?;
+            let logger = outside::call(&logger, &("oxicache.cache",).into_pyobject(py)?, None)?;
+            let options = PyDict::new(py);
+            options.set_item(intern!(py, "exc_info"), error)?;
+            let arguments = ("%s", said).into_pyobject(py)?;
+            outside::call(
+                &logger.getattr(intern!(py, "error"))?,
+                &arguments,
+                Some(&options),
+            )
+        })();
+        // A logging set-up that raises is not the business of whoever stored or removed an entry.
+        drop::<PyResult<_>>(logged);
     }
 
     /// May a raw method serve this cache's writes by itself: no callback, no size to measure?

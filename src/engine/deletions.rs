@@ -78,7 +78,7 @@ impl<K> DeletionTracker<K> {
     #[must_use = "a refused key is dropped by the caller, after the lock is gone"]
     pub fn hold(&mut self, hash: u64, found: Option<Slot>, key: K, at: f64) -> Option<K> {
         self.enter(hash, found, key, at, |item| {
-            item.holds = item.holds.saturating_add(1)
+            item.holds = item.holds.saturating_add(1);
         })
     }
 

@@ -3,104 +3,26 @@
 //! A `Table` knows neither locks nor Python. Everything that leaves it is returned, so that its caller drops keys and
 //! values after the lock is gone. Keys are compared by a closure over a hash that the caller computed.
 
+// Long because each method keeps all indexes in step, and sees them all.
+
+mod adjust;
+mod inspect;
+
 use super::clock::{FOREVER, Nanos, Now};
 use super::contents::Contents;
 use super::error::Error;
-use super::eviction::{Eviction, PolicyKind};
+use super::eviction::Eviction;
 use super::refresh::Draw;
 use super::slab::MAX_ENTRIES;
 use super::stats::Counters;
 use super::stripes::Stripes;
 
-pub use super::columns::Stamp;
 pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
+pub use super::limits::Limits;
+pub use super::put::Put;
 pub use super::slab::Slot;
+pub use super::stamp::Stamp;
 pub use super::tags::TagRef;
-
-/// What a table may hold and how it gives up entries.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    /// The most entries. 0 stores nothing.
-    pub max_size: usize,
-    /// The most that entries may weigh together; `None` weighs nothing.
-    pub max_bytes: Option<u64>,
-    /// Who goes when room is needed.
-    pub policy: PolicyKind,
-    /// How long an expired entry is kept to be served when loading fails.
-    pub grace: Nanos,
-    /// `XFetch`'s beta: 0 is off, 1 is usual, more elects hits earlier.
-    pub early_refresh: f64,
-}
-
-impl Limits {
-    /// Exact LRU with neither a limit in bytes nor grace nor early refresh.
-    #[must_use]
-    pub const fn new(max_size: usize) -> Self {
-        Self {
-            max_size,
-            max_bytes: None,
-            policy: PolicyKind::Lru,
-            grace: 0,
-            early_refresh: 0.0,
-        }
-    }
-
-    /// The same limits, if a table can have them.
-    ///
-    /// # Errors
-    /// When `max_size` is more than slots can be numbered, or `early_refresh` is no finite number of at least 0.
-    pub fn validated(self) -> Result<Self, Error> {
-        if self.max_size > MAX_ENTRIES {
-            return Err(Error::TooLarge {
-                value: self.max_size,
-                limit: MAX_ENTRIES,
-            });
-        }
-        if !self.early_refresh.is_finite() || self.early_refresh < 0.0 {
-            return Err(Error::BadEarlyRefresh {
-                value: self.early_refresh,
-            });
-        }
-        Ok(self)
-    }
-}
-
-/// How a value is stored.
-#[derive(Clone, Copy, Debug)]
-pub struct Put<'a> {
-    /// When it expires.
-    pub deadline: Nanos,
-    /// Whether its TTL is its own: deadlines that do not come in order go to the timer wheel.
-    pub own_ttl: bool,
-    /// What it weighs, key included. Ignored without `max_bytes`; counted as 4 GiB when more.
-    pub weight: u64,
-    /// How long it took to load. Ignored without early refresh.
-    pub cost: Nanos,
-    /// The groups it can be invalidated with.
-    pub tags: &'a [TagRef<'a>],
-    /// The version words it depends on, as they were when it was loaded.
-    pub stamps: &'a [Stamp],
-    /// Whether it may take part in a reference cycle.
-    pub traced: bool,
-    /// A write, which loads in flight must not overwrite; false for the fill of such a load.
-    pub write: bool,
-}
-
-impl Default for Put<'_> {
-    /// A write that never expires.
-    fn default() -> Self {
-        Self {
-            deadline: FOREVER,
-            own_ttl: false,
-            weight: 0,
-            cost: 0,
-            tags: &[],
-            stamps: &[],
-            traced: false,
-            write: true,
-        }
-    }
-}
 
 /// What reading an entry found.
 #[derive(Debug, PartialEq, Eq)]
@@ -134,7 +56,7 @@ impl<K, V> Table<K, V> {
     pub fn new(limits: Limits) -> Result<Self, Error> {
         let limits = limits.validated()?;
         Ok(Self {
-            contents: Contents::new(limits.policy),
+            contents: Contents::new(&limits),
             counters: Counters::default(),
             generation: 0,
             limits,
@@ -152,19 +74,38 @@ impl<K, V> Table<K, V> {
         self.contents.find(hash, eq)
     }
 
-    /// Reads an entry: counts a hit or a miss and marks it as used. An entry past its grace is removed.
+    /// The fast half of [`Self::read`], a handful of loads: the value of a live entry, counted and marked as used.
+    ///
+    /// `None` says that nothing was done and `read` is to be asked: the entry is over, or its table elects early
+    /// refreshes.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
+    pub fn hit(&mut self, slot: Slot, now: Now) -> Option<&V> {
+        if self.contents.columns.times() || now.reached(self.deadline(slot)) {
+            return None;
+        }
+        self.touch(slot);
+        Some(self.value(slot))
+    }
+
+    /// Reads an entry: counts a hit or a miss and marks it as used. An entry past its grace is removed.
+    #[inline]
     pub fn read(&mut self, slot: Slot, now: Now) -> Read<'_, K, V> {
-        if now.reached(self.contents.slab[slot].deadline) {
+        if now.reached(self.deadline(slot)) {
             return self.read_expired(slot, now);
         }
-        self.counters.hits = self.counters.hits.wrapping_add(1);
-        self.contents.policy.touched(&mut self.contents.slab, slot);
-        if self.limits.early_refresh > 0.0 && self.would_refresh(slot, now) {
+        self.touch(slot);
+        if self.contents.columns.times() && self.would_refresh(slot, now) {
             return Read::Early(self.value(slot));
         }
         Read::Fresh(self.value(slot))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every hit")]
+    fn touch(&mut self, slot: Slot) {
+        self.counters.hits = self.counters.hits.wrapping_add(1);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
     }
 
     #[cold]
@@ -201,6 +142,7 @@ impl<K, V> Table<K, V> {
     }
 
     /// Whether a hit at `now` is elected to load the value anew. Each call draws again.
+    #[cold]
     pub fn would_refresh(&mut self, slot: Slot, now: Now) -> bool {
         let cost = self.contents.columns.cost(slot);
         let deadline = self.deadline(slot);
@@ -237,12 +179,13 @@ impl<K, V> Table<K, V> {
             displaced.push(Gone { key, value, cause });
             return displaced;
         }
-        while self.len() >= self.limits.max_size && self.displace(Some(now), &mut displaced) {}
-        self.shed(put.weight, Some(now), &mut displaced);
+        while self.len() >= self.limits.max_size && self.displace(now, &mut displaced) {}
+        self.shed(put.weight, now, &mut displaced);
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        self.contents.add(hash, (key, value), put, &self.limits);
+        self.contents
+            .add(hash, (key, value), put, self.limits.max_size);
         self.changed();
         self.counters.sets = self.counters.sets.wrapping_add(1);
         displaced
@@ -273,15 +216,39 @@ impl<K, V> Table<K, V> {
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        let old = self.contents.renew(slot, value, put, &self.limits);
+        let old = self.contents.renew(slot, value, put);
         self.contents.policy.touched(&mut self.contents.slab, slot);
         if self.is_overweight(0) {
             self.contents.detach(slot);
-            self.shed(0, Some(now), &mut displaced);
+            self.shed(0, now, &mut displaced);
             self.contents.attach(slot, put.own_ttl);
         }
         self.counters.sets = self.counters.sets.wrapping_add(1);
         (old, displaced)
+    }
+
+    /// [`Self::replace`] for the common case: a write under the table's own TTL, where nothing but the deadline is known
+    /// about entries. Hands the value back where the case is another.
+    ///
+    /// # Errors
+    /// The value, when tags, weights, costs or stamps are recorded.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every plain write")]
+    pub fn overwrite(
+        &mut self,
+        slot: Slot,
+        value: V,
+        deadline: Nanos,
+        traced: bool,
+    ) -> Result<V, V> {
+        if !self.contents.is_plain(slot) || self.limits.max_bytes.is_some() {
+            return Err(value);
+        }
+        self.stripes.bump_key(self.hash(slot));
+        let old = self.contents.overwrite(slot, value, deadline, traced);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
+        self.counters.sets = self.counters.sets.wrapping_add(1);
+        Ok(old)
     }
 
     /// Gives an entry another deadline. It is no write and no use.
@@ -314,7 +281,7 @@ impl<K, V> Table<K, V> {
 
     /// Removes everything in O(1): the storage leaves with the entries. Counters and limits stay.
     pub fn clear(&mut self) -> Cleared<K, V> {
-        let contents = std::mem::replace(&mut self.contents, Contents::new(self.limits.policy));
+        let contents = std::mem::replace(&mut self.contents, Contents::new(&self.limits));
         self.counters.invalidations = self
             .counters
             .invalidations
@@ -364,37 +331,6 @@ impl<K, V> Table<K, V> {
         self.stripes.bump_key(hash);
     }
 
-    /// Changes the number of entries allowed. Entries beyond it go by the policy alone, as no "now" is at hand.
-    ///
-    /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`] first.
-    pub fn set_max_size(&mut self, max_size: usize) -> Displaced<K, V> {
-        self.limits.max_size = max_size.min(MAX_ENTRIES);
-        let mut displaced = Displaced::none();
-        while self.len() > self.limits.max_size && self.displace(None, &mut displaced) {}
-        displaced
-    }
-
-    /// Changes the weight allowed. Entries that were stored while there was no limit weigh nothing.
-    pub fn set_max_bytes(&mut self, max_bytes: Option<u64>) -> Displaced<K, V> {
-        self.limits.max_bytes = max_bytes;
-        let mut displaced = Displaced::none();
-        if max_bytes.is_none() {
-            self.contents.columns.forget_weights();
-        }
-        self.shed(0, None, &mut displaced);
-        displaced
-    }
-
-    /// Changes how long expired entries are kept; also of those that expired already.
-    pub fn set_grace(&mut self, grace: Nanos) {
-        self.limits.grace = grace;
-    }
-
-    /// Changes `XFetch`'s beta. Entries that were stored while it was 0 are not elected.
-    pub fn set_early_refresh(&mut self, beta: f64) {
-        self.limits.early_refresh = beta;
-    }
-
     /// Sets all counters to 0.
     pub fn reset_counters(&mut self) {
         self.counters = Counters::default();
@@ -415,7 +351,7 @@ impl<K, V> Table<K, V> {
 
     /// Makes room for `weight` more.
     #[inline]
-    fn shed(&mut self, weight: u64, now: Option<Now>, displaced: &mut Displaced<K, V>) {
+    fn shed(&mut self, weight: u64, now: Now, displaced: &mut Displaced<K, V>) {
         while self.is_overweight(weight) && self.displace(now, displaced) {}
     }
 
@@ -428,8 +364,8 @@ impl<K, V> Table<K, V> {
 
     /// Removes the entry that should go first; says whether there was one.
     #[inline]
-    fn displace(&mut self, now: Option<Now>, displaced: &mut Displaced<K, V>) -> bool {
-        let (slot, cause) = match now.and_then(|now| self.contents.expired(now)) {
+    fn displace(&mut self, now: Now, displaced: &mut Displaced<K, V>) -> bool {
+        let (slot, cause) = match self.contents.expired(now) {
             Some(slot) => (slot, Cause::Expired),
             None => match self.contents.victim() {
                 Some(slot) => (slot, Cause::Evicted),
@@ -464,137 +400,5 @@ impl<K, V> Table<K, V> {
 
     fn is_kept(&self, slot: Slot, now: Now) -> bool {
         !now.reached(self.deadline(slot).saturating_add(self.limits.grace))
-    }
-}
-
-/// What can be asked without changing anything. A slot must be one that `find` gave and that was not removed since.
-impl<K, V> Table<K, V> {
-    /// The limits in force.
-    #[inline]
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// The key object of an entry.
-    #[inline]
-    #[must_use]
-    pub fn key(&self, slot: Slot) -> &K {
-        &self.contents.slab.pair(slot).0
-    }
-
-    /// The value of an entry, live or not.
-    #[inline]
-    #[must_use]
-    pub fn value(&self, slot: Slot) -> &V {
-        &self.contents.slab.pair(slot).1
-    }
-
-    /// When an entry expires.
-    #[inline]
-    #[must_use]
-    pub fn deadline(&self, slot: Slot) -> Nanos {
-        self.contents.slab[slot].deadline
-    }
-
-    /// The hash under which an entry was stored.
-    #[inline]
-    #[must_use]
-    pub fn hash(&self, slot: Slot) -> u64 {
-        self.contents.slab[slot].hash
-    }
-
-    /// How long an entry took to load, rounded up to microseconds; 0 without early refresh.
-    #[must_use]
-    pub fn cost(&self, slot: Slot) -> Nanos {
-        self.contents.columns.cost(slot)
-    }
-
-    /// The version words an entry depends on.
-    #[must_use]
-    pub fn stamps(&self, slot: Slot) -> &[Stamp] {
-        self.contents.columns.stamps(slot)
-    }
-
-    /// The tags an entry carries.
-    pub fn tags(&self, slot: Slot) -> impl Iterator<Item = TagRef<'_>> {
-        self.contents.tags.of(self.contents.slab[slot].tags)
-    }
-
-    /// Whether an entry is live.
-    #[inline]
-    #[must_use]
-    pub fn is_live(&self, slot: Slot, now: Now) -> bool {
-        !now.reached(self.deadline(slot))
-    }
-
-    /// Changes whenever a slot is filled or freed: as long as it stands still, slots stay valid.
-    #[inline]
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// How many entries are held, expired ones included.
-    #[inline]
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.contents.len()
-    }
-
-    /// Whether none is.
-    #[inline]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many entries may take part in a reference cycle.
-    #[inline]
-    #[must_use]
-    pub fn traced(&self) -> usize {
-        self.contents.traced
-    }
-
-    /// What the entries weigh together; 0 without a limit.
-    #[inline]
-    #[must_use]
-    pub fn weight_bytes(&self) -> u64 {
-        self.contents.columns.bytes()
-    }
-
-    /// What was counted so far.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// All entries, expired ones included, in no particular order. For the garbage collector.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, &K, &V)> {
-        self.contents
-            .slab
-            .iter()
-            .map(|(slot, (key, value))| (slot, key, value))
-    }
-
-    /// All slots, the next to go first: least recently used to most recently used, or S3-FIFO's small queue and then
-    /// its main queue, oldest first.
-    #[must_use]
-    pub fn slots(&self) -> Vec<Slot> {
-        self.contents.policy.order(&self.contents.slab)
-    }
-
-    /// Panics unless every index agrees with every other. O(entries); for tests.
-    #[doc(hidden)]
-    pub fn validate(&self) {
-        self.contents.validate();
-        assert!(
-            self.len() <= self.limits.max_size,
-            "more entries than allowed"
-        );
-        assert!(
-            !self.is_overweight(0),
-            "the entries weigh more than allowed"
-        );
     }
 }

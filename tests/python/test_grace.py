@@ -29,12 +29,14 @@ def cache(time: EngineTime) -> Cache:
     return cache
 
 
-class Unavailable(ConnectionError):
+class UnavailableError(ConnectionError):
     pass
 
 
 class TestServed:
-    @pytest.mark.parametrize("error", [ConnectionError("down"), TimeoutError("slow"), Unavailable("gone")], ids=repr)
+    @pytest.mark.parametrize(
+        "error", [ConnectionError("down"), TimeoutError("slow"), UnavailableError("gone")], ids=repr
+    )
     def test_an_expired_value_is_served_while_the_source_is_out_of_reach(
         self, cache: Cache, error: Exception
     ) -> None:
@@ -136,12 +138,12 @@ class TestNotServed:
 class TestWhichErrors:
     def test_errors_of_ones_own(self, cache: Cache) -> None:
         """`grace_errors` takes a class, several, or a dotted path; they replace the default."""
-        here = f"{__name__}.Unavailable"
+        here = f"{__name__}.UnavailableError"
         sys.modules.setdefault(__name__, sys.modules[type(self).__module__])
-        for errors in (Unavailable, (KeyError, Unavailable), here, [here]):
+        for errors in (UnavailableError, (KeyError, UnavailableError), here, [here]):
             loader.forget_flights()
             own = Loader(cache, grace_errors=errors)
-            assert own.load("a", Load(Unavailable())) == "stale"
+            assert own.load("a", Load(UnavailableError())) == "stale"
         loader.forget_flights()
         with pytest.raises(TimeoutError):
             Loader(cache, grace_errors=KeyError).load("a", Load(TimeoutError()))

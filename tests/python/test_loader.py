@@ -1,5 +1,7 @@
 """Threads: one load at a time, who waits, who takes over, what is stored."""
 
+# Long because single flight is many small rules on one set of fixtures.
+
 import contextvars
 import os
 import sys
@@ -88,7 +90,9 @@ class TestHit:
             ({"tags": [1]}, TypeError),
         ],
     )
-    def test_wrong_use_is_the_callers_to_hear_of(self, cache: Cache, given: Any, error: type[Exception]) -> None:
+    def test_wrong_use_is_the_callers_to_hear_of(
+        self, cache: Cache, given: Any, error: type[Exception]
+    ) -> None:
         """A wrong ttl or tag is an error that shows the value, not a failing cache."""
         with pytest.raises(error, match=r"ttl|tags"):
             Loader(cache).load("a", Load(), **given)
@@ -305,7 +309,7 @@ class TestDeadlock:
         assert cache.get_or_set("a", lambda: inner.get_or_set("a", Load(1))) == 1
 
     def test_a_thread_that_works_for_the_leader_computes_once(self, cache: Cache) -> None:
-        """A thread in a copy of the leader's context may be detached: it computes for itself, a second level is told."""
+        """A thread in a copy of the leader's context may be detached: it computes, a second level is told."""
         seen: list[Any] = []
 
         def compute() -> str:
@@ -362,7 +366,9 @@ DISTURBANCES = [
 
 class TestInvalidation:
     @pytest.mark.parametrize("disturb", DISTURBANCES)
-    def test_a_load_that_was_overtaken_is_not_stored(self, cache: Cache, disturb: Callable[[Cache], Any]) -> None:
+    def test_a_load_that_was_overtaken_is_not_stored(
+        self, cache: Cache, disturb: Callable[[Cache], Any]
+    ) -> None:
         """Its caller gets the value; the cache keeps what the invalidation left."""
 
         def compute() -> str:
@@ -484,7 +490,9 @@ class TestBackground:
 
 
 class TestBrokenCache:
-    def test_a_key_whose_comparison_fails_costs_a_load(self, cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_key_whose_comparison_fails_costs_a_load(
+        self, cache: Cache, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """A cache that cannot be asked is a miss: the caller gets its value."""
 
         class Broken:
@@ -553,7 +561,7 @@ def _leave_child(children: list[int], cache: Cache) -> None:
 
 
 def test_waiting_is_not_forbidden_by_asgiref_being_there(cache: Cache) -> None:
-    """asgiref in the process changes nothing for threads that serve no event loop."""
+    """Having asgiref in the process changes nothing for threads that serve no event loop."""
     pytest.importorskip("asgiref.sync")
     held = Load(holds=True)
     leader = Caller(lambda: cache.get_or_set("a", held))

@@ -1,5 +1,7 @@
 """Tasks: one load at a time within and between event loops and threads, cancellation, who never waits."""
 
+# Long because single flight is many small rules on one set of fixtures.
+
 import asyncio
 import contextvars
 import gc
@@ -365,7 +367,7 @@ class TestDeadlock:
         assert run(main) == ("own", "loaded")
 
     def test_a_thread_that_serves_an_event_loop_never_waits(self, cache: Cache, patient: Loader) -> None:
-        """asgiref's thread-sensitive thread may be the one that the leader is about to need."""
+        """The thread-sensitive thread of asgiref may be the one that the leader is about to need."""
         sync = pytest.importorskip("asgiref.sync")
 
         async def needs_the_thread() -> Any:
@@ -445,7 +447,9 @@ class TestEarlyRefresh:
         run(main)
         assert held.calls == 1
 
-    def test_a_failing_refresh_in_the_background_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_failing_refresh_in_the_background_is_logged_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """Nobody waits for it, so the log has to tell."""
         cache: Cache = TTLCache(10, 60, early_refresh=1e15)
         failing = Load(ValueError("down"))

@@ -154,7 +154,8 @@ class TestLimits:
         assert hands.at(0) == [1, "in its place"]
 
     @pytest.mark.parametrize(
-        ("delay", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (True, TypeError)]
+        ("delay", "error"),
+        [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (True, TypeError)],
     )
     def test_wrong_delays_are_refused(self, hands: Hands, delay: Any, error: type[Exception]) -> None:
         """The message names the argument and the value."""
@@ -250,7 +251,11 @@ class TestThread:
             "begun.wait()\n"
         )
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-W", "error", "-c", source],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

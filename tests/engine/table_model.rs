@@ -1,0 +1,357 @@
+//! Random operations on a table and on a plain list, compared after each.
+
+use std::collections::BTreeSet;
+
+use _native::engine::{Cause, Gone, Limits, Now, PolicyKind, Put, Read, Slot, Table};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::model::{Known, Model, Op, TAGS, op, unit};
+
+type Real = Table<u8, u32>;
+
+/// Two neighbouring keys share a hash.
+fn hash(key: u8) -> u64 {
+    u64::from(key / 2)
+}
+
+struct Run {
+    real: Real,
+    model: Model,
+    value: u32,
+}
+
+impl Run {
+    fn new(limits: Limits) -> Self {
+        let real = Table::new(limits.clone()).expect("possible limits");
+        let model = Model::new(limits);
+        Self {
+            real,
+            model,
+            value: 0,
+        }
+    }
+
+    fn find(&self, key: u8) -> Option<Slot> {
+        let slot = self.real.find(hash(key), |known| *known == key);
+        assert_eq!(
+            slot.is_some(),
+            self.model.position(key).is_some(),
+            "key {key}"
+        );
+        slot
+    }
+
+    fn now(&self) -> Now {
+        Now::exactly(self.model.at)
+    }
+
+    // Long because it is one arm for each operation.
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Set {
+                key,
+                ttl,
+                own_ttl,
+                weight,
+                tags,
+                write,
+            } => {
+                let known = Known {
+                    key: *key,
+                    value: self.value,
+                    deadline: self.model.deadline(*ttl),
+                    weight: if self.model.limits.max_bytes.is_some() {
+                        *weight
+                    } else {
+                        0
+                    },
+                    tags: tags.clone(),
+                };
+                self.value += 1;
+                self.set(known, *own_ttl, *weight, *write);
+            }
+            Op::Get(key) => self.get(*key),
+            Op::Delete(key) => self.delete(*key),
+            Op::Retime { key, ttl, own_ttl } => {
+                let deadline = self.model.deadline(*ttl);
+                if let Some(slot) = self.find(*key) {
+                    self.real.retime(slot, deadline, *own_ttl);
+                    let position = self.model.position(*key).expect("found above");
+                    self.model.entries[position].deadline = deadline;
+                }
+            }
+            Op::RemoveTag(tag) => {
+                let gone = self.real.remove_tag(TAGS[*tag]);
+                self.removed(gone, Cause::Invalidated, |known, _| {
+                    known.tags.contains(tag)
+                });
+            }
+            Op::Advance(step) => self.model.at += unit(*step),
+            Op::Sweep => {
+                let (gone, grace) = (self.real.sweep(self.now()), self.model.limits.grace);
+                self.removed(gone, Cause::Expired, |known, model| {
+                    model.is_over(known.deadline, grace)
+                });
+            }
+            Op::Clear => {
+                let gone = self.real.clear().into_iter();
+                let gone = gone
+                    .map(|(key, value)| Gone {
+                        key,
+                        value,
+                        cause: Cause::Cleared,
+                    })
+                    .collect();
+                self.removed(gone, Cause::Cleared, |_, _| true);
+            }
+            limit => self.change(limit),
+        }
+    }
+
+    fn delete(&mut self, key: u8) {
+        if let Some(slot) = self.find(key) {
+            let gone = self.real.remove(slot, Cause::Deleted);
+            let position = self.model.position(key).expect("found above");
+            let known = self.model.remove(position, Cause::Deleted);
+            assert_eq!((gone.key, gone.value), (known.key, known.value));
+        }
+    }
+
+    fn set(&mut self, known: Known, own_ttl: bool, weight: u64, write: bool) {
+        let tags: Vec<_> = known.tags.iter().map(|tag| TAGS[*tag]).collect();
+        let put = Put {
+            deadline: known.deadline,
+            own_ttl,
+            weight,
+            tags: &tags,
+            write,
+            ..Put::default()
+        };
+        let (key, now) = (known.key, self.now());
+        let token = self.real.token(hash(key));
+        let limits = self.model.limits.clone();
+        let over = self.model.is_over(known.deadline, 0);
+        let refused =
+            over || limits.max_size == 0 || limits.max_bytes.is_some_and(|most| weight > most);
+        let displaced = match self.find(key) {
+            Some(slot) => {
+                let (old, displaced) = self.real.replace(slot, known.value, &put, now);
+                let position = self.model.position(key).expect("found above");
+                assert_eq!(self.model.entries.remove(position).value, old);
+                displaced
+            }
+            None => self.real.insert(hash(key), key, known.value, &put, now),
+        };
+        assert_eq!(
+            self.real.is_current(hash(key), token),
+            !write,
+            "a write, and only a write, outdates loads"
+        );
+        let displaced: Vec<_> = displaced.into_iter().collect();
+        if refused {
+            let cause = if over { Cause::Expired } else { Cause::Evicted };
+            assert_eq!(
+                displaced,
+                [Gone {
+                    key,
+                    value: known.value,
+                    cause
+                }]
+            );
+            return;
+        }
+        self.model.sets += 1;
+        self.model.entries.push(known);
+        self.model.displace(&displaced, Some(key));
+        assert!(self.model.entries.len() <= limits.max_size);
+        assert!(
+            limits
+                .max_bytes
+                .is_none_or(|most| self.model.weight() <= most)
+        );
+    }
+
+    fn get(&mut self, key: u8) {
+        let now = self.now();
+        let Some(slot) = self.find(key) else {
+            self.real.miss();
+            self.model.misses += 1;
+            return;
+        };
+        let position = self.model.position(key).expect("found above");
+        let known = self.model.entries[position].clone();
+        let (over, past_grace) = (
+            self.model.is_over(known.deadline, 0),
+            self.model.is_over(known.deadline, self.model.limits.grace),
+        );
+        assert_eq!(self.real.peek(slot, now), (!over).then_some(&known.value));
+        assert_eq!(
+            self.real.stale(slot, now),
+            (!past_grace).then_some(&known.value)
+        );
+        match self.real.read(slot, now) {
+            Read::Fresh(value) => {
+                assert!(!over && *value == known.value);
+                self.model.hits += 1;
+                self.model.use_again(position);
+            }
+            Read::Early(_) => panic!("elected, with early refresh off"),
+            Read::Stale => {
+                assert!(over && !past_grace);
+                self.model.misses += 1;
+            }
+            Read::Expired(gone) => {
+                assert!(past_grace);
+                assert_eq!(
+                    gone,
+                    Gone {
+                        key,
+                        value: known.value,
+                        cause: Cause::Expired
+                    }
+                );
+                self.model.misses += 1;
+                self.model.remove(position, Cause::Expired);
+            }
+        }
+    }
+
+    /// Everything that `which` names has gone, and nothing else.
+    fn removed(
+        &mut self,
+        gone: Vec<Gone<u8, u32>>,
+        cause: Cause,
+        which: impl Fn(&Known, &Model) -> bool,
+    ) {
+        let expected: BTreeSet<_> = {
+            let going = self
+                .model
+                .entries
+                .iter()
+                .filter(|known| which(known, &self.model));
+            going.map(|known| (known.key, known.value)).collect()
+        };
+        let count = gone.len();
+        assert!(gone.iter().all(|gone| gone.cause == cause));
+        assert_eq!(
+            gone.into_iter()
+                .map(|gone| (gone.key, gone.value))
+                .collect::<BTreeSet<_>>(),
+            expected
+        );
+        assert_eq!(count, expected.len());
+        for (key, _) in expected {
+            let position = self.model.position(key).expect("expected above");
+            self.model.remove(position, cause);
+        }
+    }
+
+    fn change(&mut self, limit: &Op) {
+        let now = self.now();
+        let gone = match limit {
+            Op::MaxSize(max_size) => {
+                self.model.limits.max_size = *max_size;
+                self.real.set_max_size(*max_size, now)
+            }
+            // A limit that was not there from the start would find entries without weight: told apart in table.rs.
+            Op::MaxBytes(most) if self.model.limits.max_bytes.is_some() => {
+                self.model.limits.max_bytes = Some(*most);
+                self.real.set_max_bytes(Some(*most), now)
+            }
+            Op::Grace(grace) => {
+                self.model.limits.grace = unit(*grace);
+                return self.real.set_grace(unit(*grace));
+            }
+            _ => return,
+        };
+        let gone: Vec<_> = gone.into_iter().collect();
+        self.model.displace(&gone, None);
+    }
+
+    fn compare(&mut self) {
+        self.real.validate();
+        let now = self.now();
+        let mut held = Vec::new();
+        for slot in self.real.slots() {
+            let tags = self
+                .real
+                .tags(slot)
+                .filter_map(|tag| TAGS.iter().position(|known| *known == tag))
+                .collect();
+            held.push((
+                *self.real.key(slot),
+                *self.real.value(slot),
+                self.real.deadline(slot),
+                tags,
+            ));
+        }
+        let mut expected: Vec<(u8, u32, i64, BTreeSet<usize>)> = Vec::new();
+        expected.extend(
+            self.model
+                .entries
+                .iter()
+                .map(|known| (known.key, known.value, known.deadline, known.tags.clone())),
+        );
+        if self.model.limits.policy == PolicyKind::S3Fifo {
+            held.sort();
+            expected.sort();
+        }
+        assert_eq!(held, expected);
+        assert_eq!(self.real.weight_bytes(), self.model.weight());
+        let expired = self
+            .model
+            .entries
+            .iter()
+            .filter(|known| self.model.is_over(known.deadline, 0))
+            .count();
+        assert_eq!(self.real.count_expired(now), expired);
+        let counters = self.real.counters();
+        assert_eq!(
+            (counters.hits, counters.misses, counters.sets),
+            (self.model.hits, self.model.misses, self.model.sets)
+        );
+        let gone = |causes: &[Cause]| {
+            causes
+                .iter()
+                .map(|cause| self.model.gone[*cause as usize])
+                .sum::<u64>()
+        };
+        assert_eq!(counters.evictions, gone(&[Cause::Evicted]));
+        assert_eq!(counters.expirations, gone(&[Cause::Expired]));
+        assert_eq!(
+            counters.invalidations,
+            gone(&[Cause::Deleted, Cause::Cleared, Cause::Invalidated])
+        );
+    }
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let policy = prop_oneof![2 => Just(PolicyKind::Lru), 1 => Just(PolicyKind::S3Fifo)];
+    (
+        policy,
+        0..9_usize,
+        prop_oneof![Just(None), (20..120_u64).prop_map(Some)],
+        prop_oneof![Just(0), 1..10_i64],
+    )
+        .prop_map(|(policy, max_size, max_bytes, grace)| Limits {
+            policy,
+            max_bytes,
+            grace: unit(grace),
+            ..Limits::new(max_size)
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is done to it, a table is the list that it should be.
+    #[test]
+    fn a_table_is_a_list(limits in limits(), ops in vec(op(), 1..150)) {
+        let mut run = Run::new(limits);
+        for op in &ops {
+            run.apply(op);
+            run.compare();
+        }
+    }
+}

@@ -1,0 +1,209 @@
+"""The benches run, whatever they measure: a short run of all of them, and the arithmetic that verdicts rest on."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("django")
+pytest.importorskip("cachebox")
+pytest.importorskip("cachetools")
+
+Loader = Callable[[str], ModuleType]
+
+BENCHES = Path(__file__).resolve().parents[2] / "benches"
+
+# A row of the project's target table each, by how the printed row begins and what it is compared with.
+TARGET_ROWS = [
+    ("get hit/1k", "dict"),
+    ("get hit/1k", "cachebox.TTLCache"),
+    ("get hit/1k", "cachebox.LRUCache"),
+    ("cache[k]/1k", "dict"),
+    ("get miss/1k", "dict"),
+    ("set existing/1k", "dict"),
+    ("set existing/1k", "cachebox.TTLCache"),
+    ("set new, evicting/1k", "dict"),
+    ("set new, evicting/1k", "cachebox.TTLCache"),
+    ("Zipf cache-aside/1k", "dict"),
+    ("cached_method hit/1k", "empty method"),
+    ("cached_method hit/1k", "lru_cache"),
+    ("cached_method hit, models/1k", "lru_cache"),
+    ("ttl_cached_property hit/1k", "Django's cached_property"),
+    ("four threads, get: TTLCache/1k", "one thread"),
+]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHES / "run.py"), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Loader:
+    """Import a module of benches/ as run.py does."""
+    monkeypatch.syspath_prepend(str(BENCHES))
+
+    def load(name: str) -> ModuleType:
+        return __import__(name)
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def short_run() -> dict[str, Any]:
+    """One short run of everything, as JSON."""
+    finished = bench("--quick", "--rounds", "1", "--json", "-")
+    assert finished.returncode == 0, finished.stderr
+    run: dict[str, Any] = json.loads(finished.stdout)
+    return run
+
+
+@pytest.mark.parametrize(("row", "against"), TARGET_ROWS, ids=lambda value: value)
+def test_each_row_of_the_target_table_is_measured_and_judged(
+    short_run: dict[str, Any], row: str, against: str
+) -> None:
+    """A run measures the row, above zero, and gives a verdict."""
+    found = [
+        result for result in short_run["results"] if (result["row"], result["against"]) == (row, against)
+    ]
+    assert len(found) == 1
+    assert found[0]["ours"] > 0
+    assert found[0]["theirs"] > 0
+    assert found[0]["verdict"] in {"pass", "MISS"}
+
+
+def test_the_header_tells_what_is_needed_to_repeat_the_run(short_run: dict[str, Any]) -> None:
+    """The header names command, date, processor, Python and the versions compared."""
+    assert {"command", "date", "processor", "python", "versions", "rounds", "load"} <= short_run[
+        "about"
+    ].keys()
+    assert "cachebox" in short_run["about"]["versions"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc and glibc")
+def test_memory_of_an_entry_is_measured(short_run: dict[str, Any]) -> None:
+    """The memory rows stand in bytes for each entry and leave keys and values out."""
+    found = {result["row"]: result for result in short_run["results"] if result["row"].startswith("memory")}
+    ours = next(result for row, result in found.items() if row.startswith("memory of an entry: TTLCache/"))
+    assert (
+        16 < ours["judged"] < 200
+    )  # a key and a value alone would be 16 bytes of pointers and 90 of objects
+
+
+def test_two_implementations_of_lru_have_the_same_hits(short_run: dict[str, Any]) -> None:
+    """TTLCache evicts exactly as another LRU does on every synthetic trace, and no policy beats the optimum."""
+    assert short_run["hit_ratios"]
+    for outcome in short_run["hit_ratios"]:
+        ratios = outcome["ratios"]
+        assert ratios["LRU"] == ratios["LRU (cachetools)"], outcome["trace"]
+        assert max(ratios.values()) == ratios["optimum"], outcome["trace"]
+
+
+def test_the_optimum_is_that_of_the_plain_algorithm(module: Loader) -> None:
+    """The fast optimum counts as many hits as Belady's algorithm written out."""
+    hit_ratio = module("hit_ratio")
+    draw = random.Random(7)
+    for _ in range(60):
+        keys, capacity = draw.randint(2, 12), draw.randint(1, 8)
+        trace = [draw.randrange(keys) for _ in range(draw.randint(1, 120))]
+        held: set[int] = set()
+        hits = 0
+        for position, key in enumerate(trace):
+            hits += key in held
+            held.add(key)
+            if len(held) > capacity:
+                rest = trace[position + 1 :]
+                held.remove(max(held, key=lambda one: rest.index(one) if one in rest else len(trace)))
+        assert hit_ratio.optimal_hits(trace, capacity) == hits
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "verdict"),
+    [
+        ("<=", 1.25, "pass"),
+        ("<=", 1.2501, "MISS"),
+        ("<", 1.25, "MISS"),
+        (">=", 1.25, "pass"),
+        (">=", 1.24, "MISS"),
+    ],
+)
+def test_a_target_is_judged_on_the_unrounded_figure(
+    module: Loader, relation: str, value: float, verdict: str
+) -> None:
+    """A figure that only rounding brings to the limit misses it."""
+    rows = module("rows")
+    result = rows.Result("row", "dict", value, 1.0, 1.0, "ns", rows.Target(relation, 1.25))
+    assert result.verdict == verdict
+
+
+def test_the_less_favourable_of_net_and_gross_is_judged(module: Loader) -> None:
+    """Taking the empty loop off never makes a row pass that fails with it."""
+    timing = module("timing")
+    samples = timing.Samples({timing.OVERHEAD: [10.0], "ours": [30.0], "dict": [20.0], "slow": [110.0]})
+    assert samples.ratio("ours", "dict", net=True)[0] == 2.0
+    assert samples.ratio("ours", "dict", net=False)[0] == 1.5
+    assert samples.ratio("ours", "slow", net=True)[0] == 0.2
+
+
+def test_callgrind_costs_are_summed_once(module: Loader) -> None:
+    """A function's own lines count, and what its callees cost counts only on their lines."""
+    lines = [
+        "ob=(1) /usr/lib/libpython3.11.so",
+        "fn=(1) dict_get",
+        "10 5",
+        "cob=(2) /x/_native.so",
+        "cfn=(2) hash_it",
+        "calls=1 20",
+        "11 40",
+        "+1 3",
+        "ob=(2)",
+        "fn=(2)",
+        "20 40",
+    ]
+    costs = module("instructions").self_costs(lines)
+    assert costs == {"dict_get (libpython3.11.so)": 8, "hash_it (_native.so)": 40}
+
+
+def test_results_go_between_the_markers_of_a_page(module: Loader, tmp_path: Path) -> None:
+    """A run replaces what stands between the markers and nothing else; a page without them is refused."""
+    report = module("report")
+    run = report.Run("python benches/run.py", 15, False, [], [], 0.0, 0.0)
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    report.write_markdown(run, page)
+    written = page.read_text(encoding="utf-8")
+    assert written.startswith(f"before\n{report.BEGIN}\n")
+    assert written.endswith(f"{report.END}\nafter\n")
+    assert "old" not in written
+    page.write_text("somebody's text\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no place for results"):
+        report.write_markdown(run, page)
+
+
+def test_the_page_of_the_benches_has_a_place_for_results(module: Loader) -> None:
+    """benches/README.md can take the results of a run."""
+    report = module("report")
+    page = (BENCHES / "README.md").read_text(encoding="utf-8")
+    assert page.count(report.BEGIN) == page.count(report.END) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rounds", "5"], "at least 15"),
+        (["--traces", "/nonexistent"], "no *.trace.xz"),
+        (["--quick", "--only", "no such row"], "no row contains"),
+    ],
+    ids=["too few rounds", "no traces", "no row"],
+)
+def test_wrong_use_is_said(arguments: list[str], said: str) -> None:
+    """Too few rounds for a median, a folder without traces and an unknown row exit with 2 and say why."""
+    finished = bench(*arguments)
+    assert finished.returncode == 2
+    assert said in finished.stderr
