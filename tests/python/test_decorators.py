@@ -156,9 +156,12 @@ class TestMethod:
 
         @cached_function
         def f(a: int, /, b: int = 0, **more: int) -> Any:
+            calls.append(a)
             return a, b, more
 
-        assert f(1, a=2) == (1, 0, {"a": 2})
+        calls: list[int] = []
+        assert f(1, a=2) == f(1, a=2) == (1, 0, {"a": 2})
+        assert calls == [1]
         assert f(2) == (2, 0, {})
         assert f(1, b=5) == f(1, 5) == (1, 5, {})
 

@@ -474,6 +474,7 @@ class TestBackground:
         held.go()
         until(lambda: cache.peek("a") == "second")
         assert seen == [("oxicache", "acme")]
+        until(lambda: relaxed.load("a", Load("third")) == "third")
         until(lambda: len(flights) == 0)
 
     def test_a_full_queue_is_no_error(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -443,9 +443,12 @@ class TestEarlyRefresh:
             assert await hot.aload("a", held.awaited) == "first"
             held.go()
             await auntil(lambda: cache.peek("a") == "second")
+            assert held.calls == 1
+            await auntil(lambda: not loader._tasks)
+            assert await hot.aload("a", Load("third").awaited) == "second"
+            await auntil(lambda: cache.peek("a") == "third")
 
         run(main)
-        assert held.calls == 1
 
     def test_a_failing_refresh_in_the_background_is_logged_once(
         self, caplog: pytest.LogCaptureFixture

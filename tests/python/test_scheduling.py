@@ -3,6 +3,7 @@
 import contextvars
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -192,6 +193,7 @@ class TestThread:
         """One that waits for a far job runs a near one in time."""
         own = Scheduler()
         own.after(3600, print)
+        until(lambda: own._changed._waiters)  # type: ignore[attr-defined]
         done = threading.Event()
         own.submit(done.set)
         assert done.wait(PATIENCE)
@@ -238,6 +240,33 @@ class TestThread:
             own.close()
             os.close(reading)
             os.close(writing)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_fork_leaves_no_lock_behind(self) -> None:
+        """A child is not stopped by a lock that another thread of its parent held."""
+        own = Scheduler()
+        holding, forked = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with own._changed:
+                holding.set()
+                forked.wait(PATIENCE)
+
+        holder = threading.Thread(target=hold, daemon=True)
+        holder.start()
+        assert holding.wait(PATIENCE)
+        pid = os.fork()
+        if pid == 0:
+            # The alarm ends a child that hangs; it has no thread yet that could.
+            signal.alarm(10)
+            done = threading.Event()
+            own.submit(done.set)
+            os._exit(0 if done.wait(PATIENCE) else 1)
+        forked.set()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        holder.join(PATIENCE)
+        own.close()
 
     def test_the_interpreter_exits_quietly(self) -> None:
         """A thread that waits or works delays no exit and prints nothing."""
