@@ -443,6 +443,21 @@ class TestEarlyRefresh:
         assert [record.name for record in caplog.records] == ["oxicache.grace"]
         loader.forget_flights()
 
+    def test_a_failing_refresh_serves_nobody_who_came_after_expiry(self, time: EngineTime) -> None:
+        """Whoever missed while the refresh was under way gets its error; only the elected caller had a hit."""
+        hot: Cache = TTLCache(10, 60, early_refresh=1e15)
+        Loader(hot).load("a", Load("first"))
+        failing = Load(ValueError("down"), holds=True)
+        elected = Caller(lambda: hot.get_or_set("a", failing))
+        failing.begun.wait(PATIENCE)
+        time.advance(60)
+        late = Caller(lambda: hot.get_or_set("a", Load("never")))
+        until(lambda: waiters_of(hot, "a") == 1)
+        failing.go()
+        assert elected.outcome() == "first"
+        with pytest.raises(ValueError, match="down"):
+            late.outcome()
+
     def test_a_refresh_that_reads_its_own_key_gets_the_held_value(self, hot: Cache) -> None:
         """No recursion: the value is there."""
         assert hot.get_or_set("a", lambda: hot.get_or_set("a", Load("never")) + "!") == "first!"
