@@ -357,7 +357,7 @@ fn plan_of(plan: Option<&Plan>) -> &Plan {
 #[pyclass(frozen, dict, weakref, module = "oxicache._native")]
 #[repr(C)]
 pub(super) struct Memo {
-    /// Where CPython finds the raw call (`bindings/fastcall.rs`); unused with the safe method set.
+    /// Where CPython finds the raw call (`bindings/fastcall/memo.rs`); unused with the safe method set.
     pub(super) vectorcall: Option<pyo3::ffi::vectorcallfunc>,
     /// None only while CPython makes the object: on 3.11 it makes the `__dict__` before anything can be stored here, and
     /// that may start a garbage collection which traverses these zeroed fields.
