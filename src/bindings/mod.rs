@@ -11,6 +11,7 @@ mod keys;
 mod manager;
 mod memo;
 mod outside;
+mod plan;
 mod shared;
 mod views;
 

@@ -10,7 +10,8 @@ use pyo3::types::{PyDict, PyTuple};
 use super::{TWINS, attached, guarded, native_now, same_str, str_hash};
 use crate::bindings::cache::PyTtlCache;
 use crate::bindings::keys::{self, MemoKey, Owner, fold, salt};
-use crate::bindings::memo::{Identity, Memo, MemoProperty, Plan};
+use crate::bindings::memo::{Memo, MemoProperty};
+use crate::bindings::plan::{Identity, Plan};
 
 /// More arguments than this are no hot path.
 const MAX_ARGS: usize = 8;
