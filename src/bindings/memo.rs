@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
-use super::keys::MemoKey;
+use super::memo_key::MemoKey;
 use super::plan::{Identity, Plan};
 
 #[expect(

@@ -10,9 +10,11 @@ mod gil_lock;
 mod keys;
 mod manager;
 mod memo;
+mod memo_key;
 mod outside;
 mod plan;
 mod shared;
+mod typed;
 mod views;
 
 use pyo3::prelude::*;
@@ -36,13 +38,16 @@ mod _native {
     use super::deletions::PyDeletionTracker;
 
     #[pymodule_export]
-    use super::keys::{MemoKey, Missing};
+    use super::keys::Missing;
 
     #[pymodule_export]
     use super::manager::PyCacheManager;
 
     #[pymodule_export]
     use super::memo::{Memo, MemoProperty};
+
+    #[pymodule_export]
+    use super::memo_key::MemoKey;
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};

@@ -10,9 +10,11 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
-use super::keys::{self, MemoKey};
+use super::keys;
+use super::memo_key::MemoKey;
 use super::outside;
 use super::shared::{Found, Shared};
+use super::typed::{self, typed_eq};
 
 /// Whose entries a decorated call's are.
 pub(super) enum Identity {
@@ -119,7 +121,7 @@ impl Plan {
             }
             (Identity::By(identity), Some(instance)) => {
                 let whose = outside::call(identity.bind(py), &PyTuple::new(py, [instance])?, None)?;
-                canonical.push(keys::canonical(&whose, &|| {
+                canonical.push(typed::canonical(&whose, &|| {
                     format!("the identity of {}", self.name(py))
                 })?);
                 None
@@ -127,7 +129,7 @@ impl Plan {
             _ => None,
         };
         for (position, argument) in arguments.iter().enumerate() {
-            canonical.push(keys::canonical(argument, &|| {
+            canonical.push(typed::canonical(argument, &|| {
                 self.argument_name(position, py)
             })?);
         }
@@ -168,7 +170,7 @@ impl Plan {
         if bound.len() <= self.named() {
             while let Some(last) = bound.last()
                 && let Some(default) = self.default_of(bound.len() - 1)
-                && keys::typed_eq(last, default.bind(py)) == Some(true)
+                && typed_eq(last, default.bind(py)) == Some(true)
             {
                 bound.pop();
             }

@@ -9,9 +9,10 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{TWINS, attached, guarded, native_now, same_str, str_hash};
 use crate::bindings::cache::PyTtlCache;
-use crate::bindings::keys::{self, MemoKey, Owner, fold, salt};
 use crate::bindings::memo::{Memo, MemoProperty};
+use crate::bindings::memo_key::{MemoKey, NO_ARGS, Owner};
 use crate::bindings::plan::{Identity, Plan};
+use crate::bindings::typed::{fold, salt};
 
 /// More arguments than this are no hot path.
 const MAX_ARGS: usize = 8;
@@ -55,7 +56,7 @@ unsafe fn typed_eq(left: *mut PyObject, right: *mut PyObject) -> Option<bool> {
     }
 }
 
-/// The hash that `keys::typed_hash` gives, for the types it can be had for without running Python code.
+/// The hash that `typed::typed_hash` gives, for the types it can be had for without running Python code.
 ///
 /// # Safety
 /// A valid object and an attached thread.
@@ -133,7 +134,7 @@ unsafe fn memo_hit(
         return None;
     }
     let now = native_now()?;
-    let mut hash = fold(instance as usize as u64, keys::NO_ARGS);
+    let mut hash = fold(instance as usize as u64, NO_ARGS);
     for &argument in args {
         // SAFETY: the caller's promise.
         hash = fold(hash, unsafe { typed_hash(argument) }?);

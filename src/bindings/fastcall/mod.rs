@@ -30,8 +30,8 @@ use pyo3::types::PyType;
 pub(super) use memo::memo_call;
 
 use super::cache::PyTtlCache;
-use super::keys::MemoKey;
 use super::memo::MemoProperty;
+use super::memo_key::MemoKey;
 use crate::engine::clock::{self, Now, Source};
 
 /// What the safe twins are, once the raw methods have taken their names.
