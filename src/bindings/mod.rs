@@ -14,6 +14,8 @@ mod memo_key;
 mod outside;
 mod plan;
 mod shared;
+mod tracked;
+mod tracker_views;
 mod typed;
 mod views;
 
@@ -22,7 +24,7 @@ use pyo3::prelude::*;
 /// The Rust half of oxicache. The contract is `python/oxicache/_native.pyi`.
 #[pymodule(gil_used = false)]
 mod _native {
-    use super::{deletions, fastcall, keys, manager, views};
+    use super::{deletions, fastcall, keys, manager, tracker_views, views};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -75,17 +77,17 @@ mod _native {
         views::complete(
             &py.get_type::<manager::CachesView>(),
             "MutableMapping",
-            deletions::MAPPING_METHODS,
+            tracker_views::MAPPING_METHODS,
         )?;
         views::complete(
-            &py.get_type::<deletions::TimestampsView>(),
+            &py.get_type::<tracker_views::TimestampsView>(),
             "MutableMapping",
-            deletions::MAPPING_METHODS,
+            tracker_views::MAPPING_METHODS,
         )?;
         views::complete(
-            &py.get_type::<deletions::DeletionSetView>(),
+            &py.get_type::<tracker_views::DeletionSetView>(),
             "MutableSet",
-            deletions::SET_METHODS,
+            tracker_views::SET_METHODS,
         )?;
         fastcall::install(module)
     }
