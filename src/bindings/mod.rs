@@ -2,6 +2,7 @@
 
 mod args;
 mod cache;
+mod callbacks;
 mod clock;
 mod deletions;
 mod error;
@@ -12,6 +13,7 @@ mod manager;
 mod memo;
 mod memo_key;
 mod outside;
+mod owners;
 mod plan;
 mod shared;
 mod tracked;
