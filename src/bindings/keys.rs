@@ -3,8 +3,6 @@
 //! Plain keys follow dict's equality; keys of decorated calls have one of their own (`memo_key.rs`). Comparisons that could
 //! run Python code answer "don't know" ([`native_eq`]), so that they can be repeated with no lock held ([`equal`]).
 
-// Long because plain and typed keys are one set of rules, to be read side by side.
-
 use std::ops::Deref;
 
 use pyo3::exceptions::PyRuntimeError;
