@@ -10,7 +10,7 @@ use super::{TWINS, attached, guarded, native_now, same_str, str_hash};
 use crate::bindings::cache::PyTtlCache;
 use crate::bindings::outside;
 use crate::bindings::shared::{PyDisplaced, PyTable, Shared};
-use crate::engine::{Put, Read, Slot};
+use crate::engine::{Put, Slot};
 
 /// # Safety
 /// `object` is a valid object and the thread is attached.
@@ -78,24 +78,13 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
         table.miss();
         return Outcome::Miss;
     };
-    if let Some(value) = table.hit(slot, now).map(Py::as_ptr) {
-        // SAFETY: the table holds a reference, and the thread is attached.
-        unsafe { ffi::Py_INCREF(value) };
-        return Outcome::Hit(value);
-    }
-    let gone = match table.read(slot, now) {
-        Read::Fresh(value) | Read::Early(value) => {
-            let value = value.as_ptr();
-            // SAFETY: as above.
-            unsafe { ffi::Py_INCREF(value) };
-            return Outcome::Hit(value);
-        }
-        Read::Stale => return Outcome::Miss,
-        Read::Expired(gone) => gone,
+    // An entry that is over, or may elect an early refresh: `hit` has left it untouched for the twin.
+    let Some(value) = table.hit(slot, now).map(Py::as_ptr) else {
+        return Outcome::Ask;
     };
-    drop(table);
-    attached(|py| shared.removed(py, [gone]));
-    Outcome::Miss
+    // SAFETY: the table holds a reference, and the thread is attached.
+    unsafe { ffi::Py_INCREF(value) };
+    Outcome::Hit(value)
 }
 
 /// Drop what was evicted. The lock is gone, so `__del__` may run.
