@@ -20,6 +20,7 @@ from typing import (
 )
 
 from oxicache._native import TTLCache
+from oxicache.grace import GivenErrors
 
 if TYPE_CHECKING:
     from oxicache._native import _Cause, _Policy  # named once, in the stub; at run time they are strings
@@ -55,7 +56,7 @@ class CacheOptions(TypedDict, total=False):
     policy: "_Policy"
     max_bytes: int | None
     grace: Seconds
-    grace_errors: Iterable[type[BaseException] | str]
+    grace_errors: GivenErrors
     early_refresh: float
     lock_timeout: Seconds
     cache_none: bool
@@ -179,11 +180,12 @@ class DecoratesFunction(Protocol):
 
 
 class DecoratesMethod(Protocol):
-    """`cached_method(...)`."""
+    """`cached_method(...)`. A method with `**kwargs` loses its signature: no `self` may be split off from that."""
 
-    def __call__(self, function: Callable[Concatenate[_S, _P], _R], /) -> CachedMethod[_S, _P, _R]:
-        """Decorate the method `function`."""
-        ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[_S, _P], _R], /) -> CachedMethod[_S, _P, _R]: ...
+    @overload
+    def __call__(self, function: Callable[..., _R], /) -> CachedMethod[Any, ..., _R]: ...
 
 
 class DecoratesProperty(Protocol):

@@ -49,7 +49,7 @@ _defaults = _Defaults()
 def configure(
     *,
     lock_timeout: Seconds | None = None,
-    grace_errors: Iterable[type[BaseException] | str] | None = None,
+    grace_errors: grace.GivenErrors | None = None,
     grace_throttle: Seconds | None = None,
 ) -> None:
     """Set what holds for every loader that was not told otherwise; None restores the default of options.py."""
@@ -101,7 +101,7 @@ class Loader:
         cache: LoadStore,
         *,
         lock_timeout: Seconds | None = None,
-        grace_errors: Iterable[type[BaseException] | str] | None = None,
+        grace_errors: grace.GivenErrors | None = None,
         cache_none: bool = True,
         background: bool = False,
     ) -> None:

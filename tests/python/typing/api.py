@@ -98,6 +98,18 @@ class Report:
     def above(self, limit: float, *, strict: bool = True) -> tuple[float, bool]:
         return limit, strict
 
+    @cached_method(grace=60, grace_errors=KeyError)
+    def any_keyword(self, limit: float, **more: float) -> list[float]:
+        return [limit, *more.values()]
+
+    @cached_method
+    def any_argument(self, *args: float, **more: float) -> int:
+        return len(args) + len(more)
+
+    @ttl_cached_property(ttl=300)
+    async def promised(self) -> bytes:
+        return b""
+
     @cached_method(ttl=300)
     async def fetched(self, year: int) -> bytes:
         return bytes(year)
@@ -109,6 +121,8 @@ def methods(report: Report) -> None:
     del report.total
     assert_type(report.rows(2026), list[str])
     assert_type(report.above(1, strict=False), tuple[float, bool])
+    assert_type(report.any_keyword(1, most=3), list[float])
+    assert_type(report.any_argument(1, 2, most=3), int)
     assert_type(Report.rows(report, 2026), list[str])
     assert_type(Report.rows.invalidate(report, 2026), bool)
     assert_type(Report.total.invalidate(report), bool)
@@ -122,6 +136,7 @@ def methods(report: Report) -> None:
 async def awaits(report: Report) -> None:
     assert_type(await awaited(1), str)
     assert_type(await report.fetched(2026), bytes)
+    assert_type(await report.promised, bytes)
 
 
 async def loads() -> None:
