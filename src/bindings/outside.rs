@@ -59,15 +59,15 @@ fn outside<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
-/// `hash(object)`.
+/// `hash(object)`, as the engine wants it. Runs `__hash__`: hold no lock.
 #[inline]
-pub(super) fn hash(object: &Bound<'_, PyAny>) -> PyResult<ffi::Py_hash_t> {
+pub(super) fn hash(object: &Bound<'_, PyAny>) -> PyResult<u64> {
     // SAFETY: the object is alive and the thread is attached.
     let hash = outside(|| unsafe { black_box(PyObject_Hash as Hash)(object.as_ptr()) });
     if hash == -1 {
         Err(PyErr::fetch(object.py()))
     } else {
-        Ok(hash)
+        Ok(hash.cast_unsigned() as u64)
     }
 }
 
