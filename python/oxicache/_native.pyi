@@ -187,6 +187,7 @@ class Memo:
         identity: Literal["none", "instance", "class"] | Callable[[Any], Hashable] | None = None,
         parameters: tuple[str, ...] = ...,
         defaults: tuple[Any, ...] = ...,
+        keyword_defaults: dict[str, Any] | None = None,
         copy: bool = False,
     ) -> Memo: ...
     @property

@@ -221,7 +221,7 @@ impl PyTtlCache {
             .filter(|&slot| table.is_live(slot, now))
             .map(|slot| match table.deadline(slot) {
                 FOREVER => f64::INFINITY,
-                deadline => clock::seconds(deadline - now.at()),
+                deadline => clock::seconds(deadline.saturating_sub(now.at())),
             }))
     }
 
