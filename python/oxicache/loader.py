@@ -249,7 +249,7 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    names = request.tag_names()
+                    flight.tags = request.tag_names()
                     started = perf_counter()
                     value = request.compute()
                     cost = perf_counter() - started
@@ -258,7 +258,7 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                self._keep(flight, request, value, names, cost)
+                self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
@@ -267,7 +267,7 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    names = request.tag_names()
+                    flight.tags = request.tag_names()
                     started = perf_counter()
                     value = request.compute()
                     if inspect.isawaitable(value):
@@ -278,7 +278,7 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                self._keep(flight, request, value, names, cost)
+                self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
@@ -304,12 +304,10 @@ class Loader:
             grace.rest(self.cache, request.key, error, _defaults.grace_throttle, served)
         return held
 
-    def _keep(
-        self, flight: Flight, request: _Request, value: Any, tags: tuple[str, ...], cost: float
-    ) -> None:
+    def _keep(self, flight: Flight, request: _Request, value: Any, cost: float) -> None:
         if flight.token is None or flight.is_overtaken or (value is None and not self.cache_none):
             return
-        extra = {"tags": tags, "cost": cost}
+        extra = {"tags": flight.tags, "cost": cost}
         if request.ttl is not MISSING:
             extra["ttl"] = request.ttl
         attempt(self.cache, self.cache._fill, False, request.key, value, flight.token, **extra)  # type: ignore[arg-type]

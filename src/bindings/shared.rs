@@ -189,7 +189,7 @@ impl Shared {
         let is_forbidden = match mode {
             Mode::Write => false,
             Mode::Add => slot.is_some_and(|slot| table.is_live(slot, now)),
-            Mode::Fill(token) => !table.is_current(hash, token),
+            Mode::Fill(token) => !table.is_current(hash, token, &tags),
         };
         if is_forbidden {
             return Ok(false);
