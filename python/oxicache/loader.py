@@ -5,7 +5,6 @@ and `get_or_compute` all ask it. Who leads and who may wait: flights.py. When a 
 """
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import operator
@@ -18,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from oxicache import _native, flights, grace, options, scheduling
 from oxicache._native import MISSING, TTLCache
-from oxicache.errors import ScheduleFullError
+from oxicache.errors import ScheduleFullError, ScheduleThreadError
 from oxicache.flights import Flight, forbid_waiting
 from oxicache.store import LoadStore, attempt
 
@@ -326,8 +325,14 @@ class Loader:
                 _refreshing.delete(mark)
 
         if attempt(self.cache, _refreshing.add, False, mark, True):
-            with contextlib.suppress(ScheduleFullError):  # a later hit is elected again
-                scheduling.submit(refresh)
+            is_coming = False
+            try:
+                is_coming = not scheduling.submit(refresh).is_cancelled
+            except (ScheduleFullError, ScheduleThreadError):
+                pass  # the caller has its hit
+            finally:
+                if not is_coming:
+                    _refreshing.delete(mark)  # a later hit is elected again
 
     def _arefresh_later(self, request: _Request) -> None:
         mark = (id(self.cache), request.key)

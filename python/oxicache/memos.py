@@ -298,7 +298,8 @@ def _check_function(decorator: str, function: Any, *, takes_instance: bool) -> N
 
 def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        return list(inspect.signature(function).parameters.values())
+        # A wrapper's own parameters: those of the function below it may be shifted against what callers pass.
+        return list(inspect.signature(function, follow_wrapped=False).parameters.values())
     except ValueError:  # some callables written in C have none
         return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
 
