@@ -176,9 +176,10 @@ fn sweeps(criterion: &mut Criterion) {
         group.bench_function(if own_ttl { "own_ttl/10k" } else { "10k" }, |bencher| {
             let fill = || {
                 let mut table = table(PolicyKind::Lru, 10_000);
-                for key in 0..10_000 {
+                for number in 0..10_000_u32 {
+                    let key = u64::from(number);
                     let put = Put {
-                        deadline: 1 + key.cast_signed() * 1_000_000,
+                        deadline: 1 + i64::from(number) * 1_000_000,
                         own_ttl,
                         ..Put::default()
                     };

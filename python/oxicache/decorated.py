@@ -6,6 +6,7 @@ A decorated method keeps its signature, a decorated property the type of its val
 from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Literal,
@@ -19,6 +20,10 @@ from typing import (
 )
 
 from oxicache._native import TTLCache
+from oxicache.grace import GivenErrors
+
+if TYPE_CHECKING:
+    from oxicache._native import _Cause, _Policy  # named once, in the stub; at run time they are strings
 
 __all__ = [
     "BoundCachedMethod",
@@ -43,22 +48,21 @@ _R_co = TypeVar("_R_co", covariant=True)
 
 Seconds: TypeAlias = float | timedelta
 Identity: TypeAlias = Literal["instance", "class"] | Callable[[Any], Hashable]
-_Cause: TypeAlias = Literal["evicted", "expired", "replaced", "deleted", "cleared", "invalidated"]
 
 
 class CacheOptions(TypedDict, total=False):
     """What every decorator takes besides `ttl` and `max_size`. What each means: `memos.Options`."""
 
-    policy: Literal["lru", "s3fifo"]
+    policy: "_Policy"
     max_bytes: int | None
     grace: Seconds
-    grace_errors: Iterable[type[BaseException] | str]
+    grace_errors: GivenErrors
     early_refresh: float
     lock_timeout: Seconds
     cache_none: bool
     copy: bool
     tags: Iterable[str] | Callable[..., Iterable[str]]
-    on_evict: Callable[[Any, Any, _Cause], object]
+    on_evict: "Callable[[Any, Any, _Cause], object]"
     name: str
 
 
@@ -176,11 +180,12 @@ class DecoratesFunction(Protocol):
 
 
 class DecoratesMethod(Protocol):
-    """`cached_method(...)`."""
+    """`cached_method(...)`. A method with `**kwargs` loses its signature: no `self` may be split off from that."""
 
-    def __call__(self, function: Callable[Concatenate[_S, _P], _R], /) -> CachedMethod[_S, _P, _R]:
-        """Decorate the method `function`."""
-        ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[_S, _P], _R], /) -> CachedMethod[_S, _P, _R]: ...
+    @overload
+    def __call__(self, function: Callable[..., _R], /) -> CachedMethod[Any, ..., _R]: ...
 
 
 class DecoratesProperty(Protocol):

@@ -50,6 +50,8 @@ def cached_function(ttl: Any = MISSING, max_size: Any = MISSING, **given: Any) -
 @overload
 def cached_method(function: Callable[Concatenate[_S, _P], _R], /) -> CachedMethod[_S, _P, _R]: ...
 @overload
+def cached_method(function: Callable[..., _R], /) -> CachedMethod[Any, ..., _R]: ...
+@overload
 def cached_method(
     ttl: Seconds | None = ..., max_size: int = ..., **given: Unpack[MethodOptions]
 ) -> DecoratesMethod: ...
@@ -114,7 +116,7 @@ def get_or_compute(
 
 async def aget_or_compute(
     key: Any,
-    compute: Callable[[], Awaitable[_T] | _T],
+    compute: Callable[[], Awaitable[_T]],
     ttl: Any = MISSING,
     *,
     tags: Iterable[str] = (),

@@ -279,7 +279,9 @@ def forbid_waiting(check: Callable[[], bool]) -> None:
 
 def may_wait(*, blocks: bool) -> bool:
     """Whether the caller may wait for a load that somebody else leads. `blocks`: it would stop its whole thread."""
-    if blocks and (running_loop() is not None or _serves_event_loop()):
+    if blocks == (running_loop() is not None):
+        return False  # a thread must not stop its loop; and a coroutine that no asyncio loop drives cannot be woken
+    if blocks and _serves_event_loop():
         return False
     if led_by_caller():
         return False

@@ -3,17 +3,26 @@
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from oxicache._native import TTLCache
 from oxicache.options import GRACE_NEVER, RESTING_MAX_KEYS
 from oxicache.store import LoadStore, attempt
 
-__all__ = ["ErrorNames", "forget_resting", "is_graced", "is_resting", "rest", "validated_errors"]
+__all__ = [
+    "ErrorNames",
+    "GivenErrors",
+    "forget_resting",
+    "is_graced",
+    "is_resting",
+    "rest",
+    "validated_errors",
+]
 
 logger = logging.getLogger("oxicache.grace")
 
-ErrorNames = tuple[type[BaseException] | str, ...]
+ErrorNames: TypeAlias = tuple[type[BaseException] | str, ...]
+GivenErrors: TypeAlias = type[BaseException] | str | Iterable[type[BaseException] | str]
 
 # Sources that failed, by cache and key, until they are tried again. A cache of its own: bounded, on the engine's clock.
 _resting: TTLCache[tuple[int, Any], bool] = TTLCache(RESTING_MAX_KEYS, None)

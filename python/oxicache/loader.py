@@ -49,7 +49,7 @@ _defaults = _Defaults()
 def configure(
     *,
     lock_timeout: Seconds | None = None,
-    grace_errors: Iterable[type[BaseException] | str] | None = None,
+    grace_errors: grace.GivenErrors | None = None,
     grace_throttle: Seconds | None = None,
 ) -> None:
     """Set what holds for every loader that was not told otherwise; None restores the default of options.py."""
@@ -101,7 +101,7 @@ class Loader:
         cache: LoadStore,
         *,
         lock_timeout: Seconds | None = None,
-        grace_errors: Iterable[type[BaseException] | str] | None = None,
+        grace_errors: grace.GivenErrors | None = None,
         cache_none: bool = True,
         background: bool = False,
     ) -> None:
@@ -139,7 +139,7 @@ class Loader:
         return self.load_missed(key, compute, ttl=ttl, tags=tags, current=value)  # type: ignore[no-any-return]
 
     async def aload(
-        self, key: Any, compute: Callable[[], Awaitable[_T] | _T], *, ttl: Any = MISSING, tags: Tags = ()
+        self, key: Any, compute: Callable[[], Awaitable[_T]], *, ttl: Any = MISSING, tags: Tags = ()
     ) -> _T:
         """As `load`, for a `compute` that returns an awaitable. Threads and event loops share loads."""
         value, is_fresh = self._read(key, ttl)
@@ -253,13 +253,12 @@ class Loader:
                     started = perf_counter()
                     value = request.compute()
                     cost = perf_counter() - started
-                except Exception as error:  # the caller's own, raised again unless grace has a value instead
-                    value = self._held_despite(request, error)
-                    if value is MISSING:
-                        flight.fail(error)
+                except Exception as error:  # the caller's own, raised again unless something is held
+                    held = self._failed(flight, request, error)
+                    if held is MISSING:
                         raise
-                else:
-                    self._keep(flight, request, value, names, cost)
+                    return held
+                self._keep(flight, request, value, names, cost)
             flight.land(value)
             return value
 
@@ -274,15 +273,12 @@ class Loader:
                     if inspect.isawaitable(value):
                         value = await value
                     cost = perf_counter() - started
-                except (
-                    Exception
-                ) as error:  # as in `_fly`; a cancellation is no Exception and hands the flight over
-                    value = self._held_despite(request, error)
-                    if value is MISSING:
-                        flight.fail(error)
+                except Exception as error:  # as in `_fly`; a cancellation is none and hands the flight over
+                    held = self._failed(flight, request, error)
+                    if held is MISSING:
                         raise
-                else:
-                    self._keep(flight, request, value, names, cost)
+                    return held
+                self._keep(flight, request, value, names, cost)
             flight.land(value)
             return value
 
@@ -291,19 +287,22 @@ class Loader:
         value = attempt(self.cache, self.cache.peek, MISSING, request.key, MISSING)
         return MISSING if value is request.current else value
 
-    def _held_despite(self, request: _Request, error: Exception) -> Any:
-        """Return the value that is served although its load failed, or MISSING."""
-        key, throttle = request.key, _defaults.grace_throttle
-        if request.current is not MISSING:
-            # The value held has not expired: a failing refresh is no reason to give the caller less than that.
-            grace.rest(self.cache, key, error, throttle, "the value it still holds")
-            return request.current
-        if not self.cache.grace or not grace.is_graced(error, self.grace_errors):
-            return MISSING
-        stale = attempt(self.cache, self.cache._stale, MISSING, key)
-        if stale is not MISSING:
-            grace.rest(self.cache, key, error, throttle, "an expired value")
-        return stale
+    def _failed(self, flight: Flight, request: _Request, error: Exception) -> Any:
+        """Tell those who wait; return what is served to the leader although its load failed, or MISSING."""
+        stale = MISSING
+        if self.cache.grace and grace.is_graced(error, self.grace_errors):
+            stale = attempt(self.cache, self.cache._stale, MISSING, request.key)
+        if stale is MISSING:
+            flight.fail(error)
+        else:
+            flight.land(stale)
+        # A failing refresh is no reason to give its caller less than the hit that elected it. Those who wait came
+        # after that value had expired: it is not for them.
+        held = stale if request.current is MISSING else request.current
+        if held is not MISSING:
+            served = "an expired value" if request.current is MISSING else "the value it still holds"
+            grace.rest(self.cache, request.key, error, _defaults.grace_throttle, served)
+        return held
 
     def _keep(
         self, flight: Flight, request: _Request, value: Any, tags: tuple[str, ...], cost: float

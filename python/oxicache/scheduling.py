@@ -174,7 +174,8 @@ class Scheduler:
             for _, after in reversed(self._hooks):
                 _call_hook(after)
         if job.interval is not None and not job.is_cancelled:
-            job.due = max(job.due + job.interval, self._clock())
+            late = max(0.0, self._clock() - job.due)
+            job.due += job.interval * (late // job.interval + 1)
             with self._changed:
                 if not self._is_closed:
                     heapq.heappush(self._queue, (job.due, next(self._order), job))

@@ -1,12 +1,13 @@
 //! Python arguments -> engine types: seconds or timedelta, sizes, tags. Wrong ones are refused by name.
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt, PyString};
 
 use crate::engine::clock::{self, FOREVER, Nanos};
-use crate::engine::{Limits, PolicyKind};
+use crate::engine::{Limits, MAX_ENTRIES, PolicyKind};
 
 /// Seconds between two sweeps, entries a cache and seconds an entry lives, when nobody says otherwise.
 /// Source: API reference (akvo), "Default Settings".
@@ -46,19 +47,31 @@ impl<'py> FromPyObject<'_, 'py> for TtlArg {
         if object.is_none() {
             return Ok(Self::Given(FOREVER));
         }
-        duration(&object, "ttl").map(Self::Given)
+        duration(&object, "ttl", "0: dead at once, None: for ever").map(Self::Given)
     }
 }
 
-/// A length of time that has no "for ever": `grace`.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Duration(pub(super) Nanos);
+/// A `grace` argument.
+#[derive(Clone, Copy)]
+pub(super) struct GraceArg(pub(super) Nanos);
 
-impl<'py> FromPyObject<'_, 'py> for Duration {
+impl<'py> FromPyObject<'_, 'py> for GraceArg {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        duration(&object, "duration").map(Self)
+        duration(&object, "grace", "0: none").map(Self)
+    }
+}
+
+/// Seconds between two sweeps.
+#[derive(Clone, Copy)]
+pub(super) struct IntervalArg(pub(super) Nanos);
+
+impl<'py> FromPyObject<'_, 'py> for IntervalArg {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        duration(&object, "cleanup_interval", "0: sweep at every set").map(Self)
     }
 }
 
@@ -77,15 +90,19 @@ impl<'py> FromPyObject<'_, 'py> for SizeArg {
             return Ok(Self::Omitted);
         }
         let size = whole_number(&object, "max_size", "entries")?;
-        // The engine says what is too large.
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        Limits::new(size).validated()?;
-        Ok(Self::Given(size))
+        let limits = usize::try_from(size).map(Limits::new);
+        match limits.map(Limits::validated) {
+            Ok(Ok(limits)) => Ok(Self::Given(limits.max_size)),
+            _ => Err(PyValueError::new_err(format!(
+                "max_size must be at most {MAX_ENTRIES} entries, not {}",
+                shown(&object)
+            ))),
+        }
     }
 }
 
 /// A `max_bytes` argument: None for no limit.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct BytesArg(pub(super) Option<u64>);
 
 impl<'py> FromPyObject<'_, 'py> for BytesArg {
@@ -126,7 +143,7 @@ impl<'py> FromPyObject<'_, 'py> for PolicyArg {
 }
 
 /// The strength of early refresh (`XFetch`'s beta): 0 is off, 1 the usual choice.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct EarlyArg(pub(super) f64);
 
 impl<'py> FromPyObject<'_, 'py> for EarlyArg {
@@ -183,58 +200,64 @@ pub(super) fn tag_name(tag: &Bound<'_, PyAny>) -> PyResult<String> {
     }
 }
 
-fn duration(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Nanos> {
-    if object.is_instance_of::<PyBool>()
-        || !(is_number(object) || object.is_instance_of::<PyDelta>())
-    {
-        return Err(PyTypeError::new_err(format!(
-            "{what} must be seconds as int or float, a timedelta, or None for ever, not {}",
-            shown(object)
-        )));
-    }
+fn duration(object: &Bound<'_, PyAny>, what: &str, special: &str) -> PyResult<Nanos> {
+    let is_number = object.is_instance_of::<PyInt>() || object.is_instance_of::<PyFloat>();
     let seconds = if object.is_instance_of::<PyDelta>() {
-        object.call_method0("total_seconds")?.extract::<f64>()?
+        object.call_method0("total_seconds")?
+    } else if is_number && !object.is_instance_of::<PyBool>() {
+        object.clone()
     } else {
-        // An int too large for a float is as good as for ever, or as wrong as any negative number.
-        match object.extract::<f64>() {
-            Ok(seconds) => seconds,
-            Err(_) if object.lt(0)? => -1.0,
-            Err(_) => f64::INFINITY,
+        match indexed(object)? {
+            Some(number) => number.into_any(),
+            None => {
+                return Err(PyTypeError::new_err(format!(
+                    "{what} must be seconds as int or float, or a timedelta ({special}), not {}",
+                    shown(object)
+                )));
+            }
         }
+    };
+    // An int too large for a float is as good as for ever, or as wrong as any negative number.
+    let seconds = match seconds.extract::<f64>() {
+        Ok(seconds) => seconds,
+        Err(_) if seconds.lt(0)? => -1.0,
+        Err(_) => f64::INFINITY,
     };
     clock::nanos(seconds).map_err(|_| {
         PyValueError::new_err(format!(
-            "{what} must be at least 0 seconds (0: dead at once, None: for ever), not {}",
+            "{what} must be at least 0 seconds ({special}), not {}",
             shown(object)
         ))
     })
 }
 
-fn is_number(object: &Bound<'_, PyAny>) -> bool {
-    object.is_instance_of::<PyInt>()
-        || object.is_instance_of::<PyFloat>()
-        || object
-            .hasattr(pyo3::intern!(object.py(), "__index__"))
-            .unwrap_or(false)
+/// The int that an object stands for through `__index__`; None for bools and for what is no whole number.
+fn indexed<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyInt>>> {
+    let py = object.py();
+    if object.is_instance_of::<PyBool>() || !object.hasattr(intern!(py, "__index__"))? {
+        return Ok(None);
+    }
+    let number = py
+        .import(intern!(py, "operator"))?
+        .call_method1(intern!(py, "index"), (object,))?;
+    Ok(Some(number.cast_into::<PyInt>()?))
 }
 
+/// A whole number of at least 0; more than fit 64 bits are as many as do.
 fn whole_number(object: &Bound<'_, PyAny>, what: &str, unit: &str) -> PyResult<u64> {
-    let is_whole = !object.is_instance_of::<PyBool>()
-        && (object.is_instance_of::<PyInt>()
-            || object.hasattr(pyo3::intern!(object.py(), "__index__"))?);
-    if !is_whole {
+    let Some(number) = indexed(object)? else {
         return Err(PyTypeError::new_err(format!(
             "{what} must be a whole number of {unit}, not {}",
             shown(object)
         )));
-    }
-    if object.lt(0)? {
+    };
+    if number.lt(0)? {
         return Err(PyValueError::new_err(format!(
             "{what} must be at least 0 {unit}, not {}",
             shown(object)
         )));
     }
-    Ok(object.extract::<u64>().unwrap_or(u64::MAX))
+    Ok(number.extract::<u64>().unwrap_or(u64::MAX))
 }
 
 /// A value as an error message shows it: its repr and type.
@@ -252,7 +275,7 @@ fn shown(object: &Bound<'_, PyAny>) -> String {
 /// Seconds -> nanoseconds, to the microsecond: what clocks frozen by tests can express exactly.
 pub(super) fn exact_nanos(seconds: f64) -> PyResult<Nanos> {
     let micros = (seconds * 1e6).round();
-    if !(micros.abs() < 9e15) {
+    if micros.is_nan() || micros.abs() >= 9e15 {
         return Err(PyValueError::new_err(format!(
             "clock reading out of range: {seconds} seconds"
         )));
@@ -307,4 +330,38 @@ pub(super) fn set_defaults(resolve: Option<Py<PyAny>>) {
 /// What `sizeof` answered.
 pub(super) fn byte_count(answer: &Bound<'_, PyAny>) -> PyResult<u64> {
     whole_number(answer, "the result of sizeof", "bytes")
+}
+
+/// An argument that may be left out, where None would be a value.
+#[derive(Clone, Copy)]
+pub(super) enum Passed<T> {
+    No,
+    Yes(T),
+}
+
+impl<'a, 'py, T: FromPyObject<'a, 'py>> FromPyObject<'a, 'py> for Passed<T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        T::extract(object).map(Self::Yes).map_err(Into::into)
+    }
+}
+
+impl<T> Passed<T> {
+    pub(super) fn or(self, default: T) -> T {
+        match self {
+            Self::Yes(given) => given,
+            Self::No => default,
+        }
+    }
+}
+
+impl Passed<Py<PyAny>> {
+    /// What `pop` gives for a missing key.
+    pub(super) fn or_key_error(self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Yes(default) => Ok(default),
+            Self::No => Err(PyKeyError::new_err(key.clone().unbind())),
+        }
+    }
 }

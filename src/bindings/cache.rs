@@ -1,5 +1,7 @@
 //! `TTLCache` as Python sees it. What it does is in `shared.rs`; here arguments are converted and answers given.
 
+// Long because pyo3 takes one block of methods a class, and the documents give this one many names.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -8,9 +10,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyIterator, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::args::{self, BytesArg, Duration, EarlyArg, PolicyArg, SizeArg, TtlArg};
+use super::args::{
+    self, BytesArg, EarlyArg, GraceArg, IntervalArg, Passed, PolicyArg, SizeArg, TtlArg,
+};
 use super::clock as python_clock;
 use super::keys;
+use super::outside;
 use super::shared::{Extra, Found, Mode, Shared};
 use super::views::{DeadlinesView, EntriesView};
 use crate::engine::clock::{self, FOREVER, Nanos};
@@ -42,7 +47,7 @@ pub(super) struct Options {
     pub(super) max_bytes: BytesArg,
     pub(super) policy: PolicyArg,
     pub(super) on_evict: Option<Py<PyAny>>,
-    pub(super) grace: Duration,
+    pub(super) grace: GraceArg,
     pub(super) early_refresh: EarlyArg,
     pub(super) sizeof: Option<Py<PyAny>>,
 }
@@ -83,7 +88,7 @@ impl PyTtlCache {
 impl PyTtlCache {
     #[new]
     #[pyo3(signature = (max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, *, name=None, max_bytes=BytesArg(None),
-        policy=PolicyArg(PolicyKind::Lru), on_evict=None, grace=Duration(0), early_refresh=EarlyArg(0.0), sizeof=None))]
+        policy=PolicyArg(PolicyKind::Lru), on_evict=None, grace=GraceArg(0), early_refresh=EarlyArg(0.0), sizeof=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a constructor with named arguments, in Python"
@@ -96,7 +101,7 @@ impl PyTtlCache {
         max_bytes: BytesArg,
         policy: PolicyArg,
         on_evict: Option<Py<PyAny>>,
-        grace: Duration,
+        grace: GraceArg,
         early_refresh: EarlyArg,
         sizeof: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
@@ -190,18 +195,12 @@ impl PyTtlCache {
     }
 
     /// Remove one entry and return its value. Missing or expired: `default`, or KeyError without one.
-    #[pyo3(signature = (key, *default))]
-    fn pop(&self, key: &Bound<'_, PyAny>, default: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        if default.len() > 1 {
-            return Err(PyTypeError::new_err(
-                "pop() takes a key and at most one default",
-            ));
-        }
+    #[pyo3(signature = (key, default=Passed::No))]
+    fn pop(&self, key: &Bound<'_, PyAny>, default: Passed<Py<PyAny>>) -> PyResult<Py<PyAny>> {
         let removed = self.shared.delete(key)?;
-        match (removed.value, default.get_item(0)) {
-            (Some(value), _) if removed.was_live => Ok(value),
-            (_, Ok(default)) => Ok(default.unbind()),
-            _ => Err(PyKeyError::new_err(key.clone().unbind())),
+        match removed.value {
+            Some(value) if removed.was_live => Ok(value),
+            _ => default.or_key_error(key),
         }
     }
 
@@ -281,12 +280,14 @@ impl PyTtlCache {
         Ok(self.shared.delete_by_tag(tag.py(), &args::tag_name(tag)?))
     }
 
-    /// The tags an entry was stored with; empty without an entry.
+    /// The tags a live entry was stored with; empty without one.
     fn tags<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyFrozenSet>> {
         let hash = keys::hash_of(key)?;
+        let now = python_clock::now(key.py())?;
         let names: Vec<String> = {
             let (table, slot) = self.shared.locate(key, hash)?;
-            let tags = slot.into_iter().flat_map(|slot| table.tags(slot));
+            let live = slot.filter(|&slot| table.is_live(slot, now));
+            let tags = live.into_iter().flat_map(|slot| table.tags(slot));
             tags.filter_map(|tag| {
                 if let TagRef::Name(name) = tag {
                     Some(name.to_owned())
@@ -325,10 +326,8 @@ impl PyTtlCache {
             TtlArg::Given(ttl) => args::ttl_to_python(py, ttl)?,
         };
         let tags = PyTuple::new(py, args::tags(tags)?)?;
-        Ok(loader
-            .bind(py)
-            .call1((slf, key, compute, ttl, tags, current))?
-            .unbind())
+        let call = (slf, key, compute, ttl, tags, current).into_pyobject(py)?;
+        Ok(outside::call(loader.bind(py), &call, None)?.unbind())
     }
 
     /// Remove every entry at once.
@@ -438,10 +437,11 @@ impl PyTtlCache {
 
     #[setter]
     fn set_max_size(&self, py: Python<'_>, max_size: &Bound<'_, PyAny>) -> PyResult<()> {
+        let now = python_clock::now(py)?;
         let SizeArg::Given(size) = max_size.extract()? else {
             return Ok(());
         };
-        let displaced = self.shared.cache.lock().set_max_size(size);
+        let displaced = self.shared.cache.lock().set_max_size(size, now);
         self.shared.removed(py, displaced);
         Ok(())
     }
@@ -453,8 +453,9 @@ impl PyTtlCache {
 
     #[setter]
     fn set_max_bytes(&self, py: Python<'_>, max_bytes: &Bound<'_, PyAny>) -> PyResult<()> {
+        let now = python_clock::now(py)?;
         let BytesArg(limit) = max_bytes.extract()?;
-        let displaced = self.shared.cache.lock().set_max_bytes(limit);
+        let displaced = self.shared.cache.lock().set_max_bytes(limit, now);
         self.shared.removed(py, displaced);
         Ok(())
     }
@@ -479,7 +480,7 @@ impl PyTtlCache {
 
     #[setter]
     fn set_grace(&self, grace: &Bound<'_, PyAny>) -> PyResult<()> {
-        let Duration(grace) = grace.extract()?;
+        let GraceArg(grace) = grace.extract()?;
         self.shared.cache.lock().set_grace(grace);
         Ok(())
     }
@@ -507,7 +508,7 @@ impl PyTtlCache {
         let interval = if interval.is_none() {
             None
         } else {
-            Some(interval.extract::<Duration>()?.0)
+            Some(interval.extract::<IntervalArg>()?.0)
         };
         self.shared.cache.set_cleanup_interval(interval);
         Ok(())
@@ -530,14 +531,14 @@ impl PyTtlCache {
 
     /// key -> value, the next to be evicted first, expired entries included. Live; safe under threads.
     #[getter(_cache)]
-    fn entries_view(&self) -> EntriesView {
-        EntriesView::new(self.shared.clone())
+    fn entries_view(slf: &Bound<'_, Self>) -> EntriesView {
+        EntriesView::new(slf)
     }
 
     /// key -> wall-clock second of expiry. Live; popping removes the entry.
     #[getter(_expiry_times)]
-    fn deadlines_view(&self) -> DeadlinesView {
-        DeadlinesView::new(self.shared.clone())
+    fn deadlines_view(slf: &Bound<'_, Self>) -> DeadlinesView {
+        DeadlinesView::new(slf)
     }
 
     #[getter(_lock)]
@@ -615,7 +616,7 @@ impl PyTtlCache {
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(key.py())?;
         let (mut table, slot) = self.shared.locate(key, hash)?;
-        Ok(slot.is_some_and(|slot| table.would_refresh(slot, now)))
+        Ok(slot.is_some_and(|slot| table.is_live(slot, now) && table.would_refresh(slot, now)))
     }
 }
 
@@ -636,6 +637,6 @@ pub(super) fn set_loader(load: Py<PyAny>) {
 /// Seconds between two sweeps of caches that name no interval of their own.
 #[pyfunction]
 #[pyo3(signature = (seconds, /))]
-pub(super) fn set_default_cleanup_interval(seconds: Duration) {
+pub(super) fn set_default_cleanup_interval(seconds: IntervalArg) {
     crate::engine::set_default_cleanup_interval(seconds.0);
 }

@@ -4,8 +4,10 @@ use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 
 use super::args::exact_nanos;
+use super::outside;
 use crate::engine::clock::{self, Nanos, Now, Source};
 
 /// The callable that `clock_follow` was given, and what turns its readings into engine time.
@@ -39,7 +41,7 @@ fn followed_now(py: Python<'_>) -> PyResult<Now> {
     let Some((read, offset)) = followed else {
         return Ok(Now::coarse());
     };
-    let at = exact_nanos(read.call0(py)?.extract(py)?)?;
+    let at = exact_nanos(outside::call(read.bind(py), &PyTuple::empty(py), None)?.extract()?)?;
     Ok(Now::exactly(at.saturating_add(offset)))
 }
 
@@ -73,7 +75,7 @@ pub(super) fn clock_drive(at: f64) -> PyResult<()> {
 #[pyfunction]
 #[pyo3(signature = (read, /))]
 pub(super) fn clock_follow(py: Python<'_>, read: Py<PyAny>) -> PyResult<()> {
-    let first = exact_nanos(read.call0(py)?.extract(py)?)?;
+    let first = exact_nanos(outside::call(read.bind(py), &PyTuple::empty(py), None)?.extract()?)?;
     let offset = clock::precise().saturating_sub(first);
     let before = FOLLOWED.lock().replace(Followed { read, offset });
     drop(before);
@@ -83,9 +85,11 @@ pub(super) fn clock_follow(py: Python<'_>, read: Py<PyAny>) -> PyResult<()> {
 
 /// `time.time()`, looked up at the call: callers patch it.
 pub(super) fn python_time(py: Python<'_>) -> PyResult<f64> {
-    py.import(intern!(py, "time"))?
-        .call_method0(intern!(py, "time"))?
-        .extract()
+    static TIME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    // The module is kept from import on: late at exit nothing can be imported any more.
+    let time = TIME.get_or_try_init(py, || Ok::<_, PyErr>(py.import("time")?.unbind()))?;
+    let time = time.bind(py).getattr(intern!(py, "time"))?;
+    outside::call(&time, &PyTuple::empty(py), None)?.extract()
 }
 
 fn wall_offset(py: Python<'_>) -> PyResult<Nanos> {

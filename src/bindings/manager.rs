@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::args::{BytesArg, Duration, EarlyArg, PolicyArg, SizeArg, TtlArg};
+use super::args::{BytesArg, EarlyArg, GraceArg, Passed, PolicyArg, SizeArg, TtlArg};
 use super::cache::{Options, PyTtlCache};
 use crate::engine::clock;
 use crate::engine::{Adopted, CacheManager, GlobalStats, PolicyKind};
@@ -70,8 +70,8 @@ impl PyCacheManager {
     /// The cache of that name, made with these parameters when there is none yet.
     ///
     /// The first caller's parameters win; explicitly passing others later logs a warning that names both.
-    #[pyo3(signature = (name, max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, *, max_bytes=None, policy=None,
-        on_evict=None, grace=None, early_refresh=None, sizeof=None))]
+    #[pyo3(signature = (name, max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, *, max_bytes=Passed::No, policy=Passed::No,
+        on_evict=None, grace=Passed::No, early_refresh=Passed::No, sizeof=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a constructor with named arguments, in Python"
@@ -82,11 +82,11 @@ impl PyCacheManager {
         name: &Bound<'_, PyAny>,
         max_size: SizeArg,
         ttl: TtlArg,
-        max_bytes: Option<BytesArg>,
-        policy: Option<PolicyArg>,
+        max_bytes: Passed<BytesArg>,
+        policy: Passed<PolicyArg>,
         on_evict: Option<Py<PyAny>>,
-        grace: Option<Duration>,
-        early_refresh: Option<EarlyArg>,
+        grace: Passed<GraceArg>,
+        early_refresh: Passed<EarlyArg>,
         sizeof: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyTtlCache>> {
         let name = cache_name(name)?;
@@ -98,11 +98,11 @@ impl PyCacheManager {
                     max_size,
                     ttl,
                     name: Some(name.clone()),
-                    max_bytes: max_bytes.unwrap_or_default(),
-                    policy: policy.unwrap_or(PolicyArg(PolicyKind::Lru)),
+                    max_bytes: max_bytes.or(BytesArg(None)),
+                    policy: policy.or(PolicyArg(PolicyKind::Lru)),
                     on_evict,
-                    grace: grace.unwrap_or_default(),
-                    early_refresh: early_refresh.unwrap_or_default(),
+                    grace: grace.or(GraceArg(0)),
+                    early_refresh: early_refresh.or(EarlyArg(0.0)),
                     sizeof,
                 };
                 let made = Arc::new(Py::new(py, PyTtlCache::build(py, options)?)?);
@@ -126,8 +126,8 @@ impl PyCacheManager {
     }
 
     /// Change a cache's limits while it is used; KeyError when there is none of that name.
-    #[pyo3(signature = (name, *, max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, max_bytes=None, grace=None,
-        early_refresh=None))]
+    #[pyo3(signature = (name, *, max_size=SizeArg::Omitted, ttl=TtlArg::Omitted, max_bytes=Passed::No, grace=Passed::No,
+        early_refresh=Passed::No))]
     #[expect(clippy::too_many_arguments, reason = "named arguments, in Python")]
     fn configure(
         &self,
@@ -135,13 +135,21 @@ impl PyCacheManager {
         name: &Bound<'_, PyAny>,
         max_size: SizeArg,
         ttl: TtlArg,
-        max_bytes: Option<BytesArg>,
-        grace: Option<Duration>,
-        early_refresh: Option<EarlyArg>,
+        max_bytes: Passed<BytesArg>,
+        grace: Passed<GraceArg>,
+        early_refresh: Passed<EarlyArg>,
     ) -> PyResult<Py<PyTtlCache>> {
         let name = cache_name(name)?;
         let cache = self.caches.get(&name).ok_or_else(|| self.unknown(&name))?;
-        let asked = asked(py, max_size, ttl, max_bytes, None, grace, early_refresh)?;
+        let asked = asked(
+            py,
+            max_size,
+            ttl,
+            max_bytes,
+            Passed::No,
+            grace,
+            early_refresh,
+        )?;
         for (parameter, value) in asked.iter() {
             cache
                 .bind(py)
@@ -298,6 +306,19 @@ impl CachesView {
         PyList::new(py, self.caches.names())?.try_iter()
     }
 
+    /// The (name, cache) pairs as they are now. A list: caches may come and go meanwhile. O(n).
+    fn items(&self, py: Python<'_>) -> Vec<(String, Py<PyTtlCache>)> {
+        let snapshot = self.caches.snapshot().into_iter();
+        snapshot
+            .map(|(name, cache)| (name, cache.clone_ref(py)))
+            .collect()
+    }
+
+    /// The caches as they are now. O(n).
+    fn values(&self, py: Python<'_>) -> Vec<Py<PyTtlCache>> {
+        self.items(py).into_iter().map(|(_, cache)| cache).collect()
+    }
+
     fn __delitem__(&self, name: &Bound<'_, PyAny>) -> PyResult<()> {
         let removed = name
             .extract::<String>()
@@ -331,10 +352,10 @@ fn asked<'py>(
     py: Python<'py>,
     max_size: SizeArg,
     ttl: TtlArg,
-    max_bytes: Option<BytesArg>,
-    policy: Option<PolicyArg>,
-    grace: Option<Duration>,
-    early_refresh: Option<EarlyArg>,
+    max_bytes: Passed<BytesArg>,
+    policy: Passed<PolicyArg>,
+    grace: Passed<GraceArg>,
+    early_refresh: Passed<EarlyArg>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let asked = PyDict::new(py);
     if let SizeArg::Given(size) = max_size {
@@ -343,16 +364,16 @@ fn asked<'py>(
     if let TtlArg::Given(ttl) = ttl {
         asked.set_item("ttl", super::args::ttl_to_python(py, ttl)?)?;
     }
-    if let Some(BytesArg(bytes)) = max_bytes {
+    if let Passed::Yes(BytesArg(bytes)) = max_bytes {
         asked.set_item("max_bytes", bytes)?;
     }
-    if let Some(PolicyArg(policy)) = policy {
+    if let Passed::Yes(PolicyArg(policy)) = policy {
         asked.set_item("policy", policy.as_str())?;
     }
-    if let Some(Duration(grace)) = grace {
+    if let Passed::Yes(GraceArg(grace)) = grace {
         asked.set_item("grace", clock::seconds(grace))?;
     }
-    if let Some(EarlyArg(beta)) = early_refresh {
+    if let Passed::Yes(EarlyArg(beta)) = early_refresh {
         asked.set_item("early_refresh", beta)?;
     }
     Ok(asked)

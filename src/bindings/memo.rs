@@ -2,350 +2,38 @@
 //!
 //! A [`Plan`] turns a call into a key and looks it up; what a miss does is Python's business (`load`).
 
-use std::sync::Arc;
-
-use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
-use super::keys::{self, MemoKey};
-use super::shared::{Found, Shared};
+use super::memo_key::MemoKey;
+use super::plan::{Identity, Plan};
 
-/// Whose entries a decorated call's are.
-pub(super) enum Identity {
-    /// Nobody's: a function.
-    None,
-    /// One object's.
-    Instance,
-    /// One class's, shared by its instances.
-    Class,
-    /// Whoever has the same `identity(self)`.
-    By(Py<PyAny>),
-}
-
-/// How a decorated callable is keyed, looked up and loaded.
-pub(super) struct Plan {
-    pub(super) func: Py<PyAny>,
-    cache: Py<PyTtlCache>,
-    pub(super) shared: Arc<Shared>,
-    load: Py<PyAny>,
-    pub(super) identity: Identity,
-    /// Names of the positional-or-keyword parameters, without the instance.
-    parameters: Box<[Py<PyString>]>,
-    /// Defaults of the last of them.
-    pub(super) defaults: Box<[Py<PyAny>]>,
-    pub(super) copy: bool,
-}
-
-impl Plan {
-    fn new(
-        func: Py<PyAny>,
-        cache: &Bound<'_, PyTtlCache>,
-        load: Py<PyAny>,
-        identity: &Bound<'_, PyAny>,
-        (parameters, defaults): (Vec<Py<PyString>>, Vec<Py<PyAny>>),
-        copy: bool,
-    ) -> PyResult<Self> {
-        if defaults.len() > parameters.len() {
-            return Err(PyValueError::new_err(format!(
-                "{} defaults for {} parameters",
-                defaults.len(),
-                parameters.len()
-            )));
-        }
-        let py = cache.py();
-        let parameters = parameters
-            .into_iter()
-            .map(|name| intern_name(py, &name))
-            .collect::<PyResult<_>>()?;
-        Ok(Self {
-            func,
-            cache: cache.clone().unbind(),
-            shared: cache.get().shared.clone(),
-            load,
-            identity: identity_of(identity)?,
-            parameters,
-            defaults: defaults.into(),
-            copy,
-        })
-    }
-
-    /// The default of a positional parameter, by its number.
-    pub(super) fn default_of(&self, position: usize) -> Option<&Py<PyAny>> {
-        let first = self.parameters.len() - self.defaults.len();
-        position
-            .checked_sub(first)
-            .and_then(|index| self.defaults.get(index))
-    }
-
-    /// How many parameters are named; arguments past them belong to `*args`.
-    pub(super) fn named(&self) -> usize {
-        self.parameters.len()
-    }
-
-    /// The key of a call, or None when the arguments do not fit the callable (which then says so itself).
-    fn key<'py>(
-        &self,
-        args: &[Bound<'py, PyAny>],
-        kwargs: Option<&Bound<'py, PyDict>>,
-        py: Python<'py>,
-    ) -> PyResult<Option<Bound<'py, MemoKey>>> {
-        let (instance, args) = match &self.identity {
-            Identity::None => (None, args),
-            _ => match args.split_first() {
-                Some((instance, rest)) => (Some(instance), rest),
-                None => return Ok(None),
-            },
-        };
-        let Some(arguments) = self.arguments(args, kwargs, py)? else {
-            return Ok(None);
-        };
-        let mut canonical = Vec::with_capacity(arguments.len() + 1);
-        let class;
-        let owner = match (&self.identity, instance) {
-            (Identity::Instance, Some(instance)) => Some((instance, true)),
-            (Identity::Class, Some(instance)) => {
-                class = instance.get_type().into_any();
-                Some((&class, false))
-            }
-            (Identity::By(identity), Some(instance)) => {
-                let whose = identity.bind(py).call1((instance,))?;
-                canonical.push(keys::canonical(&whose, &|| {
-                    format!("the identity of {}", self.name(py))
-                })?);
-                None
-            }
-            _ => None,
-        };
-        for (position, argument) in arguments.iter().enumerate() {
-            canonical.push(keys::canonical(argument, &|| {
-                self.argument_name(position, py)
-            })?);
-        }
-        MemoKey::new(py, owner, PyTuple::new(py, canonical)?).map(Some)
-    }
-
-    /// One spelling for all spellings of a call: positional as far as can be, trailing defaults left out, the remaining
-    /// keywords sorted by name after a mark that no argument can be.
-    fn arguments<'py>(
-        &self,
-        args: &[Bound<'py, PyAny>],
-        kwargs: Option<&Bound<'py, PyDict>>,
-        py: Python<'py>,
-    ) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
-        let mut bound = args.to_vec();
-        let mut extra: Vec<(Bound<'py, PyString>, Bound<'py, PyAny>)> = Vec::new();
-        let mut named: Vec<(usize, Bound<'py, PyAny>)> = Vec::new();
-        for (name, value) in kwargs.iter().flat_map(|kwargs| kwargs.iter()) {
-            let Ok(name) = name.cast_into::<PyString>() else {
-                return Ok(None);
-            };
-            match self.position(&name)? {
-                Some(position) if position < args.len() => return Ok(None),
-                Some(position) => named.push((position, value)),
-                None => extra.push((name, value)),
-            }
-        }
-        named.sort_by_key(|(position, _)| *position);
-        for (position, value) in named {
-            while bound.len() < position {
-                match self.default_of(bound.len()) {
-                    Some(default) => bound.push(default.bind(py).clone()),
-                    None => return Ok(None),
-                }
-            }
-            bound.push(value);
-        }
-        if bound.len() <= self.named() {
-            while let Some(last) = bound.last()
-                && let Some(default) = self.default_of(bound.len() - 1)
-                && keys::typed_eq(last, default.bind(py)) == Some(true)
-            {
-                bound.pop();
-            }
-        }
-        if !extra.is_empty() {
-            let mut sorted = Vec::with_capacity(extra.len());
-            for (name, value) in extra {
-                sorted.push((name.to_string_lossy().into_owned(), name, value));
-            }
-            sorted.sort_by(|left, right| left.0.cmp(&right.0));
-            bound.push(keys::missing(py).into_bound(py));
-            for (_, name, value) in sorted {
-                bound.push(name.into_any());
-                bound.push(value);
-            }
-        }
-        Ok(Some(bound))
-    }
-
-    fn position(&self, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
-        if let Some(position) = self
-            .parameters
-            .iter()
-            .position(|parameter| parameter.is(name))
-        {
-            return Ok(Some(position));
-        }
-        for (position, parameter) in self.parameters.iter().enumerate() {
-            if parameter.bind(name.py()).as_any().eq(name)? {
-                return Ok(Some(position));
-            }
-        }
-        Ok(None)
-    }
-
-    fn name(&self, py: Python<'_>) -> String {
-        let name = self.func.bind(py).getattr(intern!(py, "__qualname__"));
-        name.map_or_else(
-            |_| "the decorated callable".to_owned(),
-            |name| format!("{name}()"),
-        )
-    }
-
-    fn argument_name(&self, position: usize, py: Python<'_>) -> String {
-        match self.parameters.get(position) {
-            Some(parameter) => format!("argument '{}' of {}", parameter.bind(py), self.name(py)),
-            None => format!("an argument of {}", self.name(py)),
-        }
-    }
-
-    /// The call's result: from the cache, or from `load`.
-    pub(super) fn call(
-        &self,
-        args: &Bound<'_, PyTuple>,
-        kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Py<PyAny>> {
-        let py = args.py();
-        let given: Vec<Bound<'_, PyAny>> = args.iter().collect();
-        let Some(key) = self.key(&given, kwargs, py)? else {
-            return Ok(self.func.bind(py).call(args, kwargs)?.unbind());
-        };
-        let current = match self.shared.read(key.as_any())? {
-            Found::Fresh(value) => return self.handed(py, value),
-            Found::Early(value) => value,
-            Found::Miss => keys::missing(py),
-        };
-        let kwargs = match kwargs {
-            Some(kwargs) => kwargs.copy()?,
-            None => PyDict::new(py),
-        };
-        let value = self
-            .load
-            .bind(py)
-            .call1((key, args, kwargs, current))?
-            .unbind();
-        self.handed(py, value)
-    }
-
-    /// A value as the caller gets it: the one that is held, or with `copy` one of its own.
-    fn handed(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        if !self.copy {
-            return Ok(value);
-        }
-        Ok(py
-            .import(intern!(py, "copy"))?
-            .call_method1(intern!(py, "deepcopy"), (value,))?
-            .unbind())
-    }
-
-    fn key_or_error<'py>(
-        &self,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, MemoKey>> {
-        let py = args.py();
-        let given: Vec<Bound<'_, PyAny>> = args.iter().collect();
-        if let Some(key) = self.key(&given, kwargs, py)? {
-            return Ok(key);
-        }
-        // Python words the complaint about arguments better than it could be worded here.
-        let signature = py
-            .import("inspect")?
-            .call_method1("signature", (&self.func,))?;
-        signature.call_method("bind", args, kwargs)?;
-        Err(PyTypeError::new_err(format!(
-            "these arguments do not fit {}",
-            self.name(py)
-        )))
-    }
-
-    fn lookup<'py>(
-        &self,
-        args: &Bound<'py, PyTuple>,
-        kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        let py = args.py();
-        let key = self.key_or_error(args, kwargs)?;
-        Ok(match self.shared.read(key.as_any())? {
-            Found::Fresh(value) => (key, value, true),
-            Found::Early(value) => (key, value, false),
-            Found::Miss => (key, keys::missing(py), false),
-        })
-    }
-
-    fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (hits, misses, max_size, size) = {
-            let table = self.shared.cache.lock();
-            let counters = table.counters();
-            (
-                counters.hits,
-                counters.misses,
-                table.limits().max_size,
-                table.len(),
-            )
-        };
-        py.import("functools")?
-            .getattr("_CacheInfo")?
-            .call1((hits, misses, max_size, size))
-    }
-
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.func)?;
-        visit.call(&self.cache)?;
-        visit.call(&self.load)?;
-        if let Identity::By(identity) = &self.identity {
-            visit.call(identity)?;
-        }
-        self.defaults
-            .iter()
-            .try_for_each(|default| visit.call(default))
-    }
-}
-
-fn intern_name(py: Python<'_>, name: &Py<PyString>) -> PyResult<Py<PyString>> {
-    Ok(PyString::intern(py, name.bind(py).to_str()?).unbind())
-}
-
-fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
-    if let Ok(name) = given.cast::<PyString>() {
-        return match name.to_str()? {
-            "none" => Ok(Identity::None),
-            "instance" => Ok(Identity::Instance),
-            "class" => Ok(Identity::Class),
-            other => Err(PyValueError::new_err(format!(
-                "identity must be 'instance', 'class' or a callable, not '{other}'"
-            ))),
-        };
-    }
-    if given.is_callable() {
-        return Ok(Identity::By(given.clone().unbind()));
-    }
-    Err(PyTypeError::new_err(format!(
-        "identity must be 'instance', 'class' or a callable, not {}",
-        given.repr()?
-    )))
+#[expect(
+    clippy::expect_used,
+    reason = "`new` sets it, and no method runs before `new` is done"
+)]
+fn plan_of(plan: Option<&Plan>) -> &Plan {
+    plan.expect("the plan is set by new")
 }
 
 /// A cached function or method: a hit never leaves Rust, a miss calls `load`.
 #[pyclass(frozen, dict, weakref, module = "oxicache._native")]
 #[repr(C)]
 pub(super) struct Memo {
-    /// Where CPython finds the raw call (`bindings/fastcall.rs`); unused with the safe method set.
-    pub(super) vectorcall: pyo3::ffi::vectorcallfunc,
-    pub(super) plan: Plan,
+    /// Where CPython finds the raw call (`bindings/fastcall/memo.rs`); unused with the safe method set.
+    pub(super) vectorcall: Option<pyo3::ffi::vectorcallfunc>,
+    /// None only while CPython makes the object: on 3.11 it makes the `__dict__` before anything can be stored here, and
+    /// that may start a garbage collection which traverses these zeroed fields.
+    pub(super) plan: Option<Box<Plan>>,
+}
+
+impl Memo {
+    pub(super) fn plan(&self) -> &Plan {
+        plan_of(self.plan.as_deref())
+    }
 }
 
 #[pymethods]
@@ -376,8 +64,8 @@ impl Memo {
             copy,
         )?;
         Ok(Self {
-            vectorcall: super::fastcall::memo_call,
-            plan,
+            vectorcall: Some(super::fastcall::memo_call),
+            plan: Some(Box::new(plan)),
         })
     }
 
@@ -387,7 +75,7 @@ impl Memo {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.plan.call(args, kwargs)
+        self.plan().call(args, kwargs)
     }
 
     /// Bind to an instance, as a function does.
@@ -413,7 +101,7 @@ impl Memo {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, MemoKey>> {
-        self.plan.key_or_error(args, kwargs)
+        self.plan().key_or_error(args, kwargs)
     }
 
     /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
@@ -423,7 +111,7 @@ impl Memo {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        self.plan.lookup(args, kwargs)
+        self.plan().lookup(args, kwargs)
     }
 
     /// Forget the result of this call (for a method: instance first); whether it was held.
@@ -433,28 +121,28 @@ impl Memo {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let key = self.plan.key_or_error(args, kwargs)?;
-        Ok(self.plan.shared.delete(key.as_any())?.was_live)
+        let key = self.plan().key_or_error(args, kwargs)?;
+        Ok(self.plan().shared.delete(key.as_any())?.was_live)
     }
 
     /// Forget all results.
     fn cache_clear(&self, py: Python<'_>) {
-        self.plan.shared.clear(py);
+        self.plan().shared.clear(py);
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.
     fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.plan.cache_info(py)
+        self.plan().cache_info(py)
     }
 
     /// Where the results are held.
     #[getter]
     fn cache(&self, py: Python<'_>) -> Py<PyTtlCache> {
-        self.plan.cache.clone_ref(py)
+        self.plan().cache.clone_ref(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<cached {}>", self.plan.name(py))
+        format!("<cached {}>", self.plan().name(py))
     }
 
     /// By name, as functions are pickled.
@@ -471,14 +159,21 @@ impl Memo {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.plan.traverse(&visit)
+        self.plan.iter().try_for_each(|plan| plan.traverse(&visit))
     }
 }
 
 /// A cached property: a data descriptor that takes no assignment; `del` invalidates.
 #[pyclass(frozen, dict, weakref, module = "oxicache._native")]
 pub(super) struct MemoProperty {
-    pub(super) plan: Plan,
+    /// As in [`Memo`].
+    pub(super) plan: Option<Box<Plan>>,
+}
+
+impl MemoProperty {
+    pub(super) fn plan(&self) -> &Plan {
+        plan_of(self.plan.as_deref())
+    }
 }
 
 #[pymethods]
@@ -507,7 +202,9 @@ impl MemoProperty {
                 "identity must be 'instance', 'class' or a callable, not 'none'",
             ));
         }
-        Ok(Self { plan })
+        Ok(Self {
+            plan: Some(Box::new(plan)),
+        })
     }
 
     fn __get__(
@@ -520,7 +217,7 @@ impl MemoProperty {
             return Ok(slf.clone().into_any().unbind());
         }
         slf.get()
-            .plan
+            .plan()
             .call(&PyTuple::new(slf.py(), [instance])?, None)
     }
 
@@ -528,7 +225,7 @@ impl MemoProperty {
         let _ = (instance, value);
         Err(PyAttributeError::new_err(format!(
             "{} is a cached property and takes no assignment; del invalidates it",
-            self.plan.name(value.py()).trim_end_matches("()")
+            self.plan().name(value.py()).trim_end_matches("()")
         )))
     }
 
@@ -539,7 +236,7 @@ impl MemoProperty {
     /// The key under which this instance's value is held.
     #[pyo3(signature = (instance, /))]
     fn key<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<Bound<'py, MemoKey>> {
-        self.plan
+        self.plan()
             .key_or_error(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
@@ -549,7 +246,7 @@ impl MemoProperty {
         &self,
         instance: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
-        self.plan
+        self.plan()
             .lookup(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
@@ -557,28 +254,28 @@ impl MemoProperty {
     #[pyo3(signature = (instance, /))]
     fn invalidate(&self, instance: &Bound<'_, PyAny>) -> PyResult<bool> {
         let key = self.key(instance)?;
-        Ok(self.plan.shared.delete(key.as_any())?.was_live)
+        Ok(self.plan().shared.delete(key.as_any())?.was_live)
     }
 
     /// Forget all instances' values.
     fn cache_clear(&self, py: Python<'_>) {
-        self.plan.shared.clear(py);
+        self.plan().shared.clear(py);
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.
     fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.plan.cache_info(py)
+        self.plan().cache_info(py)
     }
 
     /// Where the values are held.
     #[getter]
     fn cache(&self, py: Python<'_>) -> Py<PyTtlCache> {
-        self.plan.cache.clone_ref(py)
+        self.plan().cache.clone_ref(py)
     }
 
     #[getter]
     fn fget(&self, py: Python<'_>) -> Py<PyAny> {
-        self.plan.func.clone_ref(py)
+        self.plan().func.clone_ref(py)
     }
 
     #[getter]
@@ -603,7 +300,7 @@ impl MemoProperty {
     #[getter(__isabstractmethod__)]
     fn is_abstract(&self, py: Python<'_>) -> bool {
         let flag = self
-            .plan
+            .plan()
             .func
             .bind(py)
             .getattr_opt(intern!(py, "__isabstractmethod__"));
@@ -613,11 +310,11 @@ impl MemoProperty {
     fn __repr__(&self, py: Python<'_>) -> String {
         format!(
             "<cached property {}>",
-            self.plan.name(py).trim_end_matches("()")
+            self.plan().name(py).trim_end_matches("()")
         )
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.plan.traverse(&visit)
+        self.plan.iter().try_for_each(|plan| plan.traverse(&visit))
     }
 }

@@ -2,14 +2,23 @@
 
 mod args;
 mod cache;
+mod callbacks;
 mod clock;
 mod deletions;
 mod error;
 mod fastcall;
+mod gil_lock;
 mod keys;
 mod manager;
 mod memo;
+mod memo_key;
+mod outside;
+mod owners;
+mod plan;
 mod shared;
+mod tracked;
+mod tracker_views;
+mod typed;
 mod views;
 
 use pyo3::prelude::*;
@@ -17,7 +26,7 @@ use pyo3::prelude::*;
 /// The Rust half of oxicache. The contract is `python/oxicache/_native.pyi`.
 #[pymodule(gil_used = false)]
 mod _native {
-    use super::{deletions, fastcall, keys, manager, views};
+    use super::{deletions, fastcall, keys, manager, tracker_views, views};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -33,13 +42,16 @@ mod _native {
     use super::deletions::PyDeletionTracker;
 
     #[pymodule_export]
-    use super::keys::{MemoKey, Missing};
+    use super::keys::Missing;
 
     #[pymodule_export]
     use super::manager::PyCacheManager;
 
     #[pymodule_export]
     use super::memo::{Memo, MemoProperty};
+
+    #[pymodule_export]
+    use super::memo_key::MemoKey;
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};
@@ -67,17 +79,17 @@ mod _native {
         views::complete(
             &py.get_type::<manager::CachesView>(),
             "MutableMapping",
-            deletions::MAPPING_METHODS,
+            tracker_views::MAPPING_METHODS,
         )?;
         views::complete(
-            &py.get_type::<deletions::TimestampsView>(),
+            &py.get_type::<tracker_views::TimestampsView>(),
             "MutableMapping",
-            deletions::MAPPING_METHODS,
+            tracker_views::MAPPING_METHODS,
         )?;
         views::complete(
-            &py.get_type::<deletions::DeletionSetView>(),
+            &py.get_type::<tracker_views::DeletionSetView>(),
             "MutableSet",
-            deletions::SET_METHODS,
+            tracker_views::SET_METHODS,
         )?;
         fastcall::install(module)
     }

@@ -1,23 +1,30 @@
 //! The engine's cache over Python objects, with its callbacks: what `TTLCache`, its views and the decorators share.
 //!
 //! Each operation runs in the same order: Python code first (hash, clock, sizes), then the lock, then what was
-//! displaced is dropped and told to `on_evict` once the lock is gone.
+//! displaced is dropped and told to `on_evict` once the lock is gone. The callbacks themselves are in `callbacks.rs`; whose
+//! entries those of a decorated call are is told by `owners.rs`.
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use parking_lot::lock_api::MutexGuard;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::args::{self, TtlArg};
+use super::args::TtlArg;
+use super::callbacks::Callbacks;
 use super::clock as python_clock;
-use super::keys::{self, MemoKey, Owner};
+use super::gil_lock::TableLock;
+use super::keys;
+use super::outside;
+use super::owners::{Bereaved, Owners};
 use crate::engine::clock::{Nanos, Now};
 use crate::engine::{Cause, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
 
+/// A locked table.
+pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;
 pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>>;
 pub(super) type PyDisplaced = Displaced<Py<PyAny>, Py<PyAny>>;
 type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
@@ -51,44 +58,14 @@ pub(super) struct Extra<'a> {
 
 /// A cache and its callbacks, shared by the Python object, its views and the decorators that store in it.
 pub(super) struct Shared {
-    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>>,
-    on_evict: Option<Py<PyAny>>,
-    sizeof: Option<Py<PyAny>>,
+    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>, TableLock>,
+    callbacks: Callbacks,
     name: Mutex<Option<String>>,
     python_lock: PyOnceLock<Py<PyAny>>,
-    /// By address, the references that tell of an instance's death. See [`Shared::watch`].
-    owners: Mutex<HashMap<usize, Py<PyWeakrefReference>>>,
+    owners: Owners,
+    /// Whether a decorated callable keeps its results here.
+    is_taken: AtomicBool,
     this: Weak<Shared>,
-}
-
-/// Removes an instance's entries when it dies.
-#[pyclass(frozen, module = "oxicache._native")]
-struct Mourner {
-    shared: Weak<Shared>,
-    address: usize,
-}
-
-#[pymethods]
-impl Mourner {
-    fn __call__(&self, py: Python<'_>, reference: &Bound<'_, PyWeakrefReference>) {
-        let Some(shared) = self.shared.upgrade() else {
-            return;
-        };
-        let known = {
-            let mut owners = shared.owners.lock();
-            match owners.get(&self.address) {
-                Some(watched) if watched.is(reference) => owners.remove(&self.address),
-                _ => None,
-            }
-        };
-        if known.is_some() {
-            let gone = shared
-                .cache
-                .lock()
-                .remove_tag(TagRef::Owner(self.address as u64));
-            shared.removed(py, gone);
-        }
-    }
 }
 
 impl Shared {
@@ -103,13 +80,18 @@ impl Shared {
         let cache = TtlCache::new(limits, ttl, python_clock::now(py)?)?;
         Ok(Arc::new_cyclic(|this| Self {
             cache,
-            on_evict,
-            sizeof,
+            callbacks: Callbacks { on_evict, sizeof },
             name: Mutex::new(name),
             python_lock: PyOnceLock::new(),
-            owners: Mutex::new(HashMap::new()),
+            owners: Owners::default(),
+            is_taken: AtomicBool::new(false),
             this: this.clone(),
         }))
+    }
+
+    /// Keep the cache for one decorated callable; false when it is another's. The keys of two would be the same.
+    pub(super) fn take(&self) -> bool {
+        !self.is_taken.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn name(&self) -> Option<String> {
@@ -135,7 +117,7 @@ impl Shared {
         &self,
         key: &Bound<'_, PyAny>,
         hash: u64,
-    ) -> PyResult<(MutexGuard<'_, PyTable>, Option<Slot>)> {
+    ) -> PyResult<(TableGuard<'_>, Option<Slot>)> {
         keys::locate(|| self.cache.lock(), key, hash)
     }
 
@@ -171,6 +153,7 @@ impl Shared {
     }
 
     /// Store; false where `mode` forbade it.
+    // Long because it is one sequence under one lock, and a step moved out would hide what runs before and after.
     pub(super) fn store(
         &self,
         key: &Bound<'_, PyAny>,
@@ -180,8 +163,13 @@ impl Shared {
     ) -> PyResult<bool> {
         let py = key.py();
         let hash = keys::hash_of(key)?;
-        let weight = self.weigh(key, value)?;
-        let owner = self.watch(key)?;
+        let is_weighed = self.cache.lock().limits().max_bytes.is_some();
+        let weight = if is_weighed {
+            self.callbacks.weigh(key, value)?
+        } else {
+            0
+        };
+        let owner = self.owners.watch(key, || self.this.clone())?;
         let now = python_clock::now(py)?;
         let deadline = now.after(extra.ttl.or(self.cache.ttl()));
         let mut tags: Vec<TagRef<'_>> = extra.tags.iter().map(|tag| TagRef::Name(tag)).collect();
@@ -206,15 +194,18 @@ impl Shared {
         if is_forbidden {
             return Ok(false);
         }
+        let is_dead = now.reached(deadline) || table.limits().max_size == 0;
         let mut replaced = None;
         let displaced = match slot {
-            Some(slot) if now.reached(deadline) => {
-                replaced = Some(table.remove(slot, Cause::Deleted).value);
+            Some(slot) if is_dead => {
+                replaced = Some(table.remove(slot, Cause::Deleted));
                 None
             }
             Some(slot) => {
-                let (before, displaced) = table.replace(slot, value.clone().unbind(), &put, now);
-                replaced = Some(before);
+                let key = table.key(slot).clone_ref(py);
+                let (value, displaced) = table.replace(slot, value.clone().unbind(), &put, now);
+                let cause = Cause::Replaced;
+                replaced = Some(Gone { key, value, cause });
                 Some(displaced)
             }
             None => Some(table.insert(
@@ -226,83 +217,10 @@ impl Shared {
             )),
         };
         drop(table);
-        if let Some(before) = replaced {
-            if self.on_evict.is_some() {
-                let cause = if now.reached(deadline) {
-                    Cause::Deleted
-                } else {
-                    Cause::Replaced
-                };
-                self.removed(
-                    py,
-                    [Gone {
-                        key: key.clone().unbind(),
-                        value: before,
-                        cause,
-                    }],
-                );
-            }
-        }
+        self.removed(py, replaced);
         self.removed(py, displaced.into_iter().flatten());
         self.sweep_if_due(py, now);
-        Ok(true)
-    }
-
-    /// A value's size, where sizes are limited. Runs Python: hold no lock.
-    fn weigh(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<u64> {
-        if self.cache.lock().limits().max_bytes.is_none() {
-            return Ok(0);
-        }
-        let py = key.py();
-        if let Some(sizeof) = &self.sizeof {
-            return args::byte_count(&sizeof.bind(py).call1((key, value))?);
-        }
-        let sizeof = py
-            .import(intern!(py, "sys"))?
-            .getattr(intern!(py, "getsizeof"))?;
-        let sizes: (u64, u64) = (
-            sizeof.call1((key,))?.extract()?,
-            sizeof.call1((value,))?.extract()?,
-        );
-        Ok(sizes.0.saturating_add(sizes.1))
-    }
-
-    /// Be told when the instance behind a decorated call's key dies; its address is the tag of all its entries.
-    fn watch(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-        let Ok(key) = key.cast_exact::<MemoKey>() else {
-            return Ok(None);
-        };
-        let (py, key) = (key.py(), key.get());
-        let Owner::Weak(reference) = &key.owner else {
-            return Ok(None);
-        };
-        let Some(instance) = reference.bind(py).upgrade() else {
-            return Ok(None);
-        };
-        let watched = self
-            .owners
-            .lock()
-            .get(&key.address)
-            .map(|watched| watched.clone_ref(py));
-        let is_watched = watched.is_some_and(|watched| {
-            watched
-                .bind(py)
-                .upgrade()
-                .is_some_and(|object| object.is(&instance))
-        });
-        if !is_watched {
-            let mourner = Bound::new(
-                py,
-                Mourner {
-                    shared: self.this.clone(),
-                    address: key.address,
-                },
-            )?;
-            let reference = PyWeakrefReference::new_with(&instance, mourner)?.unbind();
-            let before = self.owners.lock().insert(key.address, reference);
-            drop(before);
-        }
-        Ok(Some(key.address as u64))
+        Ok(!is_dead)
     }
 
     /// Remove one entry, live or not; nothing that is being loaded for the key will be stored.
@@ -332,8 +250,7 @@ impl Shared {
     /// Remove everything and forget whose it was.
     pub(super) fn clear(&self, py: Python<'_>) {
         let cleared = self.cache.lock().clear();
-        let owners = std::mem::take(&mut *self.owners.lock());
-        drop(owners);
+        self.owners.forget();
         let gone = cleared.into_iter().map(|(key, value)| Gone {
             key,
             value,
@@ -413,26 +330,20 @@ impl Shared {
     /// Let entries go, telling `on_evict`. Values' `__del__` and the callback run here: hold no lock.
     pub(super) fn removed(&self, py: Python<'_>, gone: impl IntoIterator<Item = PyGone>) {
         for Gone { key, value, cause } in gone {
-            if let Some(on_evict) = &self.on_evict {
-                if let Err(error) = on_evict.bind(py).call1((&key, &value, cause.as_str())) {
-                    let name = self.name().unwrap_or_else(|| "unnamed".to_owned());
-                    let cause = cause.as_str();
-                    log::error!(target: "oxicache.cache", "on_evict of cache '{name}' failed ({cause} entry): {error}");
-                }
-            }
-            key.drop_ref(py);
-            value.drop_ref(py);
+            self.callbacks
+                .evicted(key.bind(py), value.bind(py), cause, || self.name());
+            outside::release(key, py);
+            outside::release(value, py);
         }
     }
 
     /// May a raw method serve this cache's writes by itself: no callback, no size to measure?
     pub(super) fn is_plain(&self) -> bool {
-        self.on_evict.is_none() && self.sizeof.is_none()
+        self.callbacks.are_none()
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.on_evict)?;
-        visit.call(&self.sizeof)?;
+        self.callbacks.traverse(visit)?;
         // Never wait here: the lock's holder may be stopped, waiting for this collection to end.
         let Some(table) = self.cache.try_lock() else {
             return Ok(());
@@ -451,11 +362,18 @@ impl Shared {
     pub(super) fn release(&self) {
         let cleared = self.cache.try_lock().map(|mut table| table.clear());
         drop(cleared);
-        let owners = self
-            .owners
-            .try_lock()
-            .map(|mut owners| std::mem::take(&mut *owners));
-        drop(owners);
+        self.owners.release();
+    }
+}
+
+impl Bereaved for Shared {
+    fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    fn bury(&self, py: Python<'_>, address: u64) {
+        let gone = self.cache.lock().remove_tag(TagRef::Owner(address));
+        self.removed(py, gone);
     }
 }
 

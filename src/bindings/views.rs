@@ -3,38 +3,51 @@
 //! Here are the five operations that a mapping needs, and `pop`, which must be one step. The rest (`get`, `items`,
 //! `update`, ...) comes from `collections.abc.MutableMapping` when the module is made.
 
-use std::sync::Arc;
-
-use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyList, PyTuple, PyType};
+use pyo3::types::{PyIterator, PyList, PyType};
+use pyo3::{PyTraverseError, PyVisit};
 
-use super::args::TtlArg;
+use super::args::{Passed, TtlArg};
+use super::cache::PyTtlCache;
 use super::clock as python_clock;
 use super::keys;
-use super::shared::{Extra, Mode, Shared};
+use super::shared::{Extra, Mode, PyTable, Shared};
+use crate::engine::Slot;
 
 /// `TTLCache._cache`: key -> value, the next to be evicted first. Reading neither counts nor touches.
 #[pyclass(frozen, generic, module = "oxicache._native")]
 pub(super) struct EntriesView {
-    shared: Arc<Shared>,
+    cache: Py<PyTtlCache>,
 }
 
 /// `TTLCache._expiry_times`: key -> wall-clock second of expiry (inf for never). Popping removes the entry.
 #[pyclass(frozen, generic, module = "oxicache._native")]
 pub(super) struct DeadlinesView {
-    shared: Arc<Shared>,
+    cache: Py<PyTtlCache>,
 }
 
 impl EntriesView {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(cache: &Bound<'_, PyTtlCache>) -> Self {
+        Self {
+            cache: cache.clone().unbind(),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.cache.get().shared
     }
 }
 
 impl DeadlinesView {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(cache: &Bound<'_, PyTtlCache>) -> Self {
+        Self {
+            cache: cache.clone().unbind(),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.cache.get().shared
     }
 }
 
@@ -43,15 +56,11 @@ fn key_error(key: &Bound<'_, PyAny>) -> PyErr {
 }
 
 fn held_keys<'py>(py: Python<'py>, shared: &Shared) -> PyResult<Bound<'py, PyIterator>> {
-    let keys: Vec<Py<PyAny>> = {
-        let table = shared.cache.lock();
-        table
-            .slots()
-            .into_iter()
-            .map(|slot| table.key(slot).clone_ref(py))
-            .collect()
-    };
-    PyList::new(py, keys)?.try_iter()
+    PyList::new(
+        py,
+        held(shared, |table, slot| table.key(slot).clone_ref(py)),
+    )?
+    .try_iter()
 }
 
 fn is_held(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<bool> {
@@ -73,24 +82,24 @@ fn held_deadline(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<Option<f64
         .transpose()
 }
 
-fn default_of<'py>(key: &Bound<'py, PyAny>, default: &Bound<'py, PyTuple>) -> PyResult<Py<PyAny>> {
-    match default.len() {
-        0 => Err(key_error(key)),
-        1 => Ok(default.get_item(0)?.unbind()),
-        _ => Err(PyTypeError::new_err(
-            "pop() takes a key and at most one default",
-        )),
-    }
+/// Everything that is held, the next to be evicted first, as it is now. O(n).
+fn held<T>(shared: &Shared, of: impl Fn(&PyTable, Slot) -> T) -> Vec<T> {
+    let table = shared.cache.lock();
+    table
+        .slots()
+        .into_iter()
+        .map(|slot| of(&table, slot))
+        .collect()
 }
 
 #[pymethods]
 impl EntriesView {
     fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        held_value(key, &self.shared)?.ok_or_else(|| key_error(key))
+        held_value(key, self.shared())?.ok_or_else(|| key_error(key))
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.shared.store(
+        self.shared().store(
             key,
             value,
             Mode::Write,
@@ -104,7 +113,7 @@ impl EntriesView {
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.shared
+        self.shared()
             .delete(key)?
             .value
             .map(drop)
@@ -112,24 +121,47 @@ impl EntriesView {
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        is_held(key, &self.shared)
+        is_held(key, self.shared())
     }
 
     fn __len__(&self) -> usize {
-        self.shared.cache.lock().len()
+        self.shared().cache.lock().len()
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        held_keys(py, &self.shared)
+        held_keys(py, self.shared())
     }
 
     /// Remove an entry and return its value, expired or not.
-    #[pyo3(signature = (key, *default))]
-    fn pop(&self, key: &Bound<'_, PyAny>, default: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        match self.shared.delete(key)?.value {
+    #[pyo3(signature = (key, default=Passed::No))]
+    fn pop(&self, key: &Bound<'_, PyAny>, default: Passed<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+        match self.shared().delete(key)?.value {
             Some(value) => Ok(value),
-            None => default_of(key, default),
+            None => default.or_key_error(key),
         }
+    }
+
+    /// The (key, value) pairs as they are now. A list: entries may come and go meanwhile. O(n).
+    fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pair = |table: &PyTable, slot| {
+            (
+                table.key(slot).clone_ref(py),
+                table.value(slot).clone_ref(py),
+            )
+        };
+        PyList::new(py, held(self.shared(), pair))
+    }
+
+    /// The values as they are now. O(n).
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(
+            py,
+            held(self.shared(), |table, slot| table.value(slot).clone_ref(py)),
+        )
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cache)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -140,20 +172,20 @@ impl EntriesView {
 #[pymethods]
 impl DeadlinesView {
     fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<f64> {
-        held_deadline(key, &self.shared)?.ok_or_else(|| key_error(key))
+        held_deadline(key, self.shared())?.ok_or_else(|| key_error(key))
     }
 
     /// Move an entry's deadline to a wall-clock second; KeyError without an entry.
     fn __setitem__(&self, key: &Bound<'_, PyAny>, at: f64) -> PyResult<()> {
         let deadline = python_clock::from_wall(key.py(), at)?;
-        let (mut table, slot) = self.shared.locate(key, keys::hash_of(key)?)?;
+        let (mut table, slot) = self.shared().locate(key, keys::hash_of(key)?)?;
         let slot = slot.ok_or_else(|| key_error(key))?;
         table.retime(slot, deadline, true);
         Ok(())
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.shared
+        self.shared()
             .delete(key)?
             .value
             .map(drop)
@@ -161,26 +193,54 @@ impl DeadlinesView {
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        is_held(key, &self.shared)
+        is_held(key, self.shared())
     }
 
     fn __len__(&self) -> usize {
-        self.shared.cache.lock().len()
+        self.shared().cache.lock().len()
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        held_keys(py, &self.shared)
+        held_keys(py, self.shared())
     }
 
     /// Remove an entry and return its wall-clock second of expiry.
-    #[pyo3(signature = (key, *default))]
-    fn pop(&self, key: &Bound<'_, PyAny>, default: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        match held_deadline(key, &self.shared)? {
-            Some(at) if self.shared.delete(key)?.value.is_some() => {
+    #[pyo3(signature = (key, default=Passed::No))]
+    fn pop(&self, key: &Bound<'_, PyAny>, default: Passed<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+        let deadline = held_deadline(key, self.shared())?;
+        let removed = self.shared().delete(key)?;
+        match deadline {
+            Some(at) if removed.value.is_some() => {
                 Ok(at.into_pyobject(key.py())?.into_any().unbind())
             }
-            _ => default_of(key, default),
+            _ => default.or_key_error(key),
         }
+    }
+
+    /// The (key, second of expiry) pairs as they are now. A list: entries may come and go meanwhile. O(n).
+    fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let items = held(self.shared(), |table, slot| {
+            (table.key(slot).clone_ref(py), table.deadline(slot))
+        });
+        let mut shown = Vec::with_capacity(items.len());
+        for (key, deadline) in items {
+            shown.push((key, python_clock::wall(py, deadline)?));
+        }
+        PyList::new(py, shown)
+    }
+
+    /// The seconds of expiry as they are now. O(n).
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let deadlines = held(self.shared(), PyTable::deadline);
+        let shown: PyResult<Vec<f64>> = deadlines
+            .into_iter()
+            .map(|at| python_clock::wall(py, at))
+            .collect();
+        PyList::new(py, shown?)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cache)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -210,8 +270,6 @@ pub(super) fn complete(view: &Bound<'_, PyType>, base: &str, methods: &[&str]) -
 pub(super) const MAPPING_METHODS: &[&str] = &[
     "get",
     "keys",
-    "values",
-    "items",
     "popitem",
     "clear",
     "update",

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::lock_api::{Mutex, MutexGuard, RawMutex};
 
 use super::clock::{self, Nanos, Now};
 use super::error::Error;
@@ -28,16 +28,16 @@ pub fn default_cleanup_interval() -> Nanos {
     DEFAULT_CLEANUP_INTERVAL.load(Ordering::Relaxed)
 }
 
-/// A thread-safe cache whose entries live for a time.
+/// A thread-safe cache whose entries live for a time. `R` is the lock: whoever has a cheaper one than a mutex brings it.
 #[derive(Debug)]
-pub struct TtlCache<K, V> {
-    table: Mutex<Table<K, V>>,
+pub struct TtlCache<K, V, R: RawMutex = parking_lot::RawMutex> {
+    table: Mutex<R, Table<K, V>>,
     ttl: AtomicI64,
     last_cleanup: AtomicI64,
     cleanup_interval: AtomicI64,
 }
 
-impl<K, V> TtlCache<K, V> {
+impl<K, V, R: RawMutex> TtlCache<K, V, R> {
     /// An empty cache whose entries live for `ttl`; the cleanup interval counts from `now`.
     ///
     /// # Errors
@@ -53,13 +53,13 @@ impl<K, V> TtlCache<K, V> {
 
     /// Waits for the lock. Nothing of a caller's may run while it is held: no drop, no callback.
     #[inline]
-    pub fn lock(&self) -> MutexGuard<'_, Table<K, V>> {
+    pub fn lock(&self) -> MutexGuard<'_, R, Table<K, V>> {
         self.table.lock()
     }
 
     /// The lock, if it is free now.
     #[inline]
-    pub fn try_lock(&self) -> Option<MutexGuard<'_, Table<K, V>>> {
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, R, Table<K, V>>> {
         self.table.try_lock()
     }
 

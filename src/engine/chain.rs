@@ -7,28 +7,26 @@ pub(super) const RECENCY: usize = 0;
 /// The links used for expiry.
 pub(super) const EXPIRY: usize = 1;
 
-/// A chain through the links `L`. Its root is a slot that holds no entry: before the first, after the last.
+/// A chain through the links `L`. Its root is a slot that holds no entry: before the first, after the last. No other
+/// chain through the same links has the same root; all that a chain remembers stands in the slab.
 #[derive(Debug)]
-pub(super) struct Chain<const L: usize> {
-    root: Slot,
-}
+pub(super) struct Chain<const L: usize, const ROOT: Slot>;
 
-impl<const L: usize> Chain<L> {
-    /// An empty chain around a root that nothing else uses for the links `L`.
-    pub(super) const fn new(root: Slot) -> Self {
-        Self { root }
-    }
-
+#[expect(
+    clippy::unused_self,
+    reason = "the caller says which chain it means by having it"
+)]
+impl<const L: usize, const ROOT: Slot> Chain<L, ROOT> {
     /// The oldest slot.
     #[inline]
     pub(super) fn front<K, V>(&self, slab: &Slab<K, V>) -> Option<Slot> {
-        self.present(slab[self.root].links[L].next)
+        self.present(slab[ROOT].links[L].next)
     }
 
     /// The youngest slot.
     #[inline]
     pub(super) fn back<K, V>(&self, slab: &Slab<K, V>) -> Option<Slot> {
-        self.present(slab[self.root].links[L].prev)
+        self.present(slab[ROOT].links[L].prev)
     }
 
     /// The slot after `slot`, towards the young end.
@@ -40,22 +38,18 @@ impl<const L: usize> Chain<L> {
     /// Links a slot that is in no chain of `L` at the young end.
     #[inline]
     pub(super) fn push_back<K, V>(&self, slab: &mut Slab<K, V>, slot: Slot) {
-        let root = &mut slab[self.root].links[L];
+        let root = &mut slab[ROOT].links[L];
         let last = root.prev;
         root.prev = slot;
         slab[last].links[L].next = slot;
         slab[slot].links[L] = Links {
             prev: last,
-            next: self.root,
+            next: ROOT,
         };
     }
 
     /// Takes a slot out of the chain. Its own links are left as they were.
     #[inline]
-    #[expect(
-        clippy::unused_self,
-        reason = "the caller says which chain it means, as everywhere else"
-    )]
     pub(super) fn unlink<K, V>(&self, slab: &mut Slab<K, V>, slot: Slot) {
         let Links { prev, next } = slab[slot].links[L];
         slab[prev].links[L].next = next;
@@ -63,9 +57,10 @@ impl<const L: usize> Chain<L> {
     }
 
     /// Moves a slot to the young end.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every hit")]
     pub(super) fn renew<K, V>(&self, slab: &mut Slab<K, V>, slot: Slot) {
-        if slab[slot].links[L].next == self.root {
+        if slab[slot].links[L].next == ROOT {
             return;
         }
         self.unlink(slab, slot);
@@ -79,13 +74,13 @@ impl<const L: usize> Chain<L> {
 
     #[inline]
     fn present(&self, slot: Slot) -> Option<Slot> {
-        (slot != self.root).then_some(slot)
+        (slot != ROOT).then_some(slot)
     }
 
     /// The chain closes on itself in both directions. Returns its length.
     pub(super) fn validate<K, V>(&self, slab: &Slab<K, V>) -> usize {
         let mut length = 0;
-        let mut last = self.root;
+        let mut last = ROOT;
         for slot in self.iter(slab) {
             assert_eq!(
                 slab[slot].links[L].prev, last,
@@ -96,12 +91,11 @@ impl<const L: usize> Chain<L> {
             length += 1;
             assert!(
                 length <= slab.slots(),
-                "the chain of root {} is a circle without it",
-                self.root
+                "the chain of root {ROOT} is a circle without it"
             );
         }
         assert_eq!(
-            slab[self.root].links[L].prev, last,
+            slab[ROOT].links[L].prev, last,
             "the root does not know the last slot"
         );
         length

@@ -1,29 +1,21 @@
 //! What only some tables know about their entries: weights, load costs, stamps. Each column is made when first used.
 
 use super::clock::Nanos;
+use super::limits::Limits;
+use super::put::Put;
 use super::slab::Slot;
+use super::stamp::Stamp;
 
 const MICROSECOND: Nanos = 1_000;
 
-/// The value that a version word had when an entry's value was computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Which word.
-    pub word: u32,
-    /// Its value then.
-    pub value: u32,
-}
-
-impl Stamp {
-    /// Fills the places that an entry does not use. No word has this number: there are at most 2^24.
-    const NONE: Self = Self {
-        word: u32::MAX,
-        value: 0,
-    };
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Columns {
+    /// Whether entries are weighed, because a limit in bytes says so.
+    weighs: bool,
+    /// Whether load times are kept, because early refresh needs them.
+    times: bool,
+    /// Whether there is anything to keep at all: most tables need no column, and ask only this.
+    used: bool,
     weights: Vec<u32>,
     /// The sum of `weights`.
     bytes: u64,
@@ -34,10 +26,49 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Whether no column was ever made.
+    pub(super) fn new(limits: &Limits) -> Self {
+        let (weighs, times) = (limits.max_bytes.is_some(), limits.early_refresh > 0.0);
+        Self {
+            weighs,
+            times,
+            used: weighs || times,
+            ..Self::default()
+        }
+    }
+
+    /// Follows limits that were changed. Without a limit in bytes nothing weighs anything any more.
+    pub(super) fn follow(&mut self, limits: &Limits) {
+        self.weighs = limits.max_bytes.is_some();
+        self.times = limits.early_refresh > 0.0;
+        self.used |= self.weighs || self.times;
+        if !self.weighs {
+            self.weights = Vec::new();
+            self.bytes = 0;
+        }
+    }
+
+    /// Whether any column may know something about an entry.
     #[inline]
-    pub(super) fn is_unused(&self) -> bool {
-        self.weights.is_empty() && self.costs.is_empty() && self.stamps.is_empty()
+    pub(super) fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// Whether load times are kept.
+    #[inline]
+    pub(super) fn times(&self) -> bool {
+        self.times
+    }
+
+    /// Records what `put` says. `slots` is how many the slab has room for.
+    #[inline(never)]
+    pub(super) fn describe(&mut self, slot: Slot, put: &Put<'_>, slots: usize) {
+        if self.weighs {
+            self.set_weight(slot, put.weight, slots);
+        }
+        if self.times {
+            self.set_cost(slot, put.cost, slots);
+        }
+        self.set_stamps(slot, put.stamps, slots);
     }
 
     /// What all entries weigh.
@@ -45,17 +76,11 @@ impl Columns {
         self.bytes
     }
 
-    /// Weights beyond 4 GiB count as 4 GiB. `slots` is how many the slab has room for.
-    pub(super) fn set_weight(&mut self, slot: Slot, weight: u64, slots: usize) {
+    /// Weights beyond 4 GiB count as 4 GiB.
+    fn set_weight(&mut self, slot: Slot, weight: u64, slots: usize) {
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let old = std::mem::replace(place(&mut self.weights, slot, 1, slots, 0), weight);
         self.bytes = self.bytes + u64::from(weight) - u64::from(old);
-    }
-
-    /// Stops weighing: the column is freed and the sum is 0.
-    pub(super) fn forget_weights(&mut self) {
-        self.weights = Vec::new();
-        self.bytes = 0;
     }
 
     /// How long loading took, rounded up to microseconds; more than 71 minutes count as 71 minutes.
@@ -66,7 +91,7 @@ impl Columns {
     }
 
     /// The column is made by the first cost that is not zero.
-    pub(super) fn set_cost(&mut self, slot: Slot, cost: Nanos, slots: usize) {
+    fn set_cost(&mut self, slot: Slot, cost: Nanos, slots: usize) {
         if cost > 0 || !self.costs.is_empty() {
             let micros = cost.max(0) / MICROSECOND + Nanos::from(cost % MICROSECOND > 0);
             *place(&mut self.costs, slot, 1, slots, 0) = u32::try_from(micros).unwrap_or(u32::MAX);
@@ -87,8 +112,9 @@ impl Columns {
     }
 
     /// O(1), but for the first entry with more stamps than any before it, which lays the column out anew.
-    pub(super) fn set_stamps(&mut self, slot: Slot, stamps: &[Stamp], slots: usize) {
+    fn set_stamps(&mut self, slot: Slot, stamps: &[Stamp], slots: usize) {
         if stamps.len() > self.stride {
+            self.used = true;
             self.widen(stamps.len());
         }
         if self.stride == 0 {
@@ -101,17 +127,14 @@ impl Columns {
         unused.fill(Stamp::NONE);
     }
 
-    /// Forgets what is known about a slot that is being vacated.
-    #[inline]
+    /// Forgets what the next entry of this slot may not say anew. Stamps it always does.
+    #[inline(never)]
     pub(super) fn vacate(&mut self, slot: Slot) {
         if let Some(weight) = self.weights.get_mut(slot as usize) {
             self.bytes -= u64::from(std::mem::take(weight));
         }
         if let Some(cost) = self.costs.get_mut(slot as usize) {
             *cost = 0;
-        }
-        if let Some(first) = self.stamps.get_mut(slot as usize * self.stride) {
-            *first = Stamp::NONE;
         }
     }
 

@@ -1,15 +1,14 @@
 //! What a table holds: the entries with their five indexes, which are changed together or not at all.
 
-use hashbrown::HashTable;
-
 use super::clock::{Nanos, Now};
 use super::columns::Columns;
 use super::deadlines::Deadlines;
-use super::eviction::{Eviction, Policy, PolicyKind};
+use super::eviction::{Eviction, Policy};
 use super::limits::Limits;
 use super::put::Put;
 use super::slab::{Slab, Slot, mix};
 use super::tags::Tags;
+use hashbrown::HashTable;
 
 #[derive(Debug)]
 pub(super) struct Contents<K, V> {
@@ -24,14 +23,14 @@ pub(super) struct Contents<K, V> {
 }
 
 impl<K, V> Contents<K, V> {
-    pub(super) fn new(policy: PolicyKind) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             slab: Slab::new(),
             index: HashTable::new(),
-            policy: Policy::new(policy),
+            policy: Policy::new(limits.policy),
             expiry: Deadlines::new(),
             tags: Tags::default(),
-            columns: Columns::default(),
+            columns: Columns::new(limits),
             traced: 0,
         }
     }
@@ -44,7 +43,7 @@ impl<K, V> Contents<K, V> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
     pub(super) fn find(&self, hash: u64, mut eq: impl FnMut(&K) -> bool) -> Option<Slot> {
-        // `HashTable::find` would call its closure through a vtable: 30 instructions more for each hit.
+        // Not `HashTable::find`: in the bindings it calls its closure through a vtable, 30 instructions more for each hit.
         for &slot in self.index.iter_hash(mix(hash)) {
             let entry = &self.slab[slot];
             if entry.hash == hash
@@ -59,24 +58,58 @@ impl<K, V> Contents<K, V> {
 
     /// Adds an entry whose key is known to be absent. The caller has made room.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, limits: &Limits) -> Slot {
-        let slot = self.slab.occupy(hash, pair, limits.max_size);
+    pub(super) fn add(&mut self, hash: u64, pair: (K, V), put: &Put<'_>, max_size: usize) -> Slot {
+        let slot = self.slab.occupy(hash, put.deadline, pair, max_size);
         let slab = &self.slab;
         self.index
             .insert_unique(mix(hash), slot, |&slot| mix(slab[slot].hash));
         self.policy.inserted(&mut self.slab, slot);
-        self.describe(slot, put, limits);
+        self.expiry.link(&mut self.slab, slot, put.own_ttl);
+        self.describe(slot, put);
         slot
     }
 
-    /// Records what `put` says about an entry that has no deadline, tags or other description yet.
+    /// Whether nothing but the deadline is known about an entry, and no column knows anything about any.
     #[inline]
-    fn describe(&mut self, slot: Slot, put: &Put<'_>, limits: &Limits) {
-        self.slab[slot].deadline = put.deadline;
+    pub(super) fn is_plain(&self, slot: Slot) -> bool {
+        self.slab[slot].tags == 0 && !self.columns.is_used()
+    }
+
+    /// Gives a plain entry a new value and deadline, and returns the old value.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every plain write")]
+    pub(super) fn overwrite(&mut self, slot: Slot, value: V, deadline: Nanos, traced: bool) -> V {
+        self.trace(slot, traced);
+        self.retime(slot, deadline, false);
+        std::mem::replace(&mut self.slab.pair_mut(slot).1, value)
+    }
+
+    /// Gives an entry a new value with a new description, and returns the old value.
+    #[inline]
+    pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>) -> V {
+        let old = std::mem::replace(&mut self.slab.pair_mut(slot).1, value);
+        self.retime(slot, put.deadline, put.own_ttl);
+        self.describe(slot, put);
+        old
+    }
+
+    /// Records what `put` says beside value and deadline, in place of what was known before.
+    #[inline]
+    fn describe(&mut self, slot: Slot, put: &Put<'_>) {
+        let entry = &self.slab[slot];
+        let plain = put.tags.is_empty() && put.stamps.is_empty() && entry.tags == 0;
+        if !plain || entry.meta.is_traced() != put.traced || self.columns.is_used() {
+            self.describe_fully(slot, put);
+        }
+    }
+
+    #[inline(never)]
+    fn describe_fully(&mut self, slot: Slot, put: &Put<'_>) {
         self.trace(slot, put.traced);
-        self.expiry.link(&mut self.slab, slot, put.own_ttl);
-        if put.is_described(limits) {
-            self.describe_extras(slot, put, limits);
+        self.tags.detach(&mut self.slab, slot);
+        self.tags.attach(&mut self.slab, slot, put.tags);
+        if self.columns.is_used() || !put.stamps.is_empty() {
+            self.columns.describe(slot, put, self.slab.capacity());
         }
     }
 
@@ -94,41 +127,6 @@ impl<K, V> Contents<K, V> {
         }
     }
 
-    /// Whether anything beyond value and deadline is known about an entry, or about any other.
-    #[inline]
-    fn is_described(&self, slot: Slot) -> bool {
-        self.slab[slot].tags != 0 || !self.columns.is_unused()
-    }
-
-    /// Records tags, weight, cost and stamps of an entry that has none.
-    #[inline(never)]
-    fn describe_extras(&mut self, slot: Slot, put: &Put<'_>, limits: &Limits) {
-        self.tags.attach(&mut self.slab, slot, put.tags);
-        if limits.max_bytes.is_some() {
-            self.columns
-                .set_weight(slot, put.weight, self.slab.capacity());
-        }
-        if limits.early_refresh > 0.0 {
-            self.columns.set_cost(slot, put.cost, self.slab.capacity());
-        }
-        self.columns
-            .set_stamps(slot, put.stamps, self.slab.capacity());
-    }
-
-    /// Gives an entry a new value with a new description, and returns the old value.
-    #[inline]
-    pub(super) fn renew(&mut self, slot: Slot, value: V, put: &Put<'_>, limits: &Limits) -> V {
-        let old = std::mem::replace(&mut self.slab.pair_mut(slot).1, value);
-        self.expiry
-            .relink(&mut self.slab, slot, put.deadline, put.own_ttl);
-        self.trace(slot, put.traced);
-        if self.is_described(slot) || put.is_described(limits) {
-            self.forget_extras(slot);
-            self.describe_extras(slot, put, limits);
-        }
-        old
-    }
-
     /// Removes an entry from every index and hands it out.
     #[inline]
     pub(super) fn take(&mut self, slot: Slot) -> (K, V) {
@@ -137,7 +135,16 @@ impl<K, V> Contents<K, V> {
             entry.remove();
         }
         self.detach(slot);
-        self.forget_description(slot);
+        let entry = &self.slab[slot];
+        if entry.meta.is_traced() {
+            self.traced -= 1;
+        }
+        if entry.tags != 0 {
+            self.tags.detach(&mut self.slab, slot);
+        }
+        if self.columns.is_used() {
+            self.columns.vacate(slot);
+        }
         self.slab.vacate(slot)
     }
 
@@ -155,6 +162,7 @@ impl<K, V> Contents<K, V> {
     }
 
     /// Moves a deadline.
+    #[inline]
     pub(super) fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
         self.expiry.relink(&mut self.slab, slot, deadline, own_ttl);
     }
@@ -169,22 +177,6 @@ impl<K, V> Contents<K, V> {
     #[inline]
     pub(super) fn victim(&mut self) -> Option<Slot> {
         self.policy.victim(&mut self.slab)
-    }
-
-    #[inline]
-    fn forget_description(&mut self, slot: Slot) {
-        self.trace(slot, false);
-        if self.is_described(slot) {
-            self.forget_extras(slot);
-        }
-    }
-
-    #[inline(never)]
-    fn forget_extras(&mut self, slot: Slot) {
-        if self.slab[slot].tags != 0 {
-            self.tags.detach(&mut self.slab, slot);
-        }
-        self.columns.vacate(slot);
     }
 
     /// Panics unless every index agrees with every other.
@@ -215,5 +207,59 @@ impl<K, V> Contents<K, V> {
             .filter(|(slot, _)| self.slab[*slot].meta.is_traced())
             .count();
         assert_eq!(traced, self.traced, "traced entries were miscounted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::{Contents, Limits, Put};
+    use crate::engine::slab::Entry;
+
+    type Pairs = Contents<NonZeroU64, u64>;
+
+    fn add(contents: &mut Pairs, key: u64, max_size: usize) {
+        let pair = (NonZeroU64::MIN.saturating_add(key), key);
+        contents.add(key, pair, &Put::default(), max_size);
+    }
+
+    fn bytes(contents: &Pairs) -> usize {
+        contents.slab.capacity() * size_of::<Entry<NonZeroU64, u64>>()
+            + contents.index.allocation_size()
+    }
+
+    /// A million entries take at most 72 bytes each, key and value pointers included.
+    #[test]
+    fn a_million_entries_are_small() {
+        const SIZE: usize = 1_000_000;
+        let mut contents = Contents::new(&Limits::new(SIZE));
+        (0..SIZE as u64).for_each(|key| add(&mut contents, key, SIZE));
+        let each = bytes(&contents) / SIZE;
+        assert!(each <= 72, "{each} bytes an entry");
+    }
+
+    /// Storage grows with the entries, not with the limit, and stands still once evictions balance insertions.
+    #[test]
+    fn storage_stands_still_when_full() {
+        const SIZE: usize = 1_000;
+        let mut contents = Contents::new(&Limits::new(SIZE));
+        assert!(bytes(&contents) < 200);
+        let mut turn = |from: u64, to: u64| {
+            for key in from..to {
+                if contents.len() == SIZE {
+                    let _ = contents.victim().map(|slot| contents.take(slot));
+                }
+                add(&mut contents, key, SIZE);
+            }
+            (contents.slab.capacity(), bytes(&contents))
+        };
+        let full = turn(0, 3_000);
+        assert_eq!(
+            full.0,
+            SIZE + 2,
+            "room for the roots and the entries, and no more"
+        );
+        assert_eq!(turn(3_000, 30_000), full);
     }
 }

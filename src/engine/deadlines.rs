@@ -24,9 +24,9 @@ const WHEEL: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Deadlines {
-    queue: Chain<EXPIRY>,
+    queue: Chain<EXPIRY, 0>,
     /// Those that the wheel has turned past.
-    due: Chain<EXPIRY>,
+    due: Chain<EXPIRY, 1>,
     /// Made by the first entry that needs it.
     wheel: Option<Box<Wheel>>,
 }
@@ -44,8 +44,8 @@ struct Wheel {
 impl Deadlines {
     pub(super) const fn new() -> Self {
         Self {
-            queue: Chain::new(0),
-            due: Chain::new(1),
+            queue: Chain,
+            due: Chain,
             wheel: None,
         }
     }
@@ -57,12 +57,7 @@ impl Deadlines {
         if deadline == FOREVER {
             return;
         }
-        if own_ttl
-            || self
-                .queue
-                .back(slab)
-                .is_some_and(|last| slab[last].deadline > deadline)
-        {
+        if own_ttl || self.queue.last_deadline(slab) > deadline {
             self.link_in_wheel(slab, slot);
             return;
         }
@@ -70,7 +65,7 @@ impl Deadlines {
         self.queue.push_back(slab, slot);
     }
 
-    /// Gives a slot another deadline. Under one TTL it only moves to the young end of the queue.
+    /// Gives a slot another deadline. Moving on in the queue, as a renewed entry does, is the fast case.
     #[inline]
     pub(super) fn relink<K, V>(
         &mut self,
@@ -79,18 +74,27 @@ impl Deadlines {
         deadline: Nanos,
         own_ttl: bool,
     ) {
-        let is_queued = slab[slot].meta.home() == QUEUE;
-        if is_queued && !own_ttl && deadline != FOREVER {
-            let last = self
-                .queue
-                .back(slab)
-                .map_or(deadline, |last| slab[last].deadline);
-            if last <= deadline {
-                slab[slot].deadline = deadline;
-                self.queue.renew(slab, slot);
-                return;
-            }
+        let home = slab[slot].meta.home();
+        if home == QUEUE
+            && !own_ttl
+            && deadline != FOREVER
+            && self.queue.last_deadline(slab) <= deadline
+        {
+            slab[slot].deadline = deadline;
+            self.queue.renew(slab, slot);
+        } else if home != NOWHERE || deadline != FOREVER {
+            self.relink_elsewhere(slab, slot, deadline, own_ttl);
         }
+    }
+
+    #[inline(never)]
+    fn relink_elsewhere<K, V>(
+        &mut self,
+        slab: &mut Slab<K, V>,
+        slot: Slot,
+        deadline: Nanos,
+        own_ttl: bool,
+    ) {
         self.unlink(slab, slot);
         slab[slot].deadline = deadline;
         self.link(slab, slot, own_ttl);
@@ -100,14 +104,21 @@ impl Deadlines {
     #[inline]
     pub(super) fn unlink<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot) {
         match slab[slot].meta.home() {
-            NOWHERE => return,
-            QUEUE => self.queue.unlink(slab, slot),
-            DUE => self.due.unlink(slab, slot),
-            home => {
-                if let Some(wheel) = &mut self.wheel {
-                    wheel.unlink(slab, slot, (home - WHEEL) as usize);
-                }
+            NOWHERE => {}
+            QUEUE => {
+                self.queue.unlink(slab, slot);
+                slab[slot].meta.set_home(NOWHERE);
             }
+            home => self.unlink_from_wheel(slab, slot, home),
+        }
+    }
+
+    #[inline(never)]
+    fn unlink_from_wheel<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot, home: u32) {
+        if home == DUE {
+            self.due.unlink(slab, slot);
+        } else if let Some(wheel) = &mut self.wheel {
+            wheel.unlink(slab, slot, (home - WHEEL) as usize);
         }
         slab[slot].meta.set_home(NOWHERE);
     }
@@ -217,6 +228,14 @@ impl Deadlines {
             linked, expiring,
             "entries that expire and entries that are linked differ"
         );
+    }
+}
+
+impl Chain<EXPIRY, 0> {
+    /// The last deadline of the queue. That of the root, when it is empty, is before all others.
+    #[inline]
+    fn last_deadline<K, V>(&self, slab: &Slab<K, V>) -> Nanos {
+        slab[self.back(slab).unwrap_or(0)].deadline
     }
 }
 
@@ -334,9 +353,13 @@ fn home(level: usize, bucket: usize) -> u32 {
     WHEEL + (level * BUCKETS + bucket) as u32
 }
 
-#[expect(clippy::cast_sign_loss, reason = "instants before zero count as zero")]
+/// The tick of an instant. Instants may lie before zero (a test may freeze the clock in the past), ticks do not.
+#[expect(
+    clippy::cast_sign_loss,
+    reason = "the sign bit is turned into an offset"
+)]
 fn tick(at: Nanos) -> u64 {
-    at.max(0) as u64 >> TICK_SHIFT
+    (at ^ Nanos::MIN) as u64 >> TICK_SHIFT
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "one digit of six bits")]

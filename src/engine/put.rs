@@ -1,8 +1,7 @@
 //! How a value is stored: everything about it but key and value.
 
 use super::clock::{FOREVER, Nanos};
-use super::columns::Stamp;
-use super::limits::Limits;
+use super::stamp::Stamp;
 use super::tags::TagRef;
 
 /// How a value is stored.
@@ -24,17 +23,6 @@ pub struct Put<'a> {
     pub traced: bool,
     /// A write, which loads in flight must not overwrite; false for the fill of such a load.
     pub write: bool,
-}
-
-impl Put<'_> {
-    /// Whether it says anything beyond value, deadline and tracing that a table with these limits records.
-    #[inline]
-    pub(super) fn is_described(&self, limits: &Limits) -> bool {
-        !self.tags.is_empty()
-            || !self.stamps.is_empty()
-            || limits.max_bytes.is_some()
-            || limits.early_refresh > 0.0
-    }
 }
 
 impl Default for Put<'_> {

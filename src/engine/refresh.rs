@@ -11,6 +11,9 @@ static TABLES: AtomicU64 = AtomicU64::new(0);
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
+/// `-ln` of the smallest number that is drawn, rounded up: beyond it no draw elects, so none is made.
+const FARTHEST: f64 = 37.0;
+
 /// One table's random numbers.
 #[derive(Debug)]
 pub(super) struct Draw {
@@ -31,8 +34,8 @@ impl Draw {
         reason = "a comparison of spans against a random number"
     )]
     pub(super) fn elects(&mut self, remaining: Nanos, cost: Nanos, beta: f64) -> bool {
-        let scale = cost as f64 * beta;
-        remaining as f64 <= scale * -self.unit().ln()
+        let (remaining, scale) = (remaining as f64, cost as f64 * beta);
+        remaining <= scale * FARTHEST && remaining <= scale * -self.unit().ln()
     }
 
     /// Uniform in (0, 1].

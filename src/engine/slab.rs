@@ -2,7 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use super::clock::{FOREVER, Nanos};
+use super::clock::Nanos;
 
 /// The number of a slot. Valid until its entry is removed; [`Table::generation`](super::Table::generation) tells.
 pub type Slot = u32;
@@ -14,13 +14,20 @@ pub(super) const NIL: Slot = 0;
 pub(super) const ROOTS: Slot = 2;
 
 /// The most entries that slots can number, with one number to spare.
-pub(super) const MAX_ENTRIES: usize = (u32::MAX - ROOTS - 1) as usize;
+pub const MAX_ENTRIES: usize = (u32::MAX - ROOTS - 1) as usize;
 
 /// The neighbours of a slot in one chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Links {
     pub(super) prev: Slot,
     pub(super) next: Slot,
+}
+
+impl Links {
+    const NONE: Self = Self {
+        prev: NIL,
+        next: NIL,
+    };
 }
 
 /// One entry with all that is read on a hit. Rarer data stands in `columns`.
@@ -105,7 +112,7 @@ impl<K, V> Slab<K, V> {
         entries.extend((0..ROOTS).map(|root| Entry {
             pair: None,
             hash: 0,
-            deadline: FOREVER,
+            deadline: Nanos::MIN, // before every entry's, where deadlines of a chain are compared
             links: [Links {
                 prev: root,
                 next: root,
@@ -116,31 +123,31 @@ impl<K, V> Slab<K, V> {
         Self { entries, free: NIL }
     }
 
-    /// Fills a slot. Storage doubles when it is full, but never beyond `max_size` entries.
-    pub(super) fn occupy(&mut self, hash: u64, pair: (K, V), max_size: usize) -> Slot {
-        let links = [Links {
-            prev: NIL,
-            next: NIL,
-        }; 2];
+    /// Fills a slot, linked nowhere. Storage doubles when it is full, but never beyond `max_size` entries.
+    #[inline]
+    pub(super) fn occupy(
+        &mut self,
+        hash: u64,
+        deadline: Nanos,
+        pair: (K, V),
+        max_size: usize,
+    ) -> Slot {
         let entry = Entry {
             pair: Some(pair),
             hash,
-            deadline: FOREVER,
-            links,
+            deadline,
+            links: [Links::NONE; 2],
             tags: 0,
             meta: Meta::default(),
         };
-        if self.free != NIL {
-            let slot = self.free;
-            self.free = self[slot].links[0].next;
-            self[slot] = entry;
-            return slot;
+        let slot = self.free;
+        if slot == NIL {
+            return self.extend(entry, max_size);
         }
-        if self.entries.len() == self.entries.capacity() {
-            self.grow(max_size);
-        }
-        let slot = Slot::try_from(self.entries.len()).unwrap_or_else(|_| vacant(Slot::MAX));
-        self.entries.push(entry);
+        let vacant = &mut self[slot];
+        let next = vacant.links[0].next;
+        *vacant = entry;
+        self.free = next;
         slot
     }
 
@@ -195,10 +202,15 @@ impl<K, V> Slab<K, V> {
     }
 
     #[cold]
-    fn grow(&mut self, max_size: usize) {
+    fn extend(&mut self, entry: Entry<K, V>, max_size: usize) -> Slot {
         let used = self.entries.len();
-        let most = max_size.saturating_add(ROOTS as usize).max(used + 1);
-        self.entries.reserve_exact(used.max(8).min(most - used));
+        let slot = Slot::try_from(used).unwrap_or_else(|_| vacant(Slot::MAX));
+        if used == self.entries.capacity() {
+            let most = max_size.saturating_add(ROOTS as usize).max(used + 1);
+            self.entries.reserve_exact(used.max(8).min(most - used));
+        }
+        self.entries.push(entry);
+        slot
     }
 }
 

@@ -3,6 +3,9 @@
 //! A `Table` knows neither locks nor Python. Everything that leaves it is returned, so that its caller drops keys and
 //! values after the lock is gone. Keys are compared by a closure over a hash that the caller computed.
 
+// Long because each method keeps all indexes in step, and sees them all.
+
+mod adjust;
 mod inspect;
 
 use super::clock::{FOREVER, Nanos, Now};
@@ -14,11 +17,11 @@ use super::slab::MAX_ENTRIES;
 use super::stats::Counters;
 use super::stripes::Stripes;
 
-pub use super::columns::Stamp;
 pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
 pub use super::limits::Limits;
 pub use super::put::Put;
 pub use super::slab::Slot;
+pub use super::stamp::Stamp;
 pub use super::tags::TagRef;
 
 /// What reading an entry found.
@@ -53,7 +56,7 @@ impl<K, V> Table<K, V> {
     pub fn new(limits: Limits) -> Result<Self, Error> {
         let limits = limits.validated()?;
         Ok(Self {
-            contents: Contents::new(limits.policy),
+            contents: Contents::new(&limits),
             counters: Counters::default(),
             generation: 0,
             limits,
@@ -71,19 +74,38 @@ impl<K, V> Table<K, V> {
         self.contents.find(hash, eq)
     }
 
-    /// Reads an entry: counts a hit or a miss and marks it as used. An entry past its grace is removed.
+    /// The fast half of [`Self::read`], a handful of loads: the value of a live entry, counted and marked as used.
+    ///
+    /// `None` says that nothing was done and `read` is to be asked: the entry is over, or its table elects early
+    /// refreshes.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
+    pub fn hit(&mut self, slot: Slot, now: Now) -> Option<&V> {
+        if self.contents.columns.times() || now.reached(self.deadline(slot)) {
+            return None;
+        }
+        self.touch(slot);
+        Some(self.value(slot))
+    }
+
+    /// Reads an entry: counts a hit or a miss and marks it as used. An entry past its grace is removed.
+    #[inline]
     pub fn read(&mut self, slot: Slot, now: Now) -> Read<'_, K, V> {
-        if now.reached(self.contents.slab[slot].deadline) {
+        if now.reached(self.deadline(slot)) {
             return self.read_expired(slot, now);
         }
-        self.counters.hits = self.counters.hits.wrapping_add(1);
-        self.contents.policy.touched(&mut self.contents.slab, slot);
-        if self.limits.early_refresh > 0.0 && self.would_refresh(slot, now) {
+        self.touch(slot);
+        if self.contents.columns.times() && self.would_refresh(slot, now) {
             return Read::Early(self.value(slot));
         }
         Read::Fresh(self.value(slot))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every hit")]
+    fn touch(&mut self, slot: Slot) {
+        self.counters.hits = self.counters.hits.wrapping_add(1);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
     }
 
     #[cold]
@@ -120,6 +142,7 @@ impl<K, V> Table<K, V> {
     }
 
     /// Whether a hit at `now` is elected to load the value anew. Each call draws again.
+    #[cold]
     pub fn would_refresh(&mut self, slot: Slot, now: Now) -> bool {
         let cost = self.contents.columns.cost(slot);
         let deadline = self.deadline(slot);
@@ -156,12 +179,13 @@ impl<K, V> Table<K, V> {
             displaced.push(Gone { key, value, cause });
             return displaced;
         }
-        while self.len() >= self.limits.max_size && self.displace(Some(now), &mut displaced) {}
-        self.shed(put.weight, Some(now), &mut displaced);
+        while self.len() >= self.limits.max_size && self.displace(now, &mut displaced) {}
+        self.shed(put.weight, now, &mut displaced);
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        self.contents.add(hash, (key, value), put, &self.limits);
+        self.contents
+            .add(hash, (key, value), put, self.limits.max_size);
         self.changed();
         self.counters.sets = self.counters.sets.wrapping_add(1);
         displaced
@@ -192,15 +216,39 @@ impl<K, V> Table<K, V> {
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        let old = self.contents.renew(slot, value, put, &self.limits);
+        let old = self.contents.renew(slot, value, put);
         self.contents.policy.touched(&mut self.contents.slab, slot);
         if self.is_overweight(0) {
             self.contents.detach(slot);
-            self.shed(0, Some(now), &mut displaced);
+            self.shed(0, now, &mut displaced);
             self.contents.attach(slot, put.own_ttl);
         }
         self.counters.sets = self.counters.sets.wrapping_add(1);
         (old, displaced)
+    }
+
+    /// [`Self::replace`] for the common case: a write under the table's own TTL, where nothing but the deadline is known
+    /// about entries. Hands the value back where the case is another.
+    ///
+    /// # Errors
+    /// The value, when tags, weights, costs or stamps are recorded.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the path of every plain write")]
+    pub fn overwrite(
+        &mut self,
+        slot: Slot,
+        value: V,
+        deadline: Nanos,
+        traced: bool,
+    ) -> Result<V, V> {
+        if !self.contents.is_plain(slot) || self.limits.max_bytes.is_some() {
+            return Err(value);
+        }
+        self.stripes.bump_key(self.hash(slot));
+        let old = self.contents.overwrite(slot, value, deadline, traced);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
+        self.counters.sets = self.counters.sets.wrapping_add(1);
+        Ok(old)
     }
 
     /// Gives an entry another deadline. It is no write and no use.
@@ -233,7 +281,7 @@ impl<K, V> Table<K, V> {
 
     /// Removes everything in O(1): the storage leaves with the entries. Counters and limits stay.
     pub fn clear(&mut self) -> Cleared<K, V> {
-        let contents = std::mem::replace(&mut self.contents, Contents::new(self.limits.policy));
+        let contents = std::mem::replace(&mut self.contents, Contents::new(&self.limits));
         self.counters.invalidations = self
             .counters
             .invalidations
@@ -283,37 +331,6 @@ impl<K, V> Table<K, V> {
         self.stripes.bump_key(hash);
     }
 
-    /// Changes the number of entries allowed. Entries beyond it go by the policy alone, as no "now" is at hand.
-    ///
-    /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`] first.
-    pub fn set_max_size(&mut self, max_size: usize) -> Displaced<K, V> {
-        self.limits.max_size = max_size.min(MAX_ENTRIES);
-        let mut displaced = Displaced::none();
-        while self.len() > self.limits.max_size && self.displace(None, &mut displaced) {}
-        displaced
-    }
-
-    /// Changes the weight allowed. Entries that were stored while there was no limit weigh nothing.
-    pub fn set_max_bytes(&mut self, max_bytes: Option<u64>) -> Displaced<K, V> {
-        self.limits.max_bytes = max_bytes;
-        let mut displaced = Displaced::none();
-        if max_bytes.is_none() {
-            self.contents.columns.forget_weights();
-        }
-        self.shed(0, None, &mut displaced);
-        displaced
-    }
-
-    /// Changes how long expired entries are kept; also of those that expired already.
-    pub fn set_grace(&mut self, grace: Nanos) {
-        self.limits.grace = grace;
-    }
-
-    /// Changes `XFetch`'s beta. Entries that were stored while it was 0 are not elected.
-    pub fn set_early_refresh(&mut self, beta: f64) {
-        self.limits.early_refresh = beta;
-    }
-
     /// Sets all counters to 0.
     pub fn reset_counters(&mut self) {
         self.counters = Counters::default();
@@ -334,7 +351,7 @@ impl<K, V> Table<K, V> {
 
     /// Makes room for `weight` more.
     #[inline]
-    fn shed(&mut self, weight: u64, now: Option<Now>, displaced: &mut Displaced<K, V>) {
+    fn shed(&mut self, weight: u64, now: Now, displaced: &mut Displaced<K, V>) {
         while self.is_overweight(weight) && self.displace(now, displaced) {}
     }
 
@@ -347,8 +364,8 @@ impl<K, V> Table<K, V> {
 
     /// Removes the entry that should go first; says whether there was one.
     #[inline]
-    fn displace(&mut self, now: Option<Now>, displaced: &mut Displaced<K, V>) -> bool {
-        let (slot, cause) = match now.and_then(|now| self.contents.expired(now)) {
+    fn displace(&mut self, now: Now, displaced: &mut Displaced<K, V>) -> bool {
+        let (slot, cause) = match self.contents.expired(now) {
             Some(slot) => (slot, Cause::Expired),
             None => match self.contents.victim() {
                 Some(slot) => (slot, Cause::Evicted),

@@ -4,13 +4,17 @@ mod cache_threads;
 mod clock;
 mod deletions;
 mod errors;
+mod expiry;
+mod invalidation;
+mod limits;
 mod manager;
+mod model;
 mod s3fifo;
 mod table;
 mod table_model;
 mod wheel;
 
-use _native::engine::{Displaced, Gone, Now, Put, Slot, Table, TagRef};
+use _native::engine::{Cause, Displaced, Gone, Limits, Now, Put, Read, Slot, Table, TagRef};
 
 /// A second, for readable deadlines.
 const SECOND: i64 = 1_000_000_000;
@@ -71,3 +75,30 @@ fn order(table: &Names) -> Vec<&'static str> {
 
 const RED: TagRef<'_> = TagRef::Name("red");
 const BLUE: TagRef<'_> = TagRef::Name("blue");
+
+/// A table without entries.
+fn empty(limits: Limits) -> Names {
+    Table::new(limits).expect("possible limits")
+}
+
+/// A table of entries that never expire, numbered from 0.
+fn filled(limits: Limits, keys: &[&'static str]) -> Names {
+    let mut table = empty(limits);
+    for (value, key) in (0..).zip(keys) {
+        assert!(put(&mut table, key, value, &Put::default(), at(0)).is_empty());
+    }
+    table
+}
+
+/// What a reader gets.
+fn read(table: &mut Names, key: &str, now: Now) -> Option<u32> {
+    let slot = slot(table, key)?;
+    match table.read(slot, now) {
+        Read::Fresh(value) | Read::Early(value) => Some(*value),
+        Read::Stale | Read::Expired(_) => None,
+    }
+}
+
+fn gone(key: &'static str, value: u32, cause: Cause) -> Gone<&'static str, u32> {
+    Gone { key, value, cause }
+}

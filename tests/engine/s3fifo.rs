@@ -194,3 +194,36 @@ fn clearing_forgets_the_ghosts() {
     cache.request(0);
     assert_eq!(cache.order(), [7, 0]);
 }
+
+/// An entry of the main queue stays there when a heavier value takes its place and others must go.
+#[test]
+fn a_heavier_value_keeps_its_queue() {
+    let limits = Limits {
+        policy: PolicyKind::S3Fifo,
+        max_bytes: Some(4),
+        ..Limits::new(4)
+    };
+    let mut table: Table<u64, ()> = Table::new(limits).expect("possible limits");
+    let weighing = |weight| Put {
+        weight,
+        ..Put::default()
+    };
+    for key in [0, 1, 2, 3, 4, 0] {
+        let _ = table.insert(key, key, (), &weighing(1), at(0));
+    }
+    let returned = table.find(0, |key| *key == 0).expect("just stored");
+    assert_eq!(
+        table.slots().last(),
+        Some(&returned),
+        "it came back, so it is in main"
+    );
+    let ((), displaced) = table.replace(returned, (), &weighing(2), at(0));
+    assert_eq!(collect(displaced).len(), 1);
+    let _ = table.insert(9, 9, (), &weighing(1), at(0));
+    assert_eq!(
+        table.slots().last(),
+        Some(&returned),
+        "the youngest of small comes before main"
+    );
+    table.validate();
+}

@@ -2,163 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use _native::engine::{
-    Cause, FOREVER, Gone, Limits, Now, PolicyKind, Put, Read, Slot, Table, TagRef,
-};
-use proptest::collection::{btree_set, vec};
+use _native::engine::{Cause, Gone, Limits, Now, PolicyKind, Put, Read, Slot, Table};
+use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A tick of the wheel: how late an entry with a TTL of its own may count as expired when room is needed.
-const TICK: i64 = 1 << 24;
-
-const TAGS: [TagRef<'_>; 4] = [
-    TagRef::Name("red"),
-    TagRef::Name("blue"),
-    TagRef::Owner(1),
-    TagRef::Owner(2),
-];
+use crate::model::{Known, Model, Op, TAGS, op, unit};
 
 type Real = Table<u8, u32>;
-
-#[derive(Clone, Debug)]
-enum Op {
-    Set {
-        key: u8,
-        ttl: Option<i64>,
-        own_ttl: bool,
-        weight: u64,
-        tags: BTreeSet<usize>,
-        write: bool,
-    },
-    Get(u8),
-    Delete(u8),
-    Retime {
-        key: u8,
-        ttl: Option<i64>,
-        own_ttl: bool,
-    },
-    RemoveTag(usize),
-    Advance(i64),
-    Sweep,
-    Clear,
-    MaxSize(usize),
-    MaxBytes(u64),
-    Grace(i64),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let key = 0..12_u8;
-    let ttl = prop_oneof![1 => Just(None), 6 => (0..20_i64).prop_map(Some), 1 => (0..100_000_i64).prop_map(Some)];
-    let set = (
-        key.clone(),
-        ttl.clone(),
-        any::<bool>(),
-        0..40_u64,
-        btree_set(0..TAGS.len(), 0..3),
-        any::<bool>(),
-    );
-    prop_oneof![
-        12 => set.prop_map(|(key, ttl, own_ttl, weight, tags, write)| Op::Set { key, ttl, own_ttl, weight, tags, write }),
-        8 => key.clone().prop_map(Op::Get),
-        2 => key.clone().prop_map(Op::Delete),
-        2 => (key, ttl, any::<bool>()).prop_map(|(key, ttl, own_ttl)| Op::Retime { key, ttl, own_ttl }),
-        2 => (0..TAGS.len()).prop_map(Op::RemoveTag),
-        4 => (1..15_i64).prop_map(Op::Advance),
-        1 => Just(Op::Sweep),
-        1 => Just(Op::Clear),
-        1 => (0..9_usize).prop_map(Op::MaxSize),
-        1 => (10..100_u64).prop_map(Op::MaxBytes),
-        1 => (0..10_i64).prop_map(Op::Grace),
-    ]
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Known {
-    key: u8,
-    value: u32,
-    deadline: i64,
-    weight: u64,
-    tags: BTreeSet<usize>,
-}
-
-/// What a table is: a list, least recently used first.
-struct Model {
-    entries: Vec<Known>,
-    limits: Limits,
-    at: i64,
-    hits: u64,
-    misses: u64,
-    sets: u64,
-    gone: [u64; Cause::ALL.len()],
-}
-
-impl Model {
-    fn position(&self, key: u8) -> Option<usize> {
-        self.entries.iter().position(|known| known.key == key)
-    }
-
-    fn weight(&self) -> u64 {
-        self.entries.iter().map(|known| known.weight).sum()
-    }
-
-    fn is_over(&self, deadline: i64, grace: i64) -> bool {
-        deadline.saturating_add(grace) <= self.at
-    }
-
-    fn deadline(&self, ttl: Option<i64>) -> i64 {
-        ttl.map_or(FOREVER, |ttl| self.at + unit(ttl))
-    }
-
-    /// Takes out what the table says it displaced, if that was right: `protected` may not go.
-    fn displace(&mut self, gone: &[Gone<u8, u32>], protected: Option<u8>) {
-        for Gone { key, value, cause } in gone {
-            let position = self.position(*key).expect("displaced something unknown");
-            let known = &self.entries[position];
-            assert_eq!(known.value, *value);
-            assert_ne!(protected, Some(*key), "displaced what was being stored");
-            match cause {
-                Cause::Expired => assert!(
-                    self.is_over(known.deadline, 0),
-                    "called a live entry expired"
-                ),
-                Cause::Evicted => {
-                    let mut others = self
-                        .entries
-                        .iter()
-                        .filter(|known| protected != Some(known.key));
-                    let overdue = others
-                        .clone()
-                        .any(|known| self.is_over(known.deadline, TICK));
-                    assert!(!overdue, "evicted while an expired entry stayed");
-                    if self.limits.policy == PolicyKind::Lru {
-                        assert_eq!(
-                            others.next().map(|known| known.key),
-                            Some(*key),
-                            "not the least recently used"
-                        );
-                    }
-                }
-                other => panic!("displaced as {other:?}"),
-            }
-            self.remove(position, *cause);
-        }
-    }
-
-    fn remove(&mut self, position: usize, cause: Cause) -> Known {
-        self.gone[cause as usize] += 1;
-        self.entries.remove(position)
-    }
-
-    fn use_again(&mut self, position: usize) {
-        let known = self.entries.remove(position);
-        self.entries.push(known);
-    }
-}
-
-/// Some instants meet ticks of the wheel exactly, others do not.
-fn unit(count: i64) -> i64 {
-    count * (TICK / 4 + 1)
-}
 
 /// Two neighbouring keys share a hash.
 fn hash(key: u8) -> u64 {
@@ -174,15 +24,7 @@ struct Run {
 impl Run {
     fn new(limits: Limits) -> Self {
         let real = Table::new(limits.clone()).expect("possible limits");
-        let model = Model {
-            entries: Vec::new(),
-            limits,
-            at: 0,
-            hits: 0,
-            misses: 0,
-            sets: 0,
-            gone: [0; Cause::ALL.len()],
-        };
+        let model = Model::new(limits);
         Self {
             real,
             model,
@@ -204,6 +46,7 @@ impl Run {
         Now::exactly(self.model.at)
     }
 
+    // Long because it is one arm for each operation.
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Set {
@@ -229,14 +72,7 @@ impl Run {
                 self.set(known, *own_ttl, *weight, *write);
             }
             Op::Get(key) => self.get(*key),
-            Op::Delete(key) => {
-                if let Some(slot) = self.find(*key) {
-                    let gone = self.real.remove(slot, Cause::Deleted);
-                    let position = self.model.position(*key).expect("found above");
-                    let known = self.model.remove(position, Cause::Deleted);
-                    assert_eq!((gone.key, gone.value), (known.key, known.value));
-                }
-            }
+            Op::Delete(key) => self.delete(*key),
             Op::Retime { key, ttl, own_ttl } => {
                 let deadline = self.model.deadline(*ttl);
                 if let Some(slot) = self.find(*key) {
@@ -270,6 +106,15 @@ impl Run {
                 self.removed(gone, Cause::Cleared, |_, _| true);
             }
             limit => self.change(limit),
+        }
+    }
+
+    fn delete(&mut self, key: u8) {
+        if let Some(slot) = self.find(key) {
+            let gone = self.real.remove(slot, Cause::Deleted);
+            let position = self.model.position(key).expect("found above");
+            let known = self.model.remove(position, Cause::Deleted);
+            assert_eq!((gone.key, gone.value), (known.key, known.value));
         }
     }
 
@@ -403,15 +248,16 @@ impl Run {
     }
 
     fn change(&mut self, limit: &Op) {
+        let now = self.now();
         let gone = match limit {
             Op::MaxSize(max_size) => {
                 self.model.limits.max_size = *max_size;
-                self.real.set_max_size(*max_size)
+                self.real.set_max_size(*max_size, now)
             }
             // A limit that was not there from the start would find entries without weight: told apart in table.rs.
             Op::MaxBytes(most) if self.model.limits.max_bytes.is_some() => {
                 self.model.limits.max_bytes = Some(*most);
-                self.real.set_max_bytes(Some(*most))
+                self.real.set_max_bytes(Some(*most), now)
             }
             Op::Grace(grace) => {
                 self.model.limits.grace = unit(*grace);
@@ -419,18 +265,8 @@ impl Run {
             }
             _ => return,
         };
-        for gone in gone {
-            assert_eq!(gone.cause, Cause::Evicted);
-            let position = self
-                .model
-                .position(gone.key)
-                .expect("displaced something unknown");
-            assert!(
-                self.model.limits.policy != PolicyKind::Lru || position == 0,
-                "not the least recently used"
-            );
-            self.model.remove(position, Cause::Evicted);
-        }
+        let gone: Vec<_> = gone.into_iter().collect();
+        self.model.displace(&gone, None);
     }
 
     fn compare(&mut self) {

@@ -148,6 +148,7 @@ fn time_may_be_set_back() {
             .insert(4, 4, 0, &put, Now::exactly(5 * SECOND))
             .is_empty()
     );
+    table.validate();
     assert_eq!(table.sweep(Now::exactly(15 * SECOND)).len(), 2);
     assert_eq!(table.sweep(Now::exactly(30 * SECOND)).len(), 2);
     table.validate();

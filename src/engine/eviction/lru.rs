@@ -6,14 +6,12 @@ use crate::engine::slab::{Slab, Slot};
 
 #[derive(Debug)]
 pub(in crate::engine) struct Lru {
-    chain: Chain<RECENCY>,
+    chain: Chain<RECENCY, 0>,
 }
 
 impl Lru {
     pub(super) const fn new() -> Self {
-        Self {
-            chain: Chain::new(0),
-        }
+        Self { chain: Chain }
     }
 }
 

@@ -51,18 +51,19 @@ pub(super) trait Eviction {
     fn validate<K, V>(&self, slab: &Slab<K, V>, len: usize);
 }
 
-/// The policy of one table. An enum and not a trait object: a hit pays one predictable branch.
+/// The policy of one table. An enum and not a trait object: a hit pays one predictable branch, and
+/// boxed, so that the branch is a test for null.
 #[derive(Debug)]
 pub(super) enum Policy {
     Lru(Lru),
-    S3Fifo(S3Fifo),
+    S3Fifo(Box<S3Fifo>),
 }
 
 impl Policy {
     pub(super) fn new(kind: PolicyKind) -> Self {
         match kind {
             PolicyKind::Lru => Self::Lru(Lru::new()),
-            PolicyKind::S3Fifo => Self::S3Fifo(S3Fifo::new()),
+            PolicyKind::S3Fifo => Self::S3Fifo(Box::new(S3Fifo::new())),
         }
     }
 }

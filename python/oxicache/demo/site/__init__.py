@@ -1,0 +1,1 @@
+"""The Django project of the demo: settings, urls, the WSGI application, and one app, atlas."""

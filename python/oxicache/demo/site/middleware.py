@@ -1,0 +1,52 @@
+"""Two small middlewares: nothing from outside is loaded, and each answer says what the cache did for it."""
+
+import os
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from .atlas.counters import Totals, totals
+
+Answer = Callable[[HttpRequest], HttpResponse]
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class ContentSecurityPolicy:
+    """Everything on the pages comes from the demo itself; the browser is told to hold it to that."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, and add the policy."""
+        response = self.get_response(request)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+
+class CacheHeaders:
+    """`X-Cache: HIT` when nothing had to be computed, `MISS` when something had; with counts and the worker.
+
+    The counts are the worker's totals after the answer less those before it: exact because the workers here are
+    of the sync class, one request at a time.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, and add what the cache did for it."""
+        before = totals()
+        response = self.get_response(request)
+        now = totals()
+        spent = Totals(hits=now.hits - before.hits, misses=now.misses - before.misses)
+        response["X-Worker"] = str(os.getpid())
+        if spent.hits or spent.misses:
+            response["X-Cache"] = "MISS" if spent.misses else "HIT"
+            response["X-Cache-Hits"] = str(spent.hits)
+            response["X-Cache-Misses"] = str(spent.misses)
+        return response

@@ -1,0 +1,1 @@
+"""The small Django project that the tests use."""

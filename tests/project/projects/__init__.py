@@ -1,0 +1,1 @@
+"""Projects in a hierarchy, as the first two source documents have them."""

@@ -1,0 +1,15 @@
+"""The pages of the test project: the admin, and projects over DRF."""
+
+from django.contrib import admin
+from django.urls import include, path
+from rest_framework.routers import SimpleRouter
+
+from project.projects.viewsets import ProjectViewSet
+
+router = SimpleRouter()
+router.register("projects", ProjectViewSet)
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include(router.urls)),
+]

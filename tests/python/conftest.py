@@ -1,0 +1,54 @@
+"""Sets up the Django project in tests/project once, where Django is installed; the rest of the suite needs none."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+NEED_DJANGO = ["django_app", "contracts/test_akvo_examples.py", "contracts/test_akvo_settings.py"]
+HAS_DJANGO = importlib.util.find_spec("django") is not None
+
+collect_ignore = [] if HAS_DJANGO else NEED_DJANGO
+
+if HAS_DJANGO:
+    sys.path.insert(0, str(TESTS))  # `project`, which is no part of the path that pytest adds
+    os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+
+    import django
+
+    django.setup()
+
+
+# What tests isolation, or patches time.time: there caches count by time.time, as in users' own tests.
+FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the suite the engine's own clock: under another the raw methods leave every case to their safe twins."""
+    here = Path(__file__).parent
+    for item in items:
+        inside = item.path.relative_to(here).parts if item.path.is_relative_to(here) else ()
+        if not set(FOLLOW_TIME) & set(inside):
+            item.add_marker(pytest.mark.oxicache_real_clock)
+
+
+@pytest.fixture(scope="session")
+def django_databases() -> Iterator[None]:
+    """Django's test environment and empty test databases, made by the first test that asks for them."""
+    from django.test.utils import (
+        setup_databases,
+        setup_test_environment,
+        teardown_databases,
+        teardown_test_environment,
+    )
+
+    setup_test_environment()
+    databases = setup_databases(verbosity=0, interactive=False)
+    yield
+    teardown_databases(databases, verbosity=0)
+    teardown_test_environment()

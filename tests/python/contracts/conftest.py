@@ -1,0 +1,25 @@
+"""What the contracts of the source documents share: a `time.time` moved by hand, as their callers patch it."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+
+class Wall:
+    """The wall clock: stands still until it is advanced. Under the pytest plugin the caches follow it."""
+
+    def __init__(self) -> None:
+        self.now = float(round(time.time()))
+
+    def advance(self, seconds: float | timedelta) -> None:
+        """Move on, or back."""
+        self.now += seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
+    """`time.time`, moved by hand."""
+    wall = Wall()
+    monkeypatch.setattr(time, "time", lambda: wall.now)
+    return wall

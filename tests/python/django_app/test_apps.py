@@ -1,0 +1,103 @@
+"""What the app wires when Django is set up, and again when a setting changes."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from unittest import mock
+
+import project
+from django.apps import apps
+from django.db import connections, transaction
+from django.test import TransactionTestCase, override_settings
+
+from oxicache import TTLCache, _native, loader, scheduling
+from oxicache.django import apps as wiring
+from oxicache.django.apps import OxicacheConfig
+
+
+def test_the_app_is_labelled_oxicache() -> None:
+    """`"oxicache.django"` in INSTALLED_APPS is the app `oxicache`."""
+    config = apps.get_app_config("oxicache")
+    assert isinstance(config, OxicacheConfig)
+    assert (config.name, list(config.get_models())) == ("oxicache.django", [])
+
+
+def test_a_changed_setting_reaches_the_engine_and_the_loader() -> None:
+    """What they cannot ask for is passed on again when a setting changes, and when it changes back."""
+    with (
+        mock.patch.object(_native, "set_default_cleanup_interval") as engine,
+        mock.patch.object(loader, "configure") as load,
+    ):
+        changed = {
+            "CLEANUP_INTERVAL": 7,
+            "LOCK_TIMEOUT": 3,
+            "GRACE_ERRORS": [LookupError],
+            "GRACE_THROTTLE": 4,
+        }
+        with override_settings(OXICACHE=changed):
+            engine.assert_called_once_with(7)
+            load.assert_called_once_with(lock_timeout=3, grace_errors=(LookupError,), grace_throttle=4)
+        assert engine.call_args.args == (300,)
+        assert load.call_args.kwargs["lock_timeout"] == 10
+
+
+def test_a_cache_that_names_nothing_asks_the_settings_when_it_is_made() -> None:
+    """The resolver gives max_size and ttl as they are set at that moment."""
+    assert wiring.cache_defaults() == (1000, 3600)
+    with override_settings(OXICACHE={"DEFAULT_MAX_SIZE": 7, "DEFAULT_TTL": 8}):
+        assert wiring.cache_defaults() == (7, 8)
+        cache: TTLCache[str, int] = TTLCache()
+    assert (cache.max_size, cache.ttl) == (7, 8)
+
+
+def test_the_caches_of_models_have_the_settings_defaults(tmp_path: Path) -> None:
+    """Models are imported before apps are ready; a decorator without parameters asks the settings all the same."""
+    (tmp_path / "users_settings.py").write_text("from project.settings import *\nRSR_CACHE_TTL = 77\n")
+    source = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}, {str(Path(project.__file__).parents[1])!r}]
+import django
+django.setup()
+from oxicache import cache_manager
+print(cache_manager._caches["project.projects.models.Project.label"].ttl)
+"""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "users_settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("77\n", "")
+
+
+def test_a_background_job_leaves_no_connection_open() -> None:
+    """The background thread belongs to no request, so its connections are closed after each job."""
+    closed = threading.Event()
+
+    def job() -> None:
+        connections["default"].close = closed.set  # type: ignore[method-assign]
+
+    scheduling.submit(job)
+    assert closed.wait(30)
+
+
+class TestWaiting(TransactionTestCase):
+    def test_a_caller_in_a_transaction_does_not_wait_for_anothers_load(self) -> None:
+        """Whoever holds row locks computes by itself: the one it would wait for may be waiting for those locks."""
+        cache: TTLCache[str, str] = TTLCache(max_size=10, ttl=60)
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slow() -> str:
+            begun.set()
+            go_on.wait(2)  # whoever waits for this load nevertheless gets its value then, and the test fails
+            return "slow"
+
+        thread = threading.Thread(target=cache.get_or_set, args=("a", slow))
+        thread.start()
+        try:
+            assert begun.wait(30)
+            with transaction.atomic():
+                assert cache.get_or_set("a", lambda: "mine") == "mine"
+        finally:
+            go_on.set()
+            thread.join(30)

