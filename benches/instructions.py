@@ -35,7 +35,8 @@ import cache_rows
 from rows import TimedRow
 from timing import OVERHEAD, Contender
 
-FEW, MANY = 4, 24  # passes over the items; the difference is what is counted
+FEW = 4  # passes of the shorter child: enough for CPython to specialise the loop's bytecode
+COUNTED = 60_000  # operations that the longer child runs more, so that start-up's small differences fade
 HASH_SEED = "0"  # str hashes and with them the probes of every table are then the same in each child
 
 
@@ -132,8 +133,9 @@ def self_costs(lines: list[str]) -> Counter[str]:
 def count(row: str, name: str) -> Count:
     """Count one contender of one row."""
     items = len(contenders(row_named(row))[name].items)
-    few, many = _counted(row, name, FEW), _counted(row, name, MANY)
-    operations = (MANY - FEW) * items
+    more = max(1, COUNTED // items)
+    few, many = _counted(row, name, FEW), _counted(row, name, FEW + more)
+    operations = more * items
     many.subtract(few)
     by_function = Counter({function: cost / operations for function, cost in many.items()})
     return Count(name, sum(many.values()) / operations, by_function)
