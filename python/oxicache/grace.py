@@ -52,8 +52,9 @@ def is_resting(cache: LoadStore, key: Any) -> bool:
 
 
 def rest(cache: LoadStore, key: Any, error: Exception, throttle: float, served: str) -> None:
-    """Leave the source of this key alone for `throttle` seconds, and say so once."""
-    if attempt(cache, _resting.add, False, (id(cache), key), True, throttle):
+    """Leave the source of this key alone for `throttle` seconds, and say so once; each time where that is 0."""
+    # Without a throttle there is nothing to remember, and every value served is news.
+    if not throttle or attempt(cache, _resting.add, False, (id(cache), key), True, throttle):
         logger.warning(
             "Cache '%s' serves %s for %r, because loading it failed; next try in %g s: %r",
             cache.name, served, key, throttle, error,

@@ -89,7 +89,7 @@ class Scheduler:
         _alive.add(self)
 
     def submit(self, call: Callable[..., object], *args: Any) -> Job:
-        """Run `call(*args)` as soon as possible. ScheduleFullError when too many jobs wait, ScheduleThreadError when none can run."""
+        """Run `call(*args)` as soon as possible. ScheduleFullError and ScheduleThreadError when it cannot."""
         return self._add(call, args, 0.0, None)
 
     def after(self, delay: float | timedelta, call: Callable[..., object], *args: Any) -> Job:

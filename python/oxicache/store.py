@@ -2,10 +2,14 @@
 
 A cache that raises is a miss, one log line and one count, here and nowhere else. Only calls into the cache go through
 `attempt`: what the caller's own functions raise is never seen by it.
+
+Nothing here holds a lock: a fork would leave it locked in the child, and a signal handler or a finaliser that meets a
+failing cache would wait for itself. Each step is one atomic operation on a dict; of failures in several threads at the
+same instant one may go uncounted, or be logged twice.
 """
 
 import logging
-import threading
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -82,7 +86,6 @@ class LoadStore(Store, Protocol):
 
 MAX_KINDS = 1024  # names of caches that came and went must not pile up
 
-_lock = threading.Lock()
 _failures: dict[str, int] = {}
 _logged: dict[tuple[str, str, str], float] = {}
 
@@ -100,15 +103,13 @@ def attempt(
 
 def failure_counts() -> dict[str, int]:
     """How many calls failed in this process, by cache name."""
-    with _lock:
-        return dict(_failures)
+    return _failures.copy()
 
 
 def forget_failures() -> None:
     """Count from zero, and log the next failure of each kind again."""
-    with _lock:
-        _failures.clear()
-        _logged.clear()
+    _failures.clear()
+    _logged.clear()
 
 
 def _failed(cache: Store, call: Callable[..., object], error: Exception) -> None:
@@ -116,16 +117,12 @@ def _failed(cache: Store, call: Callable[..., object], error: Exception) -> None
     operation = getattr(call, "__name__", "call").lstrip("_")
     kind = (name, operation, type(error).__name__)
     now = time.monotonic()
-    with _lock:
-        _failures[name] = _failures.get(name, 0) + 1
-        count = _failures[name]
-        is_news = now - _logged.get(kind, -STORE_LOG_INTERVAL) >= STORE_LOG_INTERVAL
-        if is_news:
-            _logged[kind] = now
-        for table in (_failures, _logged):
-            if len(table) > MAX_KINDS:
-                del table[next(iter(table))]  # type: ignore[arg-type]
-    if is_news:
+    count = _failures.get(name, 0) + 1
+    _failures[name] = count
+    _bound(_failures)
+    if now - _logged.get(kind, -math.inf) >= STORE_LOG_INTERVAL:
+        _logged[kind] = now
+        _bound(_logged)
         logger.warning(
             "Cache '%s' failed in %s and is treated as a miss (%d failures so far): %r",
             name,
@@ -133,3 +130,9 @@ def _failed(cache: Store, call: Callable[..., object], error: Exception) -> None
             count,
             error,
         )
+
+
+def _bound(table: dict[Any, Any]) -> None:
+    # Over a copy, because others may change the table meanwhile.
+    if len(table) > MAX_KINDS:
+        table.pop(next(iter(table.copy()), None), None)

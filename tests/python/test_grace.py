@@ -85,6 +85,18 @@ class TestServed:
         finally:
             loader.configure()
 
+    def test_without_a_throttle_every_value_served_is_logged(
+        self, cache: Cache, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """`grace_throttle=0`: the source is asked each time, and nothing is served in silence."""
+        loader.configure(grace_throttle=0)
+        try:
+            failing = Load(ConnectionError("down"))
+            assert [Loader(cache).load("a", failing) for _ in range(3)] == ["stale"] * 3
+        finally:
+            loader.configure()
+        assert failing.calls == len(caplog.records) == 3
+
     def test_each_key_and_cache_has_a_throttle_of_its_own(self, cache: Cache, time: EngineTime) -> None:
         """One failing source says nothing about another."""
         other: Cache = TTLCache(10, 60, grace=3600)

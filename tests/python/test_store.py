@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import child_process
 import pytest
 from loads import Load
 
@@ -92,6 +94,75 @@ def test_the_counts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         broken.name = f"broken {number}"
         attempt(broken, broken.get, None, "a", None)
     assert len(store.failure_counts()) == 3
+
+
+def test_a_failure_may_meet_another_anywhere() -> None:
+    """A signal handler or a finaliser may run between any two lines of the bookkeeping and meet a failing cache too."""
+    child_process.check(
+        """
+        import sys
+
+        from oxicache import store
+
+        class Broken:
+            name = "broken"
+
+        def fail():
+            raise OSError("gone")
+
+        def interrupt(frame, event, argument):
+            frame.f_trace_opcodes = True
+            if event == "opcode" and frame.f_code.co_filename == store.__file__:
+                sys.settrace(None)
+                store.attempt(Broken(), fail, None)
+                store.failure_counts()
+                sys.settrace(interrupt)
+            return interrupt
+
+        store.logger.disabled = True
+        sys.settrace(interrupt)
+        store.attempt(Broken(), fail, None)
+        sys.settrace(None)
+        assert store.failure_counts()["broken"] > 50
+        """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_fork_amid_failures_leaves_no_lock_behind() -> None:
+    """A child whose parent's threads were noting failures notes its own."""
+    child_process.check(
+        """
+        import os
+        import signal
+        import sys
+        import threading
+
+        from oxicache import store
+
+        class Broken:
+            name = "broken"
+
+        def fail():
+            raise OSError("gone")
+
+        def go_on():
+            while True:
+                store.attempt(Broken(), fail, None)
+
+        store.logger.disabled = True
+        sys.setswitchinterval(1e-5)
+        for _ in range(3):
+            threading.Thread(target=go_on, daemon=True).start()
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(10)  # ends a child that hangs
+                store.attempt(Broken(), fail, None)
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+        """
+    )
 
 
 def test_a_native_cache_is_a_store() -> None:
