@@ -4,8 +4,9 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt, PyString};
+use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt, PyString, PyTuple};
 
+use super::outside;
 use crate::engine::clock::{self, FOREVER, Nanos};
 use crate::engine::{Limits, MAX_ENTRIES, PolicyKind};
 
@@ -153,7 +154,7 @@ impl<'py> FromPyObject<'_, 'py> for EarlyArg {
         let value = if object.is_instance_of::<PyBool>() {
             None
         } else {
-            object.extract::<f64>().ok()
+            outside::float(&object).ok()
         };
         match value {
             Some(beta) if beta.is_finite() && beta >= 0.0 => Ok(Self(beta)),
@@ -181,7 +182,7 @@ pub(super) fn tags(given: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
         )));
     }
     let mut names = Vec::new();
-    for tag in given.try_iter()? {
+    for tag in outside::iterate(given)? {
         names.push(tag_name(&tag?)?);
     }
     names.sort_unstable();
@@ -203,7 +204,7 @@ pub(super) fn tag_name(tag: &Bound<'_, PyAny>) -> PyResult<String> {
 fn duration(object: &Bound<'_, PyAny>, what: &str, special: &str) -> PyResult<Nanos> {
     let is_number = object.is_instance_of::<PyInt>() || object.is_instance_of::<PyFloat>();
     let seconds = if object.is_instance_of::<PyDelta>() {
-        object.call_method0("total_seconds")?
+        outside::call_method(object, intern!(object.py(), "total_seconds"))?
     } else if is_number && !object.is_instance_of::<PyBool>() {
         object.clone()
     } else {
@@ -218,9 +219,9 @@ fn duration(object: &Bound<'_, PyAny>, what: &str, special: &str) -> PyResult<Na
         }
     };
     // An int too large for a float is as good as for ever, or as wrong as any negative number.
-    let seconds = match seconds.extract::<f64>() {
+    let seconds = match outside::float(&seconds) {
         Ok(seconds) => seconds,
-        Err(_) if seconds.lt(0)? => -1.0,
+        Err(_) if outside::less(&seconds, PyInt::new(seconds.py(), 0).as_any())? => -1.0,
         Err(_) => f64::INFINITY,
     };
     clock::nanos(seconds).map_err(|_| {
@@ -234,13 +235,12 @@ fn duration(object: &Bound<'_, PyAny>, what: &str, special: &str) -> PyResult<Na
 /// The int that an object stands for through `__index__`; None for bools and for what is no whole number.
 fn indexed<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyInt>>> {
     let py = object.py();
-    if object.is_instance_of::<PyBool>() || !object.hasattr(intern!(py, "__index__"))? {
+    if object.is_instance_of::<PyBool>()
+        || outside::attribute_if_any(object, intern!(py, "__index__"))?.is_none()
+    {
         return Ok(None);
     }
-    let number = py
-        .import(intern!(py, "operator"))?
-        .call_method1(intern!(py, "index"), (object,))?;
-    Ok(Some(number.cast_into::<PyInt>()?))
+    outside::index(object).map(Some)
 }
 
 /// A whole number of at least 0; more than fit 64 bits are as many as do.
@@ -266,7 +266,7 @@ fn shown(object: &Bound<'_, PyAny>) -> String {
         .get_type()
         .name()
         .map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    match object.repr() {
+    match outside::repr(object) {
         Ok(text) => format!("{text} ({kind})"),
         Err(_) => format!("a {kind}"),
     }
@@ -306,7 +306,8 @@ pub(super) fn resolved(py: Python<'_>, size: SizeArg, ttl: TtlArg) -> PyResult<(
         .map(|resolver| resolver.clone_ref(py));
     let (mut default_size, mut default_ttl) = (DEFAULT_MAX_SIZE, DEFAULT_TTL);
     if let Some(resolver) = resolver {
-        let (given_size, given_ttl): (SizeArg, TtlArg) = resolver.call0(py)?.extract(py)?;
+        let (given_size, given_ttl): (SizeArg, TtlArg) =
+            outside::call(resolver.bind(py), &PyTuple::empty(py), None)?.extract()?;
         if let SizeArg::Given(given) = given_size {
             default_size = given;
         }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyIterator, PyList, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::args::{
     self, BytesArg, EarlyArg, GraceArg, IntervalArg, Passed, PolicyArg, SizeArg, TtlArg,
@@ -60,7 +60,7 @@ impl PyTtlCache {
             {
                 return Err(PyTypeError::new_err(format!(
                     "{what} must be callable or None, not {}",
-                    callback.bind(py).repr()?
+                    outside::repr(callback.bind(py))?
                 )));
             }
         }
@@ -232,11 +232,12 @@ impl PyTtlCache {
         keys: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let found = PyDict::new(py);
-        for key in keys.try_iter()? {
+        for key in outside::iterate(keys)? {
             let key = key?;
             if let Found::Fresh(value) | Found::Early(value) = self.shared.read(&key)? {
-                found.set_item(key, value)?;
+                outside::insert(&found, &key, value.bind(py))?;
             }
+            outside::release(key.unbind(), py);
         }
         Ok(found)
     }
@@ -250,7 +251,9 @@ impl PyTtlCache {
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let tags = args::tags(tags)?;
-        for item in items.call_method0("items")?.try_iter()? {
+        let py = items.py();
+        let pairs = outside::call_method(items, intern!(py, "items"))?;
+        for item in outside::iterate(&pairs)? {
             let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item?.extract()?;
             self.shared.store(
                 &key,
@@ -269,8 +272,10 @@ impl PyTtlCache {
     /// Remove each key; how many live entries went.
     fn delete_many(&self, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
         let mut count = 0;
-        for key in keys.try_iter()? {
-            count += usize::from(self.shared.delete(&key?)?.was_live);
+        for key in outside::iterate(keys)? {
+            let key = key?;
+            count += usize::from(self.shared.delete(&key)?.was_live);
+            outside::release(key.unbind(), keys.py());
         }
         Ok(count)
     }

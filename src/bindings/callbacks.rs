@@ -42,8 +42,8 @@ impl Callbacks {
             .import(intern!(py, "sys"))?
             .getattr(intern!(py, "getsizeof"))?;
         let sizes: (u64, u64) = (
-            sizeof.call1((key,))?.extract()?,
-            sizeof.call1((value,))?.extract()?,
+            outside::call_with(&sizeof, (key,))?.extract()?,
+            outside::call_with(&sizeof, (value,))?.extract()?,
         );
         Ok(sizes.0.saturating_add(sizes.1))
     }

@@ -41,7 +41,11 @@ fn followed_now(py: Python<'_>) -> PyResult<Now> {
     let Some((read, offset)) = followed else {
         return Ok(Now::coarse());
     };
-    let at = exact_nanos(outside::call(read.bind(py), &PyTuple::empty(py), None)?.extract()?)?;
+    let at = exact_nanos(outside::float(&outside::call(
+        read.bind(py),
+        &PyTuple::empty(py),
+        None,
+    )?)?)?;
     Ok(Now::exactly(at.saturating_add(offset)))
 }
 
@@ -75,7 +79,11 @@ pub(super) fn clock_drive(at: f64) -> PyResult<()> {
 #[pyfunction]
 #[pyo3(signature = (read, /))]
 pub(super) fn clock_follow(py: Python<'_>, read: Py<PyAny>) -> PyResult<()> {
-    let first = exact_nanos(outside::call(read.bind(py), &PyTuple::empty(py), None)?.extract()?)?;
+    let first = exact_nanos(outside::float(&outside::call(
+        read.bind(py),
+        &PyTuple::empty(py),
+        None,
+    )?)?)?;
     let offset = clock::precise().saturating_sub(first);
     let before = FOLLOWED.lock().replace(Followed { read, offset });
     drop(before);
@@ -89,7 +97,7 @@ pub(super) fn python_time(py: Python<'_>) -> PyResult<f64> {
     // The module is kept from import on: late at exit nothing can be imported any more.
     let time = TIME.get_or_try_init(py, || Ok::<_, PyErr>(py.import("time")?.unbind()))?;
     let time = time.bind(py).getattr(intern!(py, "time"))?;
-    outside::call(&time, &PyTuple::empty(py), None)?.extract()
+    outside::float(&outside::call(&time, &PyTuple::empty(py), None)?)
 }
 
 fn wall_offset(py: Python<'_>) -> PyResult<Nanos> {

@@ -10,6 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBool;
 
 use super::clock::python_time;
+use super::outside;
 use super::tracked::Tracked;
 use super::tracker_views::{DeletionSetView, TimestampsView};
 use crate::engine::DeletionTracker;
@@ -89,17 +90,17 @@ impl PyDeletionTracker {
     /// `ValueError` for an instance without a pk: it was never saved.
     fn deleting(&self, project: &Bound<'_, PyAny>) -> PyResult<Deleting> {
         let py = project.py();
-        let id = match project.getattr_opt(intern!(py, "pk"))? {
+        let id = match outside::attribute_if_any(project, intern!(py, "pk"))? {
             Some(pk) if pk.is_none() => {
                 return Err(PyValueError::new_err(format!(
                     "deleting() needs a saved instance or an id; {} has no pk",
-                    project.repr()?
+                    outside::repr(project)?
                 )));
             }
             Some(pk) => pk,
             None => project.clone(),
         };
-        id.hash()?;
+        outside::hash(&id)?;
         Ok(Deleting {
             tracked: self.tracked.clone(),
             id: id.unbind(),
@@ -162,7 +163,7 @@ impl PyDeletionTracker {
         let seconds = if threshold.is_instance_of::<PyBool>() {
             None
         } else {
-            threshold.extract::<f64>().ok()
+            outside::float(threshold).ok()
         };
         match seconds {
             Some(seconds) if seconds >= 0.0 => {
@@ -171,11 +172,11 @@ impl PyDeletionTracker {
             }
             Some(_) => Err(PyValueError::new_err(format!(
                 "_cleanup_threshold must be at least 0 seconds, not {}",
-                threshold.repr()?
+                outside::repr(threshold)?
             ))),
             None => Err(PyTypeError::new_err(format!(
                 "_cleanup_threshold must be seconds as int or float, not {}",
-                threshold.repr()?
+                outside::repr(threshold)?
             ))),
         }
     }
@@ -209,6 +210,6 @@ impl Deleting {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!("<deleting {}>", self.id.bind(py).repr()?))
+        Ok(format!("<deleting {}>", outside::repr(self.id.bind(py))?))
     }
 }

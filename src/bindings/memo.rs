@@ -9,6 +9,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
 use super::memo_key::MemoKey;
+use super::outside;
 use super::plan::{Identity, Plan};
 
 #[expect(
@@ -301,11 +302,8 @@ impl MemoProperty {
 
     #[getter(__isabstractmethod__)]
     fn is_abstract(&self, py: Python<'_>) -> bool {
-        let flag = self
-            .plan()
-            .func
-            .bind(py)
-            .getattr_opt(intern!(py, "__isabstractmethod__"));
+        let name = intern!(py, "__isabstractmethod__");
+        let flag = outside::attribute_if_any(self.plan().func.bind(py), name);
         flag.is_ok_and(|flag| flag.is_some_and(|flag| flag.is_truthy().unwrap_or(false)))
     }
 

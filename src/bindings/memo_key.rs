@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::outside;
 use super::typed::{fold, is_atom, typed_hash, typed_items_eq, typed_items_equal};
 
 /// The hash of a call with no arguments beyond the instance.
@@ -52,14 +53,14 @@ impl MemoKey {
         let owner = match &self.owner {
             Owner::None => None,
             Owner::Weak(reference) => match reference.bind(py).upgrade() {
-                Some(object) => Some(object.repr()?.to_string()),
+                Some(object) => Some(outside::repr(&object)?.to_string()),
                 None => Some("<dead object>".to_owned()),
             },
-            Owner::Strong(object) => Some(object.bind(py).repr()?.to_string()),
+            Owner::Strong(object) => Some(outside::repr(object.bind(py))?.to_string()),
         };
         let mut parts: Vec<String> = owner.into_iter().collect();
         for arg in self.args.bind(py).iter() {
-            parts.push(arg.repr()?.to_string());
+            parts.push(outside::repr(&arg)?.to_string());
         }
         Ok(format!("<MemoKey ({})>", parts.join(", ")))
     }

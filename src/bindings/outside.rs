@@ -1,4 +1,4 @@
-//! Calls from Rust into Python code: keys' `__hash__` and `__eq__`, callbacks, loads, finalisers.
+//! Calls from Rust into Python code: keys' `__hash__` and `__eq__`, callbacks, loads, finalisers, arguments that are walked.
 //!
 //! Before CPython 3.14 a daemon thread that comes back from waiting for the GIL while the interpreter exits is ended by
 //! `pthread_exit`, which unwinds the stack by force. Through Rust's frames that is an abort of the whole process. So the
@@ -11,16 +11,22 @@
 
 use std::ffi::c_int;
 use std::hint::black_box;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
+use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 
 type Hash = unsafe extern "C-unwind" fn(*mut PyObject) -> ffi::Py_hash_t;
 type Compare = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, c_int) -> c_int;
 type Call =
     unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+type Unary = unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject;
+type Binary = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject;
+type Insert = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> c_int;
+type Float = unsafe extern "C-unwind" fn(*mut PyObject) -> f64;
 type DecRef = unsafe extern "C-unwind" fn(*mut PyObject);
 
 unsafe extern "C-unwind" {
@@ -35,6 +41,14 @@ unsafe extern "C-unwind" {
         args: *mut PyObject,
         kwargs: *mut PyObject,
     ) -> *mut PyObject;
+    fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject;
+    fn PyObject_GetIter(object: *mut PyObject) -> *mut PyObject;
+    fn PyIter_Next(iterator: *mut PyObject) -> *mut PyObject;
+    fn PyObject_Repr(object: *mut PyObject) -> *mut PyObject;
+    fn PyNumber_Index(object: *mut PyObject) -> *mut PyObject;
+    fn PyFloat_AsDouble(object: *mut PyObject) -> f64;
+    fn PyDict_SetItem(dict: *mut PyObject, key: *mut PyObject, value: *mut PyObject) -> c_int;
+    fn PyImport_Import(name: *mut PyObject) -> *mut PyObject;
     fn Py_DecRef(object: *mut PyObject);
 }
 
@@ -73,9 +87,18 @@ pub(super) fn hash(object: &Bound<'_, PyAny>) -> PyResult<u64> {
 
 /// `left is right or left == right`.
 pub(super) fn equal(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> PyResult<bool> {
+    compare(left, right, ffi::Py_EQ)
+}
+
+/// `left < right`.
+pub(super) fn less(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> PyResult<bool> {
+    compare(left, right, ffi::Py_LT)
+}
+
+fn compare(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>, operator: c_int) -> PyResult<bool> {
     // SAFETY: both objects are alive and the thread is attached.
     match outside(|| unsafe {
-        black_box(PyObject_RichCompareBool as Compare)(left.as_ptr(), right.as_ptr(), ffi::Py_EQ)
+        black_box(PyObject_RichCompareBool as Compare)(left.as_ptr(), right.as_ptr(), operator)
     }) {
         -1 => Err(PyErr::fetch(left.py())),
         answer => Ok(answer == 1),
@@ -94,6 +117,135 @@ pub(super) fn call<'py>(
         let result =
             outside(|| black_box(PyObject_Call as Call)(callable.as_ptr(), args.as_ptr(), kwargs));
         Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// `callable(*args)`.
+pub(super) fn call_with<'py>(
+    callable: &Bound<'py, PyAny>,
+    args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+) -> PyResult<Bound<'py, PyAny>> {
+    call(callable, &args.into_pyobject(callable.py())?, None)
+}
+
+/// `object.name()`.
+pub(super) fn call_method<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    call(
+        &attribute(object, name)?,
+        &PyTuple::empty(object.py()),
+        None,
+    )
+}
+
+/// `object.name`.
+pub(super) fn attribute<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: both objects are alive, the thread is attached, and the result is a new reference or null with an error set.
+    unsafe {
+        let result =
+            outside(|| black_box(PyObject_GetAttr as Binary)(object.as_ptr(), name.as_ptr()));
+        Bound::from_owned_ptr_or_err(object.py(), result)
+    }
+}
+
+/// `object.name`, or None where it raises `AttributeError`.
+pub(super) fn attribute_if_any<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    match attribute(object, name) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_instance_of::<PyAttributeError>(object.py()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `repr(object)`.
+pub(super) fn repr<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    Ok(unary(PyObject_Repr, object)?.cast_into()?)
+}
+
+/// `operator.index(object)`.
+pub(super) fn index<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyInt>> {
+    Ok(unary(PyNumber_Index, object)?.cast_into()?)
+}
+
+/// `float(object)`, of a number: `__float__` or `__index__`.
+pub(super) fn float(object: &Bound<'_, PyAny>) -> PyResult<f64> {
+    // SAFETY: the object is alive and the thread is attached.
+    let float = outside(|| unsafe { black_box(PyFloat_AsDouble as Float)(object.as_ptr()) });
+    #[expect(clippy::float_cmp, reason = "the exact value that may mean an error")]
+    if float == -1.0
+        && let Some(error) = PyErr::take(object.py())
+    {
+        return Err(error);
+    }
+    Ok(float)
+}
+
+/// `dict[key] = value`. Runs the key's `__hash__` and `__eq__`.
+pub(super) fn insert(
+    dict: &Bound<'_, PyDict>,
+    key: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: all objects are alive and the thread is attached.
+    match outside(|| unsafe {
+        black_box(PyDict_SetItem as Insert)(dict.as_ptr(), key.as_ptr(), value.as_ptr())
+    }) {
+        -1 => Err(PyErr::fetch(dict.py())),
+        _ => Ok(()),
+    }
+}
+
+/// `import name`. Runs the module, the first time.
+pub(super) fn import<'py>(name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+    unary(PyImport_Import, name)
+}
+
+/// `iter(object)`, to be walked here.
+pub(super) fn iterate<'py>(object: &Bound<'py, PyAny>) -> PyResult<Items<'py>> {
+    Ok(Items {
+        iterator: ManuallyDrop::new(unary(PyObject_GetIter, object)?),
+    })
+}
+
+/// What is left of an iterator. Each step, and letting go of a generator that was not exhausted, runs Python code.
+pub(super) struct Items<'py> {
+    iterator: ManuallyDrop<Bound<'py, PyAny>>,
+}
+
+impl<'py> Iterator for Items<'py> {
+    type Item = PyResult<Bound<'py, PyAny>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let py = self.iterator.py();
+        // SAFETY: the iterator is one, the thread is attached, and the result is a new reference or null.
+        let item = unsafe {
+            let item = outside(|| black_box(PyIter_Next as Unary)(self.iterator.as_ptr()));
+            Bound::from_owned_ptr_or_opt(py, item)
+        };
+        item.map_or_else(|| PyErr::take(py).map(Err), |item| Some(Ok(item)))
+    }
+}
+
+impl Drop for Items<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the reference is owned, the thread is attached, and nothing uses the iterator afterwards.
+        unsafe { decref(self.iterator.as_ptr()) };
+    }
+}
+
+fn unary<'py>(function: Unary, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the object is alive, the thread is attached, and the result is a new reference or null with an error set.
+    unsafe {
+        let result = outside(|| black_box(function)(object.as_ptr()));
+        Bound::from_owned_ptr_or_err(object.py(), result)
     }
 }
 

@@ -70,7 +70,7 @@ impl Plan {
         if !cache.get().shared.take() {
             return Err(PyValueError::new_err(format!(
                 "{} belongs to another decorated callable already; make a cache for each",
-                cache.repr()?
+                outside::repr(cache)?
             )));
         }
         let py = cache.py();
@@ -219,7 +219,7 @@ impl Plan {
             return Ok(Some(position));
         }
         for (position, parameter) in self.parameters.iter().enumerate() {
-            if parameter.bind(name.py()).as_any().eq(name)? {
+            if outside::equal(parameter.bind(name.py()), name)? {
                 return Ok(Some(position));
             }
         }
@@ -227,7 +227,7 @@ impl Plan {
     }
 
     pub(super) fn name(&self, py: Python<'_>) -> String {
-        let name = self.func.bind(py).getattr(intern!(py, "__qualname__"));
+        let name = outside::attribute(self.func.bind(py), intern!(py, "__qualname__"));
         name.map_or_else(
             |_| "the decorated callable".to_owned(),
             |name| format!("{name}()"),
@@ -271,10 +271,8 @@ impl Plan {
         if !self.copy {
             return Ok(value);
         }
-        Ok(py
-            .import(intern!(py, "copy"))?
-            .call_method1(intern!(py, "deepcopy"), (value,))?
-            .unbind())
+        let deepcopy = outside::import(intern!(py, "copy"))?.getattr(intern!(py, "deepcopy"))?;
+        Ok(outside::call_with(&deepcopy, (value,))?.unbind())
     }
 
     pub(super) fn key_or_error<'py>(
@@ -288,10 +286,10 @@ impl Plan {
             return Ok(key);
         }
         // Python words the complaint about arguments better than it could be worded here.
-        let signature = py
-            .import("inspect")?
-            .call_method1("signature", (&self.func,))?;
-        signature.call_method("bind", args, kwargs)?;
+        let signature =
+            outside::import(intern!(py, "inspect"))?.getattr(intern!(py, "signature"))?;
+        let signature = outside::call_with(&signature, (&self.func,))?;
+        outside::call(&signature.getattr(intern!(py, "bind"))?, args, kwargs)?;
         Err(PyTypeError::new_err(format!(
             "these arguments do not fit {}",
             self.name(py)
@@ -362,6 +360,6 @@ fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
     }
     Err(PyTypeError::new_err(format!(
         "identity must be 'instance', 'class' or a callable, not {}",
-        given.repr()?
+        outside::repr(given)?
     )))
 }

@@ -238,7 +238,7 @@ fn canonical_at<'py>(
     if arg.is_instance_of::<PySet>() || arg.is_instance_of::<PyFrozenSet>() {
         let mut items = Vec::new();
         for item in canonical_items(
-            PyList::new(py, arg.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.as_any(),
+            PyList::new(py, outside::iterate(arg)?.collect::<PyResult<Vec<_>>>()?)?.as_any(),
             name,
             depth,
         )? {
@@ -246,7 +246,7 @@ fn canonical_at<'py>(
         }
         return frozen(arg, in_hash_order(items));
     }
-    match arg.hash() {
+    match outside::hash(arg) {
         Ok(_) => Ok(arg.clone()),
         Err(error) if error.is_instance_of::<PyTypeError>(py) => {
             let kind = arg.get_type().qualname()?;
@@ -267,7 +267,7 @@ fn canonical_items<'py>(
     name: &dyn Fn() -> String,
     depth: u32,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let snapshot: Vec<Bound<'py, PyAny>> = items.try_iter()?.collect::<PyResult<_>>()?;
+    let snapshot: Vec<Bound<'py, PyAny>> = outside::iterate(items)?.collect::<PyResult<_>>()?;
     snapshot
         .iter()
         .map(|item| canonical_at(item, name, depth + 1))

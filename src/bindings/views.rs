@@ -12,6 +12,7 @@ use super::args::{Passed, TtlArg};
 use super::cache::PyTtlCache;
 use super::clock as python_clock;
 use super::keys;
+use super::outside;
 use super::shared::{Extra, Mode, PyTable, Shared};
 use crate::engine::{Nanos, Slot};
 
@@ -281,11 +282,10 @@ impl DeadlinesView {
 }
 
 fn view_repr(view: &Bound<'_, PyAny>) -> PyResult<String> {
-    let content = view
-        .py()
-        .get_type::<pyo3::types::PyDict>()
-        .call1((view.call_method0("items")?,))?;
-    Ok(format!("{}({})", view.get_type().name()?, content.repr()?))
+    let dict = view.py().get_type::<pyo3::types::PyDict>();
+    let items = view.call_method0("items")?;
+    let content = outside::repr(&outside::call_with(&dict, (items,))?)?;
+    Ok(format!("{}({content})", view.get_type().name()?))
 }
 
 /// Give `view` what `collections.abc.<base>` offers beyond its own methods, and make it an instance of it.

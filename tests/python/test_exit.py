@@ -23,10 +23,20 @@ DAEMONS = {
     "manager": "manager.get_cache(str(next(numbers) % 50)).set('a', 1); manager.cleanup_all()",
     "tracker": "tracker.add(Slow(2)); tracker.discard(Slow(2))",
     "failing-callback": "failing.set('a', 1); failing.delete('a')",
+    "deepcopy": "copied()",
+    "hash-of-an-argument": "memo(Slow(3))",
+    "list-argument": "memo(Listed([1]))",
+    "keys-from-a-generator": "cache.get_many(slowly(20)); cache.delete_many(slowly(20))",
+    "pairs-from-a-generator": "cache.set_many(Pairs())",
+    "tags-from-a-generator": "cache.set('a', 1, 5, map(str, slowly(20)))",
+    "index-of-a-ttl": "cache.set('a', 1, Slow(5))",
+    "timedelta": "cache.set('a', 1, Delta(5))",
+    "own-size": "counted.set('a', Slow(6))",
+    "deleting-a-pk": "tracker.deleting(Slow(7))",
 }
 
 PRELUDE = """
-import itertools, logging, sys, threading
+import datetime, itertools, logging, sys, threading
 import oxicache
 from oxicache._native import CacheManager, Memo, MemoProperty, ProjectDeletionTracker, TTLCache
 
@@ -45,6 +55,33 @@ class Slow:
         return hash(str(self.name))
     def __eq__(self, other):
         return [self.name] == [other.name]
+    def __deepcopy__(self, memo):
+        return Slow(sum(range(300)))
+    def __index__(self):
+        return min(sum(range(number)) for number in range(3, 30)) + 2
+    def __sizeof__(self):
+        return sum(number for number in range(300)) % 7
+    @property
+    def pk(self):
+        return max(number for number in range(300))
+
+class Listed(list):
+    def __iter__(self):
+        return slowly(3)
+
+class Pairs:
+    def items(self):
+        return zip(slowly(20), slowly(20))
+
+class Delta(datetime.timedelta):
+    def total_seconds(self):
+        return sum(number for number in range(20))
+
+def slowly(count):
+    for number in range(count):
+        for _ in range(300):
+            pass
+        yield number
 
 class Noisy:
     def __del__(self, get=cache.get):
@@ -55,6 +92,9 @@ def load(key, args, kwargs, current):
     return 1
 
 memo = Memo(lambda number: 1, cache, load, parameters=("number",))
+slow_list = [Slow(number) for number in range(20)]
+copied = Memo(lambda: 1, TTLCache(5, 60), lambda *call: slow_list, copy=True)
+counted = TTLCache(50, 60, max_bytes=1000)
 
 shown_values = TTLCache(50, 60)
 
