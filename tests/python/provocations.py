@@ -154,6 +154,7 @@ OPERATIONS: dict[str, Callable[[Cache, Any], object]] = {
     "deadline-set": lambda cache, key: cache._expiry_times.__setitem__(key, 0.0),
     "deadline-pop": lambda cache, key: cache._expiry_times.pop(key, None),
     "token": lambda cache, key: cache._token(key),
+    "is-current": lambda cache, key: cache._is_current(key, 1, ["t"]),
     "fill": lambda cache, key: cache._fill(key, "new", cache._token(key)),
     "stale": lambda cache, key: cache._stale(key),
     "early": lambda cache, key: cache._early(key),

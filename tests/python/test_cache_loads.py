@@ -66,7 +66,9 @@ class TestFill:
             cache.set("a", "expired", ttl=1, tags=["t"])
             clock.advance(1)
         token = cache._token("a")
+        assert cache._is_current("a", token, ["t"])
         disturb(cache)
+        assert not cache._is_current("a", token, ["t"])
         before = cache.peek("a", MISSING)
         assert cache._fill("a", "loaded before", token, tags=["t"]) is False
         assert cache.peek("a", MISSING) is before
@@ -77,6 +79,43 @@ class TestFill:
         first, second = cache._token("a"), cache._token("a")
         assert cache._fill("a", 1, first) is True
         assert cache._fill("a", 2, second) is True
+
+    def test_unrelated_traffic_disturbs_nothing(self) -> None:
+        """Writes and deletes of 2,000 other keys, and invalidations of other tags, leave a load as it was."""
+        cache: Cache = TTLCache(10_000, 60)
+        token = cache._token("a")
+        for number in range(2_000):
+            cache.set(f"set {number}", 1, tags=["other"])
+            cache[f"item {number}"] = 1
+            cache.delete(f"absent {number}")
+            cache.delete_by_tag("other")
+            cache._fill(f"filled {number % 50}", 1, cache._token(f"filled {number % 50}"))
+        assert cache._is_current("a", token)
+        assert not cache._is_current("a", token, ["t", "other"])
+        assert cache._fill("a", 1, token, tags=["other"]) is False
+        assert cache._fill("a", 1, token, tags=["t"]) is True
+
+    def test_the_tag_of_a_held_entry_disturbs_its_load(self, cache: Cache) -> None:
+        """A load may be about to serve what it found, whatever tags its own value would have."""
+        cache.set("a", 1, tags=["t"])
+        token = cache._token("a")
+        cache.delete_by_tag("t")
+        assert cache._fill("a", 2, token) is False
+
+    def test_more_invalidated_tags_than_are_remembered(self, cache: Cache) -> None:
+        """Then a tagged value is refused to be safe, and an untagged one is stored."""
+        token = cache._token("a")
+        for number in range(64):
+            cache.delete_by_tag(f"other {number}")
+        assert cache._is_current("a", token, ["t"])
+        cache.delete_by_tag("one more")
+        assert cache._fill("a", 1, token, tags=["t"]) is False
+        assert cache._fill("a", 1, token) is True
+
+    def test_wrong_tags_are_a_type_error(self, cache: Cache) -> None:
+        """As they are for a fill."""
+        with pytest.raises(TypeError, match="tags"):
+            cache._is_current("a", cache._token("a"), "ab")
 
     def test_reads_expiry_and_sweeps_disturb_nothing(self, cache: Cache, clock: Clock) -> None:
         """Only changes of the source count."""

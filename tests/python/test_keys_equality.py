@@ -218,6 +218,7 @@ OPERATIONS: dict[str, Callable[[Cache, Any], object]] = {
     "delete_many": lambda cache, key: cache.delete_many([key]),
     "get_or_set": lambda cache, key: cache.get_or_set(key, lambda: 1),
     "token": lambda cache, key: cache._token(key),
+    "is-current": lambda cache, key: cache._is_current(key, 0),
     "fill": lambda cache, key: cache._fill(key, 1, 0),
     "stale": lambda cache, key: cache._stale(key),
     "early": lambda cache, key: cache._early(key),

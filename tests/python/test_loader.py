@@ -398,6 +398,30 @@ class TestInvalidation:
         assert new.calls == 1
         assert cache.get("a") == "new"
 
+    @pytest.mark.parametrize("tags", [[], ["t"]], ids=["untagged", "tagged"])
+    def test_a_hot_key_is_loaded_once_whatever_happens_to_others(self, tags: list[str]) -> None:
+        """Writes, deletes and tags of others neither split a load nor keep its value from being stored."""
+        cache: Cache = TTLCache(10_000, 60)
+        load = Load(holds=True)
+        leader = Caller(lambda: cache.get_or_set("hot", load, None, tags))
+        load.begun.wait(PATIENCE)
+
+        def disturb() -> None:
+            for number in range(2_000):
+                cache.set(f"other {number}", number, tags=["unrelated"])
+                cache.delete(f"absent {number}")
+                cache.delete_by_tag("unrelated")
+
+        waiters = []
+        for count in range(1, 4):
+            Caller(disturb).outcome()
+            waiters.append(Caller(lambda: cache.get_or_set("hot", load, None, tags)))
+            until(lambda count=count: waiters_of(cache, "hot") == count)
+        load.go()
+        assert [caller.outcome() for caller in [leader, *waiters]] == ["loaded"] * 4
+        assert cache.get_or_set("hot", load, None, tags) == "loaded"
+        assert load.calls == 1
+
     def test_who_waited_before_an_invalidation_still_gets_the_value(self, cache: Cache) -> None:
         """Whoever asked before the invalidation may have what was true then."""
         old = Load("old", holds=True)
