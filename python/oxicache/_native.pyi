@@ -135,6 +135,7 @@ class TTLCache(Generic[_K, _V]):
     def _cleanup_expired(self) -> int: ...
     # What the loader needs, and nobody else.
     def _token(self, key: _K) -> int: ...
+    def _is_current(self, key: _K, token: int, tags: Iterable[str] | None = ()) -> bool: ...
     def _fill(
         self,
         key: _K,
@@ -187,6 +188,7 @@ class Memo:
         identity: Literal["none", "instance", "class"] | Callable[[Any], Hashable] | None = None,
         parameters: tuple[str, ...] = ...,
         defaults: tuple[Any, ...] = ...,
+        keyword_defaults: dict[str, Any] | None = None,
         copy: bool = False,
     ) -> Memo: ...
     @property

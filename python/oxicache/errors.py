@@ -3,7 +3,7 @@
 Wrong use raises Python's TypeError and ValueError instead, and a load that asks for its own key a RecursionError.
 """
 
-__all__ = ["OxicacheError", "ScheduleFullError"]
+__all__ = ["OxicacheError", "ScheduleFullError", "ScheduleThreadError"]
 
 
 class OxicacheError(Exception):
@@ -12,3 +12,7 @@ class OxicacheError(Exception):
 
 class ScheduleFullError(OxicacheError):
     """More jobs wait for the background thread than `SCHEDULE_MAX_JOBS`."""
+
+
+class ScheduleThreadError(OxicacheError):
+    """The background thread could not be started; the next job tries again."""

@@ -47,6 +47,7 @@ class Flight:
         "key",
         "owner",
         "state",
+        "tags",
         "token",
         "value",
     )
@@ -56,6 +57,7 @@ class Flight:
         self.cache = cache
         self.key = key
         self.token = token
+        self.tags: tuple[str, ...] = ()  # of the value; its leader knows them before it begins to compute
         self.owner = _caller()
         self.state = State.FLYING
         self.value: Any = MISSING
@@ -68,6 +70,14 @@ class Flight:
     def is_flying(self) -> bool:
         """Whether the leader is still at it."""
         return self.state is State.FLYING
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing that it may have read was invalidated since it began."""
+        # Where the tags are not known yet, the value has not been asked for yet, and will be as new as it can be.
+        return self.token is not None and attempt(
+            self.cache, self.cache._is_current, False, self.key, self.token, self.tags
+        )
 
     @property
     def is_overtaken(self) -> bool:
@@ -168,7 +178,7 @@ class Flights:
         """Return a flight to wait for, or one that the caller leads, and whether it is the latter.
 
         `past` is a flight that the caller gave up on: of all who did, one leads the next. A flight that began before
-        the key was invalidated is not joined; a new one takes over from it.
+        the key or one of its tags was invalidated is not joined; a new one takes over from it.
         """
         token = attempt(cache, cache._token, None, key)
         mine = Flight(cache, key, token)
@@ -179,10 +189,10 @@ class Flights:
         if flight is mine:
             return mine, True
         while flight is not mine:
-            # Asked again: the flight may have begun after an invalidation that this caller's token is older than.
-            mine.token = attempt(cache, cache._token, None, key)
-            if flight is not past and flight.is_flying and flight.token == mine.token:
+            if flight is not past and flight.is_flying and flight.is_current:
                 return flight, False
+            # Asked again: what has outdated that flight may have come after this caller's token.
+            mine.token = attempt(cache, cache._token, None, key)
             flight = flight.succeed(mine)
         attempt(cache, self._table.__setitem__, None, name, mine)
         return mine, True

@@ -5,7 +5,6 @@ and `get_or_compute` all ask it. Who leads and who may wait: flights.py. When a 
 """
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import operator
@@ -18,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from oxicache import _native, flights, grace, options, scheduling
 from oxicache._native import MISSING, TTLCache
-from oxicache.errors import ScheduleFullError
+from oxicache.errors import ScheduleFullError, ScheduleThreadError
 from oxicache.flights import Flight, forbid_waiting
 from oxicache.store import LoadStore, attempt
 
@@ -249,7 +248,7 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    names = request.tag_names()
+                    flight.tags = request.tag_names()
                     started = perf_counter()
                     value = request.compute()
                     cost = perf_counter() - started
@@ -258,7 +257,7 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                self._keep(flight, request, value, names, cost)
+                self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
@@ -267,7 +266,7 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    names = request.tag_names()
+                    flight.tags = request.tag_names()
                     started = perf_counter()
                     value = request.compute()
                     if inspect.isawaitable(value):
@@ -278,7 +277,7 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                self._keep(flight, request, value, names, cost)
+                self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
@@ -304,12 +303,10 @@ class Loader:
             grace.rest(self.cache, request.key, error, _defaults.grace_throttle, served)
         return held
 
-    def _keep(
-        self, flight: Flight, request: _Request, value: Any, tags: tuple[str, ...], cost: float
-    ) -> None:
+    def _keep(self, flight: Flight, request: _Request, value: Any, cost: float) -> None:
         if flight.token is None or flight.is_overtaken or (value is None and not self.cache_none):
             return
-        extra = {"tags": tags, "cost": cost}
+        extra = {"tags": flight.tags, "cost": cost}
         if request.ttl is not MISSING:
             extra["ttl"] = request.ttl
         attempt(self.cache, self.cache._fill, False, request.key, value, flight.token, **extra)  # type: ignore[arg-type]
@@ -328,8 +325,14 @@ class Loader:
                 _refreshing.delete(mark)
 
         if attempt(self.cache, _refreshing.add, False, mark, True):
-            with contextlib.suppress(ScheduleFullError):  # a later hit is elected again
-                scheduling.submit(refresh)
+            is_coming = False
+            try:
+                is_coming = not scheduling.submit(refresh).is_cancelled
+            except (ScheduleFullError, ScheduleThreadError):
+                pass  # the caller has its hit
+            finally:
+                if not is_coming:
+                    _refreshing.delete(mark)  # a later hit is elected again
 
     def _arefresh_later(self, request: _Request) -> None:
         mark = (id(self.cache), request.key)

@@ -149,6 +149,7 @@ class _Plan:
             identity=self.options.identity,
             parameters=parameters,
             defaults=defaults,
+            keyword_defaults=_keyword_defaults(self.function),
             copy=self.options.copy,
         )
 
@@ -297,7 +298,8 @@ def _check_function(decorator: str, function: Any, *, takes_instance: bool) -> N
 
 def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        return list(inspect.signature(function).parameters.values())
+        # A wrapper's own parameters: those of the function below it may be shifted against what callers pass.
+        return list(inspect.signature(function, follow_wrapped=False).parameters.values())
     except ValueError:  # some callables written in C have none
         return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
 
@@ -323,6 +325,15 @@ def _parameters(
     names = [f"{one.name}/" if one.kind is inspect.Parameter.POSITIONAL_ONLY else one.name for one in found]
     defaults = [one.default for one in found if one.default is not inspect.Parameter.empty]
     return tuple(names), tuple(defaults)
+
+
+def _keyword_defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the defaults of the keyword-only parameters: a call that leaves one out is the call that repeats it."""
+    return {
+        one.name: one.default
+        for one in _signature(function)
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is not inspect.Parameter.empty
+    }
 
 
 def _full_name(function: Callable[..., Any]) -> str:

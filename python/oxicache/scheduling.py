@@ -6,6 +6,7 @@ logged. Time is `time.monotonic`: neither the wall clock nor the engine's driven
 """
 
 import atexit
+import contextlib
 import contextvars
 import functools
 import heapq
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from oxicache.errors import ScheduleFullError
+from oxicache.errors import ScheduleFullError, ScheduleThreadError
 from oxicache.options import SCHEDULE_IDLE, SCHEDULE_MAX_JOBS, seconds
 
 __all__ = ["Job", "Scheduler", "after", "every", "run_around", "scheduler", "submit"]
@@ -88,7 +89,7 @@ class Scheduler:
         _alive.add(self)
 
     def submit(self, call: Callable[..., object], *args: Any) -> Job:
-        """Run `call(*args)` as soon as possible. ScheduleFullError when too many jobs wait."""
+        """Run `call(*args)` as soon as possible. ScheduleFullError when too many jobs wait, ScheduleThreadError when none can run."""
         return self._add(call, args, 0.0, None)
 
     def after(self, delay: float | timedelta, call: Callable[..., object], *args: Any) -> Job:
@@ -147,8 +148,9 @@ class Scheduler:
                 raise ScheduleFullError(
                     f"{len(self._queue)} jobs wait already, the limit is {self._max_jobs}: {name}"
                 )
+            # The thread first: a job that nobody can run is not taken on. Until the lock is free it sees no queue.
+            self._start(name)
             heapq.heappush(self._queue, (job.due, next(self._order), job))
-            self._start()
             self._changed.notify_all()
         return job
 
@@ -180,12 +182,22 @@ class Scheduler:
                 if not self._is_closed:
                     heapq.heappush(self._queue, (job.due, next(self._order), job))
 
-    def _start(self) -> None:
-        if self._is_threaded and self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="oxicache", daemon=True)
-            self._thread.start()
+    def _start(self, name: str) -> None:
+        if not self._is_threaded or self._thread is not None:
+            return
+        thread = threading.Thread(target=self._serve, name="oxicache", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:  # no more threads for this process, or none at its exit
+            raise ScheduleThreadError(
+                f"the background thread cannot be started for {name}: {error}"
+            ) from error
+        self._thread = thread
 
     def _serve(self) -> None:
+        with self._changed:
+            if self._thread is not threading.current_thread():
+                return  # its starter was interrupted and does not know of it
         while True:
             self.run_due()
             with self._changed:
@@ -210,7 +222,8 @@ class Scheduler:
         self._queue = [item for item in self._queue if item[0] > now or item[2].interval is not None]
         heapq.heapify(self._queue)
         if self._queue and not self._is_closed:
-            self._start()
+            with self._changed, contextlib.suppress(ScheduleThreadError):  # the next job tries again
+                self._start("what is due later")
 
 
 def _call_hook(hook: _Hook | None) -> None:

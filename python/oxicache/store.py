@@ -58,7 +58,11 @@ class LoadStore(Store, Protocol):
     early_refresh: float
 
     def _token(self, key: Any, /) -> int:
-        """What to show when the load ends; it changes when the key is written, deleted or invalidated."""
+        """What to show when the load ends: it tells when the load began."""
+        ...
+
+    def _is_current(self, key: Any, token: int, tags: Iterable[str] = ()) -> bool:
+        """Whether neither the key was written or invalidated nor one of these tags since the token was given."""
         ...
 
     def _fill(  # noqa: PLR0917 - the native method's own signature

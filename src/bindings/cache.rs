@@ -221,7 +221,7 @@ impl PyTtlCache {
             .filter(|&slot| table.is_live(slot, now))
             .map(|slot| match table.deadline(slot) {
                 FOREVER => f64::INFINITY,
-                deadline => clock::seconds(deadline - now.at()),
+                deadline => clock::seconds(deadline.saturating_sub(now.at())),
             }))
     }
 
@@ -565,10 +565,24 @@ impl PyTtlCache {
         self.shared.sweep(py)
     }
 
-    /// What a load takes before it begins; `_fill` then knows whether the key was written or invalidated meanwhile.
+    /// What a load takes before it begins; `_fill` then knows whether key or tags were invalidated meanwhile.
     fn _token(&self, key: &Bound<'_, PyAny>) -> PyResult<u64> {
         let hash = keys::hash_of(key)?;
         Ok(self.shared.cache.lock().token(hash))
+    }
+
+    /// Would `_fill` store a value with these tags, whose load began with this token? Says nothing about its limits.
+    #[pyo3(signature = (key, token, tags=None))]
+    fn _is_current(
+        &self,
+        key: &Bound<'_, PyAny>,
+        token: u64,
+        tags: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        let tags = args::tags(tags)?;
+        let tags: Vec<TagRef<'_>> = tags.iter().map(|tag| TagRef::Name(tag)).collect();
+        let hash = keys::hash_of(key)?;
+        Ok(self.shared.cache.lock().is_current(hash, token, &tags))
     }
 
     /// Store a load's result unless it is outdated; whether it was stored. `cost`: seconds the load took.

@@ -21,6 +21,13 @@ impl Callbacks {
         self.on_evict.is_none() && self.sizeof.is_none()
     }
 
+    pub(super) fn has(&self, callback: &Py<PyAny>) -> bool {
+        [&self.on_evict, &self.sizeof]
+            .into_iter()
+            .flatten()
+            .any(|own| own.is(callback))
+    }
+
     /// An entry's size in bytes: what `sizeof` says, or what Python itself does.
     pub(super) fn weigh(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = key.py();

@@ -48,6 +48,14 @@ pub(super) fn missing(py: Python<'_>) -> Py<PyAny> {
         .into_any()
 }
 
+static KEYWORDS: PyOnceLock<Py<Missing>> = PyOnceLock::new();
+
+/// What stands before the keywords in the key of a call: an object that no argument can be.
+pub(super) fn keyword_mark(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let mark = KEYWORDS.get_or_try_init(py, || Py::new(py, Missing))?;
+    Ok(mark.bind(py).clone().into_any())
+}
+
 pub(super) fn is_missing(object: &Bound<'_, PyAny>) -> bool {
     object.is_exact_instance_of::<Missing>()
 }

@@ -91,6 +91,8 @@ impl PyCacheManager {
     ) -> PyResult<Py<PyTtlCache>> {
         let name = cache_name(name)?;
         let asked = asked(py, max_size, ttl, max_bytes, policy, grace, early_refresh)?;
+        let callbacks = [("on_evict", &on_evict), ("sizeof", &sizeof)]
+            .map(|(what, given)| given.as_ref().map(|given| (what, given.clone_ref(py))));
         let existing = match self.caches.get(&name) {
             Some(cache) => cache,
             None => {
@@ -115,6 +117,14 @@ impl PyCacheManager {
                 }
             }
         };
+        for (what, callback) in callbacks.iter().flatten() {
+            if !existing.get().shared.calls(callback) {
+                log::warn!(
+                    target: "oxicache.manager",
+                    "get_cache('{name}', {what}=...): the cache exists without this {what}, and gets none now"
+                );
+            }
+        }
         for (parameter, asked, held) in Self::differences(py, existing.bind(py), &asked)? {
             log::warn!(
                 target: "oxicache.manager",

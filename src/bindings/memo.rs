@@ -39,7 +39,8 @@ impl Memo {
 #[pymethods]
 impl Memo {
     #[new]
-    #[pyo3(signature = (func, cache, load, *, identity=None, parameters=vec![], defaults=vec![], copy=false))]
+    #[pyo3(signature = (func, cache, load, *, identity=None, parameters=vec![], defaults=vec![],
+        keyword_defaults=None, copy=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a constructor with named arguments, in Python"
@@ -52,6 +53,7 @@ impl Memo {
         identity: Option<&Bound<'_, PyAny>>,
         parameters: Vec<Py<PyString>>,
         defaults: Vec<Py<PyAny>>,
+        keyword_defaults: Option<Bound<'_, PyDict>>,
         copy: bool,
     ) -> PyResult<Self> {
         let none = intern!(py, "none").as_any();
@@ -60,7 +62,7 @@ impl Memo {
             cache,
             load,
             identity.unwrap_or(none),
-            (parameters, defaults),
+            (parameters, defaults, keyword_defaults),
             copy,
         )?;
         Ok(Self {
@@ -194,7 +196,7 @@ impl MemoProperty {
             cache,
             load,
             identity.unwrap_or(instance),
-            (vec![], vec![]),
+            (vec![], vec![], None),
             copy,
         )?;
         if matches!(plan.identity, Identity::None) {

@@ -28,6 +28,13 @@ pub(super) enum Identity {
     By(Py<PyAny>),
 }
 
+/// The positional parameters' names, the defaults of the last of them, and those of keyword-only parameters.
+pub(super) type Parameters<'py> = (
+    Vec<Py<PyString>>,
+    Vec<Py<PyAny>>,
+    Option<Bound<'py, PyDict>>,
+);
+
 /// How a decorated callable is keyed, looked up and loaded.
 pub(super) struct Plan {
     pub(super) func: Py<PyAny>,
@@ -39,6 +46,8 @@ pub(super) struct Plan {
     parameters: Box<[Py<PyString>]>,
     /// Defaults of the last of them.
     pub(super) defaults: Box<[Py<PyAny>]>,
+    /// Defaults of keyword-only parameters, by name.
+    keyword_defaults: Py<PyDict>,
     pub(super) copy: bool,
 }
 
@@ -48,7 +57,7 @@ impl Plan {
         cache: &Bound<'_, PyTtlCache>,
         load: Py<PyAny>,
         identity: &Bound<'_, PyAny>,
-        (parameters, defaults): (Vec<Py<PyString>>, Vec<Py<PyAny>>),
+        (parameters, defaults, keyword_defaults): Parameters<'_>,
         copy: bool,
     ) -> PyResult<Self> {
         if defaults.len() > parameters.len() {
@@ -77,6 +86,10 @@ impl Plan {
             identity: identity_of(identity)?,
             parameters,
             defaults: defaults.into(),
+            keyword_defaults: match keyword_defaults {
+                Some(defaults) => defaults.copy()?.unbind(),
+                None => PyDict::new(py).unbind(),
+            },
             copy,
         })
     }
@@ -117,7 +130,7 @@ impl Plan {
             (Identity::Instance, Some(instance)) => Some((instance, true)),
             (Identity::Class, Some(instance)) => {
                 class = instance.get_type().into_any();
-                Some((&class, false))
+                Some((&class, true))
             }
             (Identity::By(identity), Some(instance)) => {
                 let whose = outside::call(identity.bind(py), &PyTuple::new(py, [instance])?, None)?;
@@ -154,6 +167,7 @@ impl Plan {
             match self.position(&name)? {
                 Some(position) if position < args.len() => return Ok(None),
                 Some(position) => named.push((position, value)),
+                None if self.is_default(&name, &value)? => {}
                 None => extra.push((name, value)),
             }
         }
@@ -181,13 +195,19 @@ impl Plan {
                 sorted.push((name.to_string_lossy().into_owned(), name, value));
             }
             sorted.sort_by(|left, right| left.0.cmp(&right.0));
-            bound.push(keys::missing(py).into_bound(py));
+            bound.push(keys::keyword_mark(py)?);
             for (_, name, value) in sorted {
                 bound.push(name.into_any());
                 bound.push(value);
             }
         }
         Ok(Some(bound))
+    }
+
+    /// Whether a keyword-only argument is what it would be if left out.
+    fn is_default(&self, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let default = self.keyword_defaults.bind(name.py()).get_item(name)?;
+        Ok(default.is_some_and(|default| typed_eq(value, &default) == Some(true)))
     }
 
     fn position(&self, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
@@ -312,6 +332,7 @@ impl Plan {
         visit.call(&self.func)?;
         visit.call(&self.cache)?;
         visit.call(&self.load)?;
+        visit.call(&self.keyword_defaults)?;
         if let Identity::By(identity) = &self.identity {
             visit.call(identity)?;
         }

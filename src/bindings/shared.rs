@@ -189,12 +189,14 @@ impl Shared {
         let is_forbidden = match mode {
             Mode::Write => false,
             Mode::Add => slot.is_some_and(|slot| table.is_live(slot, now)),
-            Mode::Fill(token) => !table.is_current(hash, token),
+            Mode::Fill(token) => !table.is_current(hash, token, &tags),
         };
         if is_forbidden {
             return Ok(false);
         }
-        let is_dead = now.reached(deadline) || table.limits().max_size == 0;
+        let limits = table.limits();
+        let is_too_heavy = limits.max_bytes.is_some_and(|most| weight > most);
+        let is_dead = now.reached(deadline) || limits.max_size == 0;
         let mut replaced = None;
         let displaced = match slot {
             Some(slot) if is_dead => {
@@ -220,7 +222,7 @@ impl Shared {
         self.removed(py, replaced);
         self.removed(py, displaced.into_iter().flatten());
         self.sweep_if_due(py, now);
-        Ok(!is_dead)
+        Ok(!is_dead && !is_too_heavy)
     }
 
     /// Remove one entry, live or not; nothing that is being loaded for the key will be stored.
@@ -245,6 +247,18 @@ impl Shared {
             was_live,
             value: Some(value),
         })
+    }
+
+    /// Take out the entry that is next to be evicted. O(n).
+    pub(super) fn pop_next(&self) -> Option<PyGone> {
+        let mut table = self.cache.lock();
+        let next = table.slots().into_iter().next()?;
+        Some(table.remove(next, Cause::Deleted))
+    }
+
+    /// Is this one of the cache's callbacks?
+    pub(super) fn calls(&self, callback: &Py<PyAny>) -> bool {
+        self.callbacks.has(callback)
     }
 
     /// Remove everything and forget whose it was.

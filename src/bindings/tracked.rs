@@ -56,6 +56,24 @@ impl Tracked {
         Ok(true)
     }
 
+    /// End tracking any one id that no `deleting()` holds; the id and the second it was added.
+    pub(super) fn take_any(&self, py: Python<'_>) -> Option<(Py<PyAny>, f64)> {
+        let mut tracker = self.tracker.lock();
+        let slots = tracker.slots();
+        let slot = slots.into_iter().find(|&slot| tracker.holds(slot) == 0)?;
+        let (id, at) = (tracker.key(slot).clone_ref(py), tracker.stamp(slot));
+        let gone = tracker.discard(slot);
+        drop(tracker);
+        drop(gone);
+        Some((id, at))
+    }
+
+    /// End tracking every id that no `deleting()` holds; how many.
+    pub(super) fn clear(&self) -> usize {
+        let gone = self.tracker.lock().clear();
+        gone.len()
+    }
+
     pub(super) fn contains(&self, id: &Bound<'_, PyAny>) -> PyResult<bool> {
         Ok(self.locate(id, keys::hash_of(id)?)?.1.is_some())
     }

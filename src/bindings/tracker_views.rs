@@ -8,6 +8,7 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
+use super::args::Passed;
 use super::keys;
 use super::tracked::Tracked;
 
@@ -43,6 +44,28 @@ impl DeletionSetView {
 
     fn discard(&self, id: &Bound<'_, PyAny>) -> PyResult<()> {
         self.tracked.drop_id(id, false).map(drop)
+    }
+
+    /// End tracking an id; KeyError when it is not tracked.
+    fn remove(&self, id: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.tracked.drop_id(id, false)? {
+            Ok(())
+        } else {
+            Err(PyKeyError::new_err(id.clone().unbind()))
+        }
+    }
+
+    /// End tracking any one id and return it; KeyError when there is none but those inside `deleting()`.
+    fn pop(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let taken = self.tracked.take_any(py);
+        taken
+            .map(|(id, _)| id)
+            .ok_or_else(|| PyKeyError::new_err("pop from an empty set"))
+    }
+
+    /// End tracking every id but those inside `deleting()`.
+    fn clear(&self) {
+        self.tracked.clear();
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -100,6 +123,32 @@ impl TimestampsView {
         self.tracked.ids(py)
     }
 
+    /// End tracking an id and return the second it was added.
+    #[pyo3(signature = (id, default=Passed::No))]
+    fn pop(&self, id: &Bound<'_, PyAny>, default: Passed<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+        let at = {
+            let (tracker, slot) = self.tracked.locate(id, keys::hash_of(id)?)?;
+            slot.map(|slot| tracker.stamp(slot))
+        };
+        match at {
+            Some(at) if self.tracked.drop_id(id, false)? => {
+                Ok(at.into_pyobject(id.py())?.into_any().unbind())
+            }
+            _ => default.or_key_error(id),
+        }
+    }
+
+    /// End tracking any one id; KeyError when there is none but those inside `deleting()`.
+    fn popitem(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, f64)> {
+        let taken = self.tracked.take_any(py);
+        taken.ok_or_else(|| PyKeyError::new_err("popitem(): dictionary is empty"))
+    }
+
+    /// End tracking every id but those inside `deleting()`.
+    fn clear(&self) {
+        self.tracked.clear();
+    }
+
     /// The (id, second it was added) pairs as they are now. A list: ids may come and go meanwhile. O(n).
     fn items(&self, py: Python<'_>) -> Vec<(Py<PyAny>, f64)> {
         let tracker = self.tracked.tracker.lock();
@@ -129,20 +178,8 @@ impl TimestampsView {
 }
 
 /// What `MutableMapping` and `MutableSet` offer beyond what the views define.
-pub(super) const MAPPING_METHODS: &[&str] = &[
-    "get",
-    "keys",
-    "pop",
-    "popitem",
-    "clear",
-    "update",
-    "setdefault",
-    "__eq__",
-];
+pub(super) const MAPPING_METHODS: &[&str] = &["get", "keys", "update", "setdefault", "__eq__"];
 pub(super) const SET_METHODS: &[&str] = &[
-    "remove",
-    "pop",
-    "clear",
     "isdisjoint",
     "__le__",
     "__lt__",

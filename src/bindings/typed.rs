@@ -9,7 +9,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
     PyTuple, PyType,
 };
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::outside;
 
@@ -222,7 +222,18 @@ fn canonical_at<'py>(
             ];
             pairs.push((typed_hash(&pair[0])?, PyTuple::new(py, pair)?.into_any()));
         }
-        return frozen(arg, in_hash_order(pairs));
+        // An OrderedDict compares by order too: one in another order is another argument.
+        let is_ordered = arg.hasattr(intern!(py, "move_to_end"))?;
+        let pairs = if is_ordered {
+            pairs.into_iter().map(|(_, pair)| pair).collect()
+        } else {
+            in_hash_order(pairs)
+        };
+        return frozen(arg, pairs);
+    }
+    if arg.is_instance_of::<PyTuple>() && arg.hasattr(intern!(py, "_fields"))? {
+        // A namedtuple: Python's equality would make P(1), P(True) and P(1.0) one key.
+        return frozen(arg, canonical_items(arg, name, depth)?);
     }
     if arg.is_instance_of::<PySet>() || arg.is_instance_of::<PyFrozenSet>() {
         let mut items = Vec::new();

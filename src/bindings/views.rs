@@ -13,7 +13,7 @@ use super::cache::PyTtlCache;
 use super::clock as python_clock;
 use super::keys;
 use super::shared::{Extra, Mode, PyTable, Shared};
-use crate::engine::Slot;
+use crate::engine::{Nanos, Slot};
 
 /// `TTLCache._cache`: key -> value, the next to be evicted first. Reading neither counts nor touches.
 #[pyclass(frozen, generic, module = "oxicache._native")]
@@ -61,6 +61,12 @@ fn held_keys<'py>(py: Python<'py>, shared: &Shared) -> PyResult<Bound<'py, PyIte
         held(shared, |table, slot| table.key(slot).clone_ref(py)),
     )?
     .try_iter()
+}
+
+fn held_deadlines(shared: &Shared, py: Python<'_>) -> Vec<(Py<PyAny>, Nanos)> {
+    held(shared, |table, slot| {
+        (table.key(slot).clone_ref(py), table.deadline(slot))
+    })
 }
 
 fn is_held(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<bool> {
@@ -164,6 +170,20 @@ impl EntriesView {
         visit.call(&self.cache)
     }
 
+    /// Remove every entry at once.
+    fn clear(&self, py: Python<'_>) {
+        self.shared().clear(py);
+    }
+
+    /// Remove the entry that is next to be evicted and return it; KeyError when there is none. O(n).
+    fn popitem(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let gone = self.shared().pop_next();
+        let gone = gone.ok_or_else(|| PyKeyError::new_err("popitem(): the cache is empty"))?;
+        let item = (gone.key.clone_ref(py), gone.value.clone_ref(py));
+        self.shared().removed(py, [gone]);
+        Ok(item)
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         view_repr(slf.as_any())
     }
@@ -219,9 +239,7 @@ impl DeadlinesView {
 
     /// The (key, second of expiry) pairs as they are now. A list: entries may come and go meanwhile. O(n).
     fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let items = held(self.shared(), |table, slot| {
-            (table.key(slot).clone_ref(py), table.deadline(slot))
-        });
+        let items = held_deadlines(self.shared(), py);
         let mut shown = Vec::with_capacity(items.len());
         for (key, deadline) in items {
             shown.push((key, python_clock::wall(py, deadline)?));
@@ -241,6 +259,20 @@ impl DeadlinesView {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.cache)
+    }
+
+    /// Remove every entry at once.
+    fn clear(&self, py: Python<'_>) {
+        self.shared().clear(py);
+    }
+
+    /// Remove the entry that is next to be evicted; its key and second of expiry, KeyError when there is none. O(n).
+    fn popitem(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, f64)> {
+        let next = held_deadlines(self.shared(), py).into_iter().next();
+        let (key, deadline) =
+            next.ok_or_else(|| PyKeyError::new_err("popitem(): the cache is empty"))?;
+        self.shared().delete(key.bind(py))?;
+        Ok((key, python_clock::wall(py, deadline)?))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -267,12 +299,4 @@ pub(super) fn complete(view: &Bound<'_, PyType>, base: &str, methods: &[&str]) -
 }
 
 /// What `MutableMapping` offers beyond what the views define.
-pub(super) const MAPPING_METHODS: &[&str] = &[
-    "get",
-    "keys",
-    "popitem",
-    "clear",
-    "update",
-    "setdefault",
-    "__eq__",
-];
+pub(super) const MAPPING_METHODS: &[&str] = &["get", "keys", "update", "setdefault", "__eq__"];

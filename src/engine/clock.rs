@@ -70,6 +70,9 @@ impl Now {
         if ttl < SHORT && self.horizon != self.at {
             return precise().saturating_add(ttl);
         }
+        if ttl == FOREVER {
+            return FOREVER; // before zero, where a clock may be driven, the sum would fall short of it
+        }
         self.at.saturating_add(ttl)
     }
 

@@ -112,9 +112,12 @@ impl<K> DeletionTracker<K> {
         Vec::new()
     }
 
-    /// Removes every key, held ones too.
+    /// Removes every key that is not held. Those that are held go with their last hold.
     pub fn clear(&mut self) -> Vec<K> {
-        self.remove_where(|_| true)
+        for item in self.items.iter_mut().flatten() {
+            item.tracked = false;
+        }
+        self.remove_where(|item| item.holds == 0)
     }
 
     /// A key that is being deleted.

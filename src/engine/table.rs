@@ -266,14 +266,18 @@ impl<K, V> Table<K, V> {
 
     /// Invalidates all entries that carry a tag. O(their number).
     ///
-    /// No load in flight is stored afterwards, whether or not the tag had entries; but for owners, whose loads nobody
-    /// can ask for any more.
+    /// No load in flight is stored afterwards whose value carries the tag or whose key has an entry that did; but for
+    /// owners, whose loads nobody can ask for any more.
     pub fn remove_tag(&mut self, tag: TagRef<'_>) -> Vec<Gone<K, V>> {
-        if matches!(tag, TagRef::Name(_)) {
-            self.stripes.bump_tags();
+        let is_name = matches!(tag, TagRef::Name(_));
+        if is_name {
+            self.stripes.bump_tag(tag);
         }
         let mut gone = Vec::new();
         while let Some(slot) = self.contents.tags.any(tag) {
+            if is_name {
+                self.stripes.bump_key(self.hash(slot));
+            }
             gone.push(self.depart(slot, Cause::Invalidated));
         }
         gone
@@ -286,7 +290,7 @@ impl<K, V> Table<K, V> {
             .counters
             .invalidations
             .wrapping_add(contents.len() as u64);
-        self.stripes.bump_clears();
+        self.stripes.bump_all();
         self.changed();
         Cleared { contents }
     }
@@ -316,14 +320,16 @@ impl<K, V> Table<K, V> {
 
     /// Remembers the present state of a key, before its value is loaded.
     #[must_use]
-    pub fn token(&self, hash: u64) -> u64 {
+    pub fn token(&mut self, hash: u64) -> u64 {
         self.stripes.token(hash)
     }
 
-    /// Whether a key was neither written nor invalidated since `token` was taken. May say no wrongly, never yes.
+    /// Whether neither a key was written or invalidated nor one of these tags since `token` was taken.
+    ///
+    /// May say no wrongly, never yes. Owners among the tags do not matter.
     #[must_use]
-    pub fn is_current(&self, hash: u64, token: u64) -> bool {
-        self.stripes.token(hash) == token
+    pub fn is_current(&self, hash: u64, token: u64, tags: &[TagRef<'_>]) -> bool {
+        self.stripes.is_current(hash, token, tags)
     }
 
     /// Says that a key was invalidated, though it may have no entry.

@@ -144,7 +144,7 @@ impl Run {
             None => self.real.insert(hash(key), key, known.value, &put, now),
         };
         assert_eq!(
-            self.real.is_current(hash(key), token),
+            self.real.is_current(hash(key), token, &tags),
             !write,
             "a write, and only a write, outdates loads"
         );

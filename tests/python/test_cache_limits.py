@@ -303,3 +303,10 @@ class TestOtherArguments:
         with pytest.raises(TypeError, match="ttl"):
             manager.get_cache("a", 10, "60")  # type: ignore[arg-type]
         assert manager.names() == []
+
+
+def test_what_is_too_heavy_was_not_stored() -> None:
+    """`add` says False for a value that is heavier than all of `max_bytes`, because it is not held."""
+    cache: TTLCache[str, str] = TTLCache(max_bytes=100)
+    assert not cache.add("key", "x" * 1000)
+    assert "key" not in cache

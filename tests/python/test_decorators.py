@@ -1,5 +1,6 @@
 """`cached_method`, `ttl_cached_property` and `cached_function`: what is computed, and what counts as the same call."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -164,6 +165,31 @@ class TestMethod:
         assert calls == [1]
         assert f(2) == (2, 0, {})
         assert f(1, b=5) == f(1, 5) == (1, 5, {})
+
+    def test_a_wrapper_that_adds_an_argument_is_keyed_by_its_own_parameters(self) -> None:
+        """The names and defaults of the function below it belong to other positions."""
+
+        def with_connection(below: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(below)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return below("connection", *args, **kwargs)
+
+            return wrapper
+
+        @cached_function
+        @with_connection
+        def f(connection: str, a: int = 1, b: int = 2) -> Any:
+            return connection, a, b
+
+        assert [f(9), f(9, 1), f(9, 2)] == [("connection", 9, 2), ("connection", 9, 1), ("connection", 9, 2)]
+
+        class Wrapped:
+            @cached_method
+            @with_connection
+            def method(self: Any, _instance: Any, a: int = 1, b: int = 2) -> Any:
+                return a, b
+
+        assert [Wrapped().method(9), Wrapped().method(9, 1)] == [(9, 2), (9, 1)]
 
     def test_invalidate_forgets_one_call(self, obj: Counting) -> None:
         """It takes the instance and the arguments, in any spelling, and says whether there was something."""

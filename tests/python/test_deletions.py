@@ -370,3 +370,28 @@ class TestReentrancy:
                 act(Broken())
         assert 7 in tracker
         assert len(tracker._deletion_set) == 1
+
+
+@pytest.mark.parametrize("view", ["_deletion_set", "_timestamps"])
+def test_clearing_a_view_ends_and_spares_what_is_being_deleted(view: str) -> None:
+    """A view's `clear` removes every id but those inside an open `deleting()`, and ends."""
+    tracker = ProjectDeletionTracker()
+    tracker.add(1)
+    with tracker.deleting(2):
+        getattr(tracker, view).clear()
+        assert list(tracker._deletion_set) == [2]
+        with pytest.raises(KeyError):
+            getattr(tracker, view).pop() if view == "_deletion_set" else tracker._timestamps.popitem()
+    assert len(tracker._deletion_set) == 0
+
+
+def test_clear_all_leaves_open_blocks_their_ids() -> None:
+    """`clear_all` inside `deleting()` does not let the end of an older block end a newer one's tracking."""
+    tracker = ProjectDeletionTracker()
+    older = tracker.deleting(1)
+    older.__enter__()
+    assert tracker.clear_all() == 0
+    with tracker.deleting(1):
+        older.__exit__(None, None, None)
+        assert 1 in tracker
+    assert 1 not in tracker

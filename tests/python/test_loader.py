@@ -493,16 +493,55 @@ class TestBackground:
         until(lambda: len(flights) == 0)
 
     def test_a_full_queue_is_no_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A refresh that finds no place is left to a later hit."""
+        """A refresh that finds no place is left to a later hit, which need not wait for a mark to expire."""
         from oxicache.scheduling import Scheduler
 
-        full = Scheduler(max_jobs=0)
+        full = Scheduler(max_jobs=1, is_threaded=False)
+        job = full.after(3600, print)
         monkeypatch.setattr("oxicache.scheduling.submit", full.submit)
         cache: Cache = TTLCache(10, 60, early_refresh=1e15)
         relaxed = Loader(cache, background=True)
         relaxed.load("a", Load("first"))
         assert relaxed.load("a", Load("second")) == "first"
-        loader.forget_flights()
+        assert len(loader._refreshing) == 0
+        job.cancel()
+        assert relaxed.load("a", Load("third")) == "first"
+        assert full.run_due() == 1
+        assert cache.peek("a") == "third"
+
+    def test_a_closed_scheduler_leaves_no_mark(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its jobs are born cancelled."""
+        from oxicache.scheduling import Scheduler
+
+        closed = Scheduler(is_threaded=False)
+        closed.close()
+        monkeypatch.setattr("oxicache.scheduling.submit", closed.submit)
+        cache: Cache = TTLCache(10, 60, early_refresh=1e15)
+        relaxed = Loader(cache, background=True)
+        relaxed.load("a", Load("first"))
+        assert relaxed.load("a", Load("second")) == "first"
+        assert len(loader._refreshing) == 0
+
+    def test_a_thread_that_cannot_start_is_no_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A hit never raises for want of a thread; the next one starts it."""
+        from oxicache.scheduling import Scheduler
+
+        own = Scheduler()
+        monkeypatch.setattr("oxicache.scheduling.submit", own.submit)
+        cache: Cache = TTLCache(10, 60, early_refresh=1e15)
+        relaxed = Loader(cache, background=True)
+        relaxed.load("a", Load("first"))
+
+        def fail(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            assert relaxed.load("a", Load("second")) == "first"
+        assert relaxed.load("a", Load("third")) == "first"
+        until(lambda: cache.peek("a") == "third")
+        until(lambda: len(flights) == 0)
+        own.close()
 
 
 class TestBrokenCache:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from loads import PATIENCE, until
 
-from oxicache.errors import OxicacheError, ScheduleFullError
+from oxicache.errors import OxicacheError, ScheduleFullError, ScheduleThreadError
 from oxicache.scheduling import Scheduler, scheduler
 
 
@@ -194,6 +194,54 @@ class TestThread:
         own = Scheduler()
         own.after(3600, print)
         until(lambda: own._changed._waiters)  # type: ignore[attr-defined]
+        done = threading.Event()
+        own.submit(done.set)
+        assert done.wait(PATIENCE)
+        own.close()
+
+    @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
+    def test_a_thread_that_cannot_start_is_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        """ScheduleThreadError gives the reason; the job is not taken on, and the next one starts the thread."""
+        own = Scheduler()
+        ran: list[str] = []
+
+        def fail(_: threading.Thread) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(ScheduleThreadError, match="append") as caught:
+                own.submit(ran.append, "refused")
+        assert caught.value.__cause__ is error
+        assert issubclass(ScheduleThreadError, OxicacheError)
+        assert (own.pending(), own._thread) == (0, None)
+        done = threading.Event()
+        own.submit(done.set)
+        assert done.wait(PATIENCE)
+        assert ran == []
+        own.close()
+
+    def test_a_start_that_was_interrupted_leaves_no_second_thread(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The thread that nobody knows of ends."""
+        own = Scheduler()
+        started: list[threading.Thread] = []
+        start = threading.Thread.start
+
+        def interrupted(thread: threading.Thread) -> None:
+            start(thread)
+            started.append(thread)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                own.submit(print)
+        started[0].join(PATIENCE)
+        assert not started[0].is_alive()
         done = threading.Event()
         own.submit(done.set)
         assert done.wait(PATIENCE)

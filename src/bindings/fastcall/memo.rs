@@ -99,19 +99,15 @@ unsafe fn refers_to(reference: *mut PyObject, object: *mut PyObject) -> bool {
     #[cfg(Py_3_13)]
     {
         let mut referent = ptr::null_mut();
-        // SAFETY: the caller's promise; the strong reference that comes back is dropped, and is never the last one,
-        // as the caller holds `object` and nothing else is compared to it.
+        // SAFETY: the caller's promise. The strong reference is never the last one: the caller found the key by the address
+        // of `object`, which it holds, and an object that is alive at that address is that object.
         unsafe {
             if ffi::PyWeakref_GetRef(reference, &raw mut referent) != 1 {
                 return false;
             }
-            if referent != object {
-                drop(attached(|py| Bound::from_owned_ptr(py, referent).unbind()));
-                return false;
-            }
             ffi::Py_DECREF(referent);
-            true
         }
+        referent == object
     }
     #[cfg(not(Py_3_13))]
     {
