@@ -172,6 +172,34 @@ class TestMemo:
         assert len(addresses) < 500, "the case itself: addresses were used again"
         assert len(cache) == 1
 
+    def test_a_value_stored_for_a_dead_object_is_nobody_s(self) -> None:
+        """What a load stores after its instance died is not found by a new instance at the same address."""
+        cache: Cache = TTLCache(1000, 60)
+
+        def compute(self: Any) -> int:
+            return int(self.number)
+
+        memo = Memo(compute, cache, _storing(cache, compute), identity="instance")
+
+        class Model:
+            method = memo
+
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+        again = 0
+        for number in range(200):
+            model: Any = Model(number)
+            key, address = memo.key(model), id(model)
+            del model
+            cache.set(key, "of the dead")
+            model = Model(number)
+            again += id(model) == address
+            assert model.method() == number
+            assert memo.lookup(model)[1] == number
+            del model
+        assert again, "the case itself: an address was used again"
+
     @pytest.mark.parametrize("identity", ["none", "instance", "class"])
     def test_references_are_counted_rightly(self, identity: Any) -> None:
         """Hits, misses, failures and lookups leave every reference count where it was."""

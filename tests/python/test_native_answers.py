@@ -54,11 +54,11 @@ class Text(str):
 
 NAN = float("nan")
 KEYS: list[Any] = [
-    *("a", "absent", "\u00e9", "\U0001f600", "\ud800", Text("a"), b"a"),
+    *("a", "absent", "\u00e9", "\U0001f600", "\ud800", Text("a"), "subclass", b"a"),
     *(1, True, 1.0, 2**70, NAN, None, (), ("a", 1), frozenset("a"), object),
     *(Slow("x"), Slow("y"), Hashless(), Unequal(), [], {}),
 ]
-HELD: list[Any] = ["a", "\u00e9", 1, Slow("x"), NAN]
+HELD: list[Any] = ["a", Text("subclass"), "\u00e9", 1, Slow("x"), NAN]
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"policy": "s3fifo"},
@@ -121,7 +121,7 @@ def answers() -> None:
             for key in KEYS:
                 clock_drive(START)
                 cache: TTLCache[Any, Any] = TTLCache(3, 60, **options)
-                for held in HELD[: 3 if number % 2 else 5]:
+                for held in HELD[: 3 if number % 2 else 6]:
                     cache.set(held, ("value of", repr(held)), ttl=100 if number % 3 else None)
                 for later in (0, 70, 100):
                     clock_drive(START + later)
