@@ -93,6 +93,11 @@ class Flight:
         """Whether this very task, or this very thread outside of tasks, leads it."""
         return self.owner == _caller()
 
+    @property
+    def is_led_by_task(self) -> bool:
+        """Whether its leader is a task of an event loop."""
+        return self.owner[1] != 0
+
     def succeed(self, other: "Flight") -> "Flight":
         """Let `other` take over, unless one has already; return the one that has."""
         return self._successors.setdefault("next", other)
@@ -287,11 +292,11 @@ def forbid_waiting(check: Callable[[], bool]) -> None:
         _forbidding.append(check)
 
 
-def may_wait(*, blocks: bool) -> bool:
-    """Whether the caller may wait for a load that somebody else leads. `blocks`: it would stop its whole thread."""
+def may_wait(flight: Flight, *, blocks: bool) -> bool:
+    """Whether the caller may wait for `flight`, which somebody else leads. `blocks`: it would stop its whole thread."""
     if blocks == (running_loop() is not None):
         return False  # a thread must not stop its loop; and a coroutine that no asyncio loop drives cannot be woken
-    if blocks and _serves_event_loop():
+    if blocks and (_serves_event_loop() or (flight.is_led_by_task and _works_for_executor())):
         return False
     if led_by_caller():
         return False
@@ -306,3 +311,10 @@ def _serves_event_loop() -> bool:
         return False
     loop = getattr(sync.SyncToAsync.threadlocal, "main_event_loop", None)
     return loop is not None and loop.is_running()
+
+
+def _works_for_executor() -> bool:
+    # A task may need a thread of its executor to end its load, and all of them may be waiting for that load. Only
+    # the executors themselves know their threads, by a name that is theirs to change.
+    pools = sys.modules.get("concurrent.futures.thread")
+    return pools is not None and threading.current_thread() in getattr(pools, "_threads_queues", ())

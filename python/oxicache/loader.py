@@ -237,7 +237,7 @@ class Loader:
             return flight, True
         if current is not MISSING:
             return None, False
-        if not flights.may_wait(blocks=blocks):
+        if not flights.may_wait(flight, blocks=blocks):
             return Flight(self.cache, key, flight.token), True
         return flight, False
 

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -281,6 +282,27 @@ class TestDeadlock:
         thread = Caller(lambda: patient.load("a", in_thread))
         loop = Caller(lambda: run(lambda: patient.aload("b", in_task)))
         assert (thread.outcome(), loop.outcome()) == ("ab", "ba")
+
+    def test_a_thread_that_the_leader_needs_does_not_wait_for_it(self, patient: Loader) -> None:
+        """The one thread of an executor is asked for the key that a task loads by means of that executor."""
+
+        async def main() -> list[Any]:
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(ThreadPoolExecutor(1))
+            begun, asked = asyncio.Event(), asyncio.Event()
+
+            async def compute() -> Any:
+                begun.set()
+                await asked.wait()
+                return await asyncio.to_thread(lambda: "from the task")
+
+            leader = asyncio.create_task(patient.aload("a", compute))
+            await begun.wait()
+            other = loop.run_in_executor(None, lambda: patient.load("a", lambda: "from the thread"))
+            asked.set()
+            return await asyncio.wait_for(asyncio.gather(leader, other), PATIENCE / 4)
+
+        assert run(main) == ["from the task", "from the thread"]
 
     def test_children_of_leaders_do_not_wait_for_each_other(self, patient: Loader) -> None:
         """The tasks that a leader awaits are part of its load: they compute rather than wait for another's."""
