@@ -213,23 +213,7 @@ fn canonical_at<'py>(
         return frozen(arg, canonical_items(arg, name, depth)?);
     }
     if let Ok(dict) = arg.cast::<PyDict>() {
-        // A copy, so that keying one item (which may run Python code) can't change what is being walked.
-        let mut pairs = Vec::with_capacity(dict.len());
-        for (key, value) in dict.copy()?.iter() {
-            let pair = [
-                canonical_at(&key, name, depth + 1)?,
-                canonical_at(&value, name, depth + 1)?,
-            ];
-            pairs.push((typed_hash(&pair[0])?, PyTuple::new(py, pair)?.into_any()));
-        }
-        // An OrderedDict compares by order too: one in another order is another argument.
-        let is_ordered = arg.hasattr(intern!(py, "move_to_end"))?;
-        let pairs = if is_ordered {
-            pairs.into_iter().map(|(_, pair)| pair).collect()
-        } else {
-            in_hash_order(pairs)
-        };
-        return frozen(arg, pairs);
+        return frozen(arg, canonical_pairs(dict, name, depth)?);
     }
     if arg.is_instance_of::<PyTuple>() && arg.hasattr(intern!(py, "_fields"))? {
         // A namedtuple: Python's equality would make P(1), P(True) and P(1.0) one key.
@@ -260,6 +244,29 @@ fn canonical_at<'py>(
         }
         Err(error) => Err(error),
     }
+}
+
+/// A dict's items: in the order of their hashes, or as they stand where order is part of equality.
+fn canonical_pairs<'py>(
+    dict: &Bound<'py, PyDict>,
+    name: &dyn Fn() -> String,
+    depth: u32,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let py = dict.py();
+    // A copy, so that keying one item (which may run Python code) can't change what is being walked.
+    let mut pairs = Vec::with_capacity(dict.len());
+    for (key, value) in dict.copy()?.iter() {
+        let pair = [
+            canonical_at(&key, name, depth + 1)?,
+            canonical_at(&value, name, depth + 1)?,
+        ];
+        pairs.push((typed_hash(&pair[0])?, PyTuple::new(py, pair)?.into_any()));
+    }
+    // An OrderedDict compares by order too: one in another order is another argument.
+    if dict.hasattr(intern!(py, "move_to_end"))? {
+        return Ok(pairs.into_iter().map(|(_, pair)| pair).collect());
+    }
+    Ok(in_hash_order(pairs))
 }
 
 fn canonical_items<'py>(
