@@ -314,7 +314,8 @@ def _serves_event_loop() -> bool:
 
 
 def _works_for_executor() -> bool:
-    # A task may need a thread of its executor to end its load, and all of them may be waiting for that load. Only
-    # the executors themselves know their threads, by a name that is theirs to change.
+    # A task may need a thread of its executor to end its load, and all of them may be waiting for that load. The
+    # executor's own list of threads gets a new one only after it has begun to work; its target is known before.
     pools = sys.modules.get("concurrent.futures.thread")
-    return pools is not None and threading.current_thread() in getattr(pools, "_threads_queues", ())
+    worker = getattr(pools, "_worker", None)
+    return worker is not None and getattr(threading.current_thread(), "_target", None) is worker

@@ -6,7 +6,6 @@ What a hit does is native (`_native.Memo`), what a miss does is the loader's. Th
 import copy
 import functools
 import inspect
-import types
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, fields
@@ -14,13 +13,11 @@ from typing import Any
 
 from oxicache._native import MISSING, Memo, MemoProperty, TTLCache
 from oxicache.grace import validated_errors
-from oxicache.loader import Loader, lock_timeout_seconds, tag_names
+from oxicache.loader import Loader, full_name, lock_timeout_seconds, tag_names
 from oxicache.options import seconds
 from oxicache.registry import cache_manager
 
 __all__ = ["Options", "memo_function", "memo_method", "memo_property"]
-
-_ONCE = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)  # what can be consumed only once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,7 @@ class _Plan:
         """What the native half calls on a miss, and when a hit was elected to refresh early."""
         return self.loader.load_missed(
             key,
-            functools.partial(_computed, self.function, args, kwargs),
+            functools.partial(self.function, *args, **kwargs),
             tags=self.tags(args, kwargs),
             current=current,
         )
@@ -155,7 +152,7 @@ class _Plan:
 
     def register(self, decorated: Any) -> None:
         """Let the manager know the cache for as long as `decorated` lives: classes made in functions must not leak."""
-        name = cache_manager.register(self.options.name or _full_name(self.function), self.cache)
+        name = cache_manager.register(self.options.name or full_name(self.function), self.cache)
         weakref.finalize(decorated, cache_manager.remove, name, self.cache).atexit = False
 
 
@@ -267,16 +264,6 @@ class AwaitableValue(Coroutine[Any, Any, Any]):
         return self._coroutine
 
 
-def _computed(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    value = function(*args, **kwargs)
-    if isinstance(value, _ONCE):
-        value.close() if hasattr(value, "close") else None
-        raise TypeError(
-            f"{_full_name(function)} returned a {type(value).__name__}, which can be consumed only once"
-        )
-    return value
-
-
 def _check_function(decorator: str, function: Any, *, takes_instance: bool) -> None:
     if isinstance(function, staticmethod | classmethod):
         kind = type(function).__name__
@@ -290,10 +277,10 @@ def _check_function(decorator: str, function: Any, *, takes_instance: bool) -> N
         raise TypeError(f"@{decorator} decorates functions, not {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"@{decorator} cannot cache {_full_name(function)}: a generator can be consumed only once; return a list"
+            f"@{decorator} cannot cache {full_name(function)}: a generator can be consumed only once; return a list"
         )
     if takes_instance and not _takes_positional(function):
-        raise TypeError(f"@{decorator} needs a method, and {_full_name(function)} takes no instance")
+        raise TypeError(f"@{decorator} needs a method, and {full_name(function)} takes no instance")
 
 
 def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -334,9 +321,3 @@ def _keyword_defaults(function: Callable[..., Any]) -> dict[str, Any]:
         for one in _signature(function)
         if one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is not inspect.Parameter.empty
     }
-
-
-def _full_name(function: Callable[..., Any]) -> str:
-    inner = function.func if isinstance(function, functools.partial) else function
-    module = getattr(inner, "__module__", None) or "unknown"
-    return f"{module}.{getattr(inner, '__qualname__', type(inner).__name__)}"

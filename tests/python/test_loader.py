@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from loads import PATIENCE, Caller, EngineTime, Load, driven_time, flight_of, together, until, waiters_of
@@ -566,6 +567,32 @@ class TestBackground:
         until(lambda: cache.peek("a") == "third")
         until(lambda: len(flights) == 0)
         own.close()
+
+
+class TestConsumedOnce:
+    @pytest.mark.parametrize("kind", ["coroutine", "map", "generator", "list_iterator"])
+    def test_what_can_be_consumed_once_is_refused(self, cache: Cache, kind: str) -> None:
+        """TypeError names the callable, the type and the remedy; nothing is stored."""
+
+        async def acompute() -> int:
+            return 1
+
+        values: dict[str, Callable[[], Any]] = {
+            "coroutine": acompute,
+            "map": lambda: map(str, [1]),
+            "generator": lambda: (x for x in [1]),
+            "list_iterator": lambda: iter([1]),
+        }
+        remedy = "aget_or_compute" if kind == "coroutine" else "return a list"
+        for load in (cache.get_or_set, Loader(cache).load):
+            with pytest.raises(TypeError, match=rf"(compute|lambda).* returned a {kind}.*{remedy}"):
+                load("a", values[kind])
+        assert len(cache) == 0
+
+    def test_a_mock_is_a_value(self, cache: Cache) -> None:
+        """It has every method, and is no iterator."""
+        mock = MagicMock()
+        assert cache.get_or_set("a", lambda: mock) is cache.get("a") is mock
 
 
 class TestBrokenCache:
