@@ -9,8 +9,7 @@ import functools
 import inspect
 import operator
 import threading
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import perf_counter
@@ -20,6 +19,7 @@ from oxicache import _native, flights, grace, options, scheduling
 from oxicache._native import MISSING, TTLCache
 from oxicache.errors import ScheduleFullError, ScheduleThreadError
 from oxicache.flights import Flight, forbid_waiting
+from oxicache.results import checked
 from oxicache.store import LoadStore, attempt
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "configure",
     "forbid_waiting",
     "forget_flights",
-    "full_name",
     "lock_timeout_seconds",
     "tag_names",
 ]
@@ -252,7 +251,7 @@ class Loader:
                 try:
                     flight.tags = request.tag_names()
                     started = perf_counter()
-                    value = _kept(request.compute, request.compute())
+                    value = checked(request.compute, request.compute())
                     cost = perf_counter() - started
                 except Exception as error:  # the caller's own, raised again unless something is held
                     held = self._failed(flight, request, error)
@@ -273,7 +272,7 @@ class Loader:
                     value = request.compute()
                     if inspect.isawaitable(value):
                         value = await value
-                    _kept(request.compute, value)
+                    checked(request.compute, value)
                     cost = perf_counter() - started
                 except Exception as error:  # as in `_fly`; a cancellation is none and hands the flight over
                     held = self._failed(flight, request, error)
@@ -362,31 +361,6 @@ def _refreshed(mark: tuple[int, Any], task: asyncio.Task[None]) -> None:
     _refreshing.delete(mark)
     if not task.cancelled():
         task.exception()  # logged by `grace.rest` where the load failed; here only marked as seen
-
-
-def _kept(compute: Callable[[], Any], value: Any) -> Any:
-    """Return `value`. TypeError for what can be consumed only once: the second caller would get an empty one."""
-    # A mock has `__next__` too; an iterator is what `iter` returns as it is.
-    if isinstance(value, Awaitable):
-        remedy = "load it with an `async def`, through aget_or_compute or a decorator"
-    elif isinstance(value, types.AsyncGeneratorType) or (
-        isinstance(value, Iterator) and iter(value) is value
-    ):
-        remedy = "return a list"
-    else:
-        return value
-    if isinstance(value, Coroutine | Generator):
-        value.close()
-    raise TypeError(
-        f"{full_name(compute)} returned a {type(value).__name__}, which can be consumed only once; {remedy}"
-    )
-
-
-def full_name(function: Callable[..., Any]) -> str:
-    """Return module and qualified name of a function, or of the one in a partial."""
-    inner = function.func if isinstance(function, functools.partial) else function
-    module = getattr(inner, "__module__", None) or "unknown"
-    return f"{module}.{getattr(inner, '__qualname__', type(inner).__name__)}"
 
 
 def _same(flight: Flight, key: Any) -> bool:

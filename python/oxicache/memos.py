@@ -13,9 +13,10 @@ from typing import Any
 
 from oxicache._native import MISSING, Memo, MemoProperty, TTLCache
 from oxicache.grace import validated_errors
-from oxicache.loader import Loader, full_name, lock_timeout_seconds, tag_names
+from oxicache.loader import Loader, lock_timeout_seconds, tag_names
 from oxicache.options import seconds
 from oxicache.registry import cache_manager
+from oxicache.results import full_name
 
 __all__ = ["Options", "memo_function", "memo_method", "memo_property"]
 
