@@ -1,13 +1,16 @@
 """Which calls of a decorated callable share an entry, beyond the plain cases of test_decorators.py."""
 
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
+from typing import NamedTuple
 
 import pytest
 
 from oxicache import cached_function
 from oxicache._native import MISSING
 
-Point = namedtuple("Point", ["x"])
+
+class Point(NamedTuple):
+    x: float
 
 
 @cached_function(ttl=None)
