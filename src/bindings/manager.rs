@@ -9,6 +9,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::args::{BytesArg, EarlyArg, GraceArg, Passed, PolicyArg, SizeArg, TtlArg};
 use super::cache::{Options, PyTtlCache};
+use super::outside;
 use crate::engine::clock;
 use crate::engine::{Adopted, CacheManager, GlobalStats, PolicyKind};
 
@@ -352,7 +353,7 @@ fn cache_name(name: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(name) => Ok(name.to_str()?.to_owned()),
         Err(_) => Err(PyTypeError::new_err(format!(
             "a cache's name must be a string, not {}",
-            name.repr()?
+            outside::repr(name)?
         ))),
     }
 }

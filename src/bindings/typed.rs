@@ -61,7 +61,7 @@ impl Frozen {
         Ok(format!(
             "{}{}",
             self.kind.bind(py).name()?,
-            self.items.bind(py).repr()?
+            outside::repr(self.items.bind(py))?
         ))
     }
 
@@ -215,7 +215,9 @@ fn canonical_at<'py>(
     if let Ok(dict) = arg.cast::<PyDict>() {
         return frozen(arg, canonical_pairs(dict, name, depth)?);
     }
-    if arg.is_instance_of::<PyTuple>() && arg.hasattr(intern!(py, "_fields"))? {
+    if arg.is_instance_of::<PyTuple>()
+        && outside::attribute_if_any(arg, intern!(py, "_fields"))?.is_some()
+    {
         // A namedtuple: Python's equality would make P(1), P(True) and P(1.0) one key.
         return frozen(arg, canonical_items(arg, name, depth)?);
     }
@@ -263,7 +265,7 @@ fn canonical_pairs<'py>(
         pairs.push((typed_hash(&pair[0])?, PyTuple::new(py, pair)?.into_any()));
     }
     // An OrderedDict compares by order too: one in another order is another argument.
-    if dict.hasattr(intern!(py, "move_to_end"))? {
+    if outside::attribute_if_any(dict.as_any(), intern!(py, "move_to_end"))?.is_some() {
         return Ok(pairs.into_iter().map(|(_, pair)| pair).collect());
     }
     Ok(in_hash_order(pairs))

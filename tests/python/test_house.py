@@ -167,6 +167,47 @@ class TestAgreement:
         assert versions == {importlib.metadata.version("oxicache")} == {_native.__version__}
 
 
+class TestCallsIntoPython:
+    """See docs/decisions/2026-11-21-calls-that-may-be-unwound.md."""
+
+    CALL = re.compile(r"\.(try_iter|hash|call[01]|call_method[01]?|repr|getattr_opt|hasattr)\(")
+    # pyo3's own calls, where what is called is no caller's: lists made here, numbers, the standard library.
+    # The tracker's views are the exception: their reprs and copies run the ids' own code, and are not guarded yet.
+    ALLOWED = {
+        "cache.rs": {"self.keys(py)?.try_iter()", "ttl.bind(py).repr()?"},
+        "deletions.rs": {'.call_method0(intern!(py, "Lock"))?'},
+        "manager.rs": {
+            "PyList::new(py, self.caches.names())?.try_iter()",
+            "differences.push((name, asked.repr()?.to_string(), held.repr()?.to_string()));",
+        },
+        "memo.rs": {".call1((slf, instance))"},
+        "plan.rs": {".call1((hits, misses, max_size, size))"},
+        "shared.rs": {'.call_method0(intern!(py, "RLock"))?'},
+        "tracked.rs": {"PyList::new(py, ids)?.try_iter()"},
+        "tracker_views.rs": {
+            "let content = slf.py().get_type::<pyo3::types::PySet>().call1((slf,))?;",
+            'Ok(format!("DeletionSetView({})", content.repr()?))',
+            "ids.py().get_type::<pyo3::types::PySet>().call1((ids,))",
+            '.call1((slf.call_method0("items")?,))?;',
+            'Ok(format!("TimestampsView({})", content.repr()?))',
+        },
+        "views.rs": {
+            ".try_iter()",
+            'let items = view.call_method0("items")?;',
+            'base.call_method1("register", (view,))?;',
+        },
+    }
+
+    def test_code_of_callers_is_called_through_outside(self) -> None:
+        """A daemon thread in an argument's own code must not abort the exit, so such calls are made in outside.rs."""
+        found: dict[str, set[str]] = {}
+        for path in sorted((ROOT / "src" / "bindings").glob("*.rs")):
+            for line in path.read_text().splitlines():
+                if self.CALL.search(line) and not line.lstrip().startswith("//"):
+                    found.setdefault(path.name, set()).add(line.strip())
+        assert found == self.ALLOWED
+
+
 class TestInstalled:
     def test_the_tests_run_on_the_installed_wheel(self) -> None:
         """The package under test is not the source tree, which would hide a file that is missing from the wheel."""
