@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -173,7 +174,7 @@ class TestCallsIntoPython:
     CALL = re.compile(r"\.(try_iter|hash|call[01]|call_method[01]?|repr|getattr_opt|hasattr)\(")
     # pyo3's own calls, where what is called is no caller's: lists made here, numbers, the standard library.
     # The tracker's views are the exception: their reprs and copies run the ids' own code, and are not guarded yet.
-    ALLOWED = {
+    ALLOWED: ClassVar = {
         "cache.rs": {"self.keys(py)?.try_iter()", "ttl.bind(py).repr()?"},
         "deletions.rs": {'.call_method0(intern!(py, "Lock"))?'},
         "manager.rs": {
