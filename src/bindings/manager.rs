@@ -33,7 +33,6 @@ type Difference = (&'static str, String, String);
 impl PyCacheManager {
     /// What was passed, yet the first caller wanted otherwise.
     fn differences(
-        py: Python<'_>,
         cache: &Bound<'_, PyTtlCache>,
         asked: &Bound<'_, PyDict>,
     ) -> PyResult<Vec<Difference>> {
@@ -53,7 +52,6 @@ impl PyCacheManager {
                 }
             }
         }
-        let _ = py;
         Ok(differences)
     }
 }
@@ -126,7 +124,7 @@ impl PyCacheManager {
                 );
             }
         }
-        for (parameter, asked, held) in Self::differences(py, existing.bind(py), &asked)? {
+        for (parameter, asked, held) in Self::differences(existing.bind(py), &asked)? {
             log::warn!(
                 target: "oxicache.manager",
                 "get_cache('{name}', {parameter}={asked}): the cache exists with {parameter}={held}, which stays; \
@@ -170,17 +168,11 @@ impl PyCacheManager {
     }
 
     /// Register an existing cache under `name`, or `name#2`, `name#3` when others have it; the name it now has.
-    fn register(
-        &self,
-        py: Python<'_>,
-        name: &Bound<'_, PyAny>,
-        cache: &Bound<'_, PyTtlCache>,
-    ) -> PyResult<String> {
+    fn register(&self, name: &Bound<'_, PyAny>, cache: &Bound<'_, PyTtlCache>) -> PyResult<String> {
         let handle = Arc::new(cache.clone().unbind());
         let name = self
             .caches
             .register(&cache_name(name)?, handle, |other| other.is(cache))?;
-        let _ = py;
         if cache.get().shared.name().is_none() {
             cache.get().shared.set_name(Some(name.clone()));
         }
