@@ -13,9 +13,9 @@ from django.core.signals import request_started, setting_changed
 
 from oxicache import _native
 from oxicache.django import conf
-from oxicache.words import version_words
+from oxicache.versions import version_words
 
-__all__ = ["begin", "bump", "capture", "refresh", "state"]
+__all__ = ["begin", "bump", "capture", "in_test_environment", "refresh", "state"]
 
 logger = logging.getLogger("oxicache")
 
@@ -44,8 +44,18 @@ def refresh(*_: object, **__: object) -> None:
         _say_replaced(_native.versions_state())
 
 
+def in_test_environment() -> bool:
+    """Whether Django's test environment is set up, by its own mark."""
+    return hasattr(sys.modules.get("django.core.mail"), "outbox")  # made by setup_test_environment()
+
+
 def _open() -> Callable[[], object]:
-    words = conf.current().version_words
+    settings = conf.current()
+    if settings.test_isolation and in_test_environment():
+        if _native.versions_state()["shared"]:
+            _native.versions_keep_private(reason="Django's test environment is set up")
+        return lambda: None
+    words = settings.version_words
     try:
         namespace = conf.namespace()
     except ImproperlyConfigured as error:  # SECRET_KEY is empty, which some commands can do without
