@@ -618,7 +618,7 @@ impl PyTtlCache {
                 ttl,
                 tags: &tags,
                 cost,
-                stamps: stamps.map_or(&[], |stamps| stamps.get().as_slice()),
+                stamps: stamps.map_or(&[][..], |stamps| &*stamps.get().stamps),
             },
         )
     }

@@ -256,10 +256,7 @@ impl MemoProperty {
     /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first. Without a key the
     /// cache is to be left alone.
     #[pyo3(signature = (instance, /))]
-    fn lookup<'py>(
-        &self,
-        instance: &Bound<'py, PyAny>,
-    ) -> PyResult<Looked<'py>> {
+    fn lookup<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<Looked<'py>> {
         self.plan()
             .lookup(&PyTuple::new(instance.py(), [instance])?, None)
     }

@@ -20,6 +20,7 @@ mod shared;
 mod tracked;
 mod tracker_views;
 mod typed;
+mod versions;
 mod views;
 
 use pyo3::prelude::*;
@@ -56,6 +57,9 @@ mod _native {
 
     #[pymodule_export]
     use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
+
+    #[pymodule_export]
+    use super::versions::{Stamps, bump, capture, versions_keep_private, versions_state};
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};

@@ -49,9 +49,7 @@ impl Hook {
             return None;
         }
         let callable = self.callable.lock();
-        callable
-            .as_ref()
-            .map(|callable| callable.bind(py).clone())
+        callable.as_ref().map(|callable| callable.bind(py).clone())
     }
 }
 
@@ -223,9 +221,7 @@ impl RowTypes {
                 outside::repr(answer)?
             )));
         };
-        Ok(Some(
-            PyString::intern(answer.py(), name.to_str()?).unbind(),
-        ))
+        Ok(Some(PyString::intern(answer.py(), name.to_str()?).unbind()))
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

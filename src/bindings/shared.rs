@@ -24,6 +24,7 @@ use crate::engine::clock::{Nanos, Now};
 use crate::engine::{
     Cause, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef, TtlCache, Words,
 };
+use crate::host::versions;
 
 /// A locked table.
 pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;

@@ -14,8 +14,8 @@ use super::error::Error;
 use super::eviction::Eviction;
 use super::refresh::Draw;
 use super::slab::MAX_ENTRIES;
-use super::stats::Counters;
 use super::stamp::MAX_STAMPS;
+use super::stats::Counters;
 use super::stripes::Stripes;
 
 pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
