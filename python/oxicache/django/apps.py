@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from django.core.signals import setting_changed
 
 from oxicache import _native, loader, scheduling
-from oxicache.django import conf, test_environment, transactions
+from oxicache.django import conf, rows, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
 
@@ -23,9 +23,11 @@ class OxicacheConfig(AppConfig):
         """Install the resolver of defaults before any models are imported: their decorators make caches."""
         super().__init__(app_name, app_module)
         _native.set_defaults(cache_defaults)
+        rows.install()
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
+        rows.complete()
         configure()
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
