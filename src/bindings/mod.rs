@@ -55,7 +55,10 @@ mod _native {
     use super::memo_key::MemoKey;
 
     #[pymodule_export]
-    use super::versions::{Stamps, bump, capture, versions_keep_private, versions_state};
+    use super::versions::{
+        Stamps, bump, capture, versions_keep_private, versions_refresh, versions_share,
+        versions_state,
+    };
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};
