@@ -24,10 +24,12 @@ from oxicache import options
 __all__ = [
     "Configuration",
     "current",
+    "defaults",
     "namespace",
     "runtime_directory",
     "settings_table",
     "tenant_resolver",
+    "usual_directories",
 ]
 
 DICT = "OXICACHE"
@@ -106,7 +108,8 @@ def _directory(name: str, value: object) -> str | None:
 
 def _namespace(name: str, value: object) -> str | None:
     if value is not None and (
-        not isinstance(value, str) or not re.fullmatch(f"[A-Za-z0-9]{{1,{options.NAMESPACE_MAX_CHARS}}}", value)
+        not isinstance(value, str)
+        or not re.fullmatch(f"[A-Za-z0-9]{{1,{options.NAMESPACE_MAX_CHARS}}}", value)
     ):
         raise _refuse(name, value, f"1 to {options.NAMESPACE_MAX_CHARS} ASCII letters and digits, or None")
     return value
@@ -114,7 +117,12 @@ def _namespace(name: str, value: object) -> str | None:
 
 def _words(name: str, value: object) -> int:
     low, high = options.VERSION_WORDS_MIN, options.VERSION_WORDS_MAX
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high or value & (value - 1):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not low <= value <= high
+        or value & (value - 1)
+    ):
         raise _refuse(name, value, f"a power of two from {low} to {high}")
     return value
 
@@ -258,12 +266,16 @@ def current() -> Configuration:
     ImproperlyConfigured names a value of the wrong type or range, and a key of OXICACHE that does not exist.
     """
     if not _read:
-        _read.append(_configuration())
+        _read.append(_configuration(getattr(settings, DICT, {})))
     return _read[-1]
 
 
-def _configuration() -> Configuration:
-    given = getattr(settings, DICT, {})
+def defaults() -> Configuration:
+    """The settings of a project that sets nothing: for where wrong ones are reported by somebody else."""
+    return _configuration({}, flat_names=False)
+
+
+def _configuration(given: object, *, flat_names: bool = True) -> Configuration:
     if not isinstance(given, dict):
         raise _refuse(DICT, given, "a dict")
     unknown = sorted(str(key) for key in given if key not in _KEYS)
@@ -274,7 +286,7 @@ def _configuration() -> Configuration:
     values = {}
     for item in fields(Configuration):
         key, flat = item.name.upper(), item.metadata["flat"]
-        if flat and hasattr(settings, flat):
+        if flat and flat_names and hasattr(settings, flat):
             name, value = flat, getattr(settings, flat)
         elif item.metadata["in_dict"] and key in given:
             name, value = f"{DICT}[{key!r}]", given[key]
@@ -304,6 +316,11 @@ def runtime_directory() -> str:
     if os.path.isdir(SHARED_MEMORY) and os.access(SHARED_MEMORY, os.W_OK | os.X_OK):  # noqa: PTH112 -- as `access`
         return SHARED_MEMORY
     return tempfile.gettempdir()
+
+
+def usual_directories() -> list[str]:
+    """Where processes meet that were not told where to."""
+    return [SHARED_MEMORY, tempfile.gettempdir()]
 
 
 def namespace() -> str:

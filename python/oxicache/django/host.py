@@ -13,14 +13,16 @@ from django.core.signals import request_started, setting_changed
 
 from oxicache import _native
 from oxicache.django import conf
-from oxicache.words import version_words
+from oxicache.versions import version_words
 
-__all__ = ["begin", "bump", "capture", "refresh", "state"]
+__all__ = ["begin", "bump", "capture", "failure", "in_test_environment", "refresh", "state"]
 
 logger = logging.getLogger("oxicache")
 
 SETTINGS = frozenset({conf.DICT, "SECRET_KEY"})  # what says where the words lie
 DISPATCH_UID = "oxicache.django.host"
+
+_wanted: list[bool] = []  # not empty once sharing was tried
 
 capture = version_words.capture
 bump = version_words.bump
@@ -38,14 +40,31 @@ def state() -> dict[str, Any]:
     return _native.versions_state()
 
 
+def failure() -> str | None:
+    """Why the words are private although they were to be shared; None also while nobody has used them."""
+    found = _native.versions_state()
+    return None if found["shared"] or not _wanted else found["reason"]
+
+
 def refresh(*_: object, **__: object) -> None:
     """Look whether the file is still the one at its path, at most once a second. Connected to requests and tasks."""
     if _native.versions_refresh():
         _say_replaced(_native.versions_state())
 
 
+def in_test_environment() -> bool:
+    """Whether Django's test environment is set up, by its own mark."""
+    return hasattr(sys.modules.get("django.core.mail"), "outbox")  # made by setup_test_environment()
+
+
 def _open() -> Callable[[], object]:
-    words = conf.current().version_words
+    settings = conf.current()
+    if settings.test_isolation and in_test_environment():
+        if _native.versions_state()["shared"]:
+            _native.versions_keep_private(reason="Django's test environment is set up")
+        _wanted.clear()
+        return lambda: None
+    words = settings.version_words
     try:
         namespace = conf.namespace()
     except ImproperlyConfigured as error:  # SECRET_KEY is empty, which some commands can do without
@@ -53,6 +72,7 @@ def _open() -> Callable[[], object]:
         found = _native.versions_state()
     else:
         found = _native.versions_share(conf.runtime_directory(), namespace, words)
+    _wanted.append(True)
     if found["shared"]:
         _look_after()
     return lambda: _say(found)
