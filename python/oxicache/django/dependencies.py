@@ -1,7 +1,8 @@
 """What `depends_on` means: from what stands at a decorator to the models whose changes invalidate.
 
-Resolved when the class is made, or once the models that it names are there; what is wrong raises in the class statement,
-or at the latest when all models are loaded. Who watches the models: signals.py. Who captures their words: rows.py.
+Resolved when the class is made, or once the models that it names are there; what is wrong raises in the class
+statement, or at the latest when all models are loaded. Who watches the models: signals.py. Who captures their words:
+rows.py.
 """
 
 import inspect
@@ -46,9 +47,10 @@ def prepare(model: type[Model]) -> None:
 
 
 def _settle_all(model: type[Model], members: Iterable[Member]) -> None:
-    for member in members:
-        if not _settle(model, member, is_last_chance=_registry(model).models_ready):
-            _unsettled.append((model, member))
+    is_last_chance = _registry(model).models_ready
+    _unsettled.extend(
+        (model, member) for member in members if not _settle(model, member, is_last_chance=is_last_chance)
+    )
 
 
 def complete() -> None:
@@ -114,7 +116,9 @@ def _models(model: type[Model], member: Member, value: Any) -> Models | None:
         if not issubclass(value, Model):
             raise TypeError(_wrong(model, member, value, "which is no model"))
         if not hasattr(value, "_meta") or value._meta.abstract:
-            raise ValueError(_wrong(model, member, value, "which is abstract: it has no rows that could change"))
+            raise ValueError(
+                _wrong(model, member, value, "which is abstract: it has no rows that could change")
+            )
         return (value,)
     if value == "self":
         return (model,)

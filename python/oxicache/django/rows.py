@@ -1,7 +1,7 @@
 """Rows of Django's models: what a value of one depends on, how it is loaded anew, and when it may be kept.
 
-This is what `oxicache.rows` asks for. How words are spelt: words.py; what `depends_on` means: dependencies.py; who moves
-the words: signals.py and invalidation.py.
+This is what `oxicache.rows` asks for. How words are spelt: words.py; what `depends_on` means: dependencies.py; who
+moves the words: signals.py and invalidation.py.
 """
 
 from collections.abc import Hashable

@@ -192,7 +192,9 @@ class TestErrors:
         ids=repr,
     )
     @isolate_apps("project.catalogue")
-    def test_a_wrong_name_is_an_error_of_the_class_statement(self, given: Any, error: type, said: str) -> None:
+    def test_a_wrong_name_is_an_error_of_the_class_statement(
+        self, given: Any, error: type, said: str
+    ) -> None:
         """It names decorator, member, model and value, as soon as all models of the app are loaded."""
         with pytest.raises(error, match=said) as raised:
 
@@ -227,7 +229,9 @@ class TestErrors:
     @pytest.mark.parametrize("identity", ["instance", "class", lambda _: 1], ids=["instance", "class", "own"])
     def test_only_rows_are_invalidated_by_models(self, identity: Any) -> None:
         """Elsewhere `depends_on` would do nothing, silently."""
-        with pytest.raises(ValueError, match=r"@cached_method of .*method: depends_on='author' has no effect"):
+        with pytest.raises(
+            ValueError, match=r"@cached_method of .*method: depends_on='author' has no effect"
+        ):
 
             @cached_method(depends_on="author", identity=identity)
             def method(self: Any) -> None: ...
@@ -236,7 +240,11 @@ class TestErrors:
     def test_too_many_models_are_an_error_of_the_class_statement(self) -> None:
         """A value has at most 32 words, five of which its own row and member take."""
         many = [
-            type(f"Many{n}", (models.Model,), {"__module__": __name__, "Meta": type("M", (), {"app_label": "catalogue"})})
+            type(
+                f"Many{n}",
+                (models.Model,),
+                {"__module__": __name__, "Meta": type("M", (), {"app_label": "catalogue"})},
+            )
             for n in range(29)
         ]
 
@@ -249,7 +257,9 @@ class TestErrors:
             type(name, (models.Model,), {"__module__": __name__, "Meta": meta, "prop": made})
 
         define("Enough", 28)
-        with pytest.raises(ValueError, match=r"TooMany: depends_on=.* makes 33 version words.*32 is the limit"):
+        with pytest.raises(
+            ValueError, match=r"TooMany: depends_on=.* makes 33 version words.*32 is the limit"
+        ):
             define("TooMany", 29)
 
 
