@@ -140,7 +140,7 @@ def methods(report: Report) -> None:
     assert_type(report.of_rows(2026), int)
 
     cached_method(identity="rows")  # type: ignore[call-overload]
-    cached_method(vary="colour")  # type: ignore[call-overload]
+    cached_method(vary="colour")  # type: ignore[arg-type]
     cached_method(depends_on=3)  # type: ignore[call-overload]
     ttl_cached_property(fresh="yes")  # type: ignore[call-overload]
     report.total = 2  # type: ignore[assignment]
