@@ -14,7 +14,8 @@ from typing import Any
 from oxicache import rows
 from oxicache._native import MISSING, Memo, MemoKey, MemoProperty, TTLCache
 from oxicache.grace import validated_errors
-from oxicache.loader import Loader, lock_timeout_seconds, tag_names
+from oxicache.loader import Loader, lock_timeout_seconds
+from oxicache.loads import tag_names
 from oxicache.options import seconds
 from oxicache.registry import cache_manager
 from oxicache.results import full_name
@@ -22,7 +23,12 @@ from oxicache.results import full_name
 __all__ = ["Options", "decorated", "memo_function", "memo_method", "memo_property"]
 
 IDENTITIES = ("auto", "row", "instance", "class")
-OF_METHODS = {"identity", "fresh", "vary", "depends_on"}  # a function has no instance that these could be about
+OF_METHODS = {
+    "identity",
+    "fresh",
+    "vary",
+    "depends_on",
+}  # a function has no instance that these could be about
 _WANTED_IDENTITY = '"auto", "row", "instance", "class" or a callable'
 
 
@@ -32,7 +38,9 @@ class Options:
 
     ttl: Any = MISSING  # how long a result lives; None is for ever, omitted is the setting's
     max_size: Any = MISSING  # entries of this callable, over all instances; omitted is the setting's
-    identity: Any = "auto"  # who shares an entry: "row" for a saved model instance, else "instance"; or "row",
+    identity: Any = (
+        "auto"  # who shares an entry: "row" for a saved model instance, else "instance"; or "row",
+    )
     # "instance", "class" or a callable; "none" for functions
     fresh: bool = True  # a row's value is computed on a copy loaded for it; False: on the instance as it is
     vary: Any = ()  # what a value depends on besides: "language", "timezone", a callable of the instance, or several
@@ -215,7 +223,7 @@ class _Plan:
     def _row_tags(self, call: rows.RowCall) -> Any:
         # Asked when the load has begun: the tags of the row as it is, not as the caller's instance has it.
         tags = self.options.tags
-        return (lambda: self.tags(*call.arguments())()) if callable(tags) else tags
+        return functools.partial(call.apply, tags) if callable(tags) else tags
 
     def register(self, decorated: Any) -> None:
         """Let the manager know the cache for as long as `decorated` lives: classes made in functions must not leak."""

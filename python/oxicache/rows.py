@@ -28,7 +28,7 @@ __all__ = [
     "vary_reader",
 ]
 
-Row: TypeAlias = tuple[type, str, Any]  # the instance's own class, database alias, primary key
+Row: TypeAlias = tuple[type[Any], str, Any]  # the instance's own class, database alias, primary key
 
 MEMBER_ATTRIBUTE: Final = "oxicache_member"  # where a decorated object carries its Member
 VARY_NAMES: Final = ("language", "timezone")
@@ -188,7 +188,7 @@ class RowCall:
 
     __slots__ = ("_args", "_function", "_kwargs", "_source", "instance", "is_private", "member", "row")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - it is made in one place, from what stands there under these names
         self,
         source: RowSource,
         member: Member,
@@ -225,24 +225,22 @@ class RowCall:
         if self.member.fresh:
             self._take(await self._source.afresh(self.row))
 
-    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return what the function is called with."""
-        return (self.instance, *self._args[1:]), self._kwargs
+    def apply(self, function: Callable[..., Any]) -> Any:
+        """Call any function with what the member's own is given."""
+        return function(self.instance, *self._args[1:], **self._kwargs)
 
     def compute(self) -> Any:
         """Call the function."""
-        args, kwargs = self.arguments()
         try:
-            return checked(self._function, self._function(*args, **kwargs))
+            return checked(self._function, self.apply(self._function))
         except AttributeError as error:
             self._explain(error)
             raise
 
     async def acompute(self) -> Any:
         """Call the function, which is async."""
-        args, kwargs = self.arguments()
         try:
-            return checked(self._function, await self._function(*args, **kwargs))
+            return checked(self._function, await self.apply(self._function))
         except AttributeError as error:
             self._explain(error)
             raise

@@ -31,7 +31,7 @@ def invalidate(target: Any, pks: Any = _ALL, /, *, using: str | None = None) -> 
     `target` is an instance, several of them, or a queryset, of which only the primary keys are read. Inside a
     transaction it takes effect at the commit: that of the database `using`, or of the one that instances came from, or
     that the router writes to. Returns how many rows these were, None for all. O(rows); for a model without decorated
-    members nothing but the bumps of its words. ValueError and TypeError name what is no model, no row or no primary key.
+    members it bumps words that nobody looks at. ValueError and TypeError name what is no model, row or primary key.
     """
     if isinstance(target, type | str):
         model = _model(target)

@@ -98,9 +98,10 @@ def _prepared(sender: type[Model], **_: Any) -> None:
             lazy_related_operation(_related, sender, field.remote_field.model, through)
 
 
-def _depended(_: type[Model], models: Iterable[type[Model]]) -> None:
-    for model in models:
-        watch(model)
+def _depended(model: type[Model], models: Iterable[type[Model]]) -> None:
+    # `model` too: a member may come to its class after that was made, and is noticed when its first value is loaded.
+    for one in (model, *models):
+        watch(one)
 
 
 def _related(owner: type[Model], target: type[Model], through: type[Model]) -> None:
