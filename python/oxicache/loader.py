@@ -243,8 +243,10 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                if request.row_call is not None and request.row_call.is_private:
-                    return value  # the flight ends without a result: each of those who wait computes its own
+                if request.row_call is not None:
+                    if request.row_call.is_private:
+                        return value  # the flight ends without a result: each of those who wait computes its own
+                    self._ask_to_store(flight, request.row_call)
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
@@ -269,14 +271,17 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                if request.row_call is not None and request.row_call.is_private:
-                    return value  # the flight ends without a result: each of those who wait computes its own
+                if request.row_call is not None:
+                    if request.row_call.is_private:
+                        return value  # the flight ends without a result: each of those who wait computes its own
+                    self._ask_to_store(flight, request.row_call)
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
     def _ask_to_store(self, flight: Flight, row_call: RowCall) -> None:
-        # Before anything is read: a replica that lags is asked what the versions have known for a while.
+        # Before anything is read, because a replica may lag behind what was invalidated until then; and afterwards,
+        # because the function itself may have written in a transaction that is not committed.
         if flight.stamps is not None and not row_call.allows_storing(self.cache, flight.stamps):
             flight.keeps = False
 

@@ -81,7 +81,10 @@ class RowSource(Protocol):
         ...
 
     def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
-        """Whether what is read from now on may be kept: `stamps` were captured a moment ago."""
+        """Whether what is read now may be kept, under `stamps`.
+
+        Asked when they were captured, before anything is read, and again when the value is there.
+        """
         ...
 
     def fresh(self, row: Row) -> Any:
@@ -212,7 +215,7 @@ class RowCall:
         return self._source.stamps(self.row, self.member)
 
     def allows_storing(self, cache: Store, stamps: Stamps) -> bool:
-        """Whether the value may be kept. To be asked before anything is read for it."""
+        """Whether the value may be kept. To be asked before anything is read for it, and when it is there."""
         return attempt(cache, self._source.allows_storing, False, self.row, self._args[0], stamps)
 
     def load_instance(self) -> None:

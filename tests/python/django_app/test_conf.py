@@ -1,7 +1,6 @@
 """Settings: where a value comes from, when it is read, and what a wrong one says."""
 
 import os
-import re
 import tempfile
 from dataclasses import fields
 from datetime import timedelta
@@ -224,14 +223,9 @@ class TestTenant:
         "given", ["no.such.module.tenant", "django.utils.translation.nothing", "django.VERSION"]
     )
     def test_a_path_to_nothing_is_refused(self, given: str) -> None:
-        """The message names the path; reading the settings alone imports no tenant, which may need models."""
+        """ImproperlyConfigured names the path, as soon as it is in force."""
         message = f"OXICACHE['TENANT'] is '{given}'; it must be the dotted path of a callable"
-        with (
-            pytest.raises(ImproperlyConfigured, match=re.escape(message)),
-            override_settings(OXICACHE={"TENANT": given}),
-        ):
-            assert conf.current().tenant == given
-            conf.tenant_resolver()
+        assert refused(OXICACHE={"TENANT": given}).startswith(message)
 
 
 def test_the_defaults_are_at_hand_while_the_settings_are_wrong() -> None:

@@ -100,7 +100,8 @@ class TestOpening:
             print(path.parent.parent.name, path.parent.name.rpartition("-")[2], path.name.rpartition("-")[2])
 
         show()
-        for changed in ({"RUNTIME_DIR": str(Path("other").resolve())}, {"NAMESPACE": "named"}, {"VERSION_WORDS": 2**16}):
+        elsewhere = {"RUNTIME_DIR": str(Path("other").resolve())}
+        for changed in (elsewhere, {"NAMESPACE": "named"}, {"VERSION_WORDS": 2**16}):
             with override_settings(OXICACHE={**settings.OXICACHE, **changed}):
                 show()
         with override_settings(SECRET_KEY="other"):
