@@ -10,6 +10,7 @@ mod limits;
 mod manager;
 mod model;
 mod s3fifo;
+mod stamps;
 mod table;
 mod table_model;
 mod versions;
