@@ -71,13 +71,13 @@ def _settle(model: type[Model], member: Member, *, is_last_chance: bool) -> bool
         is_whole = is_whole and models is not None
         found.update(dict.fromkeys(models or ()))
     if is_whole:
-        _found.setdefault(model, WeakKeyDictionary())[member] = tuple(found)
         words = MemberWords(member.name, model, found)
         if len(words) > MAX_WORDS:
             raise ValueError(
                 f"@{member.decorator} of {member.name}, on {model._meta.label}: depends_on={member.depends_on!r} "
                 f"makes {len(words)} version words, parents included; {MAX_WORDS} is the limit"
             )
+        _found.setdefault(model, WeakKeyDictionary())[member] = tuple(found)
         _words.setdefault(model, WeakKeyDictionary())[member] = words
         for tell in _listeners:
             tell(model, tuple(found))
