@@ -187,6 +187,76 @@ class Runner(OxicacheRunnerMixin, Mine):
     assert "my own tear-down" in done.stdout
 
 
+ROWS = """
+    import os
+    from pathlib import Path
+    from django.test import TestCase
+    from oxicache import _native
+    from project.projects.models import Project, computed
+
+    class Rows(TestCase):
+        @classmethod
+        def setUpTestData(cls):
+            cls.project = Project.objects.create(title="Water", budget=4)
+            cls.project.doubled_budget
+
+        def test_one(self):
+            computed.clear()
+            for budget in (5, 6):
+                self.project.budget = budget
+                self.project.save()
+                found = Project.objects.get(pk=self.project.pk)
+                self.assertEqual([found.doubled_budget, found.doubled_budget], [2 * budget] * 2)
+            self.assertEqual(computed["doubled_budget"], 2)
+            self.assertFalse(_native.versions_state()["shared"])
+
+        def test_two(self):
+            self.assertEqual(Project.objects.get(pk=self.project.pk).doubled_budget, 8)
+            self.test_one()
+"""
+RUNTIME = """
+import os
+from pathlib import Path
+OXICACHE = {"RUNTIME_DIR": str(Path("runtime").resolve())}
+Path("runtime").mkdir(exist_ok=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["manage.py", "parallel", "script", "mixin"])
+def test_rows_are_isolated_and_no_other_process_is_told(run: Run, tmp_path: Path, how: str) -> None:
+    """A save invalidates at once, a rollback leaves nothing behind, and nothing is shared on this host."""
+    (tmp_path / "runtests.py").write_text(SCRIPT)
+    commands = {
+        "parallel": (*MANAGE_TEST, "--parallel", "2"),
+        "script": ("runtests.py",),
+    }
+    settings = RUNTIME
+    if how == "mixin":
+        settings += 'TEST_RUNNER = "oxicache.django.test_runner.OxicacheDiscoverRunner"\n'
+    assert passed(run(*commands.get(how, MANAGE_TEST), tests=ROWS, settings=settings), 2)
+    assert list((tmp_path / "runtime").iterdir()) == []
+
+
+def test_after_the_runner_words_are_shared_again(run: Run, tmp_path: Path) -> None:
+    """A process that goes on after its tests shares its invalidations, and tells nobody to look until then."""
+    source = """
+import django
+django.setup()
+from oxicache.django import host
+from oxicache.django.test_runner import OxicacheDiscoverRunner
+
+before = host.capture(["a"])
+runner = OxicacheDiscoverRunner()
+runner.setup_test_environment()
+print(before.is_current(), host.state()["shared"], host.failure())
+during = host.capture(["a"])
+runner.teardown_test_environment()
+print(during.is_current(), host.bump(["a"]), host.state()["shared"])
+"""
+    done = run("-c", source, settings=RUNTIME)
+    assert (done.stdout, done.stderr) == ("False False None\nTrue 1 True\n", "")
+
+
 def test_a_process_that_runs_no_tests_is_left_alone(run: Run) -> None:
     """Setting Django up for a server or a command loads neither unittest nor oxicache.testing."""
     source = """
