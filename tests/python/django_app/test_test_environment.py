@@ -83,7 +83,12 @@ django.setup()
 sys.exit(bool(get_runner(settings)().run_tests(["users_tests"])))
 """
 
-SETTINGS = "from project.settings import *\n"
+SETTINGS = """
+from pathlib import Path
+from project.settings import *
+OXICACHE = {"RUNTIME_DIR": str(Path("runtime").resolve())}
+Path("runtime").mkdir(exist_ok=True)
+"""
 
 
 @pytest.fixture
@@ -140,7 +145,7 @@ def test_a_script_that_calls_the_runner_is_isolated_too(run: Run, tmp_path: Path
 
 def test_the_setting_switches_it_off(run: Run) -> None:
     """OXICACHE["TEST_ISOLATION"] = False leaves tests as they were."""
-    done = run(*MANAGE_TEST, settings='OXICACHE = {"TEST_ISOLATION": False}')
+    done = run(*MANAGE_TEST, settings='OXICACHE |= {"TEST_ISOLATION": False}')
     assert done.returncode == 1
     assert "test_two" in done.stderr
     assert "test_time" in done.stderr
@@ -151,7 +156,7 @@ def test_the_ready_made_runner_isolates(run: Run, app: str) -> None:
     """TEST_RUNNER = OxicacheDiscoverRunner isolates where nothing else does."""
     settings = 'TEST_RUNNER = "oxicache.django.test_runner.OxicacheDiscoverRunner"\n'
     if app == "installed":
-        settings += 'OXICACHE = {"TEST_ISOLATION": False}\n'
+        settings += 'OXICACHE |= {"TEST_ISOLATION": False}\n'
     else:
         settings += 'INSTALLED_APPS.remove("oxicache.django")\n'
     assert passed(run(*MANAGE_TEST, settings=settings), COUNT)
@@ -160,7 +165,7 @@ def test_the_ready_made_runner_isolates(run: Run, app: str) -> None:
 def test_the_mixin_isolates_a_runner_of_ones_own(run: Run) -> None:
     """OxicacheRunnerMixin goes before any runner class, and leaves what that one does in place."""
     runner = """
-OXICACHE = {"TEST_ISOLATION": False}
+OXICACHE |= {"TEST_ISOLATION": False}
 TEST_RUNNER = "users_runner.Runner"
 """
     source = """
@@ -214,12 +219,6 @@ ROWS = """
             self.assertEqual(Project.objects.get(pk=self.project.pk).doubled_budget, 8)
             self.test_one()
 """
-RUNTIME = """
-import os
-from pathlib import Path
-OXICACHE = {"RUNTIME_DIR": str(Path("runtime").resolve())}
-Path("runtime").mkdir(exist_ok=True)
-"""
 
 
 @pytest.mark.parametrize("how", ["manage.py", "parallel", "script", "mixin"])
@@ -230,9 +229,9 @@ def test_rows_are_isolated_and_no_other_process_is_told(run: Run, tmp_path: Path
         "parallel": (*MANAGE_TEST, "--parallel", "2"),
         "script": ("runtests.py",),
     }
-    settings = RUNTIME
+    settings = ""
     if how == "mixin":
-        settings += 'TEST_RUNNER = "oxicache.django.test_runner.OxicacheDiscoverRunner"\n'
+        settings = 'TEST_RUNNER = "oxicache.django.test_runner.OxicacheDiscoverRunner"\n'
     assert passed(run(*commands.get(how, MANAGE_TEST), tests=ROWS, settings=settings), 2)
     assert list((tmp_path / "runtime").iterdir()) == []
 
@@ -253,7 +252,7 @@ during = host.capture(["a"])
 runner.teardown_test_environment()
 print(during.is_current(), host.bump(["a"]), host.state()["shared"])
 """
-    done = run("-c", source, settings=RUNTIME)
+    done = run("-c", source)
     assert (done.stdout, done.stderr) == ("False False None\nTrue 1 True\n", "")
 
 
