@@ -17,8 +17,8 @@ use crate::engine::{Nanos, Stamp};
 
 /// How often the file is looked for when nothing is bumped.
 const LOOK_EVERY: Nanos = 1_000_000_000;
-/// How often a bump follows a file that is replaced meanwhile.
-const MOVES: u32 = 8;
+/// How often a bump follows its file: once to the file that is there, the rest for threads that move at the same time.
+const MOVES: u32 = 4;
 
 static FIRST: Versions = Versions {
     segment: Segment::FIRST,

@@ -173,6 +173,22 @@ class TestWhen:
         now[0] += 3
         assert not stamps.was_bumped_within(5)
 
+    def test_a_clock_that_fails_does_not_keep_the_words_from_being_bumped(self) -> None:
+        """What a followed clock raises goes to the caller, once everything is stale."""
+        works = [True]
+
+        def read() -> float:
+            if not works:
+                raise OSError("the clock")
+            return 50_000.0
+
+        _native.clock_follow(read)
+        stamps = capture(["a"])
+        works.clear()
+        with pytest.raises(OSError, match="the clock"):
+            bump(["a"])
+        assert not stamps.is_current()
+
     @pytest.mark.parametrize("seconds", [-1, math.nan], ids=str)
     def test_a_span_that_is_none_is_refused(self, seconds: float) -> None:
         """Negative spans and NaN are ValueErrors."""
