@@ -194,7 +194,9 @@ class Interleavings(RuleBasedStateMachine):
                     invalidate(Item, [pk], using=ALIAS)
             else:
                 session.save(pk, price)
-        except OperationalError as error:  # the other session has written, or has committed since this one began
+        except (
+            OperationalError
+        ) as error:  # the other session has written, or has committed since this one began
             assert "locked" in str(error)  # noqa: PT017 - what is expected here depends on both sessions
             while session.blocks:
                 session.rollback()

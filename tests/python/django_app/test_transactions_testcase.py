@@ -92,7 +92,6 @@ class TestInTestCase(TestCase):
             assert transactions.is_written("default")
         assert not transactions.is_written("default")
 
-    @pytest.mark.filterwarnings("default")
     def test_a_function_that_is_a_block_ends_each_time(self) -> None:
         """A decorator's block is one object for all its calls."""
 
