@@ -307,9 +307,9 @@ class TestRelations(TestCase):
         found = [self.label.count()]
         for change in (
             lambda: self.item.labels.add(self.label),
-            lambda: self.item.labels.clear(),
+            self.item.labels.clear,
             lambda: self.label.item_set.set([self.item]),
-            lambda: self.item.delete(),
+            self.item.delete,
         ):
             change()
             found.append(Label.objects.get(slug="a").count())
