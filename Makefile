@@ -45,7 +45,7 @@ RUST_SOURCES := Cargo.toml $(wildcard Cargo.lock) build.rs $(shell find src -nam
 SOURCES := $(RUST_SOURCES) pyproject.toml README.md LICENSE-MIT LICENSE-APACHE \
 	$(shell find python -type f ! -name '*.pyc' ! -name '*.so' 2>/dev/null)
 TESTS := $(shell find tests docs -type f ! -name '*.pyc' ! -path '*/.hypothesis/*' 2>/dev/null) \
-	Makefile CONTRIBUTING.md CHANGELOG.md
+	.ci/servers Makefile CONTRIBUTING.md CHANGELOG.md
 WHEEL = $(wildcard dist/oxicache-*-$(TAG)-*.whl)
 
 say = @printf '\n== %s\n' "$(1)"
@@ -101,14 +101,12 @@ test-second: prerequisites ## Run test-python once more, on CPython 3.13 or 3.12
 	@printf '\n== No CPython 3.12 or 3.13 beside %s was found: nothing was tested on a second Python\n' "$(TAG)")
 
 .PHONY: test-servers
-test-servers: $(VENV)/.stamp-dev ## Run the tests that need Redis, PostgreSQL, memcached or Chromium
+test-servers: $(VENV)/.stamp-dev ## Run the tests that need Redis, PostgreSQL or memcached; installs these where it may
+	@rm -f dist/.stamp-served
 	$(call say,$(TAG): the tests that need a server)
-	@code=0; "$(RUN)" -m pytest -m server --collect-only -q >/dev/null 2>&1 || code=$$?; \
-	case $$code in \
-		0) OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(PYTEST_ARGS);; \
-		5) echo "No test needs a server yet.";; \
-		*) "$(RUN)" -m pytest -m server --collect-only -q; exit $$code;; \
-	esac
+	@bash .ci/servers
+	@OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),:,touch dist/.stamp-served)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Check format, lints, types, stubs, imports and Rust documentation
@@ -158,7 +156,7 @@ wheel: dist/.stamp-sdist ## Build wheel and sdist into dist/, and prove that the
 	@ls -l dist/*.whl dist/*.tar.gz
 
 .PHONY: check
-check: lint dist/.stamp-tested test-servers bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
+check: lint dist/.stamp-tested dist/.stamp-served bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
 	$(call say,All checks passed)
 
 .PHONY: clean
@@ -221,6 +219,9 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-installed
 
 dist/.stamp-tested: $(SOURCES) $(TESTS)
 	@$(MAKE) --no-print-directory test
+
+dist/.stamp-served: $(SOURCES) $(TESTS)
+	@$(MAKE) --no-print-directory test-servers
 
 # The sdist must hold all that a build needs, and the package must import where nothing else is installed.
 dist/.stamp-sdist: dist/.stamp-$(TAG) $(if $(wildcard dist/oxicache-*.tar.gz),,FORCE)
