@@ -18,9 +18,12 @@ __all__ = [
     "MemoProperty",
     "Missing",
     "ProjectDeletionTracker",
+    "Stamps",
     "TTLCache",
     "__version__",
+    "bump",
     "cache_manager",
+    "capture",
     "clock_drive",
     "clock_follow",
     "clock_system",
@@ -28,6 +31,8 @@ __all__ = [
     "set_default_cleanup_interval",
     "set_defaults",
     "set_loader",
+    "versions_keep_private",
+    "versions_state",
 ]
 
 _K = TypeVar("_K", bound=Hashable)
@@ -306,3 +311,17 @@ def set_default_cleanup_interval(seconds: float, /) -> None: ...
 def set_loader(
     load: Callable[[TTLCache[Any, Any], Any, Callable[[], Any], Any, Any, Any], Any], /
 ) -> None: ...
+
+@final
+class Stamps:
+    """Version words as they were when captured. Immutable."""
+
+    @property
+    def words(self) -> tuple[int, ...]: ...
+    def is_current(self) -> bool: ...
+    def __len__(self) -> int: ...
+
+def capture(names: Iterable[str], /) -> Stamps: ...
+def bump(names: Iterable[str], /) -> int: ...
+def versions_keep_private(words: int = ..., reason: str | None = None) -> None: ...
+def versions_state() -> dict[str, Any]: ...

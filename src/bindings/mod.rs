@@ -19,6 +19,7 @@ mod shared;
 mod tracked;
 mod tracker_views;
 mod typed;
+mod versions;
 mod views;
 
 use pyo3::prelude::*;
@@ -52,6 +53,9 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::versions::{Stamps, bump, capture, versions_keep_private, versions_state};
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};
