@@ -15,6 +15,7 @@ mod memo_key;
 mod outside;
 mod owners;
 mod plan;
+mod rows;
 mod shared;
 mod tracked;
 mod tracker_views;
@@ -53,6 +54,9 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
 
     #[pymodule_export]
     use super::versions::{Stamps, bump, capture, versions_keep_private, versions_state};

@@ -126,7 +126,7 @@ unsafe fn memo_hit(
     instance: *mut PyObject,
     args: &[*mut PyObject],
 ) -> Option<*mut PyObject> {
-    if plan.copy {
+    if plan.copy || plan.hooks.vary.is_some() {
         return None;
     }
     let now = native_now()?;
@@ -153,6 +153,7 @@ unsafe fn memo_hit(
             let is_same = match &key.owner {
                 Owner::Weak(reference) => refers_to(reference.as_ptr(), instance),
                 Owner::Strong(_) | Owner::None => true,
+                Owner::Row(_) => false,
             };
             let held_args = key.args.as_ptr();
             is_same
@@ -197,7 +198,7 @@ pub(in crate::bindings) unsafe extern "C" fn memo_call(
                     Identity::Instance => given
                         .split_first()
                         .map(|(instance, rest)| (*instance, rest)),
-                    Identity::Class | Identity::By(_) => None,
+                    Identity::Auto | Identity::Row | Identity::Class | Identity::By(_) => None,
                 };
                 if let Some((instance, rest)) = split
                     && let Some(rest) = without_defaults(plan, rest)
