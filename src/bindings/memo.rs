@@ -110,8 +110,9 @@ impl Memo {
         self.plan().key_or_error(args, kwargs)
     }
 
-    /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first. Without a key the
-    /// cache is to be left alone.
+    /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
+    ///
+    /// Without a key the cache is to be left alone: compute directly and store nothing.
     #[pyo3(signature = (*args, **kwargs))]
     fn lookup<'py>(
         &self,
@@ -253,8 +254,9 @@ impl MemoProperty {
             .key_or_error(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
-    /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first. Without a key the
-    /// cache is to be left alone.
+    /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
+    ///
+    /// Without a key the cache is to be left alone: compute directly and store nothing.
     #[pyo3(signature = (instance, /))]
     fn lookup<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<Looked<'py>> {
         self.plan()
