@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model
+from django.db.models import ForeignObjectRel, Model
 
 from oxicache.rows import Member, members_of
 
@@ -77,7 +77,9 @@ def models_of(model: type[Model], member: Member) -> Models:
     if not member.depends_on:
         return ()
     found = _found.get(model, {}).get(member)
-    if found is None:  # a member that came to its class later, or a class that was made before this app was set up
+    if (
+        found is None
+    ):  # a member that came to its class later, or a class that was made before this app was set up
         if not _settle(model, member, is_last_chance=_registry(model).models_ready):
             raise LookupError(f"{member.name} depends on models that are not loaded yet")
         found = _found[model][member]
@@ -107,7 +109,9 @@ def _models(model: type[Model], member: Member, value: Any) -> Models | None:
         if not issubclass(value, Model):
             raise TypeError(_wrong(model, member, value, "which is no model"))
         if not hasattr(value, "_meta") or value._meta.abstract:
-            raise ValueError(_wrong(model, member, value, "which is abstract: it has no rows that could change"))
+            raise ValueError(
+                _wrong(model, member, value, "which is abstract: it has no rows that could change")
+            )
         return (value,)
     if value == "self":
         return (model,)
@@ -140,12 +144,13 @@ def _related(model: type[Model], member: Member, name: str) -> Models | None:
         return None
     if not relation.is_relation:
         raise ValueError(_wrong(model, member, name, "which is a field, and no relation to a model"))
-    target = relation.related_model
-    if target is None:
+    # A forward field's own `related_model` wants all models to be loaded.
+    is_reverse = isinstance(relation, ForeignObjectRel)
+    side = relation if is_reverse else relation.remote_field
+    if side is None:
         raise ValueError(_wrong(model, member, name, "which relates to no particular model: name the models"))
-    through = getattr(getattr(relation, "remote_field", None), "through", None)
-    through = getattr(relation, "through", through)  # the reverse side of a many-to-many relation
-    found = [one for one in (target, through) if one is not None]
+    target = side.related_model if is_reverse else side.model
+    found = [one for one in (target, getattr(side, "through", None)) if one is not None]
     if any(isinstance(one, str) for one in found):
         return None  # the other model is not loaded yet
     return tuple(found)
