@@ -56,8 +56,8 @@ def _is_of_test(block: Any) -> bool:
 
 # ---------------------------------------------------------------- what a transaction carries
 
-# While one of these lives, somebody's transaction is as old as it says, or has _written. They are found by dying: commit,
-# rollback, rollback to a savepoint, close and the end of a thread all drop `run_on_commit`, or what is in it.
+# A mark says something for as long as it lives. Commit, rollback, rollback to a savepoint, close and the end of a
+# thread all drop `run_on_commit` or what is in it, and the mark with it.
 
 _lock = threading.RLock()  # re-entrant, because a mark may be collected anywhere
 _written: dict[int, str] = {}  # aliases that are written, by mark
@@ -327,5 +327,5 @@ def written_anywhere(alias: str) -> bool:
 
 
 def begun_anywhere(alias: str) -> float | None:
-    """Return when the oldest transaction of any thread on this database executed its first statement, if there is one."""
+    """Return when the oldest of all threads' transactions on this database executed its first statement."""
     return min((since for name, since in list(_begun.values()) if name == alias), default=None)
