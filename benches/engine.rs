@@ -71,7 +71,7 @@ fn get(table: &mut Table<u64, u64>, key: u64, now: Now) -> Option<u64> {
     };
     match table.read(slot, now) {
         Read::Fresh(value) | Read::Early(value) => Some(*value),
-        Read::Stale | Read::Expired(_) => None,
+        Read::Stale | Read::Expired(_) | Read::Outdated(_) => None,
     }
 }
 

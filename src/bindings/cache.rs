@@ -17,6 +17,7 @@ use super::clock as python_clock;
 use super::keys;
 use super::outside;
 use super::shared::{Extra, Found, Mode, Shared};
+use super::versions::Stamps;
 use super::views::{DeadlinesView, EntriesView};
 use crate::engine::clock::{self, FOREVER, Nanos};
 use crate::engine::{Limits, PolicyKind, TagRef};
@@ -152,6 +153,7 @@ impl PyTtlCache {
                 ttl,
                 tags: &tags,
                 cost: 0,
+                stamps: &[],
             },
         )?;
         Ok(())
@@ -175,6 +177,7 @@ impl PyTtlCache {
                 ttl,
                 tags: &tags,
                 cost: 0,
+                stamps: &[],
             },
         )
     }
@@ -263,6 +266,7 @@ impl PyTtlCache {
                     ttl,
                     tags: &tags,
                     cost: 0,
+                    stamps: &[],
                 },
             )?;
         }
@@ -590,8 +594,10 @@ impl PyTtlCache {
         Ok(self.shared.cache.lock().is_current(hash, token, &tags))
     }
 
-    /// Store a load's result unless it is outdated; whether it was stored. `cost`: seconds the load took.
-    #[pyo3(signature = (key, value, token, ttl=TtlArg::Omitted, tags=None, cost=0.0))]
+    /// Store a load's result unless it is outdated, by its token or by its stamps; whether it was stored. `cost`: seconds
+    /// the load took.
+    #[pyo3(signature = (key, value, token, ttl=TtlArg::Omitted, tags=None, cost=0.0, stamps=None))]
+    #[expect(clippy::too_many_arguments, reason = "named arguments, in Python")]
     fn _fill(
         &self,
         key: &Bound<'_, PyAny>,
@@ -600,6 +606,7 @@ impl PyTtlCache {
         ttl: TtlArg,
         tags: Option<&Bound<'_, PyAny>>,
         cost: f64,
+        stamps: Option<&Bound<'_, Stamps>>,
     ) -> PyResult<bool> {
         let tags = args::tags(tags)?;
         let cost: Nanos = clock::nanos(cost)?;
@@ -611,6 +618,7 @@ impl PyTtlCache {
                 ttl,
                 tags: &tags,
                 cost,
+                stamps: stamps.map_or(&[][..], |stamps| &*stamps.get().stamps),
             },
         )
     }

@@ -14,7 +14,7 @@ use super::memo_key::MemoKey;
 use super::outside;
 pub(super) use super::outside::hash as hash_of;
 use super::typed::is_atom;
-use crate::engine::{DeletionTracker, Slot, Table};
+use crate::engine::{DeletionTracker, Slot, Table, Words};
 
 /// A lookup starts again when others change the table while keys are compared in Python; so often, then it gives up.
 const MAX_RETRIES: u32 = 100;
@@ -132,7 +132,7 @@ pub(super) trait Keyed {
     fn generation(&self) -> u64;
 }
 
-impl<V> Keyed for Table<Py<PyAny>, V> {
+impl<V, W: Words> Keyed for Table<Py<PyAny>, V, W> {
     #[inline]
     fn find_key(&self, hash: u64, eq: impl FnMut(&Py<PyAny>) -> bool) -> Option<Slot> {
         self.find(hash, eq)

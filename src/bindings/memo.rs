@@ -10,7 +10,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use super::cache::PyTtlCache;
 use super::memo_key::MemoKey;
 use super::outside;
-use super::plan::{Identity, Plan};
+use super::plan::{Hooks, IDENTITIES, Identity, Looked, Plan};
 
 #[expect(
     clippy::expect_used,
@@ -41,7 +41,7 @@ impl Memo {
 impl Memo {
     #[new]
     #[pyo3(signature = (func, cache, load, *, identity=None, parameters=vec![], defaults=vec![],
-        keyword_defaults=None, copy=false))]
+        keyword_defaults=None, copy=false, vary=None, forgotten=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a constructor with named arguments, in Python"
@@ -56,6 +56,8 @@ impl Memo {
         defaults: Vec<Py<PyAny>>,
         keyword_defaults: Option<Bound<'_, PyDict>>,
         copy: bool,
+        vary: Option<Py<PyAny>>,
+        forgotten: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let none = intern!(py, "none").as_any();
         let plan = Plan::new(
@@ -65,6 +67,7 @@ impl Memo {
             identity.unwrap_or(none),
             (parameters, defaults, keyword_defaults),
             copy,
+            Hooks { vary, forgotten },
         )?;
         Ok(Self {
             vectorcall: Some(super::fastcall::memo_call),
@@ -108,12 +111,14 @@ impl Memo {
     }
 
     /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
+    ///
+    /// Without a key the cache is to be left alone: compute directly and store nothing.
     #[pyo3(signature = (*args, **kwargs))]
     fn lookup<'py>(
         &self,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
+    ) -> PyResult<Looked<'py>> {
         self.plan().lookup(args, kwargs)
     }
 
@@ -124,13 +129,12 @@ impl Memo {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<bool> {
-        let key = self.plan().key_or_error(args, kwargs)?;
-        Ok(self.plan().shared.delete(key.as_any())?.was_live)
+        self.plan().invalidate(args, kwargs)
     }
 
     /// Forget all results.
-    fn cache_clear(&self, py: Python<'_>) {
-        self.plan().shared.clear(py);
+    fn cache_clear(&self, py: Python<'_>) -> PyResult<()> {
+        self.plan().clear(py)
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.
@@ -182,7 +186,11 @@ impl MemoProperty {
 #[pymethods]
 impl MemoProperty {
     #[new]
-    #[pyo3(signature = (func, cache, load, *, identity=None, copy=false))]
+    #[pyo3(signature = (func, cache, load, *, identity=None, copy=false, vary=None, forgotten=None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a constructor with named arguments, in Python"
+    )]
     fn new(
         py: Python<'_>,
         func: Py<PyAny>,
@@ -190,6 +198,8 @@ impl MemoProperty {
         load: Py<PyAny>,
         identity: Option<&Bound<'_, PyAny>>,
         copy: bool,
+        vary: Option<Py<PyAny>>,
+        forgotten: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let instance = intern!(py, "instance").as_any();
         let plan = Plan::new(
@@ -199,11 +209,12 @@ impl MemoProperty {
             identity.unwrap_or(instance),
             (vec![], vec![], None),
             copy,
+            Hooks { vary, forgotten },
         )?;
         if matches!(plan.identity, Identity::None) {
-            return Err(PyValueError::new_err(
-                "identity must be 'instance', 'class' or a callable, not 'none'",
-            ));
+            return Err(PyValueError::new_err(format!(
+                "identity must be {IDENTITIES}, not 'none'"
+            )));
         }
         Ok(Self {
             plan: Some(Box::new(plan)),
@@ -244,11 +255,10 @@ impl MemoProperty {
     }
 
     /// (key, value or MISSING, whether the value may be used as it is): what an async twin asks first.
+    ///
+    /// Without a key the cache is to be left alone: compute directly and store nothing.
     #[pyo3(signature = (instance, /))]
-    fn lookup<'py>(
-        &self,
-        instance: &Bound<'py, PyAny>,
-    ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
+    fn lookup<'py>(&self, instance: &Bound<'py, PyAny>) -> PyResult<Looked<'py>> {
         self.plan()
             .lookup(&PyTuple::new(instance.py(), [instance])?, None)
     }
@@ -256,13 +266,13 @@ impl MemoProperty {
     /// Forget this instance's value; whether it was held.
     #[pyo3(signature = (instance, /))]
     fn invalidate(&self, instance: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let key = self.key(instance)?;
-        Ok(self.plan().shared.delete(key.as_any())?.was_live)
+        self.plan()
+            .invalidate(&PyTuple::new(instance.py(), [instance])?, None)
     }
 
     /// Forget all instances' values.
-    fn cache_clear(&self, py: Python<'_>) {
-        self.plan().shared.clear(py);
+    fn cache_clear(&self, py: Python<'_>) -> PyResult<()> {
+        self.plan().clear(py)
     }
 
     /// Hits, misses, maxsize and currsize, as `functools.lru_cache` gives them.

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyString, PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::outside;
@@ -17,9 +17,22 @@ pub(super) enum Owner {
     None,
     /// One object's, which may die before the entry.
     Weak(Py<PyWeakrefReference>),
-    /// One object's that can't be referenced weakly, or a class.
+    /// One object's that can't be referenced weakly.
     Strong(Py<PyAny>),
+    /// A row's, in terms of its class, however many instances come and go. The first two arguments are its database
+    /// (with its scope, when there is one) and its primary key.
+    Row(Py<PyType>),
 }
+
+/// Whose a call is, when its key is made.
+pub(super) enum Whose<'a, 'py> {
+    Nobody,
+    Object(&'a Bound<'py, PyAny>),
+    Row(&'a Bound<'py, PyType>),
+}
+
+/// How many of the first arguments name the row.
+pub(super) const ROW_ARGS: usize = 2;
 
 /// The key of one decorated call: whose it is and what it was given. Equal only for equal types.
 #[pyclass(frozen, weakref, module = "oxicache._native")]
@@ -35,7 +48,28 @@ pub(super) struct MemoKey {
 impl MemoKey {
     #[getter]
     fn args<'py>(&self, py: Python<'py>) -> Bound<'py, PyTuple> {
-        self.args.bind(py).clone()
+        let args = self.args.bind(py);
+        match self.owner {
+            Owner::Row(_) => args.get_slice(ROW_ARGS, args.len()),
+            _ => args.clone(),
+        }
+    }
+
+    /// (model class, database alias, primary key) of a row, else None.
+    #[getter]
+    fn row<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<(Bound<'py, PyType>, Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let Owner::Row(class) = &self.owner else {
+            return Ok(None);
+        };
+        let (alias, _) = self.alias_and_scope(py)?;
+        Ok(Some((
+            class.bind(py).clone(),
+            alias,
+            self.args.bind(py).get_item(1)?,
+        )))
     }
 
     fn __hash__(&self) -> u64 {
@@ -57,9 +91,10 @@ impl MemoKey {
                 None => Some("<dead object>".to_owned()),
             },
             Owner::Strong(object) => Some(outside::repr(object.bind(py))?.to_string()),
+            Owner::Row(class) => Some(self.row_name(class.bind(py))?),
         };
         let mut parts: Vec<String> = owner.into_iter().collect();
-        for arg in self.args.bind(py).iter() {
+        for arg in self.args(py).iter() {
             parts.push(outside::repr(&arg)?.to_string());
         }
         Ok(format!("<MemoKey ({})>", parts.join(", ")))
@@ -70,6 +105,7 @@ impl MemoKey {
             Owner::None => {}
             Owner::Weak(reference) => visit.call(reference)?,
             Owner::Strong(object) => visit.call(object)?,
+            Owner::Row(class) => visit.call(class)?,
         }
         visit.call(&self.args)
     }
@@ -79,24 +115,28 @@ impl MemoKey {
     /// Key a call. `args` are canonical ([`canonical`](super::typed::canonical)).
     pub(super) fn new<'py>(
         py: Python<'py>,
-        owner: Option<(&Bound<'py, PyAny>, bool)>,
+        owner: Whose<'_, 'py>,
         args: Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, Self>> {
-        let address = owner.map_or(0, |(object, _)| object.as_ptr() as usize);
+        let address = match owner {
+            Whose::Nobody => 0,
+            Whose::Object(object) => object.as_ptr() as usize,
+            Whose::Row(class) => class.as_ptr() as usize,
+        };
         let mut hash = fold(address as u64, NO_ARGS);
         for arg in args.iter() {
             hash = fold(hash, typed_hash(&arg)?);
         }
         let owner = match owner {
-            None => Owner::None,
-            Some((object, true)) => match PyWeakrefReference::new(object) {
+            Whose::Nobody => Owner::None,
+            Whose::Row(class) => Owner::Row(class.clone().unbind()),
+            Whose::Object(object) => match PyWeakrefReference::new(object) {
                 Ok(reference) => Owner::Weak(reference.unbind()),
                 Err(error) if error.is_instance_of::<PyTypeError>(py) => {
                     Owner::Strong(object.clone().unbind())
                 }
                 Err(error) => return Err(error),
             },
-            Some((object, false)) => Owner::Strong(object.clone().unbind()),
         };
         Bound::new(
             py,
@@ -109,8 +149,40 @@ impl MemoKey {
         )
     }
 
+    /// The database of a row, and its scope if there is one.
+    fn alias_and_scope<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
+        let place = self.args.bind(py).get_item(0)?;
+        match place.cast_exact::<PyTuple>() {
+            Ok(both) => Ok((both.get_item(0)?, Some(both.get_item(1)?))),
+            Err(_) => Ok((place, None)),
+        }
+    }
+
+    /// The database of a row; None where the key is no row's.
+    pub(super) fn alias<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.owner {
+            Owner::Row(_) => Ok(Some(self.alias_and_scope(py)?.0)),
+            _ => Ok(None),
+        }
+    }
+
+    fn row_name(&self, class: &Bound<'_, PyType>) -> PyResult<String> {
+        let py = class.py();
+        let (alias, scope) = self.alias_and_scope(py)?;
+        let pk = self.args.bind(py).get_item(1)?;
+        let name = class.fully_qualified_name()?;
+        let row = format!("{name} {} on {}", outside::repr(&pk)?, shown(&alias)?);
+        Ok(match scope {
+            Some(scope) => format!("{row} for {}", outside::repr(&scope)?),
+            None => row,
+        })
+    }
+
     pub(super) fn may_cycle(&self, py: Python<'_>) -> bool {
-        matches!(self.owner, Owner::Strong(_))
+        matches!(self.owner, Owner::Strong(_) | Owner::Row(_))
             || self.args.bind(py).iter().any(|arg| !is_atom(&arg))
     }
 
@@ -119,7 +191,9 @@ impl MemoKey {
             return false;
         }
         match (&self.owner, &other.owner) {
-            (Owner::None, Owner::None) | (Owner::Strong(_), Owner::Strong(_)) => true,
+            (Owner::None, Owner::None)
+            | (Owner::Strong(_), Owner::Strong(_))
+            | (Owner::Row(_), Owner::Row(_)) => true,
             (Owner::Weak(mine), Owner::Weak(theirs)) => {
                 mine.is(theirs)
                     || match (mine.bind(py).upgrade(), theirs.bind(py).upgrade()) {
@@ -143,5 +217,13 @@ impl MemoKey {
             return Ok(false);
         }
         typed_items_equal(self.args.bind(py), other.args.bind(py))
+    }
+}
+
+/// A name as it is, anything else by its repr.
+fn shown(object: &Bound<'_, PyAny>) -> PyResult<String> {
+    match object.cast_exact::<PyString>() {
+        Ok(name) => Ok(name.to_string_lossy().into_owned()),
+        Err(_) => Ok(outside::repr(object)?.to_string()),
     }
 }

@@ -15,10 +15,12 @@ mod memo_key;
 mod outside;
 mod owners;
 mod plan;
+mod rows;
 mod shared;
 mod tracked;
 mod tracker_views;
 mod typed;
+mod versions;
 mod views;
 
 use pyo3::prelude::*;
@@ -52,6 +54,12 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
+
+    #[pymodule_export]
+    use super::versions::{Stamps, bump, capture, versions_keep_private, versions_state};
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};

@@ -153,6 +153,16 @@ pub(super) fn attribute<'py>(
     }
 }
 
+/// `object.name` as a new reference, or null with an error set.
+///
+/// # Safety
+/// Both are valid objects and the thread is attached.
+#[inline(always)]
+pub(super) unsafe fn raw_attribute(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    outside(|| unsafe { black_box(PyObject_GetAttr as Binary)(object, name) })
+}
+
 /// `object.name`, or None where it raises `AttributeError`.
 pub(super) fn attribute_if_any<'py>(
     object: &Bound<'py, PyAny>,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
 use super::keys;
-use super::memo_key::MemoKey;
+use super::memo_key::{MemoKey, Owner, ROW_ARGS, Whose};
 use super::outside;
+use super::rows::{self, Row, RowTypes};
 use super::shared::{Found, Shared};
 use super::typed::{self, typed_eq};
 
@@ -24,6 +25,10 @@ pub(super) enum Identity {
     Instance,
     /// One class's, shared by its instances.
     Class,
+    /// One row's, for a saved instance of a model; else one object's.
+    Auto,
+    /// As `Auto`, of models only.
+    Row,
     /// Whoever has the same `identity(self)`.
     By(Py<PyAny>),
 }
@@ -34,6 +39,18 @@ pub(super) type Parameters<'py> = (
     Vec<Py<PyAny>>,
     Option<Bound<'py, PyDict>>,
 );
+
+/// What is called in Python beside the function and its load.
+#[derive(Default)]
+pub(super) struct Hooks {
+    /// Gives more parts of the key, by the instance.
+    pub(super) vary: Option<Py<PyAny>>,
+    /// Told when a row, or everything, was invalidated by hand.
+    pub(super) forgotten: Option<Py<PyAny>>,
+}
+
+/// A key, a value or MISSING, and whether the value may be used as it is. No key: leave the cache alone.
+pub(super) type Looked<'py> = (Option<Bound<'py, MemoKey>>, Py<PyAny>, bool);
 
 /// How a decorated callable is keyed, looked up and loaded.
 pub(super) struct Plan {
@@ -49,6 +66,9 @@ pub(super) struct Plan {
     /// Defaults of keyword-only parameters, by name.
     keyword_defaults: Py<PyDict>,
     pub(super) copy: bool,
+    pub(super) hooks: Hooks,
+    /// The classes that were met, with identity "auto" and "row".
+    pub(super) rows: RowTypes,
 }
 
 impl Plan {
@@ -59,6 +79,7 @@ impl Plan {
         identity: &Bound<'_, PyAny>,
         (parameters, defaults, keyword_defaults): Parameters<'_>,
         copy: bool,
+        hooks: Hooks,
     ) -> PyResult<Self> {
         if defaults.len() > parameters.len() {
             return Err(PyValueError::new_err(format!(
@@ -66,6 +87,12 @@ impl Plan {
                 defaults.len(),
                 parameters.len()
             )));
+        }
+        let identity = identity_of(identity)?;
+        if hooks.vary.is_some() && matches!(identity, Identity::None) {
+            return Err(PyValueError::new_err(
+                "vary is called with the instance, and with identity 'none' there is none",
+            ));
         }
         if !cache.get().shared.take() {
             return Err(PyValueError::new_err(format!(
@@ -83,7 +110,7 @@ impl Plan {
             cache: cache.clone().unbind(),
             shared: cache.get().shared.clone(),
             load,
-            identity: identity_of(identity)?,
+            identity,
             parameters,
             defaults: defaults.into(),
             keyword_defaults: match keyword_defaults {
@@ -91,6 +118,8 @@ impl Plan {
                 None => PyDict::new(py).unbind(),
             },
             copy,
+            hooks,
+            rows: RowTypes::default(),
         })
     }
 
@@ -124,29 +153,89 @@ impl Plan {
         let Some(arguments) = self.arguments(args, kwargs, py)? else {
             return Ok(None);
         };
-        let mut canonical = Vec::with_capacity(arguments.len() + 1);
+        let mut canonical = Vec::with_capacity(arguments.len() + 3);
         let class;
         let owner = match (&self.identity, instance) {
-            (Identity::Instance, Some(instance)) => Some((instance, true)),
+            (Identity::None, _) | (_, None) => Whose::Nobody,
+            (Identity::Instance, Some(instance)) => Whose::Object(instance),
             (Identity::Class, Some(instance)) => {
-                class = instance.get_type().into_any();
-                Some((&class, true))
+                class = instance.get_type();
+                Whose::Object(class.as_any())
+            }
+            (Identity::Auto | Identity::Row, Some(instance)) => {
+                class = instance.get_type();
+                match self.row(instance, &class)? {
+                    Some(parts) => {
+                        canonical.extend(parts);
+                        Whose::Row(&class)
+                    }
+                    None => Whose::Object(instance),
+                }
             }
             (Identity::By(identity), Some(instance)) => {
                 let whose = outside::call(identity.bind(py), &PyTuple::new(py, [instance])?, None)?;
                 canonical.push(typed::canonical(&whose, &|| {
                     format!("the identity of {}", self.name(py))
                 })?);
-                None
+                Whose::Nobody
             }
-            _ => None,
         };
+        if let (Some(vary), Some(instance)) = (&self.hooks.vary, instance) {
+            canonical.push(self.variant(vary.bind(py), instance)?);
+        }
         for (position, argument) in arguments.iter().enumerate() {
             canonical.push(typed::canonical(argument, &|| {
                 self.argument_name(position, py)
             })?);
         }
         MemoKey::new(py, owner, PyTuple::new(py, canonical)?).map(Some)
+    }
+
+    /// What names the row that an instance stands for: its database, with its scope if there is one, and its primary key.
+    fn row<'py>(
+        &self,
+        instance: &Bound<'py, PyAny>,
+        class: &Bound<'py, PyType>,
+    ) -> PyResult<Option<[Bound<'py, PyAny>; ROW_ARGS]>> {
+        let py = instance.py();
+        let Some(attname) = self.rows.attname(class)? else {
+            if matches!(self.identity, Identity::Row) {
+                return Err(PyTypeError::new_err(format!(
+                    "identity 'row' of {} is for model instances, and {} is no model; use 'auto' or 'instance'",
+                    self.name(py),
+                    class.fully_qualified_name()?
+                )));
+            }
+            return Ok(None);
+        };
+        let Some(Row { alias, pk }) = Row::of(instance, &attname)? else {
+            return Ok(None);
+        };
+        let pk = typed::canonical(&pk, &|| format!("the primary key of {}", self.name(py)))?;
+        let place = match rows::scope(py)? {
+            Some(scope) => PyTuple::new(py, [alias, scope])?.into_any(),
+            None => alias,
+        };
+        let place = typed::canonical(&place, &|| format!("the row scope of {}", self.name(py)))?;
+        Ok(Some([place, pk]))
+    }
+
+    /// What `vary` says of an instance, as one part of the key.
+    fn variant<'py>(
+        &self,
+        vary: &Bound<'py, PyAny>,
+        instance: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = vary.py();
+        let parts = outside::call_with(vary, (instance,))?;
+        if !parts.is_instance_of::<PyTuple>() {
+            return Err(PyTypeError::new_err(format!(
+                "vary of {} must give a tuple, not {}",
+                self.name(py),
+                outside::repr(&parts)?
+            )));
+        }
+        typed::canonical(&parts, &|| format!("what {} varies by", self.name(py)))
     }
 
     /// One spelling for all spellings of a call: positional as far as can be, trailing defaults left out, the remaining
@@ -252,6 +341,9 @@ impl Plan {
         let Some(key) = self.key(&given, kwargs, py)? else {
             return Ok(outside::call(self.func.bind(py), args, kwargs)?.unbind());
         };
+        if is_bypassed(&key)? {
+            return Ok(outside::call(self.func.bind(py), args, kwargs)?.unbind());
+        }
         let current = match self.shared.read(key.as_any())? {
             Found::Fresh(value) => return self.handed(py, value),
             Found::Early(value) => value,
@@ -300,14 +392,42 @@ impl Plan {
         &self,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, MemoKey>, Py<PyAny>, bool)> {
+    ) -> PyResult<Looked<'py>> {
         let py = args.py();
         let key = self.key_or_error(args, kwargs)?;
+        if is_bypassed(&key)? {
+            return Ok((None, keys::missing(py), false));
+        }
         Ok(match self.shared.read(key.as_any())? {
-            Found::Fresh(value) => (key, value, true),
-            Found::Early(value) => (key, value, false),
-            Found::Miss => (key, keys::missing(py), false),
+            Found::Fresh(value) => (Some(key), value, true),
+            Found::Early(value) => (Some(key), value, false),
+            Found::Miss => (Some(key), keys::missing(py), false),
         })
+    }
+
+    /// Forget the result of a call; whether it was held.
+    pub(super) fn invalidate(
+        &self,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<bool> {
+        let key = self.key_or_error(args, kwargs)?;
+        let was_live = self.shared.delete(key.as_any())?.was_live;
+        if let Some(forgotten) = &self.hooks.forgotten
+            && matches!(key.get().owner, Owner::Row(_))
+        {
+            outside::call_with(forgotten.bind(args.py()), (key,))?;
+        }
+        Ok(was_live)
+    }
+
+    /// Forget all results.
+    pub(super) fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.clear(py);
+        if let Some(forgotten) = &self.hooks.forgotten {
+            outside::call_with(forgotten.bind(py), (py.None(),))?;
+        }
+        Ok(())
     }
 
     pub(super) fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -331,6 +451,9 @@ impl Plan {
         visit.call(&self.cache)?;
         visit.call(&self.load)?;
         visit.call(&self.keyword_defaults)?;
+        visit.call(&self.hooks.vary)?;
+        visit.call(&self.hooks.forgotten)?;
+        self.rows.traverse(visit)?;
         if let Identity::By(identity) = &self.identity {
             visit.call(identity)?;
         }
@@ -340,9 +463,20 @@ impl Plan {
     }
 }
 
+/// Is a row's cache to be left alone?
+fn is_bypassed(key: &Bound<'_, MemoKey>) -> PyResult<bool> {
+    match key.get().alias(key.py())? {
+        Some(alias) => rows::is_bypassed(&alias),
+        None => Ok(false),
+    }
+}
+
 fn intern_name(py: Python<'_>, name: &Py<PyString>) -> PyResult<Py<PyString>> {
     Ok(PyString::intern(py, name.bind(py).to_str()?).unbind())
 }
+
+/// What `identity` may be, in messages.
+pub(super) const IDENTITIES: &str = "'auto', 'row', 'instance', 'class' or a callable";
 
 fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
     if let Ok(name) = given.cast::<PyString>() {
@@ -350,8 +484,10 @@ fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
             "none" => Ok(Identity::None),
             "instance" => Ok(Identity::Instance),
             "class" => Ok(Identity::Class),
+            "auto" => Ok(Identity::Auto),
+            "row" => Ok(Identity::Row),
             other => Err(PyValueError::new_err(format!(
-                "identity must be 'instance', 'class' or a callable, not '{other}'"
+                "identity must be {IDENTITIES}, not '{other}'"
             ))),
         };
     }
@@ -359,7 +495,7 @@ fn identity_of(given: &Bound<'_, PyAny>) -> PyResult<Identity> {
         return Ok(Identity::By(given.clone().unbind()));
     }
     Err(PyTypeError::new_err(format!(
-        "identity must be 'instance', 'class' or a callable, not {}",
+        "identity must be {IDENTITIES}, not {}",
         outside::repr(given)?
     )))
 }

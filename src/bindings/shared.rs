@@ -21,11 +21,14 @@ use super::keys;
 use super::outside;
 use super::owners::{Bereaved, Owners};
 use crate::engine::clock::{Nanos, Now};
-use crate::engine::{Cause, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef, TtlCache};
+use crate::engine::{
+    Cause, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef, TtlCache, Words,
+};
+use crate::host::versions;
 
 /// A locked table.
 pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;
-pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>>;
+pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>, HostWords>;
 pub(super) type PyDisplaced = Displaced<Py<PyAny>, Py<PyAny>>;
 type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
 
@@ -54,11 +57,23 @@ pub(super) struct Extra<'a> {
     pub(super) ttl: TtlArg,
     pub(super) tags: &'a [String],
     pub(super) cost: Nanos,
+    pub(super) stamps: &'a [Stamp],
+}
+
+/// The version words of this host.
+#[derive(Default)]
+pub(super) struct HostWords;
+
+impl Words for HostWords {
+    #[inline]
+    fn are_current(&self, stamps: &[Stamp]) -> bool {
+        versions::current().are_current(stamps)
+    }
 }
 
 /// A cache and its callbacks, shared by the Python object, its views and the decorators that store in it.
 pub(super) struct Shared {
-    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>, TableLock>,
+    pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>, TableLock, HostWords>,
     callbacks: Callbacks,
     name: Mutex<Option<String>>,
     python_lock: PyOnceLock<Py<PyAny>>,
@@ -135,7 +150,7 @@ impl Shared {
             Read::Fresh(value) => return Ok(Found::Fresh(value.clone_ref(py))),
             Read::Early(value) => return Ok(Found::Early(value.clone_ref(py))),
             Read::Stale => return Ok(Found::Miss),
-            Read::Expired(gone) => gone,
+            Read::Expired(gone) | Read::Outdated(gone) => gone,
         };
         drop(table);
         self.removed(py, [gone]);
@@ -180,6 +195,7 @@ impl Shared {
             weight,
             cost: extra.cost,
             tags: &tags,
+            stamps: extra.stamps,
             traced: keys::may_cycle(value) || keys::may_cycle(key),
             write: !matches!(mode, Mode::Fill(_)),
             ..Put::default()
@@ -189,7 +205,9 @@ impl Shared {
         let is_forbidden = match mode {
             Mode::Write => false,
             Mode::Add => slot.is_some_and(|slot| table.is_live(slot, now)),
-            Mode::Fill(token) => !table.is_current(hash, token, &tags),
+            Mode::Fill(token) => {
+                !table.is_current(hash, token, &tags) || !table.are_current(extra.stamps)
+            }
         };
         if is_forbidden {
             return Ok(false);
@@ -238,21 +256,19 @@ impl Shared {
                 value: None,
             });
         };
-        let was_live = table.is_live(slot, now);
+        let (was_live, was_outdated) = (table.is_live(slot, now), table.is_outdated(slot));
         let gone = table.remove(slot, Cause::Deleted);
         drop(table);
-        let value = gone.value.clone_ref(py);
+        let value = (!was_outdated).then(|| gone.value.clone_ref(py));
         self.removed(py, [gone]);
-        Ok(Removed {
-            was_live,
-            value: Some(value),
-        })
+        Ok(Removed { was_live, value })
     }
 
     /// Take out the entry that is next to be evicted. O(n).
     pub(super) fn pop_next(&self) -> Option<PyGone> {
         let mut table = self.cache.lock();
-        let next = table.slots().into_iter().next()?;
+        let slots = table.slots();
+        let next = slots.into_iter().find(|&slot| !table.is_outdated(slot))?;
         Some(table.remove(next, Cause::Deleted))
     }
 
@@ -394,5 +410,6 @@ impl Bereaved for Shared {
 /// What `delete` found.
 pub(super) struct Removed {
     pub(super) was_live: bool,
+    /// The value, expired or not; None also where what it was computed from had changed.
     pub(super) value: Option<Py<PyAny>>,
 }

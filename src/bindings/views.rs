@@ -13,7 +13,7 @@ use super::cache::PyTtlCache;
 use super::clock as python_clock;
 use super::keys;
 use super::outside;
-use super::shared::{Extra, Mode, PyTable, Shared};
+use super::shared::{Extra, Mode, PyTable, Shared, TableGuard};
 use crate::engine::{Nanos, Slot};
 
 /// `TTLCache._cache`: key -> value, the next to be evicted first. Reading neither counts nor touches.
@@ -70,18 +70,28 @@ fn held_deadlines(shared: &Shared, py: Python<'_>) -> Vec<(Py<PyAny>, Nanos)> {
     })
 }
 
+/// The slot of what is held under a key, expired or not; what is outdated is not shown.
+fn held_slot<'a>(
+    key: &Bound<'_, PyAny>,
+    shared: &'a Shared,
+) -> PyResult<(TableGuard<'a>, Option<Slot>)> {
+    let (table, slot) = shared.locate(key, keys::hash_of(key)?)?;
+    let slot = slot.filter(|&slot| !table.is_outdated(slot));
+    Ok((table, slot))
+}
+
 fn is_held(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<bool> {
-    Ok(shared.locate(key, keys::hash_of(key)?)?.1.is_some())
+    Ok(held_slot(key, shared)?.1.is_some())
 }
 
 fn held_value(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<Option<Py<PyAny>>> {
-    let (table, slot) = shared.locate(key, keys::hash_of(key)?)?;
+    let (table, slot) = held_slot(key, shared)?;
     Ok(slot.map(|slot| table.value(slot).clone_ref(key.py())))
 }
 
 fn held_deadline(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<Option<f64>> {
     let deadline = {
-        let (table, slot) = shared.locate(key, keys::hash_of(key)?)?;
+        let (table, slot) = held_slot(key, shared)?;
         slot.map(|slot| table.deadline(slot))
     };
     deadline
@@ -89,14 +99,25 @@ fn held_deadline(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<Option<f64
         .transpose()
 }
 
-/// Everything that is held, the next to be evicted first, as it is now. O(n).
+/// Everything that is held and not outdated, the next to be evicted first, as it is now. O(n).
 fn held<T>(shared: &Shared, of: impl Fn(&PyTable, Slot) -> T) -> Vec<T> {
     let table = shared.cache.lock();
     table
         .slots()
         .into_iter()
+        .filter(|&slot| !table.is_outdated(slot))
         .map(|slot| of(&table, slot))
         .collect()
+}
+
+/// How many that are. O(1) where nothing can be outdated.
+fn held_count(shared: &Shared) -> usize {
+    let is_stamped = shared.cache.lock().is_stamped();
+    if is_stamped {
+        held(shared, |_, _| ()).len()
+    } else {
+        shared.cache.lock().len()
+    }
 }
 
 #[pymethods]
@@ -114,6 +135,7 @@ impl EntriesView {
                 ttl: TtlArg::Omitted,
                 tags: &[],
                 cost: 0,
+                stamps: &[],
             },
         )?;
         Ok(())
@@ -132,7 +154,7 @@ impl EntriesView {
     }
 
     fn __len__(&self) -> usize {
-        self.shared().cache.lock().len()
+        held_count(self.shared())
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -199,7 +221,7 @@ impl DeadlinesView {
     /// Move an entry's deadline to a wall-clock second; KeyError without an entry.
     fn __setitem__(&self, key: &Bound<'_, PyAny>, at: f64) -> PyResult<()> {
         let deadline = python_clock::from_wall(key.py(), at)?;
-        let (mut table, slot) = self.shared().locate(key, keys::hash_of(key)?)?;
+        let (mut table, slot) = held_slot(key, self.shared())?;
         let slot = slot.ok_or_else(|| key_error(key))?;
         table.retime(slot, deadline, true);
         Ok(())
@@ -218,7 +240,7 @@ impl DeadlinesView {
     }
 
     fn __len__(&self) -> usize {
-        self.shared().cache.lock().len()
+        held_count(self.shared())
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {

@@ -9,7 +9,7 @@ use parking_lot::lock_api::{Mutex, MutexGuard, RawMutex};
 use super::clock::{self, Nanos, Now};
 use super::error::Error;
 use super::stats::{Seconds, Stats, hit_rate, percent};
-use super::table::{Cause, Limits, Put, Read, Table};
+use super::table::{Cause, Limits, NoWords, Put, Read, Table, Words};
 
 /// The interval of a cache that has none of its own, in nanoseconds: 300 s, as documented.
 static DEFAULT_CLEANUP_INTERVAL: AtomicI64 = AtomicI64::new(300_000_000_000);
@@ -29,22 +29,23 @@ pub fn default_cleanup_interval() -> Nanos {
 }
 
 /// A thread-safe cache whose entries live for a time. `R` is the lock: whoever has a cheaper one than a mutex brings it.
+/// `W` knows the version words that entries depend on.
 #[derive(Debug)]
-pub struct TtlCache<K, V, R: RawMutex = parking_lot::RawMutex> {
-    table: Mutex<R, Table<K, V>>,
+pub struct TtlCache<K, V, R: RawMutex = parking_lot::RawMutex, W = NoWords> {
+    table: Mutex<R, Table<K, V, W>>,
     ttl: AtomicI64,
     last_cleanup: AtomicI64,
     cleanup_interval: AtomicI64,
 }
 
-impl<K, V, R: RawMutex> TtlCache<K, V, R> {
+impl<K, V, R: RawMutex, W: Words + Default> TtlCache<K, V, R, W> {
     /// An empty cache whose entries live for `ttl`; the cleanup interval counts from `now`.
     ///
     /// # Errors
     /// See [`Limits::validated`].
     pub fn new(limits: Limits, ttl: Nanos, now: Now) -> Result<Self, Error> {
         Ok(Self {
-            table: Mutex::new(Table::new(limits)?),
+            table: Mutex::new(Table::with_words(limits, W::default())?),
             ttl: AtomicI64::new(ttl),
             last_cleanup: AtomicI64::new(now.at()),
             cleanup_interval: AtomicI64::new(INHERITED),
@@ -53,13 +54,13 @@ impl<K, V, R: RawMutex> TtlCache<K, V, R> {
 
     /// Waits for the lock. Nothing of a caller's may run while it is held: no drop, no callback.
     #[inline]
-    pub fn lock(&self) -> MutexGuard<'_, R, Table<K, V>> {
+    pub fn lock(&self) -> MutexGuard<'_, R, Table<K, V, W>> {
         self.table.lock()
     }
 
     /// The lock, if it is free now.
     #[inline]
-    pub fn try_lock(&self) -> Option<MutexGuard<'_, R, Table<K, V>>> {
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, R, Table<K, V, W>>> {
         self.table.try_lock()
     }
 
@@ -161,7 +162,7 @@ impl<K: Hash + Eq, V: Clone> TtlCache<K, V> {
         let _expired = match table.read(slot, clock::now()) {
             Read::Fresh(value) | Read::Early(value) => return Some(value.clone()),
             Read::Stale => return None,
-            Read::Expired(gone) => gone,
+            Read::Expired(gone) | Read::Outdated(gone) => gone,
         };
         drop(table); // before what expired
         None

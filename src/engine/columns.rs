@@ -16,6 +16,8 @@ pub(super) struct Columns {
     times: bool,
     /// Whether there is anything to keep at all: most tables need no column, and ask only this.
     used: bool,
+    /// Whether a hit has to ask here: `times`, or stamps.
+    asked: bool,
     weights: Vec<u32>,
     /// The sum of `weights`.
     bytes: u64,
@@ -32,6 +34,7 @@ impl Columns {
             weighs,
             times,
             used: weighs || times,
+            asked: times,
             ..Self::default()
         }
     }
@@ -41,6 +44,7 @@ impl Columns {
         self.weighs = limits.max_bytes.is_some();
         self.times = limits.early_refresh > 0.0;
         self.used |= self.weighs || self.times;
+        self.asked = self.times || self.stamps_any();
         if !self.weighs {
             self.weights = Vec::new();
             self.bytes = 0;
@@ -57,6 +61,18 @@ impl Columns {
     #[inline]
     pub(super) fn times(&self) -> bool {
         self.times
+    }
+
+    /// Whether any entry was ever stamped.
+    #[inline]
+    pub(super) fn stamps_any(&self) -> bool {
+        self.stride != 0
+    }
+
+    /// Whether a hit depends on more than its deadline: on a draw, or on stamps.
+    #[inline]
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked
     }
 
     /// Records what `put` says. `slots` is how many the slab has room for.
@@ -98,6 +114,7 @@ impl Columns {
         }
     }
 
+    #[inline]
     pub(super) fn stamps(&self, slot: Slot) -> &[Stamp] {
         let start = slot as usize * self.stride;
         let places = self
@@ -115,6 +132,7 @@ impl Columns {
     fn set_stamps(&mut self, slot: Slot, stamps: &[Stamp], slots: usize) {
         if stamps.len() > self.stride {
             self.used = true;
+            self.asked = true;
             self.widen(stamps.len());
         }
         if self.stride == 0 {

@@ -28,5 +28,6 @@ pub use error::Error;
 pub use eviction::PolicyKind;
 pub use manager::{Adopted, CacheManager};
 pub use slab::MAX_ENTRIES;
+pub use stamp::{MAX_STAMPS, NoWords, Stamp, Words};
 pub use stats::{Counters, GlobalStats, Seconds, Stats};
-pub use table::{Cause, Cleared, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef};
+pub use table::{Cause, Cleared, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef};

@@ -14,6 +14,7 @@ use super::error::Error;
 use super::eviction::Eviction;
 use super::refresh::Draw;
 use super::slab::MAX_ENTRIES;
+use super::stamp::MAX_STAMPS;
 use super::stats::Counters;
 use super::stripes::Stripes;
 
@@ -21,7 +22,7 @@ pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
 pub use super::limits::Limits;
 pub use super::put::Put;
 pub use super::slab::Slot;
-pub use super::stamp::Stamp;
+pub use super::stamp::{NoWords, Stamp, Words};
 pub use super::tags::TagRef;
 
 /// What reading an entry found.
@@ -35,25 +36,38 @@ pub enum Read<'a, K, V> {
     Stale,
     /// It was over and is removed now.
     Expired(Gone<K, V>),
+    /// What it was computed from has changed since; it is removed now.
+    Outdated(Gone<K, V>),
 }
 
-/// A cache for one thread.
+/// A cache for one thread. `W` knows the version words that entries depend on.
 #[derive(Debug)]
-pub struct Table<K, V> {
+pub struct Table<K, V, W = NoWords> {
     contents: Contents<K, V>,
     counters: Counters,
     generation: u64,
     limits: Limits,
     draw: Draw,
     stripes: Stripes,
+    words: W,
 }
 
 impl<K, V> Table<K, V> {
-    /// An empty table. Allocates next to nothing: storage grows with the entries.
+    /// An empty table whose entries depend on nothing but time.
     ///
     /// # Errors
     /// See [`Limits::validated`].
     pub fn new(limits: Limits) -> Result<Self, Error> {
+        Self::with_words(limits, NoWords)
+    }
+}
+
+impl<K, V, W: Words> Table<K, V, W> {
+    /// An empty table. Allocates next to nothing: storage grows with the entries.
+    ///
+    /// # Errors
+    /// See [`Limits::validated`].
+    pub fn with_words(limits: Limits, words: W) -> Result<Self, Error> {
         let limits = limits.validated()?;
         Ok(Self {
             contents: Contents::new(&limits),
@@ -62,6 +76,7 @@ impl<K, V> Table<K, V> {
             limits,
             draw: Draw::new(),
             stripes: Stripes::new(),
+            words,
         })
     }
 
@@ -76,21 +91,32 @@ impl<K, V> Table<K, V> {
 
     /// The fast half of [`Self::read`], a handful of loads: the value of a live entry, counted and marked as used.
     ///
-    /// `None` says that nothing was done and `read` is to be asked: the entry is over, or its table elects early
-    /// refreshes.
+    /// `None` says that nothing was done and `read` is to be asked: the entry is over or outdated, or its table elects
+    /// early refreshes.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
     pub fn hit(&mut self, slot: Slot, now: Now) -> Option<&V> {
-        if self.contents.columns.times() || now.reached(self.deadline(slot)) {
+        if now.reached(self.deadline(slot))
+            || self.contents.columns.is_asked() && !self.is_certain(slot)
+        {
             return None;
         }
         self.touch(slot);
         Some(self.value(slot))
     }
 
-    /// Reads an entry: counts a hit or a miss and marks it as used. An entry past its grace is removed.
+    /// Whether a live entry is served as it is: nothing is drawn, and its stamps are current.
+    #[inline(never)]
+    fn is_certain(&self, slot: Slot) -> bool {
+        !self.contents.columns.times() && !self.is_outdated(slot)
+    }
+
+    /// Reads an entry: counts a hit or a miss and marks it as used. An entry past its grace, or outdated, is removed.
     #[inline]
     pub fn read(&mut self, slot: Slot, now: Now) -> Read<'_, K, V> {
+        if self.is_outdated(slot) {
+            return self.read_outdated(slot);
+        }
         if now.reached(self.deadline(slot)) {
             return self.read_expired(slot, now);
         }
@@ -117,6 +143,13 @@ impl<K, V> Table<K, V> {
         Read::Expired(self.depart(slot, Cause::Expired))
     }
 
+    /// Loads in flight are left alone: they know by their own stamps whether they are outdated.
+    #[cold]
+    fn read_outdated(&mut self, slot: Slot) -> Read<'_, K, V> {
+        self.miss();
+        Read::Outdated(self.depart(slot, Cause::Invalidated))
+    }
+
     /// Counts a read of a key that was not found.
     #[inline]
     pub fn miss(&mut self) {
@@ -130,10 +163,10 @@ impl<K, V> Table<K, V> {
         self.is_live(slot, now).then(|| self.value(slot))
     }
 
-    /// The value of an entry that is live or within its grace. Neither counts nor touches.
+    /// The value of an entry that is live or within its grace, and not outdated. Neither counts nor touches.
     #[must_use]
     pub fn stale(&self, slot: Slot, now: Now) -> Option<&V> {
-        self.is_kept(slot, now).then(|| self.value(slot))
+        (self.is_kept(slot, now) && !self.is_outdated(slot)).then(|| self.value(slot))
     }
 
     /// Counts that an expired value was served.
@@ -160,8 +193,8 @@ impl<K, V> Table<K, V> {
     ///
     /// Room is made by expired entries first, those in their grace included, and then by the policy. Expired entries
     /// with a TTL of their own are seen up to one tick of the wheel (17 ms) late here. A value whose deadline is reached
-    /// comes straight back as expired; one that no limit allows comes back as evicted, and, when too heavy, is counted
-    /// as rejected.
+    /// comes straight back as expired, one whose stamps are outdated as invalidated; one that no limit allows comes back
+    /// as evicted, and, when too heavy or stamped more than [`MAX_STAMPS`] times, is counted as rejected.
     #[inline]
     pub fn insert(
         &mut self,
@@ -348,7 +381,11 @@ impl<K, V> Table<K, V> {
         if now.reached(put.deadline) {
             return Some(Cause::Expired);
         }
-        if self.limits.max_bytes.is_some_and(|most| put.weight > most) {
+        if !self.are_current(put.stamps) {
+            return Some(Cause::Invalidated);
+        }
+        let is_too_heavy = self.limits.max_bytes.is_some_and(|most| put.weight > most);
+        if is_too_heavy || put.stamps.len() > MAX_STAMPS {
             self.counters.rejected = self.counters.rejected.wrapping_add(1);
             return Some(Cause::Evicted);
         }

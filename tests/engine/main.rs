@@ -95,7 +95,7 @@ fn read(table: &mut Names, key: &str, now: Now) -> Option<u32> {
     let slot = slot(table, key)?;
     match table.read(slot, now) {
         Read::Fresh(value) | Read::Early(value) => Some(*value),
-        Read::Stale | Read::Expired(_) => None,
+        Read::Stale | Read::Expired(_) | Read::Outdated(_) => None,
     }
 }
 

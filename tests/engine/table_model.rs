@@ -201,6 +201,7 @@ impl Run {
                 assert!(over && !past_grace);
                 self.model.misses += 1;
             }
+            Read::Outdated(_) => panic!("outdated, with no words"),
             Read::Expired(gone) => {
                 assert!(past_grace);
                 assert_eq!(

@@ -7,11 +7,13 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::row::Identified;
 use super::{TWINS, attached, guarded, native_now, same_str, str_hash};
 use crate::bindings::cache::PyTtlCache;
 use crate::bindings::memo::{Memo, MemoProperty};
-use crate::bindings::memo_key::{MemoKey, NO_ARGS, Owner};
+use crate::bindings::memo_key::{MemoKey, NO_ARGS, Owner, ROW_ARGS};
 use crate::bindings::plan::{Identity, Plan};
+use crate::bindings::rows;
 use crate::bindings::typed::{fold, salt};
 
 /// More arguments than this are no hot path.
@@ -118,20 +120,23 @@ unsafe fn refers_to(reference: *mut PyObject, object: *mut PyObject) -> bool {
 
 /// A hit of a decorated call, or None when the safe way must be gone.
 ///
+/// `owner` is the instance (null for a function), or with something in `front` the class of the row that it names.
+///
 /// # Safety
-/// `instance` (null for a function) and `args` are valid objects and the thread is attached.
+/// All are valid objects and the thread is attached.
 #[inline(always)]
-unsafe fn memo_hit(
+unsafe fn memo_hit<const FRONT: usize>(
     plan: &Plan,
-    instance: *mut PyObject,
+    owner: *mut PyObject,
+    front: [*mut PyObject; FRONT],
     args: &[*mut PyObject],
 ) -> Option<*mut PyObject> {
-    if plan.copy {
+    if plan.copy || plan.hooks.vary.is_some() {
         return None;
     }
     let now = native_now()?;
-    let mut hash = fold(instance as usize as u64, NO_ARGS);
-    for &argument in args {
+    let mut hash = fold(owner as usize as u64, NO_ARGS);
+    for &argument in front.iter().chain(args) {
         // SAFETY: the caller's promise.
         hash = fold(hash, unsafe { typed_hash(argument) }?);
     }
@@ -147,22 +152,23 @@ unsafe fn memo_hit(
             let key = Borrowed::from_ptr(Python::assume_attached(), held)
                 .cast_unchecked::<MemoKey>()
                 .get();
-            if key.address != instance as usize {
+            if key.address != owner as usize {
                 return false;
             }
             let is_same = match &key.owner {
-                Owner::Weak(reference) => refers_to(reference.as_ptr(), instance),
-                Owner::Strong(_) | Owner::None => true,
+                Owner::Weak(reference) => FRONT == 0 && refers_to(reference.as_ptr(), owner),
+                Owner::Strong(_) | Owner::None => FRONT == 0,
+                Owner::Row(_) => FRONT == ROW_ARGS,
             };
             let held_args = key.args.as_ptr();
+            let is_item = |position: usize, item: *mut PyObject| {
+                let held = ffi::PyTuple_GET_ITEM(held_args, position.cast_signed());
+                typed_eq(held, item) == Some(true)
+            };
             is_same
-                && ffi::PyTuple_GET_SIZE(held_args).cast_unsigned() == args.len()
-                && args.iter().enumerate().all(|(position, &argument)| {
-                    typed_eq(
-                        ffi::PyTuple_GET_ITEM(held_args, position.cast_signed()),
-                        argument,
-                    ) == Some(true)
-                })
+                && ffi::PyTuple_GET_SIZE(held_args).cast_unsigned() == FRONT + args.len()
+                && (0..FRONT).all(|position| is_item(position, front[position]))
+                && (0..args.len()).all(|position| is_item(FRONT + position, args[position]))
         }
     })?;
     // Early refresh and expired entries are the safe way's business; `hit` leaves both untouched.
@@ -170,6 +176,57 @@ unsafe fn memo_hit(
     // SAFETY: the table holds a reference, and the thread is attached.
     unsafe { ffi::Py_INCREF(value) };
     Some(value)
+}
+
+/// A hit of a call with an instance, by whatever identity the plan has; null with an error set where reading it failed.
+///
+/// # Safety
+/// As [`memo_hit`].
+#[inline(always)]
+unsafe fn instance_hit(
+    plan: &Plan,
+    instance: *mut PyObject,
+    args: &[*mut PyObject],
+) -> Option<*mut PyObject> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match plan.identity {
+            Identity::Instance => memo_hit(plan, instance, [], args),
+            Identity::Auto | Identity::Row => row_hit(plan, instance, args),
+            Identity::None | Identity::Class | Identity::By(_) => None,
+        }
+    }
+}
+
+/// A hit of a call with a model instance, or with any other where the identity is "auto".
+///
+/// # Safety
+/// As [`memo_hit`].
+#[inline(always)]
+unsafe fn row_hit(
+    plan: &Plan,
+    instance: *mut PyObject,
+    args: &[*mut PyObject],
+) -> Option<*mut PyObject> {
+    // SAFETY: the caller's promise; reading an object's type needs nothing more.
+    unsafe {
+        let class = ffi::Py_TYPE(instance);
+        let Some(attname) = plan.rows.known(class as usize)? else {
+            if matches!(plan.identity, Identity::Row) {
+                return None;
+            }
+            return memo_hit(plan, instance, [], args);
+        };
+        if rows::is_asked() {
+            return None;
+        }
+        match Identified::of(instance, attname.as_ptr()) {
+            Identified::Unclear => None,
+            Identified::Failed => Some(ptr::null_mut()),
+            Identified::Unsaved => memo_hit(plan, instance, [], args),
+            Identified::Row(ref row) => memo_hit(plan, class.cast(), row.parts(), args),
+        }
+    }
 }
 
 /// `Memo`'s vectorcall.
@@ -192,17 +249,14 @@ pub(in crate::bindings) unsafe extern "C" fn memo_call(
                 } else {
                     std::slice::from_raw_parts(args, count)
                 };
-                let split = match plan.identity {
-                    Identity::None => Some((ptr::null_mut(), given)),
-                    Identity::Instance => given
-                        .split_first()
-                        .map(|(instance, rest)| (*instance, rest)),
-                    Identity::Class | Identity::By(_) => None,
+                let hit = match (&plan.identity, given.split_first()) {
+                    (Identity::None, _) => without_defaults(plan, given)
+                        .and_then(|given| memo_hit(plan, ptr::null_mut(), [], given)),
+                    (_, Some((&instance, rest))) => without_defaults(plan, rest)
+                        .and_then(|rest| instance_hit(plan, instance, rest)),
+                    (_, None) => None,
                 };
-                if let Some((instance, rest)) = split
-                    && let Some(rest) = without_defaults(plan, rest)
-                    && let Some(value) = memo_hit(plan, instance, rest)
-                {
+                if let Some(value) = hit {
                     return value;
                 }
             }
@@ -301,9 +355,7 @@ pub(super) unsafe extern "C" fn property_get(
                     .cast_unchecked::<MemoProperty>()
                     .get();
                 let plan = (*property).plan();
-                if matches!(plan.identity, Identity::Instance)
-                    && let Some(value) = memo_hit(plan, instance, &[])
-                {
+                if let Some(value) = instance_hit(plan, instance, &[]) {
                     return value;
                 }
             }

@@ -16,6 +16,7 @@
 
 mod cache;
 mod memo;
+mod row;
 
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -143,6 +144,7 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if is_safe || TWINS.get().is_some() {
         return Ok(());
     }
+    row::intern_names(py);
     let (cache, property) = (py.get_type::<PyTtlCache>(), py.get_type::<MemoProperty>());
     let (cache_type, property_type) = (cache.as_type_ptr(), property.as_type_ptr());
     // SAFETY: pyo3 makes these types on the heap with all their slot tables, and nobody uses them before import ends.

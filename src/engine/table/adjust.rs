@@ -1,8 +1,8 @@
 //! Changing a table's limits while it is in use.
 
-use super::{Displaced, MAX_ENTRIES, Nanos, Now, Table};
+use super::{Displaced, MAX_ENTRIES, Nanos, Now, Table, Words};
 
-impl<K, V> Table<K, V> {
+impl<K, V, W: Words> Table<K, V, W> {
     /// Changes the number of entries allowed. Entries beyond it go, the expired ones first.
     ///
     /// More than slots can be numbered is as many as can be: callers that care ask [`Limits::validated`](crate::engine::Limits::validated) first.

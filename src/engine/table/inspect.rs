@@ -1,10 +1,10 @@
 //! What can be asked of a table without changing anything.
 
-use super::{Counters, Limits, Nanos, Now, Slot, Stamp, Table, TagRef};
+use super::{Counters, Limits, Nanos, Now, Slot, Stamp, Table, TagRef, Words};
 use crate::engine::eviction::Eviction;
 
 /// A slot given to these must be one that `find` gave and that was not removed since.
-impl<K, V> Table<K, V> {
+impl<K, V, W: Words> Table<K, V, W> {
     /// The limits in force.
     #[inline]
     #[must_use]
@@ -57,11 +57,32 @@ impl<K, V> Table<K, V> {
         self.contents.tags.of(self.contents.slab[slot].tags)
     }
 
-    /// Whether an entry is live.
+    /// Whether an entry is live: neither over nor outdated.
     #[inline]
     #[must_use]
     pub fn is_live(&self, slot: Slot, now: Now) -> bool {
-        !now.reached(self.deadline(slot))
+        !now.reached(self.deadline(slot)) && !self.is_outdated(slot)
+    }
+
+    /// Whether a version word that an entry depends on changed since its value was computed. Then nobody may see it.
+    #[inline]
+    #[must_use]
+    pub fn is_outdated(&self, slot: Slot) -> bool {
+        self.contents.columns.stamps_any() && !self.words.are_current(self.stamps(slot))
+    }
+
+    /// Whether any entry may be outdated: false for a table that never saw a stamp.
+    #[inline]
+    #[must_use]
+    pub fn is_stamped(&self) -> bool {
+        self.contents.columns.stamps_any()
+    }
+
+    /// Whether these version words still have these values.
+    #[inline]
+    #[must_use]
+    pub fn are_current(&self, stamps: &[Stamp]) -> bool {
+        stamps.is_empty() || self.words.are_current(stamps)
     }
 
     /// Changes whenever a slot is filled or freed: as long as it stands still, slots stay valid.
