@@ -34,10 +34,12 @@ __all__ = [
     "DecoratesFunction",
     "DecoratesMethod",
     "DecoratesProperty",
+    "Dependency",
     "FunctionOptions",
     "Identity",
     "MethodOptions",
     "Seconds",
+    "Vary",
 ]
 
 _P = ParamSpec("_P")
@@ -47,7 +49,9 @@ _S_contra = TypeVar("_S_contra", contravariant=True)
 _R_co = TypeVar("_R_co", covariant=True)
 
 Seconds: TypeAlias = float | timedelta
-Identity: TypeAlias = Literal["instance", "class"] | Callable[[Any], Hashable]
+Identity: TypeAlias = Literal["auto", "row", "instance", "class"] | Callable[[Any], Hashable]
+Vary: TypeAlias = Literal["language", "timezone"] | Callable[[Any], Hashable]
+Dependency: TypeAlias = str | type
 
 
 class CacheOptions(TypedDict, total=False):
@@ -70,6 +74,9 @@ class MethodOptions(CacheOptions, total=False):
     """What `cached_method` and `ttl_cached_property` take besides."""
 
     identity: Identity
+    fresh: bool
+    vary: Vary | Iterable[Vary]
+    depends_on: Dependency | Iterable[Dependency]
 
 
 class FunctionOptions(CacheOptions, total=False):
@@ -137,7 +144,7 @@ class CachedMethod(_Cached, Protocol[_S_contra, _P, _R_co]):
         ...
 
     def invalidate(self, instance: _S_contra, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Forget the result of this call on `instance`; whether it was held."""
+        """Forget the result of this call on `instance`; whether it was held. A row's other results go too."""
         ...
 
     @overload

@@ -58,9 +58,18 @@ def cached_method(
 def cached_method(ttl: Any = MISSING, max_size: Any = MISSING, **given: Any) -> Any:
     """Cache what a method, sync or async, returns for each instance and set of arguments.
 
-    `identity` says who shares an entry: "instance", nobody, and the entries go when the object goes; "class", all
-    instances of a class; a callable, those for whom it returns the same. For the rest see `cached_function`;
-    `method.invalidate(obj, *args)` names the instance. Source: API reference (akvo), "@cached_method".
+    `identity` says who shares an entry: "row", all instances of one row of a database; "instance", nobody, and the
+    entries go when the object goes; "class", all instances of a class; a callable, those for whom it returns the same.
+    "auto", the default, is "row" for a saved model instance and "instance" for everything else.
+
+    A row's result is computed on a copy loaded for it, one query, because the instance may carry unsaved edits;
+    `fresh=False` computes on the instance as it is. Saving or deleting the row invalidates it, in every worker of the
+    host; `depends_on` names other models, relations of this one, or "self", whose changes do too. `update()`, bulk
+    operations and raw SQL tell nobody. `vary` ("language", "timezone", a callable of the instance, or several) names
+    what else a result depends on.
+
+    For the rest see `cached_function`; `method.invalidate(obj, *args)` names the instance, and forgets all that this
+    method holds for a row. Source: API reference (akvo), "@cached_method".
     """
     return _decorate("cached_method", memos.memo_method, ttl, max_size, given)
 
@@ -72,9 +81,9 @@ def ttl_cached_property(
     ttl: Seconds | None = ..., max_size: int = ..., **given: Unpack[MethodOptions]
 ) -> DecoratesProperty: ...
 def ttl_cached_property(ttl: Any = MISSING, max_size: Any = MISSING, **given: Any) -> Any:
-    """Make a property whose value is computed once per instance and `ttl`; `del obj.prop` forgets it.
+    """Make a property whose value is computed once per instance, or row, and `ttl`; `del obj.prop` forgets it.
 
-    Over an `async def` it is `await obj.prop`. For `identity` see `cached_method`.
+    Over an `async def` it is `await obj.prop`. For `identity`, `fresh`, `vary` and `depends_on` see `cached_method`.
     Source: API reference (akvo), "@ttl_cached_property".
     """
     return _decorate("ttl_cached_property", memos.memo_property, ttl, max_size, given)

@@ -16,14 +16,24 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
-from oxicache._native import MISSING
+from oxicache._native import MISSING, Stamps
 from oxicache.store import LoadStore, attempt
 
-__all__ = ["Flight", "Flights", "flights", "forbid_waiting", "led_by_caller", "may_wait", "running_loop"]
+__all__ = [
+    "Flight",
+    "Flights",
+    "begin",
+    "flights",
+    "forbid_waiting",
+    "led_by_caller",
+    "may_wait",
+    "running_loop",
+]
 
 Owner = tuple[int, int]
+Capture: TypeAlias = Callable[[], Stamps]
 
 
 class State(enum.Enum):
@@ -44,20 +54,26 @@ class Flight:
         "_waiters",
         "cache",
         "error",
+        "keeps",
         "key",
         "owner",
+        "stamps",
         "state",
         "tags",
         "token",
         "value",
     )
 
-    def __init__(self, cache: LoadStore, key: Any, token: int | None) -> None:
+    def __init__(
+        self, cache: LoadStore, key: Any, token: int | None, stamps: Stamps | None = None
+    ) -> None:
         """Begin a load that the caller leads. `token` is None where the cache could not give one."""
         self.cache = cache
         self.key = key
         self.token = token
+        self.stamps = stamps  # the versions of what it is about to read, for those loads that have some
         self.tags: tuple[str, ...] = ()  # of the value; its leader knows them before it begins to compute
+        self.keeps = True  # False: its value is for those who wait for it, and not for later callers
         self.owner = _caller()
         self.state = State.FLYING
         self.value: Any = MISSING
@@ -75,9 +91,9 @@ class Flight:
     def is_current(self) -> bool:
         """Whether nothing that it may have read was invalidated since it began."""
         # Where the tags are not known yet, the value has not been asked for yet, and will be as new as it can be.
-        return self.token is not None and attempt(
-            self.cache, self.cache._is_current, False, self.key, self.token, self.tags
-        )
+        if self.token is None or (self.stamps is not None and not self.stamps.is_current()):
+            return False
+        return attempt(self.cache, self.cache._is_current, False, self.key, self.token, self.tags)
 
     @property
     def is_overtaken(self) -> bool:
@@ -169,6 +185,19 @@ def _settle(turn: "asyncio.Future[None]") -> None:
         turn.set_result(None)
 
 
+def begin(cache: LoadStore, key: Any, capture: Capture | None) -> Flight:
+    """Begin a load that the caller leads, without telling anybody. `capture` captures the versions of what it reads."""
+    return Flight(cache, key, *_begun(cache, key, capture))
+
+
+def _begun(cache: LoadStore, key: Any, capture: Capture | None) -> tuple[int | None, Stamps | None]:
+    if capture is None:
+        return attempt(cache, cache._token, None, key), None
+    stamps = attempt(cache, capture, None)
+    # Without its versions a value could not be seen to be outdated: nobody may join the load, nothing is stored.
+    return None if stamps is None else attempt(cache, cache._token, None, key), stamps
+
+
 class Flights:
     """The loads under way in this process, by cache and key."""
 
@@ -179,15 +208,16 @@ class Flights:
     def __len__(self) -> int:
         return len(self._table)
 
-    def board(self, cache: LoadStore, key: Any, past: Flight | None = None) -> tuple[Flight, bool]:
+    def board(
+        self, cache: LoadStore, key: Any, past: Flight | None = None, capture: Capture | None = None
+    ) -> tuple[Flight, bool]:
         """Return a flight to wait for, or one that the caller leads, and whether it is the latter.
 
         `past` is a flight that the caller gave up on: of all who did, one leads the next. A flight that began before
-        the key or one of its tags was invalidated is not joined; a new one takes over from it.
+        the key, one of its tags or one of its versions was invalidated is not joined; a new one takes over from it.
         """
-        token = attempt(cache, cache._token, None, key)
-        mine = Flight(cache, key, token)
-        if token is None:
+        mine = begin(cache, key, capture)
+        if mine.token is None:
             return mine, True  # nobody else sees it: whether it is outdated could not be told
         name = (id(cache), key)
         flight = attempt(cache, self._table.setdefault, mine, name, mine)
@@ -197,7 +227,7 @@ class Flights:
             if flight is not past and flight.is_flying and flight.is_current:
                 return flight, False
             # Asked again: what has outdated that flight may have come after this caller's token.
-            mine.token = attempt(cache, cache._token, None, key)
+            mine.token, mine.stamps = _begun(cache, key, capture)
             flight = flight.succeed(mine)
         attempt(cache, self._table.__setitem__, None, name, mine)
         return mine, True

@@ -16,10 +16,11 @@ from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
 from oxicache import _native, flights, grace, options, scheduling
-from oxicache._native import MISSING, TTLCache
+from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.errors import ScheduleFullError, ScheduleThreadError
 from oxicache.flights import Flight, forbid_waiting
 from oxicache.results import checked
+from oxicache.rows import RowCall
 from oxicache.store import LoadStore, attempt
 
 __all__ = [
@@ -86,6 +87,11 @@ class _Request:
     ttl: Any
     tags: Tags
     current: Any
+    row_call: RowCall | None = None  # where the value is a row's
+
+    @property
+    def capture(self) -> Callable[[], Stamps] | None:
+        return None if self.row_call is None else self.row_call.capture
 
     def tag_names(self) -> tuple[str, ...]:
         return tag_names(self.tags() if callable(self.tags) else self.tags)
@@ -155,9 +161,13 @@ class Loader:
         ttl: Any = MISSING,
         tags: Tags = (),
         current: Any = MISSING,
+        row_call: RowCall | None = None,
     ) -> Any:
-        """Continue a `load` whose read missed. `current`: the read hit, and its caller was elected to refresh early."""
-        request = _Request(key, compute, ttl, tags, current)
+        """Continue a `load` whose read missed. `current`: the read hit, and its caller was elected to refresh early.
+
+        `row_call`: the value is a row's, and `compute` is this call's.
+        """
+        request = _Request(key, compute, ttl, tags, current, row_call)
         if (held := self._rested(key, current)) is not MISSING:
             return held
         if current is not MISSING and self.background:
@@ -165,7 +175,7 @@ class Loader:
             return current
         past = None
         while True:
-            flight, leads = self._board(key, current, past, blocks=True)
+            flight, leads = self._board(request, past, blocks=True)
             if flight is None:
                 return current
             if leads:
@@ -182,9 +192,10 @@ class Loader:
         ttl: Any = MISSING,
         tags: Tags = (),
         current: Any = MISSING,
+        row_call: RowCall | None = None,
     ) -> Any:
         """As `load_missed`, for tasks."""
-        request = _Request(key, compute, ttl, tags, current)
+        request = _Request(key, compute, ttl, tags, current, row_call)
         if (held := self._rested(key, current)) is not MISSING:
             return held
         if current is not MISSING and self.background:
@@ -192,7 +203,7 @@ class Loader:
             return current
         past = None
         while True:
-            flight, leads = self._board(key, current, past, blocks=False)
+            flight, leads = self._board(request, past, blocks=False)
             if flight is None:
                 return current
             if leads:
@@ -219,9 +230,10 @@ class Loader:
         return current if current is not MISSING else attempt(self.cache, self.cache._stale, MISSING, key)
 
     def _board(
-        self, key: Any, current: Any, past: Flight | None, *, blocks: bool
+        self, request: _Request, past: Flight | None, *, blocks: bool
     ) -> tuple[Flight | None, bool]:
         """Return the flight to lead (True) or to wait for (False); None where `current` will do."""
+        key, current = request.key, request.current
         own = [
             flight for flight in flights.led_by_caller() if flight.cache is self.cache and _same(flight, key)
         ]
@@ -232,14 +244,14 @@ class Loader:
             # and nobody's recursion. The second time it is one.
             raise RecursionError(f"loading {key!r} into cache '{self.cache.name}' asks for that key itself")
         if own:
-            return Flight(self.cache, key, attempt(self.cache, self.cache._token, None, key)), True
-        flight, leads = flights.flights.board(self.cache, key, past)
+            return flights.begin(self.cache, key, request.capture), True
+        flight, leads = flights.flights.board(self.cache, key, past, request.capture)
         if leads:
             return flight, True
         if current is not MISSING:
             return None, False
         if not flights.may_wait(flight, blocks=blocks):
-            return Flight(self.cache, key, flight.token), True
+            return Flight(self.cache, key, flight.token, flight.stamps), True
         return flight, False
 
     # ------------------------------------------------------------ the load
@@ -249,8 +261,11 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    flight.tags = request.tag_names()
                     started = perf_counter()
+                    if request.row_call is not None:
+                        self._ask_to_store(flight, request.row_call)
+                        request.row_call.load_instance()
+                    flight.tags = request.tag_names()
                     value = checked(request.compute, request.compute())
                     cost = perf_counter() - started
                 except Exception as error:  # the caller's own, raised again unless something is held
@@ -258,6 +273,8 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
+                if request.row_call is not None and request.row_call.is_private:
+                    return value  # the flight ends without a result: each of those who wait computes its own
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
@@ -267,8 +284,11 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    flight.tags = request.tag_names()
                     started = perf_counter()
+                    if request.row_call is not None:
+                        self._ask_to_store(flight, request.row_call)
+                        await request.row_call.aload_instance()
+                    flight.tags = request.tag_names()
                     value = request.compute()
                     if inspect.isawaitable(value):
                         value = await value
@@ -279,9 +299,16 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
+                if request.row_call is not None and request.row_call.is_private:
+                    return value  # the flight ends without a result: each of those who wait computes its own
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
+
+    def _ask_to_store(self, flight: Flight, row_call: RowCall) -> None:
+        # Before anything is read: a replica that lags is asked what the versions have known for a while.
+        if flight.stamps is not None and not row_call.allows_storing(self.cache, flight.stamps):
+            flight.keeps = False
 
     def _found(self, request: _Request) -> Any:
         """Return what somebody else stored between this caller's read and its lead, or MISSING."""
@@ -306,12 +333,16 @@ class Loader:
         return held
 
     def _keep(self, flight: Flight, request: _Request, value: Any, cost: float) -> None:
-        if flight.token is None or flight.is_overtaken or (value is None and not self.cache_none):
+        if flight.token is None or not flight.keeps or flight.is_overtaken:
             return
-        extra = {"tags": flight.tags, "cost": cost}
+        if value is None and not self.cache_none:
+            return
+        extra: dict[str, Any] = {"tags": flight.tags, "cost": cost}
+        if flight.stamps is not None:
+            extra["stamps"] = flight.stamps
         if request.ttl is not MISSING:
             extra["ttl"] = request.ttl
-        attempt(self.cache, self.cache._fill, False, request.key, value, flight.token, **extra)  # type: ignore[arg-type]
+        attempt(self.cache, self.cache._fill, False, request.key, value, flight.token, **extra)
 
     # ------------------------------------------------------------ refreshing in the background
 
@@ -320,7 +351,7 @@ class Loader:
 
         def refresh() -> None:
             try:
-                flight, leads = self._board(request.key, request.current, None, blocks=True)
+                flight, leads = self._board(request, None, blocks=True)
                 if flight is not None and leads:
                     self._fly(flight, request)
             finally:
@@ -340,7 +371,7 @@ class Loader:
         mark = (id(self.cache), request.key)
 
         async def refresh() -> None:
-            flight, leads = self._board(request.key, request.current, None, blocks=False)
+            flight, leads = self._board(request, None, blocks=False)
             if flight is not None and leads:
                 await self._afly(flight, request)
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from oxicache._native import MISSING, Memo, MemoProperty, TTLCache
+from oxicache import rows
+from oxicache._native import MISSING, Memo, MemoKey, MemoProperty, TTLCache
 from oxicache.grace import validated_errors
 from oxicache.loader import Loader, lock_timeout_seconds, tag_names
 from oxicache.options import seconds
@@ -20,6 +21,10 @@ from oxicache.results import full_name
 
 __all__ = ["Options", "memo_function", "memo_method", "memo_property"]
 
+IDENTITIES = ("auto", "row", "instance", "class")
+OF_METHODS = {"identity", "fresh", "vary", "depends_on"}  # a function has no instance that these could be about
+_WANTED_IDENTITY = '"auto", "row", "instance", "class" or a callable'
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -27,7 +32,11 @@ class Options:
 
     ttl: Any = MISSING  # how long a result lives; None is for ever, omitted is the setting's
     max_size: Any = MISSING  # entries of this callable, over all instances; omitted is the setting's
-    identity: Any = "instance"  # who shares an entry: "instance", "class" or a callable; "none" for functions
+    identity: Any = "auto"  # who shares an entry: "row" for a saved model instance, else "instance"; or "row",
+    # "instance", "class" or a callable; "none" for functions
+    fresh: bool = True  # a row's value is computed on a copy loaded for it; False: on the instance as it is
+    vary: Any = ()  # what a value depends on besides: "language", "timezone", a callable of the instance, or several
+    depends_on: Any = ()  # whose changes invalidate a row's value: models, "app.Model", "self", names of relations
     policy: Any = "lru"  # who goes when room is needed: "lru" or "s3fifo"
     max_bytes: int | None = None
     grace: Any = 0  # how long after expiry a value is kept, for when its source is out of reach
@@ -45,15 +54,13 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check what the native half and the loader do not. TypeError and ValueError name argument and value."""
-        for switch in ("cache_none", "copy", "background"):
+        for switch in ("cache_none", "copy", "background", "fresh"):
             if not isinstance(getattr(self, switch), bool):
                 raise TypeError(f"{switch} must be True or False, not {getattr(self, switch)!r}")
         if self.name is not None and not (isinstance(self.name, str) and self.name):
             raise TypeError(f"name must be a string that is not empty, or None, not {self.name!r}")
-        if self.identity == "row":
-            raise ValueError('identity="row" is not there yet; use "instance", "class" or a callable')
-        if not callable(self.identity) and self.identity not in ("none", "instance", "class"):
-            raise ValueError(f'identity must be "instance", "class" or a callable, not {self.identity!r}')
+        if not callable(self.identity) and self.identity not in ("none", *IDENTITIES):
+            raise ValueError(f"identity must be {_WANTED_IDENTITY}, not {self.identity!r}")
         if not callable(self.tags):
             object.__setattr__(self, "tags", tag_names(self.tags))
         seconds("grace", self.grace)
@@ -66,14 +73,14 @@ class Options:
     def of(cls, decorator: str, given: dict[str, Any]) -> "Options":
         """Take a decorator's keywords. TypeError names the one that it does not have."""
         known = {field.name for field in fields(cls)}
-        known -= {"identity"} if decorator == "cached_function" else {"background"}
+        known -= OF_METHODS if decorator == "cached_function" else {"background"}
         for keyword in given:
             if keyword not in known:
                 raise TypeError(f"{decorator}() got an unexpected keyword argument {keyword!r}")
         if decorator == "cached_function":
             given = {**given, "identity": "none"}
         elif given.get("identity") == "none":
-            raise ValueError('identity must be "instance", "class" or a callable, not \'none\'')
+            raise ValueError(f"identity must be {_WANTED_IDENTITY}, not 'none'")
         return cls(**given)
 
     def cache(self) -> TTLCache[Any, Any]:
@@ -96,8 +103,17 @@ class _Plan:
 
     def __init__(self, decorator: str, function: Callable[..., Any], options: Options) -> None:
         _check_function(decorator, function, takes_instance=options.identity != "none")
+        name = full_name(function)
         self.function = function
         self.options = options
+        self.member = rows.Member(
+            name,
+            decorator,
+            options.identity,
+            options.fresh,
+            rows.checked_dependencies(name, decorator, options.depends_on, options.identity),
+        )
+        self.vary = rows.vary_reader(name, decorator, options.vary)
         self.cache = options.cache()
         self.loader = Loader(
             self.cache,
@@ -109,6 +125,11 @@ class _Plan:
 
     def load(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], current: Any) -> Any:
         """What the native half calls on a miss, and when a hit was elected to refresh early."""
+        call = self._row_call(key, args, kwargs)
+        if call is not None:
+            return self.loader.load_missed(
+                key, call.compute, tags=self._row_tags(call), current=current, row_call=call
+            )
         return self.loader.load_missed(
             key,
             functools.partial(self.function, *args, **kwargs),
@@ -118,6 +139,11 @@ class _Plan:
 
     async def aload(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], current: Any) -> Any:
         """As `load`, for an async function: its result is awaited."""
+        call = self._row_call(key, args, kwargs)
+        if call is not None:
+            return await self.loader.aload_missed(
+                key, call.acompute, tags=self._row_tags(call), current=current, row_call=call
+            )
         return await self.loader.aload_missed(
             key,
             functools.partial(self.function, *args, **kwargs),
@@ -128,6 +154,8 @@ class _Plan:
     async def acall(self, memo: Memo | MemoProperty, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the result of an async call, from the cache if it is there."""
         key, value, is_fresh = memo.lookup(*args, **kwargs)
+        if key is None:  # rows are bypassed, because this caller's transaction has written
+            return await self.function(*args, **kwargs)
         if not is_fresh:
             value = await self.aload(key, args, kwargs, value)
         return copy.deepcopy(value) if self.options.copy else value
@@ -136,6 +164,10 @@ class _Plan:
         """Return the tags of this call, or how to compute them if it is loaded."""
         tags = self.options.tags
         return functools.partial(tags, *args, **kwargs) if callable(tags) else tags
+
+    def forgotten(self, key: MemoKey | None) -> None:
+        """What the native half tells when a row's value, or all values, were forgotten by their user."""
+        rows.forgotten(self.cache, self.member, None if key is None else key.row)
 
     def memo(self) -> Memo:
         """Build the native callable."""
@@ -149,11 +181,37 @@ class _Plan:
             defaults=defaults,
             keyword_defaults=_keyword_defaults(self.function),
             copy=self.options.copy,
+            vary=self.vary,
+            forgotten=self.forgotten if self.member.is_of_rows else None,
         )
+
+    def property(self) -> MemoProperty:
+        """Build the native property."""
+        return MemoProperty(
+            self.function,
+            self.cache,
+            self.load,
+            identity=self.options.identity,
+            copy=self.options.copy,
+            vary=self.vary,
+            forgotten=self.forgotten if self.member.is_of_rows else None,
+        )
+
+    def _row_call(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> rows.RowCall | None:
+        row, source = key.row, rows.source()
+        if row is None or source is None:
+            return None
+        return rows.RowCall(source, self.member, self.function, row, args, kwargs)
+
+    def _row_tags(self, call: rows.RowCall) -> Any:
+        # Asked when the load has begun: the tags of the row as it is, not as the caller's instance has it.
+        tags = self.options.tags
+        return (lambda: self.tags(*call.arguments())()) if callable(tags) else tags
 
     def register(self, decorated: Any) -> None:
         """Let the manager know the cache for as long as `decorated` lives: classes made in functions must not leak."""
-        name = cache_manager.register(self.options.name or full_name(self.function), self.cache)
+        setattr(decorated, rows.MEMBER_ATTRIBUTE, self.member)
+        name = cache_manager.register(self.options.name or self.member.name, self.cache)
         weakref.finalize(decorated, cache_manager.remove, name, self.cache).atexit = False
 
 
@@ -170,7 +228,7 @@ def memo_method(function: Callable[..., Any], options: Options) -> Any:
 def memo_property(function: Callable[..., Any], options: Options) -> Any:
     """Make a cached property of a function, sync or async."""
     plan = _Plan("ttl_cached_property", function, options)
-    native = MemoProperty(function, plan.cache, plan.load, identity=options.identity, copy=options.copy)
+    native = plan.property()
     decorated: Any = native
     if inspect.iscoroutinefunction(function):
         decorated = AsyncCachedProperty(plan, native)

@@ -16,11 +16,16 @@ __all__ = [
     "LOCK_TIMEOUT",
     "MAX_AGGREGATION_DEPTH",
     "MAX_DESCENDANTS_PER_REQUEST",
+    "NAMESPACE_MAX_CHARS",
     "REFRESH_MARK_TTL",
+    "REPLICA_HOLD",
     "RESTING_MAX_KEYS",
     "SCHEDULE_IDLE",
     "SCHEDULE_MAX_JOBS",
     "STORE_LOG_INTERVAL",
+    "VERSION_WORDS",
+    "VERSION_WORDS_MAX",
+    "VERSION_WORDS_MIN",
     "seconds",
 ]
 
@@ -57,6 +62,13 @@ GRACE_NEVER: Final = (
     "django.core.exceptions.PermissionDenied",
     "django.core.exceptions.ObjectDoesNotExist",
 )
+
+# What the processes of a host share.
+NAMESPACE_MAX_CHARS: Final = 32  # part of a folder's name, and a socket's whole path has room for 107 bytes
+VERSION_WORDS_MIN: Final = 2**16  # as many as there are groups of "last bumped at" seconds
+VERSION_WORDS: Final = 2**20  # 4 MiB
+VERSION_WORDS_MAX: Final = 2**24  # 64 MiB
+REPLICA_HOLD: Final = 5.0  # seconds; longer than a replica that is well lags behind
 
 SCHEDULE_MAX_JOBS: Final = 1024  # jobs; with a second each, the last would wait for a quarter of an hour
 SCHEDULE_IDLE: Final = (

@@ -1,4 +1,4 @@
-"""The pytest plugin: each test starts with empty caches, and their clock follows `time.time`.
+"""The pytest plugin: each test starts with empty caches of its own process, and their clock follows `time.time`.
 
 Installed with the package (entry point `pytest11`, name `oxicache`; `-p no:oxicache` leaves it out). It decides
 nothing: what happens around a test is `oxicache.testing.isolated`. It never imports Django.
@@ -46,10 +46,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Give the engine its own clock back: a process may go on after pytest.main()."""
+    """Give the engine its own clock and its words back: a process may go on after pytest.main()."""
     testing = sys.modules.get("oxicache.testing")  # not there when no test ran
     if testing is not None and config.getini(INI):
         testing.stop_following()
+        testing.release_words()
 
 
 @pytest.fixture

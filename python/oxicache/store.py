@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from oxicache._native import Stamps
 from oxicache.options import STORE_LOG_INTERVAL
 
 __all__ = ["LoadStore", "Store", "attempt", "failure_counts", "forget_failures"]
@@ -70,9 +71,16 @@ class LoadStore(Store, Protocol):
         ...
 
     def _fill(  # noqa: PLR0917 - the native method's own signature
-        self, key: Any, value: Any, token: int, ttl: Any = ..., tags: Iterable[str] = (), cost: float = 0.0
+        self,
+        key: Any,
+        value: Any,
+        token: int,
+        ttl: Any = ...,
+        tags: Iterable[str] = (),
+        cost: float = 0.0,
+        stamps: Stamps | None = None,
     ) -> bool:
-        """Store a load's result if its token still holds; whether it was stored."""
+        """Store a load's result if its token and its versions still hold; whether it was stored."""
         ...
 
     def _stale(self, key: Any, /) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from oxicache import _native, loader, scheduling
 from oxicache.registry import DELETION_SET, cache_manager
+from oxicache.versions import version_words
 
 __all__ = [
     "Clock",
@@ -22,7 +23,9 @@ __all__ = [
     "follow_time",
     "isolate_unittest",
     "isolated",
+    "keep_words_private",
     "real_clock",
+    "release_words",
     "reset",
     "run_background",
     "stop_following",
@@ -159,12 +162,22 @@ def _wall_from(depth: int) -> float:
     return _wall_from(depth - 1) if depth else time.time()
 
 
+def keep_words_private() -> None:
+    """Let this process share its invalidations with no other until `release_words`: a site may run on this host."""
+    version_words.keep_private("tests run in this process")
+
+
+def release_words() -> None:
+    """Undo `keep_words_private`."""
+    version_words.release()
+
+
 _running: list[bool] = []  # not empty while a test runs: a test that runs tests is isolated once
 
 
 @contextmanager
 def isolated(*, engine_clock: bool = False, background: bool = True) -> Iterator[None]:
-    """Run one test: `reset()` before it, engine time from `time.time` during it and from then on.
+    """Run one test: `reset()` before it, engine time from `time.time` and private version words from then on.
 
     `engine_clock`: this test counts by the engine's own clock. `background=False`: no background thread runs during
     it; `run_background()` does what is due. A block inside another does nothing.
@@ -175,6 +188,7 @@ def isolated(*, engine_clock: bool = False, background: bool = True) -> Iterator
     _running.append(True)
     try:
         follow_time()
+        keep_words_private()
         with real_clock() if engine_clock else nullcontext(), nullcontext() if background else _no_thread():
             reset()
             yield

@@ -1,15 +1,20 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
+import sys
 from types import ModuleType
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from oxicache import _native, loader, scheduling
-from oxicache.django import conf, test_environment, transactions
+from oxicache.django import checks, conf, host, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
+
+# Django runs the system checks in these, and E001 says what is wrong; a server would begin without.
+CHECKING_COMMANDS = frozenset({"check", "migrate", "runserver"})
 
 
 class OxicacheConfig(AppConfig):
@@ -20,34 +25,45 @@ class OxicacheConfig(AppConfig):
     verbose_name = "Cache"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
-        """Install the resolver of defaults before any models are imported: their decorators make caches."""
+        """Install what is asked while models are imported: their decorators make caches."""
         super().__init__(app_name, app_module)
         _native.set_defaults(cache_defaults)
+        host.begin()
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
         configure()
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
+        checks.begin()
         scheduling.run_around(after=transactions.close_connections)
         test_environment.isolate_when_testing()
 
 
 def cache_defaults() -> tuple[int, float | None]:
     """`max_size` and `ttl` of a cache that names neither, as the settings have them at that moment."""
-    settings = conf.current()
+    settings = _settings()
     return settings.default_max_size, settings.default_ttl
 
 
 def configure() -> None:
     """Hand the engine and the loader what they cannot ask for."""
-    settings = conf.current()
+    settings = _settings()
     _native.set_default_cleanup_interval(settings.cleanup_interval)
     loader.configure(
         lock_timeout=settings.lock_timeout,
         grace_errors=settings.grace_errors,
         grace_throttle=settings.grace_throttle,
     )
+
+
+def _settings() -> conf.Configuration:
+    try:
+        return conf.current()
+    except ImproperlyConfigured:
+        if sys.argv[1:2] and sys.argv[1] in CHECKING_COMMANDS:
+            return conf.defaults()
+        raise
 
 
 def _reconfigure(**_: Any) -> None:

@@ -4,8 +4,12 @@ A value is looked for under its own flat name (`RSR_...`, as the first source do
 `OXICACHE`, then among the defaults here. Who passes a value on to the engine or the loader: apps.py.
 """
 
+import hashlib
 import math
-from collections.abc import Callable, Iterable
+import os
+import re
+import tempfile
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
@@ -17,9 +21,19 @@ from django.utils.module_loading import import_string
 
 from oxicache import options
 
-__all__ = ["Configuration", "current", "settings_table"]
+__all__ = [
+    "Configuration",
+    "current",
+    "defaults",
+    "namespace",
+    "runtime_directory",
+    "settings_table",
+    "tenant_resolver",
+]
 
 DICT = "OXICACHE"
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- memory, and what is made there has its owner and mode checked
+NAMESPACE_LABEL = b"oxicache.namespace\0"  # so that the name says nothing about other hashes of SECRET_KEY
 
 
 def _refuse(name: str, value: object, wanted: str) -> ImproperlyConfigured:
@@ -79,6 +93,45 @@ def _exceptions(name: str, value: object) -> tuple[type[BaseException], ...]:
     return tuple(classes)
 
 
+def _directory(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    wanted = "the absolute path of a directory, or None"
+    if not isinstance(value, str | os.PathLike):
+        raise _refuse(name, value, wanted)
+    path = os.fspath(value)
+    if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+        raise _refuse(name, value, wanted)
+    return path
+
+
+def _namespace(name: str, value: object) -> str | None:
+    if value is not None and (
+        not isinstance(value, str)
+        or not re.fullmatch(f"[A-Za-z0-9]{{1,{options.NAMESPACE_MAX_CHARS}}}", value)
+    ):
+        raise _refuse(name, value, f"1 to {options.NAMESPACE_MAX_CHARS} ASCII letters and digits, or None")
+    return value
+
+
+def _words(name: str, value: object) -> int:
+    low, high = options.VERSION_WORDS_MIN, options.VERSION_WORDS_MAX
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not low <= value <= high
+        or value & (value - 1)
+    ):
+        raise _refuse(name, value, f"a power of two from {low} to {high}")
+    return value
+
+
+def _resolver(name: str, value: object) -> Any:
+    if value is None or callable(value) or (isinstance(value, str) and "." in value.strip(".")):
+        return value  # a path is imported by `tenant_resolver`: what it imports may need models
+    raise _refuse(name, value, "a callable without parameters, the dotted path of one, or None")
+
+
 def _setting(
     default: Any,
     unit: str,
@@ -136,10 +189,42 @@ class Configuration:
         "How long an expired value is served after such an error before the loader is tried again.",
         _seconds,
     )
+    runtime_dir: str | None = _setting(
+        None,
+        "absolute path",
+        "Where the processes of one host share their version words; None is `/dev/shm`, else the directory for "
+        "temporary files.",
+        _directory,
+    )
+    namespace: str | None = _setting(
+        None,
+        "letters and digits",
+        "Which processes of a user belong together; None is a hash of `SECRET_KEY`.",
+        _namespace,
+    )
+    version_words: int = _setting(
+        options.VERSION_WORDS,
+        "words of 4 bytes",
+        "How many version words they share, a power of two: the more, the fewer entries die with another's.",
+        _words,
+    )
+    tenant: Callable[[], Hashable] | str | None = _setting(
+        None,
+        "callable or dotted path",
+        "Says whose rows a database connection shows now; its answer is part of the key of each row.",
+        _resolver,
+    )
+    replica_hold: float = _setting(
+        options.REPLICA_HOLD,
+        "seconds",
+        "How long after an invalidation what was read from a replica is not stored.",
+        _seconds,
+    )
     test_isolation: bool = _setting(
         True,
         "on or off",
-        "Whether `manage.py test` isolates tests: empty caches, time from `time.time`, no background thread.",
+        "Whether `manage.py test` isolates tests: empty caches, private version words, time from `time.time`, no "
+        "background thread.",
         _switch,
     )
     max_descendants_per_request: int = _setting(
@@ -171,6 +256,7 @@ class Configuration:
 _KEYS = tuple(item.name.upper() for item in fields(Configuration) if item.metadata["in_dict"])
 _FLAT = frozenset(item.metadata["flat"] for item in fields(Configuration) if item.metadata["flat"])
 _read: list[Configuration] = []  # at most one: what `current` found, until a setting changes
+_resolvers: list[Callable[[], Hashable] | None] = []  # at most one, as above
 
 
 def current() -> Configuration:
@@ -179,12 +265,16 @@ def current() -> Configuration:
     ImproperlyConfigured names a value of the wrong type or range, and a key of OXICACHE that does not exist.
     """
     if not _read:
-        _read.append(_configuration())
+        _read.append(_configuration(getattr(settings, DICT, {})))
     return _read[-1]
 
 
-def _configuration() -> Configuration:
-    given = getattr(settings, DICT, {})
+def defaults() -> Configuration:
+    """The settings of a project that sets nothing: for where wrong ones are reported by somebody else."""
+    return _configuration({}, flat_names=False)
+
+
+def _configuration(given: object, *, flat_names: bool = True) -> Configuration:
     if not isinstance(given, dict):
         raise _refuse(DICT, given, "a dict")
     unknown = sorted(str(key) for key in given if key not in _KEYS)
@@ -195,7 +285,7 @@ def _configuration() -> Configuration:
     values = {}
     for item in fields(Configuration):
         key, flat = item.name.upper(), item.metadata["flat"]
-        if flat and hasattr(settings, flat):
+        if flat and flat_names and hasattr(settings, flat):
             name, value = flat, getattr(settings, flat)
         elif item.metadata["in_dict"] and key in given:
             name, value = f"{DICT}[{key!r}]", given[key]
@@ -208,9 +298,47 @@ def _configuration() -> Configuration:
 def _forget(*, setting: str, **_: object) -> None:
     if setting == DICT or setting in _FLAT:
         _read.clear()
+        _resolvers.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="oxicache.django.conf")
+
+
+def runtime_directory() -> str:
+    """Where the processes of this host meet.
+
+    Never XDG_RUNTIME_DIR: a worker that systemd started and a command in a shell would silently part.
+    """
+    given = current().runtime_dir
+    if given is not None:
+        return given
+    if os.path.isdir(SHARED_MEMORY) and os.access(SHARED_MEMORY, os.W_OK | os.X_OK):  # noqa: PTH112 -- as `access`
+        return SHARED_MEMORY
+    return tempfile.gettempdir()
+
+
+def namespace() -> str:
+    """What parts this project's processes from those of others. ImproperlyConfigured without a SECRET_KEY."""
+    given = current().namespace
+    if given is not None:
+        return given
+    secret = settings.SECRET_KEY
+    key = secret if isinstance(secret, bytes) else str(secret).encode()
+    return hashlib.sha256(NAMESPACE_LABEL + key).hexdigest()[: options.NAMESPACE_MAX_CHARS // 2]
+
+
+def tenant_resolver() -> Callable[[], Hashable] | None:
+    """TENANT as a callable. ImproperlyConfigured names a dotted path at which there is none."""
+    if not _resolvers:
+        value = current().tenant
+        try:
+            found = import_string(value) if isinstance(value, str) else value
+        except ImportError as error:
+            raise _refuse(f"{DICT}['TENANT']", value, "the dotted path of a callable that exists") from error
+        if found is not None and not callable(found):
+            raise _refuse(f"{DICT}['TENANT']", value, "the dotted path of a callable")
+        _resolvers.append(found)
+    return _resolvers[-1]
 
 
 def settings_table() -> str:

@@ -5,7 +5,7 @@ A runner class for those who want to say so themselves is in test_runner.py.
 
 import sys
 
-from oxicache.django import conf
+from oxicache.django import conf, host
 
 __all__ = ["isolate_when_testing"]
 
@@ -23,11 +23,11 @@ def isolate_when_testing() -> None:
 
     testing.isolate_unittest(active=_isolates, background=False)
     if runs_tests and conf.current().test_isolation:
-        testing.follow_time()  # from here on, so that what a setUpClass stores is still alive in its tests
+        # From here on, so that what a setUpClass stores is still alive in its tests, and told to no other process.
+        testing.follow_time()
+        testing.keep_words_private()
 
 
 def _isolates() -> bool:
-    mail = sys.modules.get("django.core.mail")
-    in_test_environment = hasattr(mail, "outbox")  # Django's own mark: setup_test_environment() makes it
     own_plugin = "oxicache.pytest_plugin" in sys.modules  # pytest isolates each item, TestCase or not
-    return in_test_environment and not own_plugin and conf.current().test_isolation
+    return host.in_test_environment() and not own_plugin and conf.current().test_isolation

@@ -1,0 +1,144 @@
+"""Rows of Django's models: what a value of one depends on, how it is loaded anew, and when it may be kept.
+
+This is what `oxicache.rows` asks for. How words are spelt: words.py; what `depends_on` means: dependencies.py; who moves
+the words: signals.py and invalidation.py.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.db import router
+from django.db.models import Model
+from django.db.models.signals import class_prepared
+from django.utils import timezone, translation
+
+from oxicache import _native, rows
+from oxicache._native import Stamps
+from oxicache.django import conf, dependencies, transactions, words
+from oxicache.django.dependencies import dependencies_of
+from oxicache.rows import Member, Row
+
+__all__ = ["DjangoRows", "complete", "configure", "dependencies_of", "install", "row_attname"]
+
+
+class DjangoRows:
+    """Django's models, as `rows.RowSource` has them."""
+
+    def __init__(self) -> None:
+        """Know no words yet: those of a member are spelt when its first value is loaded."""
+        self._words: WeakKeyDictionary[type, dict[Member, _Words]] = WeakKeyDictionary()
+
+    def stamps(self, row: Row, member: Member) -> Stamps:
+        """Capture the words of the row, of its parents', of the member and of what it depends on."""
+        model, _, pk = row
+        known = self._words.setdefault(model, {})
+        spelt = known.get(member)
+        if spelt is None:
+            spelt = known[member] = _Words(model, member)
+        return _native.capture(spelt.of(pk))
+
+    def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
+        """Whether the row's database is the one written to, or nothing was invalidated for REPLICA_HOLD seconds."""
+        if not settings.DATABASE_ROUTERS:
+            return True
+        model, alias, _ = row
+        if router.db_for_write(model, instance=instance) == alias:
+            return True
+        return not stamps.was_bumped_within(conf.current().replica_hold)
+
+    def fresh(self, row: Row) -> Any:
+        """Load the row from the database that its instance came from: one query."""
+        model, alias, pk = row
+        try:
+            return model._base_manager.using(alias).get(pk=pk)
+        except model.DoesNotExist:
+            return None
+
+    async def afresh(self, row: Row) -> Any:
+        """As `fresh`, for a task."""
+        model, alias, pk = row
+        try:
+            return await model._base_manager.using(alias).aget(pk=pk)
+        except model.DoesNotExist:
+            return None
+
+    def forgotten(self, member: Member, row: Row | None) -> None:
+        """Move the member's word for one row, or for all, once the caller's transaction is committed."""
+        if row is None:
+            transactions.invalidate_words([words.member_word(member.name)])
+        else:
+            model, alias, pk = row
+            transactions.invalidate_words(words.member_row_words(member.name, model, pk), using=alias)
+
+    def vary(self, name: str) -> Hashable:
+        """Return the language or the time zone that is active where the call is made."""
+        return translation.get_language() if name == "language" else timezone.get_current_timezone_name()
+
+
+class _Words:
+    """The words of one member on one model: those that are the same for all rows, and how the others begin."""
+
+    __slots__ = ("fixed", "model", "prefixes")
+
+    def __init__(self, model: type[Model], member: Member) -> None:
+        of = words.lineage(model)
+        depended = [
+            word for one in dependencies.models_of(model, member) for word in words.model_words(one)
+        ]
+        # A parent whose row has a key of its own is known by its model's word: the key says nothing about it.
+        apart = [words.model_word(label) for label in of.apart]
+        fixed = [*words.rows_words(model), words.member_word(member.name), *apart, *depended]
+        self.model = model
+        self.fixed = tuple(dict.fromkeys(fixed))
+        self.prefixes = tuple(
+            prefix for label in of.labels for prefix in (f"row:{label}:", f"member:{member.name}:{label}:")
+        )
+
+    def of(self, pk: Any) -> list[str]:
+        """Return the words of one row."""
+        name = words.pk_name(self.model, pk)
+        return [*self.fixed, *[prefix + name for prefix in self.prefixes]]
+
+
+def row_attname(cls: type) -> str | None:
+    """Return the name of the primary key's attribute, None where instances have no row or should not be known by it.
+
+    A migration's historical classes are no models that anybody saves through signals.
+    """
+    if not issubclass(cls, Model) or not hasattr(cls, "_meta"):
+        return None
+    options = cls._meta
+    if options.abstract or dependencies.is_historical(cls):
+        return None
+    return options.pk.attname
+
+
+def install() -> None:
+    """Let saved instances of models have row identity. To be called before any model is imported."""
+    rows.install(DjangoRows())
+    _native.set_row_types(row_attname)
+    class_prepared.connect(_prepare, dispatch_uid="oxicache.django.rows")
+    setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.rows")
+
+
+def complete() -> None:
+    """Resolve every `depends_on` and ask for the tenant, now that all models are loaded."""
+    dependencies.complete()
+    configure()
+
+
+def configure() -> None:
+    """Take the tenant resolver from the settings."""
+    _native.set_row_scope(conf.current().tenant)
+
+
+def _prepare(sender: type[Model], **_: Any) -> None:
+    dependencies.prepare(sender)
+
+
+def _reconfigure(*, setting: str, **_: Any) -> None:
+    if setting == conf.DICT:
+        configure()
