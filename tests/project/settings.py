@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "oxicache.django",
     "project.projects",
+    "project.catalogue",
 ]
 
 MIDDLEWARE = [

@@ -160,10 +160,16 @@ class TestIdentity:
         calls: list[Any] = []
         assert [Row(pk).prop for pk in (1, 1, 2, "1", True)] == [1, 1, 2, 3, 4]
 
-    def test_row_identity_is_announced(self) -> None:
-        """It is reserved, and says that it is not there."""
-        with pytest.raises(ValueError, match=r"row.*not there yet"):
-            cached_method(identity="row")  # type: ignore[call-overload]
+    def test_row_identity_wants_rows(self) -> None:
+        """An instance that is no row of any database has no value there; the error names its class."""
+
+        class Plain:
+            @cached_method(identity="row")
+            def method(self) -> int:
+                return 1
+
+        with pytest.raises(TypeError, match="Plain"):
+            Plain().method()
 
     def test_an_override_may_call_super(self) -> None:
         """Base and subclass have a cache each."""

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from oxicache import _native, loader, scheduling
-from oxicache.django import checks, conf, host, test_environment, transactions
+from oxicache.django import checks, conf, host, rows, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
 
@@ -29,9 +29,11 @@ class OxicacheConfig(AppConfig):
         super().__init__(app_name, app_module)
         _native.set_defaults(cache_defaults)
         host.begin()
+        rows.install()
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
+        rows.complete()
         configure()
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)

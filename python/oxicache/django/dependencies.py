@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model
+from django.db.models import ForeignObjectRel, Model
 
 from oxicache.rows import Member, members_of
 
@@ -140,12 +140,13 @@ def _related(model: type[Model], member: Member, name: str) -> Models | None:
         return None
     if not relation.is_relation:
         raise ValueError(_wrong(model, member, name, "which is a field, and no relation to a model"))
-    target = relation.related_model
-    if target is None:
+    # A forward field's own `related_model` wants all models to be loaded.
+    is_reverse = isinstance(relation, ForeignObjectRel)
+    side = relation if is_reverse else relation.remote_field
+    if side is None:
         raise ValueError(_wrong(model, member, name, "which relates to no particular model: name the models"))
-    through = getattr(getattr(relation, "remote_field", None), "through", None)
-    through = getattr(relation, "through", through)  # the reverse side of a many-to-many relation
-    found = [one for one in (target, through) if one is not None]
+    target = side.related_model if is_reverse else side.model
+    found = [one for one in (target, getattr(side, "through", None)) if one is not None]
     if any(isinstance(one, str) for one in found):
         return None  # the other model is not loaded yet
     return tuple(found)

@@ -17,7 +17,7 @@ from django.utils import timezone, translation
 
 from oxicache import _native, rows
 from oxicache._native import Stamps
-from oxicache.django import conf, dependencies, transactions, words
+from oxicache.django import conf, dependencies, host, transactions, words
 from oxicache.django.dependencies import dependencies_of
 from oxicache.rows import Member, Row
 
@@ -38,7 +38,7 @@ class DjangoRows:
         spelt = known.get(member)
         if spelt is None:
             spelt = known[member] = _Words(model, member)
-        return _native.capture(spelt.of(pk))
+        return host.capture(spelt.of(pk))
 
     def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
         """Whether the row's database is the one written to, or nothing was invalidated for REPLICA_HOLD seconds."""
@@ -132,7 +132,7 @@ def complete() -> None:
 
 def configure() -> None:
     """Take the tenant resolver from the settings."""
-    _native.set_row_scope(conf.current().tenant)
+    _native.set_row_scope(conf.tenant_resolver())
 
 
 def _prepare(sender: type[Model], **_: Any) -> None:

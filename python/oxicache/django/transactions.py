@@ -1,8 +1,12 @@
 """What the loader has to know of database connections: is one in a transaction, and close those of this thread."""
 
+from collections.abc import Iterable
+
 from django.db import connections
 
-__all__ = ["close_connections", "in_transaction"]
+from oxicache.django import host
+
+__all__ = ["close_connections", "in_transaction", "invalidate_words"]
 
 
 def in_transaction() -> bool:
@@ -28,3 +32,8 @@ def close_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
+
+
+def invalidate_words(names: Iterable[str], using: str | None = None) -> None:
+    """Move words."""
+    host.bump(names)
