@@ -13,7 +13,7 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 INSTALLED_APPS = ["oxicache.django", "django.contrib.humanize", "oxicache.demo.site.atlas"]
 # One name for every demo of a user, so that a second run finds the first one's few bytes of shared memory again.
 OXICACHE = {
-    "NAMESPACE": "oxicache-demo",
+    "NAMESPACE": "demo",
     "VERSION_WORDS": 2**16,
     "RUNTIME_DIR": os.environ.get("OXICACHE_DEMO_RUNTIME_DIR") or None,
 }
