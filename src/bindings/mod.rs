@@ -59,7 +59,10 @@ mod _native {
     use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
 
     #[pymodule_export]
-    use super::versions::{Stamps, bump, capture, versions_keep_private, versions_state};
+    use super::versions::{
+        Stamps, bump, capture, versions_keep_private, versions_refresh, versions_share,
+        versions_state,
+    };
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};

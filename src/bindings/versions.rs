@@ -1,23 +1,20 @@
 //! Version words for Python: captured before a load, bumped by an invalidation. Names are strings, hashed here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple};
 
 use super::{clock, outside};
 use crate::engine::Stamp;
 use crate::engine::clock::{self as engine_clock, Nanos, Source};
-use crate::host::segment::{DEFAULT_WORDS, MAX_WORDS, MIN_WORDS};
+use crate::host::place::{DEFAULT_WORDS, Place, checked_words};
 use crate::host::versions;
 
-/// An entry may depend on so many names; each costs it 8 bytes and a comparison at every hit.
+/// An entry may depend on so many words; each costs it 8 bytes, and a comparison at every hit.
 const MAX_STAMPS: usize = 32;
-
-/// How many words this process bumped.
-static BUMPS: AtomicU64 = AtomicU64::new(0);
 
 /// Version words as they were when captured. Immutable.
 #[pyclass(frozen, module = "oxicache._native")]
@@ -36,6 +33,14 @@ impl Stamps {
     /// Whether none of the words was bumped since, by any process that shares them.
     fn is_current(&self) -> bool {
         versions::current().are_current(&self.stamps)
+    }
+
+    /// Whether any of the words may have been bumped in so many seconds before now, by anybody. Never says no wrongly;
+    /// yes too often, as words share what is noted, and seconds are whole.
+    #[pyo3(signature = (seconds, /))]
+    fn was_bumped_within(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        let span = engine_clock::nanos(seconds)?;
+        Ok(versions::current().were_bumped_within(&self.stamps, now(py)?, span))
     }
 
     fn __len__(&self) -> usize {
@@ -62,46 +67,55 @@ pub(super) fn capture(names: &Bound<'_, PyAny>) -> PyResult<Stamps> {
     Ok(Stamps { stamps })
 }
 
-/// Make stale whatever was captured of these names, in every process that shares the words; how many words that were.
+/// Make stale whatever was captured of these names, in every process that shares the words; how many names that were.
 #[pyfunction]
 #[pyo3(signature = (names, /))]
 pub(super) fn bump(py: Python<'_>, names: &Bound<'_, PyAny>) -> PyResult<usize> {
     let names = encoded(names)?;
-    let seconds = whole_seconds(now(py)?);
-    let versions = versions::current();
-    for name in &names {
-        versions.bump(versions.word(name), seconds);
-    }
-    BUMPS.fetch_add(names.len() as u64, Ordering::Relaxed);
+    let first = whole_seconds(now(py)?);
+    // A clock that Python reads may fail later on: the words are bumped all the same.
+    versions::bump(&names, || now(py).map_or(first, whole_seconds));
     Ok(names.len())
+}
+
+/// Share the words of a directory and namespace with all processes of this user that name the same; see
+/// `versions_state`. Where that cannot be, the words are this process's own and `reason` says why.
+///
+/// Raises ValueError for a relative directory, a namespace that cannot be part of a file's name, or a number of words that
+/// is no power of two from 2**16 to 2**24.
+#[pyfunction]
+#[pyo3(signature = (directory, namespace, words, /))]
+pub(super) fn versions_share(
+    py: Python<'_>,
+    directory: PathBuf,
+    namespace: String,
+    words: u32,
+) -> PyResult<Bound<'_, PyAny>> {
+    let place = Place::new(directory, namespace, words)?;
+    versions::share(&place, whole_seconds(now(py)?));
+    versions_state(py)
 }
 
 /// Use words of this process alone; what was captured before is not current any more.
 #[pyfunction]
 #[pyo3(signature = (words = DEFAULT_WORDS, reason = None))]
 pub(super) fn versions_keep_private(words: u32, reason: Option<String>) -> PyResult<()> {
-    if !words.is_power_of_two() || !(MIN_WORDS..=MAX_WORDS).contains(&words) {
-        return Err(PyValueError::new_err(format!(
-            "words must be a power of two from {MIN_WORDS} to {MAX_WORDS}, not {words}"
-        )));
-    }
-    versions::keep_private(words);
-    let _ = reason;
+    versions::keep_private(checked_words(words)?, reason);
     Ok(())
 }
 
-/// Whether the words are shared, where, how many there are, and why not or why no longer the same.
+/// Whether the words are shared, in which `directory` and `path`, how many `words` there are; the `reason` why they are not,
+/// or why they were `replaced` so often; how many `bumps` this process made.
 #[pyfunction]
-pub(super) fn versions_state(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let state = PyDict::new(py);
-    state.set_item("shared", false)?;
-    state.set_item("directory", py.None())?;
-    state.set_item("path", py.None())?;
-    state.set_item("words", versions::current().words())?;
-    state.set_item("reason", py.None())?;
-    state.set_item("replaced", 0)?;
-    state.set_item("bumps", BUMPS.load(Ordering::Relaxed))?;
-    Ok(state)
+pub(super) fn versions_state(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(pythonize::pythonize(py, &versions::current().state())?)
+}
+
+/// Look, at most once a second, whether the file is still the one at its path; whether it was replaced, lost or found.
+#[pyfunction]
+pub(super) fn versions_refresh(py: Python<'_>) -> PyResult<bool> {
+    let now = clock::now(py)?.at();
+    Ok(versions::refresh(now, whole_seconds(now)))
 }
 
 /// The present on the engine's clock, which for system time is the one that all processes of the host share.

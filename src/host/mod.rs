@@ -1,4 +1,17 @@
-//! What the processes of one host share. Knows no Python.
+//! What the processes of one host share: words that say what was invalidated. Knows no Python.
+//!
+//! - [`versions`]: which words this process looks at; capture, check, bump.
+//! - [`word`]: the protocol of one word, apart from where it lies.
+//! - [`segment`]: the memory they lie in. The only `unsafe` of this half.
+//! - [`file`](mod@file): the file behind it: found, judged, made, replaced.
+//! - [`place`]: where the file is and how it is laid out.
 
+#[cfg(target_os = "linux")]
+pub mod file;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_file.rs"]
+pub mod file;
+pub mod place;
 pub mod segment;
 pub mod versions;
+pub mod word;

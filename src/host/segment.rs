@@ -1,6 +1,6 @@
 //! The memory that version words lie in: a file mapped by every process of the host, or this process's own.
 //!
-//! A mapping is never unmapped: a reader may be anywhere in it, and there are as many as files were replaced.
+//! A mapping is never unmapped: a reader may be anywhere in it, and there are only as many as files were replaced.
 
 #![expect(
     unsafe_code,
@@ -12,16 +12,14 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use memmap2::MmapOptions;
 
+use super::place::DEFAULT_WORDS;
+#[cfg(target_os = "linux")]
+use super::place::{HEADER_BYTES, Header};
+
 /// How many instants of "last bumped" a segment keeps; word `w` has number `w % GROUPS`.
 pub const GROUPS: usize = 1 << 16;
-/// The fewest words of a segment: a smaller one would invalidate much that nobody meant.
-pub const MIN_WORDS: u32 = 1 << 16;
-/// The most words of a segment; entries keep word numbers in 32 bits, and 64 MiB are enough.
-pub const MAX_WORDS: u32 = 1 << 24;
-/// As many words as a setting asks for when nobody says otherwise.
-pub const DEFAULT_WORDS: u32 = 1 << 20;
 
-/// Words of a process that has not been told to share any. Zeros of a library take no memory until they are touched.
+/// Words of a process that has not been told to share any. A library's zeros take no memory until they are touched.
 static FIRST_WORDS: [AtomicU32; DEFAULT_WORDS as usize] =
     [const { AtomicU32::new(0) }; DEFAULT_WORDS as usize];
 static FIRST_GROUPS: [AtomicU32; GROUPS] = [const { AtomicU32::new(0) }; GROUPS];
@@ -32,50 +30,67 @@ pub(super) struct Segment {
     /// A power of two of them.
     pub(super) words: &'static [AtomicU32],
     /// `GROUPS` seconds, each plus one: 0 is never.
-    pub(super) bumped: &'static [AtomicU32],
+    pub(super) groups: &'static [AtomicU32],
     /// Added to each word that is captured, so that no entry of another segment looks current in this one.
     pub(super) base: u32,
+    /// The second in which a file was made, plus one; 0 where no words came before.
+    pub(super) made: u32,
 }
 
 impl Segment {
     /// The words that a process starts with.
     pub(super) const FIRST: Self = Self {
         words: &FIRST_WORDS,
-        bumped: &FIRST_GROUPS,
+        groups: &FIRST_GROUPS,
         base: 0,
+        made: 0,
     };
 
-    /// Memory of this process alone, which a forked child copies when it writes. Without memory: what there is.
+    /// Memory of this process alone, which a forked child copies when it writes. Without memory: the first words.
     pub(super) fn private(words: u32) -> Self {
-        debug_assert!(words.is_power_of_two());
-        let base = random();
         let count = words as usize;
-        let Ok(map) = MmapOptions::new()
-            .len((count + GROUPS) * size_of::<AtomicU32>())
-            .map_anon()
-        else {
+        #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
+        let base = RandomState::new().hash_one(words) as u32;
+        let bytes = (count + GROUPS) * size_of::<AtomicU32>();
+        let Ok(mut map) = MmapOptions::new().len(bytes).map_anon() else {
             return Self {
                 base,
                 ..Self::FIRST
             };
         };
-        let start = map.as_ptr().cast::<AtomicU32>();
+        let start = map.as_mut_ptr();
         std::mem::forget(map);
-        // SAFETY: the mapping is page-aligned, writable, zeroed, of this length, and is never unmapped.
-        let all = unsafe { std::slice::from_raw_parts(start, count + GROUPS) };
-        let (words, bumped) = all.split_at(count);
+        // SAFETY: the mapping is as long as that, readable, writable, and never unmapped; a page is where it starts.
+        unsafe { Self::at(start, count, base, 0) }
+    }
+
+    /// A file that every process maps. It must have the length that its header says, and keep it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn shared(file: &std::fs::File, header: &Header) -> std::io::Result<Self> {
+        let count = header.words as usize;
+        let bytes = HEADER_BYTES + (count + GROUPS) * size_of::<AtomicU32>();
+        let map = MmapOptions::new().len(bytes).map_raw(file)?;
+        let start = map.as_mut_ptr();
+        std::mem::forget(map);
+        // SAFETY: as above, and the words start on a page too. Every process touches them through atomics only. Should
+        // the file be truncated, an access ends in SIGBUS, not in other memory; `file::look` keeps that unlikely.
+        Ok(unsafe { Self::at(start.add(HEADER_BYTES), count, header.base, header.made) })
+    }
+
+    /// # Safety
+    /// From `start`, which is aligned, `count` words and all groups can be read and written for ever.
+    #[expect(clippy::cast_ptr_alignment, reason = "the caller's promise")]
+    unsafe fn at(start: *mut u8, count: usize, base: u32, made: u32) -> Self {
+        // SAFETY: the caller's promise; any bits are a valid atomic.
+        let all = unsafe { std::slice::from_raw_parts(start.cast::<AtomicU32>(), count + GROUPS) };
+        let (words, groups) = all.split_at(count);
         Self {
             words,
-            bumped,
+            groups,
             base,
+            made,
         }
     }
-}
-
-fn random() -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
-    let bits = RandomState::new().hash_one(std::process::id()) as u32;
-    bits
 }
 
 /// A value that is replaced whole, and read by everybody without a lock. Replaced ones are kept for ever.
@@ -96,14 +111,14 @@ impl<T: Sync> Published<T> {
         unsafe { &*self.current.load(Ordering::Acquire) }
     }
 
-    /// Puts `next` in the place of `seen`, unless somebody was quicker. Tells what is in force.
+    /// Puts `next` in the place of `seen`, unless another thread was quicker. Returns what is in force.
     pub(super) fn replace(&self, seen: &'static T, next: T) -> &'static T {
         let next: &'static T = Box::leak(Box::new(next));
         let _ = self.current.compare_exchange(
             std::ptr::from_ref(seen).cast_mut(),
             std::ptr::from_ref(next).cast_mut(),
             Ordering::AcqRel,
-            Ordering::Acquire,
+            Ordering::Relaxed,
         );
         self.get()
     }

@@ -1,58 +1,165 @@
-//! Version words: a name hashes to a word, to invalidate is to increment it, and an entry keeps what it saw.
+//! The words that this process looks at: its own until it shares some; moved to another file when theirs is replaced.
+//!
+//! A name hashes to a word, to invalidate is to increment it, and an entry keeps what it saw. All state hangs on one
+//! pointer that is replaced whole: no lock that a fork could leave held, nothing that a stopped process could keep.
 
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use serde::Serialize;
 use twox_hash::XxHash3_64;
 
-use super::segment::{DEFAULT_WORDS, MAX_WORDS, MIN_WORDS, Published, Segment};
-use crate::engine::Stamp;
+use super::file::{self, Identity, Look};
+use super::place::{DEFAULT_WORDS, Place};
+use super::segment::{GROUPS, Published, Segment};
+use super::word;
+use crate::engine::{Nanos, Stamp};
 
-/// The words that a process looks at.
-pub struct Versions {
-    segment: Segment,
-    /// The hash of the namespace, which seeds those of the names.
-    seed: u64,
-}
+/// How often the file is looked for when nothing is bumped.
+const LOOK_EVERY: Nanos = 1_000_000_000;
+/// How often a bump follows a file that is replaced meanwhile.
+const MOVES: u32 = 8;
 
 static FIRST: Versions = Versions {
     segment: Segment::FIRST,
     seed: 0,
+    home: None,
+    reason: None,
+    replaced: 0,
 };
 static CURRENT: Published<Versions> = Published::new(&FIRST);
+static LOOKED: AtomicI64 = AtomicI64::new(Nanos::MIN);
+static BUMPS: AtomicU64 = AtomicU64::new(0);
 
-/// The words in force: this process's own, until it shares some.
+/// Version words, and where they are.
+pub struct Versions {
+    segment: Segment,
+    seed: u64,
+    home: Option<Home>,
+    reason: Option<String>,
+    replaced: u32,
+}
+
+/// The file that words are shared through.
+#[derive(Clone)]
+struct Home {
+    place: Place,
+    path: PathBuf,
+    identity: Identity,
+    /// It is not at its path any more, and no other can be put there.
+    lost: bool,
+}
+
+/// What can be told of the words.
+#[derive(Clone, Debug, Serialize)]
+pub struct State {
+    /// Whether other processes see what is bumped here.
+    pub shared: bool,
+    /// The folder of the file.
+    pub directory: Option<String>,
+    /// The file.
+    pub path: Option<String>,
+    /// How many words there are.
+    pub words: u32,
+    /// Why they are not shared, or what was wrong with the file that was replaced last.
+    pub reason: Option<String>,
+    /// How often this process moved to another file, because its own was broken or gone.
+    pub replaced: u32,
+    /// How many words this process bumped, and its parents before they forked.
+    pub bumps: u64,
+}
+
+/// The words in force.
 #[inline]
 #[must_use]
 pub fn current() -> &'static Versions {
     CURRENT.get()
 }
 
-/// Leaves sharing, for words of this process's own. Entries that were captured before are not current any more.
-pub fn keep_private(words: u32) {
-    let next = Versions::private(words);
-    CURRENT.replace(CURRENT.get(), next);
+/// Looks at words of this process's own from now on. Entries that were captured before are not current any more.
+pub fn keep_private(words: u32, reason: Option<String>) {
+    let seen = current();
+    let next = Versions {
+        reason,
+        replaced: seen.replaced,
+        ..Versions::private(words)
+    };
+    CURRENT.replace(seen, next);
+}
+
+/// Looks at the words of a place from now on, or says in `reason` why it cannot. `seconds` is now.
+pub fn share(place: &Place, seconds: u32) -> &'static Versions {
+    let seen = current();
+    if seen.is_at(place) && matches!(seen.look(), Look::Same) {
+        return seen;
+    }
+    match file::open(place, seconds) {
+        Ok(opened) => CURRENT.replace(seen, seen.moved_to(place.clone(), opened)),
+        Err(reason) if seen.is_private() && seen.words() == place.words() => {
+            if seen.reason.as_ref() == Some(&reason) {
+                return seen;
+            }
+            CURRENT.replace(seen, seen.because(reason))
+        }
+        Err(reason) => {
+            keep_private(place.words(), Some(reason));
+            current()
+        }
+    }
+}
+
+/// Looks for the file, at most once a second by `now`: whether it was replaced or lost, or found again.
+pub fn refresh(now: Nanos, seconds: u32) -> bool {
+    let seen = current();
+    let looked = LOOKED.load(Ordering::Relaxed);
+    // Time may go back where tests set it.
+    let due = now.wrapping_sub(looked) >= LOOK_EVERY || now < looked;
+    if seen.home.is_none() || !due {
+        return false;
+    }
+    LOOKED.store(now, Ordering::Relaxed);
+    !std::ptr::eq(seen.followed(seen.look(), seconds), seen)
+}
+
+/// Makes stale whatever any process captured of the words of these names.
+///
+/// The change that they tell of must be readable already. A file that was replaced is noticed here, and both are bumped:
+/// who has not noticed yet reads the old one. One that is replaced later needs no bump, as all that is captured of it is
+/// captured after the change.
+pub fn bump<N: AsRef<[u8]>>(names: &[N], mut seconds: impl FnMut() -> u32) {
+    BUMPS.fetch_add(names.len() as u64, Ordering::Relaxed);
+    for _ in 0..MOVES {
+        let seen = current();
+        let look = seen.look();
+        if !matches!(look, Look::Shrunk(_)) {
+            seen.bump_all(names, &mut seconds);
+        }
+        seen.followed(look, seconds());
+        if std::ptr::eq(current(), seen) {
+            return;
+        }
+    }
 }
 
 impl Versions {
     /// Words of this process alone; `words` is a power of two within the limits. Their memory is never given back.
     #[must_use]
     pub fn private(words: u32) -> Self {
-        let words = words.clamp(MIN_WORDS, MAX_WORDS).next_power_of_two();
         Self {
             segment: Segment::private(words),
             seed: 0,
+            home: None,
+            reason: None,
+            replaced: 0,
         }
     }
 
-    /// The word of a name: the same in every process and build.
-    #[must_use]
-    pub fn word(&self, name: &[u8]) -> u32 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the low bits are what is wanted"
-        )]
-        let hash = XxHash3_64::oneshot_with_seed(self.seed, name) as u32;
-        hash & self.mask()
+    /// The words of a place, apart from those that this process looks at.
+    ///
+    /// # Errors
+    /// Why they cannot be shared.
+    pub fn shared(place: &Place, seconds: u32) -> Result<Self, String> {
+        file::open(place, seconds).map(|opened| FIRST.moved_to(place.clone(), opened))
     }
 
     /// How many words there are.
@@ -61,50 +168,160 @@ impl Versions {
         u32::try_from(self.segment.words.len()).unwrap_or(DEFAULT_WORDS)
     }
 
-    #[inline]
-    fn mask(&self) -> u32 {
-        self.words() - 1
+    /// The word of a name: the same in every process and build.
+    #[must_use]
+    pub fn word(&self, name: &[u8]) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "masked just below")]
+        let hash = XxHash3_64::oneshot_with_seed(self.seed, name) as u32;
+        hash & (self.words() - 1)
     }
 
-    /// What the word is now. To be asked before a load begins: what is bumped after that makes the load's result stale.
+    /// What the word is now. To be asked before a load begins.
     #[inline]
     #[must_use]
     pub fn capture(&self, word: u32) -> Stamp {
-        let word = word & self.mask();
-        let value = self.segment.words[word as usize]
-            .load(Ordering::Acquire)
-            .wrapping_add(self.segment.base);
-        Stamp { word, value }
+        let index = word as usize & (self.segment.words.len() - 1);
+        Stamp {
+            word: word & (self.words() - 1),
+            value: word::capture(&self.segment.words[index], self.segment.base),
+        }
     }
 
-    /// Whether none of the words was bumped since they were captured.
+    /// Whether none of the words was bumped since they were captured. Those of other words are not current.
     #[inline]
     #[must_use]
     pub fn are_current(&self, stamps: &[Stamp]) -> bool {
+        let Segment { words, base, .. } = self.segment;
         stamps.iter().all(|stamp| {
-            self.segment
-                .words
+            words
                 .get(stamp.word as usize)
-                .is_some_and(|word| {
-                    word.load(Ordering::Acquire).wrapping_add(self.segment.base) == stamp.value
-                })
+                .is_some_and(|word| word::is_current(word, base, stamp.value))
         })
     }
 
-    /// Makes everything that was captured of this word stale. `seconds` is now, on the clock that all processes share.
+    /// Makes stale what was captured of one word. For the words in force there is [`bump`], which looks for their file.
     pub fn bump(&self, word: u32, seconds: u32) {
-        let word = (word & self.mask()) as usize;
-        let group = &self.segment.bumped[word % self.segment.bumped.len()];
-        group.fetch_max(seconds.saturating_add(1), Ordering::AcqRel);
-        self.segment.words[word].fetch_add(1, Ordering::AcqRel);
+        let index = word as usize & (self.segment.words.len() - 1);
+        word::note(&self.segment.groups[index % GROUPS], seconds);
+        word::bump(&self.segment.words[index]);
     }
 
-    /// The second of the last bump of this word, or of another one of its group; None for never.
+    /// The second of the last bump of this word or of another of its group; None for never.
     #[must_use]
     pub fn bumped_at(&self, word: u32) -> Option<u32> {
-        let group = (word & self.mask()) as usize % self.segment.bumped.len();
-        self.segment.bumped[group]
-            .load(Ordering::Acquire)
-            .checked_sub(1)
+        let index = word as usize & (self.segment.words.len() - 1);
+        word::noted(&self.segment.groups[index % GROUPS])
+    }
+
+    /// Whether any of the words may have been bumped in the `span` before `now`. Says yes too often, and never no wrongly:
+    /// words share notes, a note is of a whole second, and what happened before a file was made is not in it.
+    #[must_use]
+    pub fn were_bumped_within(&self, stamps: &[Stamp], now: Nanos, span: Nanos) -> bool {
+        let noted = stamps.iter().map(|stamp| self.bumped_at(stamp.word));
+        noted
+            .chain([self.segment.made.checked_sub(1)])
+            .flatten()
+            .any(|second| word::is_within(second, now, span))
+    }
+
+    /// Where the words are, and how they came there.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let home = self.home.as_ref();
+        let path = home.map(|home| home.path.as_path());
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        State {
+            shared: home.is_some_and(|home| !home.lost),
+            directory: path.and_then(Path::parent).map(text),
+            path: path.map(text),
+            words: self.words(),
+            reason: self.reason.clone(),
+            replaced: self.replaced,
+            bumps: BUMPS.load(Ordering::Relaxed),
+        }
+    }
+
+    fn is_private(&self) -> bool {
+        self.home.is_none()
+    }
+
+    fn is_at(&self, place: &Place) -> bool {
+        self.home.as_ref().is_some_and(|home| home.place == *place)
+    }
+
+    fn look(&self) -> Look {
+        self.home.as_ref().map_or(Look::Same, |home| {
+            file::look(&home.path, home.identity, &home.place)
+        })
+    }
+
+    /// Notes the second before and, should time have gone on meanwhile, after: a process may be stopped in between.
+    fn bump_all<N: AsRef<[u8]>>(&self, names: &[N], seconds: &mut impl FnMut() -> u32) {
+        let before = seconds();
+        for name in names {
+            self.bump(self.word(name.as_ref()), before);
+        }
+        let after = seconds();
+        if after != before {
+            for name in names {
+                let group = self.word(name.as_ref()) as usize % GROUPS;
+                word::note(&self.segment.groups[group], after);
+            }
+        }
+    }
+
+    /// Moves to the file that is at the path now, if it is not this one. Where there can be none these words stay in
+    /// force: the processes that have them mapped still share them.
+    fn followed(&'static self, look: Look, seconds: u32) -> &'static Self {
+        let Some(home) = &self.home else {
+            return self;
+        };
+        let reason = match look {
+            Look::Same if home.lost => "the file is back".to_owned(),
+            Look::Same => return self,
+            Look::Other(reason) | Look::Shrunk(reason) => reason,
+        };
+        match file::open(&home.place, seconds) {
+            Ok(opened) => {
+                let mut next = self.moved_to(home.place.clone(), opened);
+                next.reason = Some(next.reason.take().unwrap_or(reason));
+                CURRENT.replace(self, next)
+            }
+            Err(_) if home.lost => self,
+            Err(error) => {
+                let mut next = self.because(format!("{reason}, and {error}"));
+                next.home = Some(Home {
+                    lost: true,
+                    ..home.clone()
+                });
+                CURRENT.replace(self, next)
+            }
+        }
+    }
+
+    fn moved_to(&self, place: Place, opened: file::Opened) -> Self {
+        let moved = opened.replaced.is_some() || self.is_at(&place);
+        Self {
+            segment: opened.segment,
+            seed: place.seed(),
+            home: Some(Home {
+                place,
+                path: opened.path,
+                identity: opened.identity,
+                lost: false,
+            }),
+            reason: opened.replaced,
+            replaced: self.replaced + u32::from(moved),
+        }
+    }
+
+    fn because(&self, reason: String) -> Self {
+        Self {
+            segment: self.segment,
+            seed: self.seed,
+            home: self.home.clone(),
+            reason: Some(reason),
+            replaced: self.replaced,
+        }
     }
 }

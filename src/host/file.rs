@@ -1,0 +1,386 @@
+//! The file of version words: found and judged, or made; replaced when it is broken; looked for while it is mapped.
+//!
+//! No descriptor is kept, so that daemons may close what they do not know, and nothing has to be told of a fork.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RawMode, Stat,
+};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::place::{HEADER_BYTES, Header, Place};
+use super::segment::Segment;
+
+/// What a file is called while it is made.
+const UNFINISHED: &str = ".making-";
+/// How often opening begins anew because other processes were quicker.
+const ATTEMPTS: u32 = 16;
+/// Milliseconds to wait for a process that is making the file; it may be stopped, and then its lock does not count.
+const PATIENCE: u32 = 20;
+const PERMISSIONS: RawMode = 0o7777;
+
+/// Which file a mapping is of. As long as it is mapped no other file has this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        }
+    }
+}
+
+/// A file that was opened and mapped.
+pub(super) struct Opened {
+    pub(super) segment: Segment,
+    pub(super) identity: Identity,
+    pub(super) path: PathBuf,
+    /// What was wrong with the file that this one replaced.
+    pub(super) replaced: Option<String>,
+}
+
+/// What became of a file that is mapped.
+pub(super) enum Look {
+    /// It is at its path, as it should be.
+    Same,
+    /// It is not, and others will not find it; its memory is still there.
+    Other(String),
+    /// It was truncated: touching its memory would be the end of this process.
+    Shrunk(String),
+}
+
+/// What is wrong with a file.
+enum Fault {
+    /// It was replaced while it was looked at.
+    Gone,
+    /// Another file has to be put in its place.
+    Broken(String),
+    /// It can be neither used nor replaced.
+    Hopeless(String),
+}
+
+/// Opens the file of a place, or makes it. `seconds` is now.
+///
+/// # Errors
+/// Why there can be none: a clause that goes on after "words are not shared:".
+pub(super) fn open(place: &Place, seconds: u32) -> Result<Opened, String> {
+    let mut replaced = None;
+    for _ in 0..ATTEMPTS {
+        let (folder, path) = open_folder(place)?;
+        let path = path.join(place.file());
+        let (judged, fault) = match open_file(&folder, place) {
+            Ok((file, stat, header)) => {
+                let segment = Segment::shared(&file, &header)
+                    .map_err(|error| format!("{} cannot be mapped: {error}", path.display()))?;
+                return Ok(Opened {
+                    segment,
+                    identity: Identity::of(&stat),
+                    path,
+                    replaced,
+                });
+            }
+            Err((_, Fault::Gone)) => continue,
+            Err((_, Fault::Hopeless(reason))) => {
+                return Err(format!("{} {reason}", path.display()));
+            }
+            Err((judged, Fault::Broken(reason))) => (judged, reason),
+        };
+        if judged.is_some() {
+            replaced = Some(fault);
+        }
+        match make(&folder, place, judged, seconds) {
+            Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
+            Err(error) => return Err(format!("{} cannot be made: {error}", path.display())),
+        }
+    }
+    Err(format!(
+        "{} is replaced over and over by others",
+        place.directory().display()
+    ))
+}
+
+/// What became of a mapped file. One system call, some 1 us.
+pub(super) fn look(path: &Path, identity: Identity, place: &Place) -> Look {
+    let stat = match rustix::fs::lstat(path) {
+        Ok(stat) => stat,
+        Err(error) => return Look::Other(format!("the file is gone ({error})")),
+    };
+    if Identity::of(&stat) != identity {
+        return Look::Other("another file was put in its place".to_owned());
+    }
+    match judge(&stat, place) {
+        Ok(()) => Look::Same,
+        Err(Fault::Broken(reason)) if size(&stat) < place.bytes() => Look::Shrunk(reason),
+        Err(Fault::Broken(reason) | Fault::Hopeless(reason)) => Look::Other(reason),
+        Err(Fault::Gone) => Look::Other("the file was deleted".to_owned()),
+    }
+}
+
+/// The folder that this user's processes share, made when it is missing. One that others could write is not trusted.
+fn open_folder(place: &Place) -> Result<(OwnedFd, PathBuf), String> {
+    let directory = place.directory();
+    let user = rustix::process::geteuid().as_raw();
+    let name = place.folder(user);
+    let path = directory.join(&name);
+    let failed = |error: Errno| format!("{}: {error}", path.display());
+
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::openat(CWD, directory, flags | OFlags::PATH, Mode::empty())
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    let made = match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(error) => return Err(failed(error)),
+    };
+    let folder = match rustix::fs::openat(
+        &parent,
+        &name,
+        flags | OFlags::RDONLY | OFlags::NOFOLLOW,
+        Mode::empty(),
+    ) {
+        Ok(folder) => folder,
+        Err(Errno::LOOP | Errno::NOTDIR) => {
+            return Err(format!(
+                "{} is not a folder: links are not followed",
+                path.display()
+            ));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    if made {
+        // The umask may have taken away more than it should.
+        rustix::fs::fchmod(&folder, Mode::RWXU).map_err(failed)?;
+    }
+    let stat = rustix::fs::fstat(&folder).map_err(failed)?;
+    let mode = stat.st_mode & 0o777;
+    if stat.st_uid != user {
+        return Err(format!(
+            "{} belongs to user {}, not to user {user} of this process",
+            path.display(),
+            stat.st_uid
+        ));
+    }
+    if mode != 0o700 {
+        return Err(format!(
+            "{} has mode {mode:04o}, but must have 0700, as nobody else may write there",
+            path.display()
+        ));
+    }
+    Ok((folder, path))
+}
+
+type Found = (File, Stat, Header);
+
+/// The file, if it is as it should be; else which one was judged, and what is wrong.
+fn open_file(folder: &OwnedFd, place: &Place) -> Result<Found, (Option<Identity>, Fault)> {
+    let name = place.file();
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match rustix::fs::openat(folder, &name, flags, Mode::empty()) {
+        Ok(file) => {
+            let stat = rustix::fs::fstat(&file)
+                .map_err(|error| (None, Fault::Hopeless(format!("cannot be judged: {error}"))))?;
+            let file = File::from(file);
+            let header = judge(&stat, place).and_then(|()| read_header(&file, place));
+            match header {
+                Ok(header) => Ok((file, stat, header)),
+                Err(fault) => Err((Some(Identity::of(&stat)), fault)),
+            }
+        }
+        Err(Errno::NOENT) => Err((None, Fault::Broken("is missing".to_owned()))),
+        Err(Errno::LOOP) => {
+            let reason = "is a symbolic link, which is not followed".to_owned();
+            Err((None, Fault::Hopeless(reason)))
+        }
+        // What may not be opened may still be replaced, where its mode or owner says why it may not.
+        Err(error) => {
+            let stat = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|_| (None, Fault::Gone))?;
+            match judge(&stat, place) {
+                Ok(()) => Err((None, Fault::Hopeless(format!("cannot be opened: {error}")))),
+                Err(fault) => Err((Some(Identity::of(&stat)), fault)),
+            }
+        }
+    }
+}
+
+/// Type, owner, mode and size.
+fn judge(stat: &Stat, place: &Place) -> Result<(), Fault> {
+    let user = rustix::process::geteuid().as_raw();
+    let mode = stat.st_mode & PERMISSIONS;
+    let broken = |reason: String| Err(Fault::Broken(reason));
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Fault::Hopeless("is a folder".to_owned())),
+        kind => return broken(format!("it was no file, but a {kind:?}")),
+    }
+    if stat.st_nlink == 0 {
+        return Err(Fault::Gone);
+    }
+    if stat.st_uid != user {
+        return broken(format!("it belonged to user {}", stat.st_uid));
+    }
+    if mode != 0o600 {
+        return broken(format!("it had mode {mode:04o}, not 0600"));
+    }
+    if size(stat) != place.bytes() {
+        return broken(format!(
+            "it had {} bytes, not {}",
+            size(stat),
+            place.bytes()
+        ));
+    }
+    Ok(())
+}
+
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+fn read_header(file: &File, place: &Place) -> Result<Header, Fault> {
+    let mut page = [0; HEADER_BYTES];
+    file.read_exact_at(&mut page, 0)
+        .map_err(|error| Fault::Broken(format!("it could not be read: {error}")))?;
+    Header::decode(&page, place).map_err(|reason| Fault::Broken(reason.to_owned()))
+}
+
+/// Puts a new file where there is none, or where the judged one is.
+///
+/// # Errors
+/// `EXIST` or `NOENT` when others were quicker; else why no file can be made.
+fn make(
+    folder: &OwnedFd,
+    place: &Place,
+    judged: Option<Identity>,
+    seconds: u32,
+) -> Result<(), Errno> {
+    let _making = Making::begin(folder);
+    let name = place.file();
+    match rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if Some(Identity::of(&stat)) == judged => {}
+        Err(Errno::NOENT) if judged.is_none() => {}
+        Ok(_) => return Err(Errno::EXIST),
+        Err(error) => return Err(error),
+    }
+    remove_unfinished(folder);
+    let [id, base] = random()?;
+    let unfinished = format!("{UNFINISHED}{id:08x}");
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, &unfinished, flags, Mode::RUSR | Mode::WUSR)?;
+    let header = Header {
+        words: place.words(),
+        base,
+        made: seconds.saturating_add(1),
+        seed: place.seed(),
+    };
+    let finished = fill(&file, place, &header).and_then(|()| {
+        if judged.is_some() {
+            rustix::fs::renameat(folder, &unfinished, folder, &name)
+        } else {
+            // A link fails where a rename would put two makers' files over each other.
+            rustix::fs::linkat(folder, &unfinished, folder, &name, AtFlags::empty())
+        }
+    });
+    // After a rename there is nothing left to remove.
+    let _ = rustix::fs::unlinkat(folder, &unfinished, AtFlags::empty());
+    finished
+}
+
+/// Gives the file its length, all of it backed by memory or disk: a hole that cannot be filled later is a SIGBUS.
+fn fill(file: &OwnedFd, place: &Place, header: &Header) -> Result<(), Errno> {
+    rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)?;
+    let allocate = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, place.bytes());
+    match rustix::io::retry_on_intr(allocate) {
+        Ok(()) => {}
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, place.bytes())?,
+        Err(error) => return Err(error),
+    }
+    write_all(file, &header.encode(), 0)
+}
+
+/// What `posix_fallocate` does where the file system cannot allocate by itself.
+fn write_zeros(file: &OwnedFd, bytes: u64) -> Result<(), Errno> {
+    let zeros = [0; HEADER_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let part = usize::try_from(bytes - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+        write_all(file, &zeros[..part], at)?;
+        at += part as u64;
+    }
+    Ok(())
+}
+
+fn write_all(file: impl AsFd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(&file, bytes, at) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                at += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What makers left behind that were killed. One that was only stopped finds its file gone, and begins anew.
+fn remove_unfinished(folder: &OwnedFd) {
+    let Ok(entries) = Dir::read_from(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry
+            .file_name()
+            .to_bytes()
+            .starts_with(UNFINISHED.as_bytes())
+        {
+            let _ = rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty());
+        }
+    }
+}
+
+fn random() -> Result<[u32; 2], Errno> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    let bits = u64::from_ne_bytes(bytes);
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    Ok([bits as u32, (bits >> 32) as u32])
+}
+
+/// The lock of the folder, which keeps two processes from replacing a broken file by one each. Only a courtesy: without
+/// it both still end with one file, the later one, at the next look.
+struct Making<'a> {
+    folder: &'a OwnedFd,
+}
+
+impl<'a> Making<'a> {
+    fn begin(folder: &'a OwnedFd) -> Self {
+        for _ in 0..PATIENCE {
+            match rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(Duration::from_millis(1)),
+                _ => break,
+            }
+        }
+        Self { folder }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        // Said, and not left to the closing: a child that was forked meanwhile has the descriptor too.
+        let _ = rustix::fs::flock(self.folder, FlockOperation::Unlock);
+    }
+}
