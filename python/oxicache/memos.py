@@ -19,7 +19,7 @@ from oxicache.options import seconds
 from oxicache.registry import cache_manager
 from oxicache.results import full_name
 
-__all__ = ["Options", "memo_function", "memo_method", "memo_property"]
+__all__ = ["Options", "decorated", "memo_function", "memo_method", "memo_property"]
 
 IDENTITIES = ("auto", "row", "instance", "class")
 OF_METHODS = {"identity", "fresh", "vary", "depends_on"}  # a function has no instance that these could be about
@@ -98,6 +98,14 @@ class Options:
         )
 
 
+_decorated: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def decorated() -> list[tuple[rows.Member, TTLCache[Any, Any]]]:
+    """Return what was decorated in this process and still lives: each with its cache, in no order."""
+    return [(getattr(one, rows.MEMBER_ATTRIBUTE), one.cache) for one in _decorated]
+
+
 class _Plan:
     """One decorated callable: its function, its cache and how a miss is computed."""
 
@@ -112,6 +120,7 @@ class _Plan:
             options.identity,
             options.fresh,
             rows.checked_dependencies(name, decorator, options.depends_on, options.identity),
+            has_tags=bool(options.tags),
         )
         self.vary = rows.vary_reader(name, decorator, options.vary)
         self.cache = options.cache()
@@ -211,6 +220,7 @@ class _Plan:
     def register(self, decorated: Any) -> None:
         """Let the manager know the cache for as long as `decorated` lives: classes made in functions must not leak."""
         setattr(decorated, rows.MEMBER_ATTRIBUTE, self.member)
+        _decorated.add(decorated)
         name = cache_manager.register(self.options.name or self.member.name, self.cache)
         weakref.finalize(decorated, cache_manager.remove, name, self.cache).atexit = False
 

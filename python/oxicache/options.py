@@ -13,7 +13,9 @@ __all__ = [
     "GRACE_ERRORS",
     "GRACE_NEVER",
     "GRACE_THROTTLE",
+    "LARGE_MAX_SIZE",
     "LOCK_TIMEOUT",
+    "LONG_TTL",
     "MAX_AGGREGATION_DEPTH",
     "MAX_DESCENDANTS_PER_REQUEST",
     "NAMESPACE_MAX_CHARS",
@@ -69,6 +71,10 @@ VERSION_WORDS_MIN: Final = 2**16  # as many as there are groups of "last bumped 
 VERSION_WORDS: Final = 2**20  # 4 MiB
 VERSION_WORDS_MAX: Final = 2**24  # 64 MiB
 REPLICA_HOLD: Final = 5.0  # seconds; longer than a replica that is well lags behind
+
+# What system checks warn of.
+LONG_TTL: Final = 4 * 3600  # seconds. Source: document 004, "very long timeouts (>4 hours) without invalidation"
+LARGE_MAX_SIZE: Final = 1_000_000  # entries; some 70 MB of the engine's own, before any key or value
 
 SCHEDULE_MAX_JOBS: Final = 1024  # jobs; with a second each, the last would wait for a quarter of an hour
 SCHEDULE_IDLE: Final = (

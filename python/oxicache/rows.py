@@ -44,6 +44,7 @@ class Member:
     identity: Any
     fresh: bool  # whether a miss computes on a fresh copy of the row
     depends_on: tuple[Any, ...]  # as given: model classes, "app.Model", "self", names of relations
+    has_tags: bool = False  # whether its values can be invalidated by tag
 
     @property
     def is_of_rows(self) -> bool:

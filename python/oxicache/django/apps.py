@@ -1,6 +1,7 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
 import sys
+from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
 
@@ -33,7 +34,8 @@ class OxicacheConfig(AppConfig):
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
-        rows.complete()
+        with suppress(ImproperlyConfigured) if _is_checking() else nullcontext():
+            rows.complete()
         configure()
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
@@ -63,9 +65,13 @@ def _settings() -> conf.Configuration:
     try:
         return conf.current()
     except ImproperlyConfigured:
-        if sys.argv[1:2] and sys.argv[1] in CHECKING_COMMANDS:
+        if _is_checking():
             return conf.defaults()
         raise
+
+
+def _is_checking() -> bool:
+    return sys.argv[1:2] != [] and sys.argv[1] in CHECKING_COMMANDS
 
 
 def _reconfigure(**_: Any) -> None:

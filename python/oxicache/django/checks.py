@@ -1,5 +1,222 @@
-"""System checks: settings that are wrong, and places and members whose owner should think again. docs/checks.md lists them."""
+"""System checks: wrong settings, parted processes, members that may go stale. Each stands in docs/checks.md.
+
+What stands in the way of shared version words is found in neighbours.py; what a setting must be, in conf.py.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 -- Django's name
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router
+from django.db.models import Model
+
+from oxicache import memos, options, rows
+from oxicache._native import TTLCache
+from oxicache.django import conf, host, neighbours
+from oxicache.registry import cache_manager
+from oxicache.rows import Member
+
+__all__ = ["CHECKS", "begin"]
+
+Found: TypeAlias = Iterator[CheckMessage]
+
+# Whose rows a table holds is a matter of the connection, which no key shows.
+TENANT_APPS = ("django_tenants", "tenant_schemas", "django_pgschemas")
 
 
 def begin() -> None:
     """Register the checks."""
+    for check in CHECKS:
+        register(check, Tags.caches)
+
+
+def _check(find: Callable[[], Found]) -> Callable[..., list[CheckMessage]]:
+    """Make a system check of a function that yields what it finds, silent while the settings cannot be read."""
+
+    def check(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 -- Django passes it by name
+        try:
+            conf.current()
+        except ImproperlyConfigured as error:
+            return [_wrong_settings(error)] if find is _settings else []
+        return list(find())
+
+    check.__name__ = find.__name__.lstrip("_")
+    check.__doc__ = find.__doc__
+    return check
+
+
+# ---------------------------------------------------------------- settings
+
+
+def _wrong_settings(error: ImproperlyConfigured) -> CheckMessage:
+    return Error(str(error), hint="The settings and what they may be are listed in the README.", id="oxicache.E001")
+
+
+def _settings() -> Found:
+    """A setting of oxicache is wrong, or leads to nothing."""
+    try:
+        conf.tenant_resolver()
+    except ImproperlyConfigured as error:
+        yield Error(str(error), hint="Name a function that takes nothing.", id="oxicache.E002")
+
+
+def _tenants() -> Found:
+    """Rows of several tenants have the same primary keys, and nobody says whose they are."""
+    installed = [name for name in TENANT_APPS if apps.is_installed(name)]
+    models = _row_models()
+    if installed and models and conf.current().tenant is None:
+        yield Error(
+            f"{installed[0]} is installed, and {conf.DICT}['TENANT'] is not set: what is cached for a row of one "
+            f"tenant would be served to another. {models[0]._meta.label} has cached members.",
+            hint=f"Set {conf.DICT}['TENANT'] to a function that returns `django.db.connection.schema_name`.",
+            id="oxicache.E003",
+        )
+
+
+# ---------------------------------------------------------------- who shares the version words
+
+
+def _sharing() -> Found:
+    """The processes of this host cannot tell each other of invalidations."""
+    reason = neighbours.obstacle()
+    if reason is None:
+        reason = host.failure()
+    if reason is not None:
+        yield Warning(
+            f"Invalidations do not reach other processes of this host: {reason}.",
+            hint=f"Set {conf.DICT}['RUNTIME_DIR'] to a directory that the site's user may write. One process alone "
+            "needs none: then silence this check.",
+            id="oxicache.W001",
+        )
+
+
+def _parted() -> Found:
+    """Some processes of this site meet elsewhere."""
+    for one in neighbours.parted():
+        yield Warning(
+            f"{one.what} Neither sees the other's invalidations.", hint=one.remedy, id="oxicache.W002"
+        )
+
+
+def _replicas() -> Found:
+    """What is read from a replica that lags behind is stored."""
+    if conf.current().replica_hold > 0 or not settings.DATABASE_ROUTERS:
+        return
+    for model in _row_models():
+        read, written = router.db_for_read(model), router.db_for_write(model)
+        if read != written:
+            yield Warning(
+                f"{model._meta.label} is written to {written!r} and read from {read!r}, and "
+                f"{conf.DICT}['REPLICA_HOLD'] is 0: a row read before the replica has caught up is cached as if new.",
+                hint=f"Set {conf.DICT}['REPLICA_HOLD'] to the seconds that {read!r} may lag behind.",
+                id="oxicache.W003",
+            )
+            return
+
+
+# ---------------------------------------------------------------- what may go stale, or grow
+
+
+def _long_ttls() -> Found:
+    """Values live for hours, and nothing can invalidate them."""
+    by_default = conf.current().default_ttl
+    if _is_long(by_default):
+        yield Warning(
+            f"The default TTL is {_hours(by_default)}, longer than 4 hours: what does not name its own is stale so long.",
+            hint=_SHORTER,
+            id="oxicache.W004",
+            obj=f'{conf.DICT}["DEFAULT_TTL"]',
+        )
+    for member, cache in sorted(memos.decorated(), key=lambda one: one[0].name):
+        if not _outlives_objects(member) or member.has_tags or cache.ttl == by_default:
+            continue
+        if _is_long(cache.ttl):
+            yield Warning(
+                f"Its TTL is {_hours(cache.ttl)}, longer than 4 hours, and it has no tags to invalidate it by.",
+                hint=_SHORTER,
+                id="oxicache.W004",
+                obj=member.name,
+            )
+
+
+_SHORTER = (
+    "Give it `tags=` and invalidate them when the source changes, or a shorter TTL. If you call `invalidate` or "
+    "`cache_clear` by hand, silence this check."
+)
+
+
+def _for_ever() -> Found:
+    """Values never expire, so that one missed invalidation lasts as long as the process."""
+    by_default = conf.current().default_ttl
+    hint = "Give it a TTL, however long: then a missed invalidation ends some time."
+    if by_default is None:
+        yield Warning(
+            "The default TTL is None, for ever.", hint=hint, id="oxicache.W005", obj=f'{conf.DICT}["DEFAULT_TTL"]'
+        )
+        return
+    of_rows = {member for model in apps.get_models() for member in rows.members_of(model) if member.is_of_rows}
+    # These die with their object, as what Django's own cached_property keeps does.
+    exempt = {
+        id(cache)
+        for member, cache in memos.decorated()
+        if not _outlives_objects(member) and member not in of_rows
+    }
+    for name, cache in _caches():
+        if cache.ttl is None and id(cache) not in exempt:
+            yield Warning("Its TTL is None, for ever.", hint=hint, id="oxicache.W005", obj=name)
+
+
+def _unlimited_sizes() -> Found:
+    """A cache may take all memory there is."""
+    hint = (
+        f"Set `max_size` to what you would wish to hold, at most {options.LARGE_MAX_SIZE:,}, or limit it by "
+        "`max_bytes` besides."
+    )
+    by_default = conf.current().default_max_size
+    if by_default > options.LARGE_MAX_SIZE:
+        yield Warning(
+            f"A cache holds {by_default:,} entries by default, which is no limit.",
+            hint=hint,
+            id="oxicache.W006",
+            obj=f'{conf.DICT}["DEFAULT_MAX_SIZE"]',
+        )
+    for name, cache in _caches():
+        if cache.max_size > options.LARGE_MAX_SIZE and cache.max_size != by_default and cache.max_bytes is None:
+            yield Warning(
+                f"It holds {cache.max_size:,} entries, which is no limit, and has no `max_bytes`.",
+                hint=hint,
+                id="oxicache.W006",
+                obj=name,
+            )
+
+
+def _is_long(ttl: float | None) -> bool:
+    return ttl is not None and ttl > options.LONG_TTL
+
+
+def _hours(ttl: float | None) -> str:
+    return f"{(ttl or 0) / 3600:.4g} hours"
+
+
+def _caches() -> list[tuple[str, TTLCache[Any, Any]]]:
+    found = [(name, cache_manager._caches.get(name)) for name in cache_manager.names()]
+    return [(name, cache) for name, cache in found if cache is not None]
+
+
+def _outlives_objects(member: Member) -> bool:
+    """Whether its values live on when the object dies that they were computed on, and no save invalidates them."""
+    return member.identity not in ("auto", "row", "instance")
+
+
+def _row_models() -> list[type[Model]]:
+    """Models that have a member whose values belong to rows."""
+    return [model for model in apps.get_models() if any(member.is_of_rows for member in rows.members_of(model))]
+
+
+CHECKS = tuple(
+    _check(find)
+    for find in (_settings, _tenants, _sharing, _parted, _replicas, _long_ttls, _for_ever, _unlimited_sizes)
+)

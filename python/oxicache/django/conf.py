@@ -29,6 +29,7 @@ __all__ = [
     "runtime_directory",
     "settings_table",
     "tenant_resolver",
+    "usual_directories",
 ]
 
 DICT = "OXICACHE"
@@ -315,6 +316,11 @@ def runtime_directory() -> str:
     if os.path.isdir(SHARED_MEMORY) and os.access(SHARED_MEMORY, os.W_OK | os.X_OK):  # noqa: PTH112 -- as `access`
         return SHARED_MEMORY
     return tempfile.gettempdir()
+
+
+def usual_directories() -> list[str]:
+    """Where processes meet that were not told where to."""
+    return [SHARED_MEMORY, tempfile.gettempdir()]
 
 
 def namespace() -> str:

@@ -15,12 +15,14 @@ from oxicache import _native
 from oxicache.django import conf
 from oxicache.versions import version_words
 
-__all__ = ["begin", "bump", "capture", "in_test_environment", "refresh", "state"]
+__all__ = ["begin", "bump", "capture", "failure", "in_test_environment", "refresh", "state"]
 
 logger = logging.getLogger("oxicache")
 
 SETTINGS = frozenset({conf.DICT, "SECRET_KEY"})  # what says where the words lie
 DISPATCH_UID = "oxicache.django.host"
+
+_wanted: list[bool] = []  # not empty once sharing was tried
 
 capture = version_words.capture
 bump = version_words.bump
@@ -36,6 +38,12 @@ def state() -> dict[str, Any]:
     """What `_native.versions_state` says, once the words are open."""
     version_words.open()
     return _native.versions_state()
+
+
+def failure() -> str | None:
+    """Why the words are private although they were to be shared; None also while nobody has used them."""
+    found = _native.versions_state()
+    return None if found["shared"] or not _wanted else found["reason"]
 
 
 def refresh(*_: object, **__: object) -> None:
@@ -54,6 +62,7 @@ def _open() -> Callable[[], object]:
     if settings.test_isolation and in_test_environment():
         if _native.versions_state()["shared"]:
             _native.versions_keep_private(reason="Django's test environment is set up")
+        _wanted.clear()
         return lambda: None
     words = settings.version_words
     try:
@@ -63,6 +72,7 @@ def _open() -> Callable[[], object]:
         found = _native.versions_state()
     else:
         found = _native.versions_share(conf.runtime_directory(), namespace, words)
+    _wanted.append(True)
     if found["shared"]:
         _look_after()
     return lambda: _say(found)

@@ -1,12 +1,37 @@
-"""What the loader has to know of database connections: is one in a transaction, and close those of this thread."""
+"""What a connection's transaction means to caches: what has written bypasses them, and invalidates once it commits.
 
+After a connection has written inside a transaction, what it reads is nobody else's to see, and what others cached is
+older than what it wrote: its loads bypass the caches of rows until the transaction ends. `invalidate_words` waits for
+the commit; after a rollback, or the rollback of a savepoint, nothing is invalidated and nothing is bypassed. The blocks
+that TestCase opens do not count: there an invalidation is immediate, and `on_commit` callbacks stay the test's own.
+
+How a write is noticed: by the first word of each statement that a Django cursor executes (statements.py). Past that go
+`callproc`, psycopg's `copy()`, cursors of the driver itself, functions that a SELECT calls, and transactions begun by
+raw SQL outside of `atomic`. A model's save and delete are noticed by their signals as well.
+"""
+
+import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.utils import ConnectionDoesNotExist
 
-from oxicache.django import host
+from oxicache import _native
+from oxicache._native import Stamps
+from oxicache.django import marks
+from oxicache.django.marks import in_own_transaction
 
-__all__ = ["close_connections", "in_transaction", "invalidate_words"]
+__all__ = [
+    "allows_storing",
+    "close_connections",
+    "in_transaction",
+    "invalidate_words",
+    "is_written",
+    "watch_connections",
+]
 
 
 def in_transaction() -> bool:
@@ -34,6 +59,72 @@ def close_connections() -> None:
             connection.close()
 
 
+def watch_connections() -> None:
+    """Notice what is written from now on, on every connection. Idempotent; called once a model has row members."""
+    _native.set_row_bypass(is_written)
+    connection_created.connect(_created, dispatch_uid="oxicache.django.transactions")
+    if "settings" in vars(connections):  # otherwise nobody has connected, and DATABASES is not to be read yet
+        for connection in connections.all(initialized_only=True):
+            marks.watched(connection)
+
+
+def _created(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    marks.watched(connection)
+
+
+# ---------------------------------------------------------------- what the rest may ask
+
+
 def invalidate_words(names: Iterable[str], using: str | None = None) -> None:
-    """Move words."""
-    host.bump(names)
+    """Bump these version words: now, or when the transaction that this thread has open on `using` is committed.
+
+    Without `using`: now, and at the commit of each of this thread's transactions too.
+    """
+    names = frozenset(names)
+    if using is None:
+        marks.bump(names)
+        for connection in connections.all(initialized_only=True):
+            if in_own_transaction(connection):
+                marks.mark_written(connection).add(names)
+        return
+    connection = connections[using]
+    watcher = marks.watched(connection)
+    if in_own_transaction(connection):
+        marks.mark_written(connection).add(names)
+    else:
+        watcher.mark_in_test(connection)
+        marks.bump(names)
+
+
+def is_written(using: str) -> bool:
+    """Whether what this thread reads on `using` may be its own uncommitted work: then caches of rows are bypassed.
+
+    In an event loop nobody knows in which thread its queries run, so there every thread's transactions count.
+    """
+    if asyncio._get_running_loop() is not None:
+        return marks.written_anywhere(using)
+    try:
+        return marks.has_written(connections[using])
+    except ConnectionDoesNotExist:
+        return False
+
+
+def allows_storing(using: str, stamps: Stamps) -> bool:
+    """Whether what this thread reads on `using` from now on is committed, and at least as new as `stamps`.
+
+    A transaction may go on seeing the database as it was at its first statement (SQLite does, PostgreSQL on request):
+    what was invalidated since then is newer than what it reads.
+    """
+    if is_written(using):
+        return False
+    if asyncio._get_running_loop() is not None:
+        begun = marks.begun_anywhere(using)
+    else:
+        connection = connections[using]
+        if not in_own_transaction(connection):
+            return True
+        if not marks.is_watched(connection):
+            marks.watched(connection)
+            return False  # for nobody has noticed what this transaction did so far
+        begun = marks.begun_at(connection)
+    return begun is None or not stamps.was_bumped_within(max(0.0, _native.now() - begun))
