@@ -64,9 +64,7 @@ class Flight:
         "value",
     )
 
-    def __init__(
-        self, cache: LoadStore, key: Any, token: int | None, stamps: Stamps | None = None
-    ) -> None:
+    def __init__(self, cache: LoadStore, key: Any, token: int | None, stamps: Stamps | None = None) -> None:
         """Begin a load that the caller leads. `token` is None where the cache could not give one."""
         self.cache = cache
         self.key = key

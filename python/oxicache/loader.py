@@ -229,9 +229,7 @@ class Loader:
             return MISSING
         return current if current is not MISSING else attempt(self.cache, self.cache._stale, MISSING, key)
 
-    def _board(
-        self, request: _Request, past: Flight | None, *, blocks: bool
-    ) -> tuple[Flight | None, bool]:
+    def _board(self, request: _Request, past: Flight | None, *, blocks: bool) -> tuple[Flight | None, bool]:
         """Return the flight to lead (True) or to wait for (False); None where `current` will do."""
         key, current = request.key, request.current
         own = [

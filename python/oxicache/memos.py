@@ -22,7 +22,12 @@ from oxicache.results import full_name
 __all__ = ["Options", "decorated", "memo_function", "memo_method", "memo_property"]
 
 IDENTITIES = ("auto", "row", "instance", "class")
-OF_METHODS = {"identity", "fresh", "vary", "depends_on"}  # a function has no instance that these could be about
+OF_METHODS = {
+    "identity",
+    "fresh",
+    "vary",
+    "depends_on",
+}  # a function has no instance that these could be about
 _WANTED_IDENTITY = '"auto", "row", "instance", "class" or a callable'
 
 
@@ -32,7 +37,9 @@ class Options:
 
     ttl: Any = MISSING  # how long a result lives; None is for ever, omitted is the setting's
     max_size: Any = MISSING  # entries of this callable, over all instances; omitted is the setting's
-    identity: Any = "auto"  # who shares an entry: "row" for a saved model instance, else "instance"; or "row",
+    identity: Any = (
+        "auto"  # who shares an entry: "row" for a saved model instance, else "instance"; or "row",
+    )
     # "instance", "class" or a callable; "none" for functions
     fresh: bool = True  # a row's value is computed on a copy loaded for it; False: on the instance as it is
     vary: Any = ()  # what a value depends on besides: "language", "timezone", a callable of the instance, or several

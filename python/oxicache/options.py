@@ -73,7 +73,9 @@ VERSION_WORDS_MAX: Final = 2**24  # 64 MiB
 REPLICA_HOLD: Final = 5.0  # seconds; longer than a replica that is well lags behind
 
 # What system checks warn of.
-LONG_TTL: Final = 4 * 3600  # seconds. Source: document 004, "very long timeouts (>4 hours) without invalidation"
+LONG_TTL: Final = (
+    4 * 3600
+)  # seconds. Source: document 004, "very long timeouts (>4 hours) without invalidation"
 LARGE_MAX_SIZE: Final = 1_000_000  # entries; some 70 MB of the engine's own, before any key or value
 
 SCHEDULE_MAX_JOBS: Final = 1024  # jobs; with a second each, the last would wait for a quarter of an hour

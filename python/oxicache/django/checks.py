@@ -52,7 +52,9 @@ def _check(find: Callable[[], Found]) -> Callable[..., list[CheckMessage]]:
 
 
 def _wrong_settings(error: ImproperlyConfigured) -> CheckMessage:
-    return Error(str(error), hint="The settings and what they may be are listed in the README.", id="oxicache.E001")
+    return Error(
+        str(error), hint="The settings and what they may be are listed in the README.", id="oxicache.E001"
+    )
 
 
 def _settings() -> Found:
@@ -125,7 +127,7 @@ def _long_ttls() -> Found:
     by_default = conf.current().default_ttl
     if _is_long(by_default):
         yield Warning(
-            f"The default TTL is {_hours(by_default)}, longer than 4 hours: what does not name its own is stale so long.",
+            f"The default TTL is {_hours(by_default)}, longer than 4 hours, for whatever names none of its own.",
             hint=_SHORTER,
             id="oxicache.W004",
             obj=f'{conf.DICT}["DEFAULT_TTL"]',
@@ -154,10 +156,15 @@ def _for_ever() -> Found:
     hint = "Give it a TTL, however long: then a missed invalidation ends some time."
     if by_default is None:
         yield Warning(
-            "The default TTL is None, for ever.", hint=hint, id="oxicache.W005", obj=f'{conf.DICT}["DEFAULT_TTL"]'
+            "The default TTL is None, for ever.",
+            hint=hint,
+            id="oxicache.W005",
+            obj=f'{conf.DICT}["DEFAULT_TTL"]',
         )
         return
-    of_rows = {member for model in apps.get_models() for member in rows.members_of(model) if member.is_of_rows}
+    of_rows = {
+        member for model in apps.get_models() for member in rows.members_of(model) if member.is_of_rows
+    }
     # These die with their object, as what Django's own cached_property keeps does.
     exempt = {
         id(cache)
@@ -184,7 +191,11 @@ def _unlimited_sizes() -> Found:
             obj=f'{conf.DICT}["DEFAULT_MAX_SIZE"]',
         )
     for name, cache in _caches():
-        if cache.max_size > options.LARGE_MAX_SIZE and cache.max_size != by_default and cache.max_bytes is None:
+        if (
+            cache.max_size > options.LARGE_MAX_SIZE
+            and cache.max_size != by_default
+            and cache.max_bytes is None
+        ):
             yield Warning(
                 f"It holds {cache.max_size:,} entries, which is no limit, and has no `max_bytes`.",
                 hint=hint,
@@ -213,7 +224,9 @@ def _outlives_objects(member: Member) -> bool:
 
 def _row_models() -> list[type[Model]]:
     """Models that have a member whose values belong to rows."""
-    return [model for model in apps.get_models() if any(member.is_of_rows for member in rows.members_of(model))]
+    return [
+        model for model in apps.get_models() if any(member.is_of_rows for member in rows.members_of(model))
+    ]
 
 
 CHECKS = tuple(

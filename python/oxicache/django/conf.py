@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -31,6 +32,8 @@ __all__ = [
     "tenant_resolver",
     "usual_directories",
 ]
+
+Resolver: TypeAlias = Callable[[], Hashable]
 
 DICT = "OXICACHE"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- memory, and what is made there has its owner and mode checked
@@ -101,7 +104,7 @@ def _directory(name: str, value: object) -> str | None:
     if not isinstance(value, str | os.PathLike):
         raise _refuse(name, value, wanted)
     path = os.fspath(value)
-    if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+    if not isinstance(path, str) or not Path(path).is_absolute() or "\0" in path:
         raise _refuse(name, value, wanted)
     return path
 
@@ -209,7 +212,7 @@ class Configuration:
         "How many version words they share, a power of two: the more, the fewer entries die with another's.",
         _words,
     )
-    tenant: Callable[[], Hashable] | str | None = _setting(
+    tenant: Resolver | str | None = _setting(
         None,
         "callable or dotted path",
         "Says whose rows a database connection shows now; its answer is part of the key of each row.",
@@ -257,7 +260,7 @@ class Configuration:
 _KEYS = tuple(item.name.upper() for item in fields(Configuration) if item.metadata["in_dict"])
 _FLAT = frozenset(item.metadata["flat"] for item in fields(Configuration) if item.metadata["flat"])
 _read: list[Configuration] = []  # at most one: what `current` found, until a setting changes
-_resolvers: list[Callable[[], Hashable] | None] = []  # at most one, as above
+_resolvers: list[Resolver | None] = []  # at most one, as above
 
 
 def current() -> Configuration:
@@ -313,7 +316,7 @@ def runtime_directory() -> str:
     given = current().runtime_dir
     if given is not None:
         return given
-    if os.path.isdir(SHARED_MEMORY) and os.access(SHARED_MEMORY, os.W_OK | os.X_OK):  # noqa: PTH112 -- as `access`
+    if Path(SHARED_MEMORY).is_dir() and os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
         return SHARED_MEMORY
     return tempfile.gettempdir()
 
@@ -333,7 +336,7 @@ def namespace() -> str:
     return hashlib.sha256(NAMESPACE_LABEL + key).hexdigest()[: options.NAMESPACE_MAX_CHARS // 2]
 
 
-def tenant_resolver() -> Callable[[], Hashable] | None:
+def tenant_resolver() -> Resolver | None:
     """TENANT as a callable. ImproperlyConfigured names a dotted path at which there is none."""
     if not _resolvers:
         value = current().tenant

@@ -77,7 +77,9 @@ def models_of(model: type[Model], member: Member) -> Models:
     if not member.depends_on:
         return ()
     found = _found.get(model, {}).get(member)
-    if found is None:  # a member that came to its class later, or a class that was made before this app was set up
+    if (
+        found is None
+    ):  # a member that came to its class later, or a class that was made before this app was set up
         if not _settle(model, member, is_last_chance=_registry(model).models_ready):
             raise LookupError(f"{member.name} depends on models that are not loaded yet")
         found = _found[model][member]
@@ -107,7 +109,9 @@ def _models(model: type[Model], member: Member, value: Any) -> Models | None:
         if not issubclass(value, Model):
             raise TypeError(_wrong(model, member, value, "which is no model"))
         if not hasattr(value, "_meta") or value._meta.abstract:
-            raise ValueError(_wrong(model, member, value, "which is abstract: it has no rows that could change"))
+            raise ValueError(
+                _wrong(model, member, value, "which is abstract: it has no rows that could change")
+            )
         return (value,)
     if value == "self":
         return (model,)

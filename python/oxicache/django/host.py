@@ -1,4 +1,4 @@
-"""The version words that the processes of one host share: opened at the first capture or bump, looked after from then on.
+"""The version words that the processes of one host share: opened at the first capture or bump, looked after since.
 
 Where they lie is said by conf.py. What they are captured for is in rows.py, what bumps them in transactions.py.
 """

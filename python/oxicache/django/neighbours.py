@@ -1,4 +1,4 @@
-"""What stands in the way of shared version words, and who is parted from this site's processes. Looks, and makes nothing.
+"""What stands in the way of shared version words, and who is parted from this site's processes. It makes nothing.
 
 The file itself is made and opened natively, at the first use; what is found then is in `host.state()`.
 """
@@ -58,7 +58,7 @@ def _obstacle_in(folder: Path, found: os.stat_result) -> str | None:
         return f"{folder} is no directory"
     if found.st_uid != os.geteuid():
         return f"{folder} belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}"
-    if (mode := stat.S_IMODE(found.st_mode)) & 0o777 != 0o700:
+    if (mode := stat.S_IMODE(found.st_mode) & 0o777) != stat.S_IRWXU:
         return f"{folder} has mode {mode:04o}; it must be 0700"
     file = folder / _file_name()
     if file.is_symlink() or file.is_dir():

@@ -85,9 +85,7 @@ class _Words:
 
     def __init__(self, model: type[Model], member: Member) -> None:
         of = words.lineage(model)
-        depended = [
-            word for one in dependencies.models_of(model, member) for word in words.model_words(one)
-        ]
+        depended = [word for one in dependencies.models_of(model, member) for word in words.model_words(one)]
         # A parent whose row has a key of its own is known by its model's word: the key says nothing about it.
         apart = [words.model_word(label) for label in of.apart]
         fixed = [*words.rows_words(model), words.member_word(member.name), *apart, *depended]

@@ -50,10 +50,14 @@ def _parents(concrete: type[Model]) -> tuple[dict[str, None], dict[str, None]]:
 def pk_name(model: type[Model], pk: Any) -> str:
     """Return a primary key as words spell it: `1`, `"1"` and an object that stands for it are one row."""
     field: Any = model._meta.pk
-    parts = getattr(field, "fields", None)  # of a composite key, whose own to_python leaves the parts as they are
+    parts = getattr(
+        field, "fields", None
+    )  # of a composite key, whose own to_python leaves the parts as they are
     if parts is None:
         return str(field.to_python(pk))
-    return str(tuple([_part_name(part, value) for part, value in zip(parts, field.to_python(pk), strict=True)]))
+    return str(
+        tuple([_part_name(part, value) for part, value in zip(parts, field.to_python(pk), strict=True)])
+    )
 
 
 def _part_name(field: "Field[Any, Any]", value: Any) -> str:
