@@ -42,7 +42,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--runtime-dir",
         metavar="DIR",
-        help="where the workers share what was invalidated (default: shared memory, else the temporary directory)",
+        help="an existing directory through which the workers share what was invalidated "
+        "(default: shared memory, else the temporary directory)",
     )
     parser.add_argument(
         "--cities", type=_count, metavar="N", help="load only the N largest cities (default: all)"
@@ -129,6 +130,7 @@ def _stages(options: argparse.Namespace, console: Console) -> int:
     data.open_directory(directory, options.runtime_dir)
     console.heading("Data")
     counts = _prepare(directory, console, options.cities)
+    _open_words(console)
 
     console.heading("Jobs, without and with the cache")
     table = report.Table(console, JOBS)
@@ -164,6 +166,15 @@ def _prepare(directory: Path, console: Console, cities: int | None) -> dict[str,
     held = ", ".join(f"{count:,} {name}" for name, count in prepared.counts.items())
     console.say(f"{how} {directory / data.DATABASE}: {held}.")
     return prepared.counts
+
+
+def _open_words(console: Console) -> None:
+    """Open what the workers will share, so that whatever stands in the way is said here and not amid a table."""
+    from oxicache.django import host
+
+    state = host.state()
+    if state["shared"]:
+        console.say(f"Invalidations are shared through {state['path']}.")
 
 
 def _serve(

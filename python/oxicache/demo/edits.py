@@ -115,7 +115,7 @@ def _connected(port: int, count: int) -> Iterator[list[http.client.HTTPConnectio
             connection.connect()
         yield connections
     except (OSError, http.client.HTTPException) as error:
-        raise ServerError(f"the site does not answer: {error or type(error).__name__}") from error
+        raise ServerError(f"the site does not answer: {str(error) or type(error).__name__}") from error
     finally:
         for connection in connections:
             connection.close()
