@@ -177,7 +177,7 @@ class TestEdits:
         more = 70_000_000 - old["figures"]["population"]
         assert new["figures"]["population"] == 70_000_000
         assert new["continent"]["population"] == old["continent"]["population"] + more
-        assert "Saved by process 17." in page[2]
+        assert "Saved by worker 17." in page[2]
         assert page[1]["X-Cache"] == "HIT"
 
     @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ class City(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @cached_method(ttl=HOUR, max_size=4 * COUNTRIES, depends_on="atlas.City")
+    @cached_method(ttl=HOUR, max_size=4 * COUNTRIES, depends_on="self")
     def nearest(self, limit: int = 5, min_population: int = 100_000) -> tuple[tuple[str, float], ...]:
         """Return the nearest other cities of at least that size, as (name, km): a search in widening bands.
 
