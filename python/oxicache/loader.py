@@ -9,16 +9,17 @@ import functools
 import inspect
 import operator
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
 from oxicache import _native, flights, grace, options, scheduling
-from oxicache._native import MISSING, Stamps, TTLCache
+from oxicache._native import MISSING, TTLCache
 from oxicache.errors import ScheduleFullError, ScheduleThreadError
 from oxicache.flights import Flight, forbid_waiting
+from oxicache.loads import Load, Tags
 from oxicache.results import checked
 from oxicache.rows import RowCall
 from oxicache.store import LoadStore, attempt
@@ -29,12 +30,10 @@ __all__ = [
     "forbid_waiting",
     "forget_flights",
     "lock_timeout_seconds",
-    "tag_names",
 ]
 
 _T = TypeVar("_T")
 Seconds: TypeAlias = float | timedelta
-Tags: TypeAlias = Iterable[str] | Callable[[], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +67,6 @@ def configure(
 def lock_timeout_seconds(value: object) -> float:
     """Return a lock_timeout in seconds, 0 for not waiting at all. TypeError and ValueError name the value."""
     return min(options.seconds("lock_timeout", value), threading.TIMEOUT_MAX)
-
-
-def tag_names(tags: Iterable[str]) -> tuple[str, ...]:
-    """Return tags as a tuple; TypeError for a bare string and for what is no string."""
-    names = (tags,) if isinstance(tags, str) else tuple(tags)
-    if isinstance(tags, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"tags must be an iterable of strings, not {tags!r}")
-    return names
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What one caller wants. `current` is MISSING, or a fresh value that this caller was elected to refresh."""
-
-    key: Any
-    compute: Callable[[], Any]
-    ttl: Any
-    tags: Tags
-    current: Any
-    row_call: RowCall | None = None  # where the value is a row's
-
-    @property
-    def capture(self) -> Callable[[], Stamps] | None:
-        return None if self.row_call is None else self.row_call.capture
-
-    def tag_names(self) -> tuple[str, ...]:
-        return tag_names(self.tags() if callable(self.tags) else self.tags)
 
 
 class Loader:
@@ -167,7 +139,7 @@ class Loader:
 
         `row_call`: the value is a row's, and `compute` is this call's.
         """
-        request = _Request(key, compute, ttl, tags, current, row_call)
+        request = Load(key, compute, ttl, tags, current, row_call)
         if (held := self._rested(key, current)) is not MISSING:
             return held
         if current is not MISSING and self.background:
@@ -195,7 +167,7 @@ class Loader:
         row_call: RowCall | None = None,
     ) -> Any:
         """As `load_missed`, for tasks."""
-        request = _Request(key, compute, ttl, tags, current, row_call)
+        request = Load(key, compute, ttl, tags, current, row_call)
         if (held := self._rested(key, current)) is not MISSING:
             return held
         if current is not MISSING and self.background:
@@ -229,7 +201,7 @@ class Loader:
             return MISSING
         return current if current is not MISSING else attempt(self.cache, self.cache._stale, MISSING, key)
 
-    def _board(self, request: _Request, past: Flight | None, *, blocks: bool) -> tuple[Flight | None, bool]:
+    def _board(self, request: Load, past: Flight | None, *, blocks: bool) -> tuple[Flight | None, bool]:
         """Return the flight to lead (True) or to wait for (False); None where `current` will do."""
         key, current = request.key, request.current
         own = [
@@ -254,7 +226,7 @@ class Loader:
 
     # ------------------------------------------------------------ the load
 
-    def _fly(self, flight: Flight, request: _Request) -> Any:
+    def _fly(self, flight: Flight, request: Load) -> Any:
         with flights.leading(flight, on_stack=True):
             value = self._found(request)
             if value is MISSING:
@@ -271,13 +243,15 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                if request.row_call is not None and request.row_call.is_private:
-                    return value  # the flight ends without a result: each of those who wait computes its own
+                if request.row_call is not None:
+                    if request.row_call.is_private:
+                        return value  # the flight ends without a result: each of those who wait computes its own
+                    self._ask_to_store(flight, request.row_call)
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
-    async def _afly(self, flight: Flight, request: _Request) -> Any:
+    async def _afly(self, flight: Flight, request: Load) -> Any:
         with flights.leading(flight, on_stack=False):
             value = self._found(request)
             if value is MISSING:
@@ -297,23 +271,26 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                if request.row_call is not None and request.row_call.is_private:
-                    return value  # the flight ends without a result: each of those who wait computes its own
+                if request.row_call is not None:
+                    if request.row_call.is_private:
+                        return value  # the flight ends without a result: each of those who wait computes its own
+                    self._ask_to_store(flight, request.row_call)
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
     def _ask_to_store(self, flight: Flight, row_call: RowCall) -> None:
-        # Before anything is read: a replica that lags is asked what the versions have known for a while.
+        # Before anything is read, because a replica may lag behind what was invalidated until then; and afterwards,
+        # because the function itself may have written in a transaction that is not committed.
         if flight.stamps is not None and not row_call.allows_storing(self.cache, flight.stamps):
             flight.keeps = False
 
-    def _found(self, request: _Request) -> Any:
+    def _found(self, request: Load) -> Any:
         """Return what somebody else stored between this caller's read and its lead, or MISSING."""
         value = attempt(self.cache, self.cache.peek, MISSING, request.key, MISSING)
         return MISSING if value is request.current else value
 
-    def _failed(self, flight: Flight, request: _Request, error: Exception) -> Any:
+    def _failed(self, flight: Flight, request: Load, error: Exception) -> Any:
         """Tell those who wait; return what is served to the leader although its load failed, or MISSING."""
         stale = MISSING
         if self.cache.grace and grace.is_graced(error, self.grace_errors):
@@ -330,7 +307,7 @@ class Loader:
             grace.rest(self.cache, request.key, error, _defaults.grace_throttle, served)
         return held
 
-    def _keep(self, flight: Flight, request: _Request, value: Any, cost: float) -> None:
+    def _keep(self, flight: Flight, request: Load, value: Any, cost: float) -> None:
         if flight.token is None or not flight.keeps or flight.is_overtaken:
             return
         if value is None and not self.cache_none:
@@ -344,7 +321,7 @@ class Loader:
 
     # ------------------------------------------------------------ refreshing in the background
 
-    def _refresh_later(self, request: _Request) -> None:
+    def _refresh_later(self, request: Load) -> None:
         mark = (id(self.cache), request.key)
 
         def refresh() -> None:
@@ -365,7 +342,7 @@ class Loader:
                 if not is_coming:
                     _refreshing.delete(mark)  # a later hit is elected again
 
-    def _arefresh_later(self, request: _Request) -> None:
+    def _arefresh_later(self, request: Load) -> None:
         mark = (id(self.cache), request.key)
 
         async def refresh() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 from oxicache import rows
 from oxicache._native import MISSING, Memo, MemoKey, MemoProperty, TTLCache
 from oxicache.grace import validated_errors
-from oxicache.loader import Loader, lock_timeout_seconds, tag_names
+from oxicache.loader import Loader, lock_timeout_seconds
+from oxicache.loads import tag_names
 from oxicache.options import seconds
 from oxicache.registry import cache_manager
 from oxicache.results import full_name
@@ -222,7 +223,7 @@ class _Plan:
     def _row_tags(self, call: rows.RowCall) -> Any:
         # Asked when the load has begun: the tags of the row as it is, not as the caller's instance has it.
         tags = self.options.tags
-        return (lambda: self.tags(*call.arguments())()) if callable(tags) else tags
+        return functools.partial(call.apply, tags) if callable(tags) else tags
 
     def register(self, decorated: Any) -> None:
         """Let the manager know the cache for as long as `decorated` lives: classes made in functions must not leak."""

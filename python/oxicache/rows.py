@@ -28,7 +28,7 @@ __all__ = [
     "vary_reader",
 ]
 
-Row: TypeAlias = tuple[type, str, Any]  # the instance's own class, database alias, primary key
+Row: TypeAlias = tuple[type[Any], str, Any]  # the instance's own class, database alias, primary key
 
 MEMBER_ATTRIBUTE: Final = "oxicache_member"  # where a decorated object carries its Member
 VARY_NAMES: Final = ("language", "timezone")
@@ -81,7 +81,10 @@ class RowSource(Protocol):
         ...
 
     def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
-        """Whether what is read from now on may be kept: `stamps` were captured a moment ago."""
+        """Whether what is read now may be kept, under `stamps`.
+
+        Asked when they were captured, before anything is read, and again when the value is there.
+        """
         ...
 
     def fresh(self, row: Row) -> Any:
@@ -188,7 +191,7 @@ class RowCall:
 
     __slots__ = ("_args", "_function", "_kwargs", "_source", "instance", "is_private", "member", "row")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - it is made in one place, from what stands there under these names
         self,
         source: RowSource,
         member: Member,
@@ -212,7 +215,7 @@ class RowCall:
         return self._source.stamps(self.row, self.member)
 
     def allows_storing(self, cache: Store, stamps: Stamps) -> bool:
-        """Whether the value may be kept. To be asked before anything is read for it."""
+        """Whether the value may be kept. To be asked before anything is read for it, and when it is there."""
         return attempt(cache, self._source.allows_storing, False, self.row, self._args[0], stamps)
 
     def load_instance(self) -> None:
@@ -225,24 +228,22 @@ class RowCall:
         if self.member.fresh:
             self._take(await self._source.afresh(self.row))
 
-    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return what the function is called with."""
-        return (self.instance, *self._args[1:]), self._kwargs
+    def apply(self, function: Callable[..., Any]) -> Any:
+        """Call any function with what the member's own is given."""
+        return function(self.instance, *self._args[1:], **self._kwargs)
 
     def compute(self) -> Any:
         """Call the function."""
-        args, kwargs = self.arguments()
         try:
-            return checked(self._function, self._function(*args, **kwargs))
+            return checked(self._function, self.apply(self._function))
         except AttributeError as error:
             self._explain(error)
             raise
 
     async def acompute(self) -> Any:
         """Call the function, which is async."""
-        args, kwargs = self.arguments()
         try:
-            return checked(self._function, await self._function(*args, **kwargs))
+            return checked(self._function, await self.apply(self._function))
         except AttributeError as error:
             self._explain(error)
             raise

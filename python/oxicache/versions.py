@@ -21,7 +21,7 @@ class VersionWords:
         self._open: Callable[[], Callable[[], object]] | None = None
         self._is_open = True  # nobody shares them: there is nothing to wait for
         self._private: str | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # who opens reads settings, and may import what uses the words
 
     def opened_by(self, open_: Callable[[], Callable[[], object]]) -> None:
         """Have `open_` called at the next use. What it returns is called after that, with no lock held: it may log."""
@@ -79,7 +79,7 @@ class VersionWords:
             after()
 
     def _forget_lock(self) -> None:
-        self._lock = threading.Lock()  # another thread may have held it when this process was forked
+        self._lock = threading.RLock()  # another thread may have held it when this process was forked
 
 
 version_words = VersionWords()

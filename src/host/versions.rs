@@ -113,7 +113,7 @@ pub fn refresh(now: Nanos, seconds: u32) -> bool {
     let seen = current();
     let looked = LOOKED.load(Ordering::Relaxed);
     // Time may go back where tests set it.
-    let due = now.wrapping_sub(looked) >= LOOK_EVERY || now < looked;
+    let due = now.saturating_sub(looked) >= LOOK_EVERY || now < looked;
     if seen.home.is_none() || !due {
         return false;
     }

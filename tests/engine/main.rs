@@ -10,8 +10,14 @@ mod limits;
 mod manager;
 mod model;
 mod s3fifo;
+mod stamps;
 mod table;
 mod table_model;
+mod versions;
+#[cfg(target_os = "linux")]
+mod versions_file;
+mod versions_loom;
+mod versions_model;
 mod wheel;
 
 use _native::engine::{Cause, Displaced, Gone, Limits, Now, Put, Read, Slot, Table, TagRef};

@@ -1,9 +1,12 @@
 //! What a table is, said with a list: the model that `table_model.rs` compares it with.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use _native::engine::{Cause, FOREVER, Gone, Limits, PolicyKind, TagRef};
+use _native::engine::{Cause, FOREVER, Gone, Limits, PolicyKind, Stamp, TagRef, Words};
 use proptest::collection::btree_set;
+use proptest::option;
 use proptest::prelude::*;
 
 /// A tick of the wheel: how late an entry with a TTL of its own may count as expired when room is needed.
@@ -17,6 +20,35 @@ pub(crate) const TAGS: [TagRef<'_>; 4] = [
     TagRef::Owner(2),
 ];
 
+/// Version words that a test bumps by hand; a table has one handle to them, the test another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bumpable(Rc<[Cell<u32>; WORDS]>);
+
+/// How many words operations choose from.
+pub(crate) const WORDS: usize = 4;
+
+impl Bumpable {
+    pub(crate) fn bump(&self, word: usize) {
+        self.0[word].set(self.0[word].get() + 1);
+    }
+
+    /// The words as they are now.
+    pub(crate) fn capture(&self, words: impl IntoIterator<Item = usize>) -> Vec<Stamp> {
+        let stamp = |word: usize| Stamp {
+            word: u32::try_from(word).expect("a few words"),
+            value: self.0[word].get(),
+        };
+        words.into_iter().map(stamp).collect()
+    }
+}
+
+impl Words for Bumpable {
+    fn are_current(&self, stamps: &[Stamp]) -> bool {
+        let value = |stamp: &Stamp| self.0.get(stamp.word as usize).map(Cell::get);
+        stamps.iter().all(|stamp| value(stamp) == Some(stamp.value))
+    }
+}
+
 /// What can be done to a table.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -26,8 +58,12 @@ pub(crate) enum Op {
         own_ttl: bool,
         weight: u64,
         tags: BTreeSet<usize>,
+        words: BTreeSet<usize>,
+        /// The word that is bumped between capturing the stamps and storing.
+        bumped: Option<usize>,
         write: bool,
     },
+    Bump(usize),
     Get(u8),
     Delete(u8),
     Retime {
@@ -54,10 +90,15 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         any::<bool>(),
         0..40_u64,
         btree_set(0..TAGS.len(), 0..3),
+        btree_set(0..WORDS, 0..3),
+        option::weighted(0.1, 0..WORDS),
         any::<bool>(),
     );
     prop_oneof![
-        12 => set.prop_map(|(key, ttl, own_ttl, weight, tags, write)| Op::Set { key, ttl, own_ttl, weight, tags, write }),
+        12 => set.prop_map(|(key, ttl, own_ttl, weight, tags, words, bumped, write)| Op::Set {
+            key, ttl, own_ttl, weight, tags, words, bumped, write,
+        }),
+        3 => (0..WORDS).prop_map(Op::Bump),
         8 => key.clone().prop_map(Op::Get),
         2 => key.clone().prop_map(Op::Delete),
         2 => (key, ttl, any::<bool>()).prop_map(|(key, ttl, own_ttl)| Op::Retime { key, ttl, own_ttl }),
@@ -79,12 +120,14 @@ pub(crate) struct Known {
     pub(crate) deadline: i64,
     pub(crate) weight: u64,
     pub(crate) tags: BTreeSet<usize>,
+    pub(crate) stamps: Vec<Stamp>,
 }
 
 /// What a table is: a list, least recently used first.
 pub(crate) struct Model {
     pub(crate) entries: Vec<Known>,
     pub(crate) limits: Limits,
+    pub(crate) words: Bumpable,
     pub(crate) at: i64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
@@ -98,6 +141,7 @@ impl Model {
         Self {
             entries: Vec::new(),
             limits,
+            words: Bumpable::default(),
             at: 0,
             hits: 0,
             misses: 0,
@@ -116,6 +160,10 @@ impl Model {
 
     pub(crate) fn is_over(&self, deadline: i64, grace: i64) -> bool {
         deadline.saturating_add(grace) <= self.at
+    }
+
+    pub(crate) fn is_outdated(&self, known: &Known) -> bool {
+        !self.words.are_current(&known.stamps)
     }
 
     pub(crate) fn deadline(&self, ttl: Option<i64>) -> i64 {

@@ -6,9 +6,9 @@ use _native::engine::{Cause, Gone, Limits, Now, PolicyKind, Put, Read, Slot, Tab
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::model::{Known, Model, Op, TAGS, op, unit};
+use crate::model::{Bumpable, Known, Model, Op, TAGS, op, unit};
 
-type Real = Table<u8, u32>;
+type Real = Table<u8, u32, Bumpable>;
 
 /// Two neighbouring keys share a hash.
 fn hash(key: u8) -> u64 {
@@ -23,8 +23,8 @@ struct Run {
 
 impl Run {
     fn new(limits: Limits) -> Self {
-        let real = Table::new(limits.clone()).expect("possible limits");
-        let model = Model::new(limits);
+        let model = Model::new(limits.clone());
+        let real = Table::with_words(limits, model.words.clone()).expect("possible limits");
         Self {
             real,
             model,
@@ -55,6 +55,8 @@ impl Run {
                 own_ttl,
                 weight,
                 tags,
+                words,
+                bumped,
                 write,
             } => {
                 let known = Known {
@@ -67,10 +69,15 @@ impl Run {
                         0
                     },
                     tags: tags.clone(),
+                    stamps: self.model.words.capture(words.iter().copied()),
                 };
                 self.value += 1;
+                if let Some(word) = bumped {
+                    self.model.words.bump(*word);
+                }
                 self.set(known, *own_ttl, *weight, *write);
             }
+            Op::Bump(word) => self.model.words.bump(*word),
             Op::Get(key) => self.get(*key),
             Op::Delete(key) => self.delete(*key),
             Op::Retime { key, ttl, own_ttl } => {
@@ -125,6 +132,7 @@ impl Run {
             own_ttl,
             weight,
             tags: &tags,
+            stamps: &known.stamps,
             write,
             ..Put::default()
         };
@@ -132,8 +140,11 @@ impl Run {
         let token = self.real.token(hash(key));
         let limits = self.model.limits.clone();
         let over = self.model.is_over(known.deadline, 0);
-        let refused =
-            over || limits.max_size == 0 || limits.max_bytes.is_some_and(|most| weight > most);
+        let outdated = self.model.is_outdated(&known);
+        let refused = over
+            || outdated
+            || limits.max_size == 0
+            || limits.max_bytes.is_some_and(|most| weight > most);
         let displaced = match self.find(key) {
             Some(slot) => {
                 let (old, displaced) = self.real.replace(slot, known.value, &put, now);
@@ -150,7 +161,11 @@ impl Run {
         );
         let displaced: Vec<_> = displaced.into_iter().collect();
         if refused {
-            let cause = if over { Cause::Expired } else { Cause::Evicted };
+            let cause = match (over, outdated) {
+                (true, _) => Cause::Expired,
+                (_, true) => Cause::Invalidated,
+                _ => Cause::Evicted,
+            };
             assert_eq!(
                 displaced,
                 [Gone {
@@ -181,29 +196,52 @@ impl Run {
         };
         let position = self.model.position(key).expect("found above");
         let known = self.model.entries[position].clone();
-        let (over, past_grace) = (
+        let (over, past_grace, outdated) = (
             self.model.is_over(known.deadline, 0),
             self.model.is_over(known.deadline, self.model.limits.grace),
+            self.model.is_outdated(&known),
         );
-        assert_eq!(self.real.peek(slot, now), (!over).then_some(&known.value));
+        let live = !over && !outdated;
+        assert_eq!(self.real.peek(slot, now), live.then_some(&known.value));
+        assert_eq!(self.real.is_live(slot, now), live);
         assert_eq!(
             self.real.stale(slot, now),
-            (!past_grace).then_some(&known.value)
+            (!past_grace && !outdated).then_some(&known.value)
         );
+        // The fast half: what it serves is live, and it leaves everything else untouched.
+        if known.value % 2 == 0
+            && let Some(value) = self.real.hit(slot, now)
+        {
+            assert!(live && *value == known.value);
+            self.model.hits += 1;
+            self.model.use_again(position);
+            return;
+        }
+        let token = self.real.token(hash(key));
         match self.real.read(slot, now) {
             Read::Fresh(value) => {
-                assert!(!over && *value == known.value);
+                assert!(live && *value == known.value);
                 self.model.hits += 1;
                 self.model.use_again(position);
             }
             Read::Early(_) => panic!("elected, with early refresh off"),
             Read::Stale => {
-                assert!(over && !past_grace);
+                assert!(over && !past_grace && !outdated);
                 self.model.misses += 1;
             }
-            Read::Outdated(_) => panic!("outdated, with no words"),
+            Read::Outdated(gone) => {
+                let (value, cause) = (known.value, Cause::Invalidated);
+                assert!(outdated);
+                assert_eq!(gone, Gone { key, value, cause });
+                assert!(
+                    self.real.is_current(hash(key), token, &[]),
+                    "a load in flight was disturbed"
+                );
+                self.model.misses += 1;
+                self.model.remove(position, Cause::Invalidated);
+            }
             Read::Expired(gone) => {
-                assert!(past_grace);
+                assert!(past_grace && !outdated);
                 assert_eq!(
                     gone,
                     Gone {

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from oxicache import _native, loader, scheduling
-from oxicache.django import checks, conf, host, rows, test_environment, transactions
+from oxicache.django import checks, conf, host, rows, signals, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
 
@@ -31,6 +31,7 @@ class OxicacheConfig(AppConfig):
         _native.set_defaults(cache_defaults)
         host.begin()
         rows.install()
+        signals.begin()
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""

@@ -212,7 +212,7 @@ class Configuration:
         "How many version words they share, a power of two: the more, the fewer entries die with another's.",
         _words,
     )
-    tenant: Resolver | str | None = _setting(
+    tenant: Resolver | str | None = _setting(  # noqa: RUF009 -- it makes a field, and only the type can be changed
         None,
         "callable or dotted path",
         "Says whose rows a database connection shows now; its answer is part of the key of each row.",

@@ -1,24 +1,27 @@
 """What `depends_on` means: from what stands at a decorator to the models whose changes invalidate.
 
-Resolved when the class is made, or once the models that it names are there; what is wrong raises in the class statement,
-or at the latest when all models are loaded. Who watches the models: signals.py. Who captures their words: rows.py.
+Resolved when the class is made, or once the models that it names are there; what is wrong raises in the class
+statement, or at the latest when all models are loaded. Who watches the models: signals.py. Who captures their words:
+rows.py.
 """
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import ForeignObjectRel, Model
 
+from oxicache.django.words import MAX_WORDS, MemberWords
 from oxicache.rows import Member, members_of
 
-__all__ = ["complete", "dependencies_of", "is_historical", "models_of", "prepare", "when_found"]
+__all__ = ["complete", "dependencies_of", "is_historical", "prepare", "when_found", "words_of"]
 
-Models = tuple[type[Model], ...]
+Models: TypeAlias = tuple[type[Model], ...]
 
 _found: WeakKeyDictionary[type[Model], dict[Member, Models]] = WeakKeyDictionary()
+_words: WeakKeyDictionary[type[Model], dict[Member, MemberWords]] = WeakKeyDictionary()
 _unsettled: list[tuple[type[Model], Member]] = []  # until all models are loaded
 _listeners: list[Callable[[type[Model], Models], None]] = []
 
@@ -44,9 +47,10 @@ def prepare(model: type[Model]) -> None:
 
 
 def _settle_all(model: type[Model], members: Iterable[Member]) -> None:
-    for member in members:
-        if not _settle(model, member, is_last_chance=_registry(model).models_ready):
-            _unsettled.append((model, member))
+    is_last_chance = _registry(model).models_ready
+    _unsettled.extend(
+        (model, member) for member in members if not _settle(model, member, is_last_chance=is_last_chance)
+    )
 
 
 def complete() -> None:
@@ -67,27 +71,30 @@ def _settle(model: type[Model], member: Member, *, is_last_chance: bool) -> bool
         found.update(dict.fromkeys(models or ()))
     if is_whole:
         _found.setdefault(model, {})[member] = tuple(found)
+        words = MemberWords(member.name, model, found)
+        if len(words) > MAX_WORDS:
+            raise ValueError(
+                f"@{member.decorator} of {member.name}, on {model._meta.label}: depends_on={member.depends_on!r} "
+                f"makes {len(words)} version words, parents included; {MAX_WORDS} is the limit"
+            )
+        _words.setdefault(model, {})[member] = words
         for tell in _listeners:
             tell(model, tuple(found))
     return is_whole
 
 
-def models_of(model: type[Model], member: Member) -> Models:
-    """Return the models that a member of `model` depends on. LookupError while one of them is not loaded."""
-    if not member.depends_on:
-        return ()
-    found = _found.get(model, {}).get(member)
-    if (
-        found is None
-    ):  # a member that came to its class later, or a class that was made before this app was set up
+def words_of(model: type[Model], member: Member) -> MemberWords:
+    """Return the words of a member on `model`. LookupError while a model that it depends on is not loaded."""
+    words = _words.get(model, {}).get(member)
+    if words is None:  # nothing to resolve, or nobody has: the member came to its class when that was made
         if not _settle(model, member, is_last_chance=_registry(model).models_ready):
             raise LookupError(f"{member.name} depends on models that are not loaded yet")
-        found = _found[model][member]
-    return found
+        words = _words[model][member]
+    return words
 
 
 def dependencies_of(model: type[Model]) -> frozenset[type[Model]]:
-    """Return the models whose changes invalidate values of rows of `model`, itself aside, as far as they are known."""
+    """Return the models whose changes invalidate values of rows of `model`, as far as they are known."""
     return frozenset(one for models in _found.get(model, {}).values() for one in models)
 
 

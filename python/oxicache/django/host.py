@@ -23,6 +23,7 @@ SETTINGS = frozenset({conf.DICT, "SECRET_KEY"})  # what says where the words lie
 DISPATCH_UID = "oxicache.django.host"
 
 _wanted: list[bool] = []  # not empty once sharing was tried
+_said: list[tuple[bool, int, str | None]] = []  # at most one: what the log knows of the words
 
 capture = version_words.capture
 bump = version_words.bump
@@ -43,18 +44,23 @@ def state() -> dict[str, Any]:
 def failure() -> str | None:
     """Why the words are private although they were to be shared; None also while nobody has used them."""
     found = _native.versions_state()
-    return None if found["shared"] or not _wanted else found["reason"]
+    return found["reason"] if _is_wanted() and not found["shared"] else None
 
 
 def refresh(*_: object, **__: object) -> None:
     """Look whether the file is still the one at its path, at most once a second. Connected to requests and tasks."""
-    if _native.versions_refresh():
-        _say_replaced(_native.versions_state())
+    if _is_wanted():
+        _native.versions_refresh()
+        _say(_native.versions_state())  # also of a file that a bump found replaced
 
 
 def in_test_environment() -> bool:
     """Whether Django's test environment is set up, by its own mark."""
     return hasattr(sys.modules.get("django.core.mail"), "outbox")  # made by setup_test_environment()
+
+
+def _is_wanted() -> bool:
+    return bool(_wanted) and not version_words.is_private
 
 
 def _open() -> Callable[[], object]:
@@ -91,21 +97,22 @@ def _reopen(*, setting: str, **_: object) -> None:
 
 
 def _say(found: dict[str, Any]) -> None:
+    """Log what is new about the words, once."""
+    news = (found["shared"], found["replaced"], None if found["shared"] else found["reason"])
+    if _said and _said[-1] == news:
+        return
+    before = _said[-1][1] if _said else 0
+    _said[:] = [news]
     if not found["shared"]:
         logger.warning(
-            "Invalidations do not reach other processes of this host: %s. Set %s[%r] to a directory that all of them "
-            "may write, or set it right; `manage.py check` says more.",
+            "Invalidations do not reach other processes of this host: %s. Set %s['RUNTIME_DIR'] to a directory that "
+            "this user may write, or see `manage.py check`.",
             found["reason"],
             conf.DICT,
-            "RUNTIME_DIR",
         )
-    elif found["replaced"]:
-        _say_replaced(found)
-
-
-def _say_replaced(found: dict[str, Any]) -> None:
-    logger.warning(
-        "The version words of this host were replaced by new ones at %s: %s. What was cached before is stale.",
-        found["path"],
-        found["reason"],
-    )
+    elif found["replaced"] > before:
+        logger.warning(
+            "The version words of this host at %s were replaced: %s. What this process had cached of rows is stale.",
+            found["path"],
+            found["reason"],
+        )

@@ -56,8 +56,8 @@ def _is_of_test(block: Any) -> bool:
 
 # ---------------------------------------------------------------- what a transaction carries
 
-# While one of these lives, somebody's transaction is as old as it says, or has _written. They are found by dying: commit,
-# rollback, rollback to a savepoint, close and the end of a thread all drop `run_on_commit`, or what is in it.
+# A mark says something for as long as it lives. Commit, rollback, rollback to a savepoint, close and the end of a
+# thread all drop `run_on_commit` or what is in it, and the mark with it.
 
 _lock = threading.RLock()  # re-entrant, because a mark may be collected anywhere
 _written: dict[int, str] = {}  # aliases that are written, by mark
@@ -132,7 +132,7 @@ class _Begun:
 _OWN = (_Written, _Begun)
 
 
-def _marks(connection: BaseDatabaseWrapper) -> list[tuple[set[Any], Any, bool]]:
+def _marks(connection: BaseDatabaseWrapper) -> list[Any]:
     """Return what this module put at the front of `run_on_commit`, where users' callbacks find fresh values."""
     found = []
     for entry in connection.run_on_commit:
@@ -142,17 +142,25 @@ def _marks(connection: BaseDatabaseWrapper) -> list[tuple[set[Any], Any, bool]]:
     return found
 
 
+def _savepoints(connection: BaseDatabaseWrapper, start: int = 0) -> set[str]:
+    sids: list[str | None] = [
+        *connection.savepoint_ids[start:]
+    ]  # None for a block without a savepoint of its own
+    return {sid for sid in sids if sid is not None}
+
+
 def _mark_begun(connection: BaseDatabaseWrapper) -> None:
     # With no savepoint: to roll back to one gives no newer view of the database.
-    connection.run_on_commit.insert(0, (set(), _Begun(connection.alias), True))
+    entries: list[Any] = connection.run_on_commit
+    entries.insert(0, (set(), _Begun(connection.alias), True))
     if not connection.atomic_blocks or not connection.commit_on_exit:
         _follow_commit(connection)
 
 
 def mark_written(connection: BaseDatabaseWrapper) -> _Written:
     """Return the mark that shares the fate of what is written now: it goes with the savepoints that are open."""
-    active = {sid for sid in connection.savepoint_ids if sid is not None}
-    entries = connection.run_on_commit
+    active = _savepoints(connection)
+    entries: list[Any] = connection.run_on_commit
     if entries and isinstance(entries[0][1], _Written) and entries[0][0] == active:
         return entries[0][1]
     # A savepoint that was released cannot be rolled back by itself any more: its mark is one with its block's. So there
@@ -270,8 +278,7 @@ class _Watcher:
             return
         for depth, block in enumerate(connection.atomic_blocks):
             if not _is_of_test(block):
-                sids = {sid for sid in connection.savepoint_ids[depth - 1 :] if sid is not None}
-                self._in_test = (_Written(connection.alias), depth, block, sids)
+                self._in_test = (_Written(connection.alias), depth, block, _savepoints(connection, depth - 1))
                 return
 
     def is_written_in_test(self, connection: BaseDatabaseWrapper) -> bool:
@@ -282,8 +289,8 @@ class _Watcher:
         blocks = connection.atomic_blocks
         # A block that decorates a function is the same object at each call; its savepoint is another.
         if len(blocks) > depth and blocks[depth] is block:
-            first = connection.savepoint_ids[depth - 1 : depth]
-            if not first or first[0] is None or first[0] in sids:
+            sids_now: list[str | None] = [*connection.savepoint_ids]
+            if sids_now[depth - 1 : depth] in ([], [None]) or sids_now[depth - 1] in sids:
                 return True
         self._in_test = None
         return False
@@ -327,5 +334,5 @@ def written_anywhere(alias: str) -> bool:
 
 
 def begun_anywhere(alias: str) -> float | None:
-    """Return when the oldest transaction of any thread on this database executed its first statement, if there is one."""
+    """Return when the oldest of all threads' transactions on this database executed its first statement."""
     return min((since for name, since in list(_begun.values()) if name == alias), default=None)

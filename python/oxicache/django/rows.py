@@ -1,12 +1,11 @@
 """Rows of Django's models: what a value of one depends on, how it is loaded anew, and when it may be kept.
 
-This is what `oxicache.rows` asks for. How words are spelt: words.py; what `depends_on` means: dependencies.py; who moves
-the words: signals.py and invalidation.py.
+This is what `oxicache.rows` asks for. How words are spelt: words.py; what `depends_on` means: dependencies.py; who
+moves the words: signals.py and invalidation.py.
 """
 
 from collections.abc import Hashable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -27,24 +26,18 @@ __all__ = ["DjangoRows", "complete", "configure", "dependencies_of", "install", 
 class DjangoRows:
     """Django's models, as `rows.RowSource` has them."""
 
-    def __init__(self) -> None:
-        """Know no words yet: those of a member are spelt when its first value is loaded."""
-        self._words: WeakKeyDictionary[type, dict[Member, _Words]] = WeakKeyDictionary()
-
     def stamps(self, row: Row, member: Member) -> Stamps:
         """Capture the words of the row, of its parents', of the member and of what it depends on."""
         model, _, pk = row
-        known = self._words.setdefault(model, {})
-        spelt = known.get(member)
-        if spelt is None:
-            spelt = known[member] = _Words(model, member)
-        return host.capture(spelt.of(pk))
+        return host.capture(dependencies.words_of(model, member).of(pk))
 
     def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
-        """Whether the row's database is the one written to, or nothing was invalidated for REPLICA_HOLD seconds."""
+        """Whether what is read is committed, and from the database written to or not invalidated for REPLICA_HOLD."""
+        model, alias, _ = row
+        if not transactions.allows_storing(alias, stamps):
+            return False
         if not settings.DATABASE_ROUTERS:
             return True
-        model, alias, _ = row
         if router.db_for_write(model, instance=instance) == alias:
             return True
         return not stamps.was_bumped_within(conf.current().replica_hold)
@@ -76,29 +69,6 @@ class DjangoRows:
     def vary(self, name: str) -> Hashable:
         """Return the language or the time zone that is active where the call is made."""
         return translation.get_language() if name == "language" else timezone.get_current_timezone_name()
-
-
-class _Words:
-    """The words of one member on one model: those that are the same for all rows, and how the others begin."""
-
-    __slots__ = ("fixed", "model", "prefixes")
-
-    def __init__(self, model: type[Model], member: Member) -> None:
-        of = words.lineage(model)
-        depended = [word for one in dependencies.models_of(model, member) for word in words.model_words(one)]
-        # A parent whose row has a key of its own is known by its model's word: the key says nothing about it.
-        apart = [words.model_word(label) for label in of.apart]
-        fixed = [*words.rows_words(model), words.member_word(member.name), *apart, *depended]
-        self.model = model
-        self.fixed = tuple(dict.fromkeys(fixed))
-        self.prefixes = tuple(
-            prefix for label in of.labels for prefix in (f"row:{label}:", f"member:{member.name}:{label}:")
-        )
-
-    def of(self, pk: Any) -> list[str]:
-        """Return the words of one row."""
-        name = words.pk_name(self.model, pk)
-        return [*self.fixed, *[prefix + name for prefix in self.prefixes]]
 
 
 def row_attname(cls: type) -> str | None:

@@ -4,13 +4,28 @@ A word omits the database alias and the tenant: an invalidation reaches too far 
 them: rows.py. Who bumps them: signals.py, invalidation.py, transactions.py.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from django.db.models import Field, Model
 
-__all__ = ["Lineage", "lineage", "member_word", "model_word", "model_words", "pk_name", "row_words"]
+__all__ = [
+    "MAX_WORDS",
+    "Lineage",
+    "MemberWords",
+    "lineage",
+    "member_row_words",
+    "member_word",
+    "model_word",
+    "model_words",
+    "pk_name",
+    "row_words",
+    "rows_words",
+]
+
+MAX_WORDS: Final = 32  # the native half captures no more for one value
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +109,30 @@ def member_word(member: str) -> str:
 def member_row_words(member: str, model: type[Model], pk: Any) -> list[str]:
     """Return the words of what one decorated callable holds for one row."""
     name = pk_name(model, pk)
-    return [f"member:{member}:{label}:{name}" for label in lineage(model).labels]
+    return [f"{member_word(member)}:{label}:{name}" for label in lineage(model).labels]
+
+
+class MemberWords:
+    """The words of one decorated callable on one model: those that are the same for all rows, and how others begin."""
+
+    __slots__ = ("_fixed", "_model", "_prefixes")
+
+    def __init__(self, member: str, model: type[Model], dependencies: Iterable[type[Model]]) -> None:
+        """Spell what a value of `member` depends on; `dependencies` are the models besides its own."""
+        of = lineage(model)
+        # A parent whose row has a key of its own is known by its model's word: the child's key says nothing about it.
+        apart = [model_word(label) for label in of.apart]
+        depended = [word for one in dependencies for word in model_words(one)]
+        self._model = model
+        self._fixed = tuple(dict.fromkeys([*rows_words(model), member_word(member), *apart, *depended]))
+        self._prefixes = tuple(
+            prefix for label in of.labels for prefix in (f"row:{label}:", f"{member_word(member)}:{label}:")
+        )
+
+    def __len__(self) -> int:
+        return len(self._fixed) + len(self._prefixes)
+
+    def of(self, pk: Any) -> list[str]:
+        """Return the words of one row."""
+        name = pk_name(self._model, pk)
+        return [*self._fixed, *[prefix + name for prefix in self._prefixes]]

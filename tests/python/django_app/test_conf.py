@@ -1,7 +1,10 @@
 """Settings: where a value comes from, when it is read, and what a wrong one says."""
 
+import os
+import tempfile
 from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,8 @@ def test_without_settings_every_value_is_the_default() -> None:
     assert found.grace_errors == (ConnectionError, TimeoutError, OperationalError)
     assert (found.max_descendants_per_request, found.descendants_chunk_size) == (1000, 500)
     assert found.max_aggregation_depth == 100
+    assert (found.runtime_dir, found.namespace, found.version_words) == (None, None, 2**20)
+    assert (found.tenant, found.replica_hold) == (None, 5)
 
 
 def test_the_flat_name_beats_the_dict_beats_the_default() -> None:
@@ -96,6 +101,23 @@ def test_an_unknown_key_is_named_with_those_that_exist() -> None:
         ("OXICACHE", {"GRACE_ERRORS": ["no.such.Error"]}, "OXICACHE['GRACE_ERRORS'] is 'no.such.Error'"),
         ("OXICACHE", {"GRACE_ERRORS": [int]}, "OXICACHE['GRACE_ERRORS'] is <class 'int'>"),
         ("OXICACHE", {"TEST_ISOLATION": "no"}, "OXICACHE['TEST_ISOLATION'] is 'no'"),
+        ("OXICACHE", {"RUNTIME_DIR": "run/cache"}, "OXICACHE['RUNTIME_DIR'] is 'run/cache'"),
+        ("OXICACHE", {"RUNTIME_DIR": "~/cache"}, "OXICACHE['RUNTIME_DIR'] is '~/cache'"),
+        ("OXICACHE", {"RUNTIME_DIR": b"/run"}, "OXICACHE['RUNTIME_DIR'] is b'/run'"),
+        ("OXICACHE", {"RUNTIME_DIR": "/run/\0"}, "OXICACHE['RUNTIME_DIR'] is '/run/\\x00'"),
+        ("OXICACHE", {"NAMESPACE": ""}, "OXICACHE['NAMESPACE'] is ''"),
+        ("OXICACHE", {"NAMESPACE": "my-site"}, "OXICACHE['NAMESPACE'] is 'my-site'"),
+        ("OXICACHE", {"NAMESPACE": "n\u00e4me"}, "OXICACHE['NAMESPACE'] is 'n\u00e4me'"),
+        ("OXICACHE", {"NAMESPACE": "a\n"}, "OXICACHE['NAMESPACE'] is 'a\\n'"),
+        ("OXICACHE", {"NAMESPACE": "n" * 33}, f"OXICACHE['NAMESPACE'] is '{'n' * 33}'"),
+        ("OXICACHE", {"VERSION_WORDS": 1_000_000}, "OXICACHE['VERSION_WORDS'] is 1000000"),
+        ("OXICACHE", {"VERSION_WORDS": 2**15}, "OXICACHE['VERSION_WORDS'] is 32768"),
+        ("OXICACHE", {"VERSION_WORDS": 2**25}, "OXICACHE['VERSION_WORDS'] is 33554432"),
+        ("OXICACHE", {"VERSION_WORDS": 2.0**20}, "OXICACHE['VERSION_WORDS'] is 1048576.0"),
+        ("OXICACHE", {"TENANT": "tenant"}, "OXICACHE['TENANT'] is 'tenant'"),
+        ("OXICACHE", {"TENANT": 1}, "OXICACHE['TENANT'] is 1"),
+        ("OXICACHE", {"REPLICA_HOLD": None}, "OXICACHE['REPLICA_HOLD'] is None"),
+        ("OXICACHE", {"REPLICA_HOLD": -1}, "OXICACHE['REPLICA_HOLD'] is -1"),
     ],
 )
 def test_a_wrong_value_names_the_setting_the_value_and_what_it_must_be(
@@ -105,6 +127,111 @@ def test_a_wrong_value_names_the_setting_the_value_and_what_it_must_be(
     message = refused(**{setting: value})
     assert message.startswith(name)
     assert "it must be" in message
+
+
+@pytest.mark.parametrize("words", [2**16, 2**20, 2**24])
+def test_a_power_of_two_is_a_number_of_version_words(words: int) -> None:
+    """The limits themselves are allowed."""
+    with override_settings(OXICACHE={"VERSION_WORDS": words}):
+        assert conf.current().version_words == words
+
+
+class TestRuntimeDirectory:
+    def test_the_setting_wins(self, tmp_path: Path) -> None:
+        """A directory that was named is the one, as a string, whether it exists or not."""
+        for given in (tmp_path / "none", str(tmp_path / "none")):
+            with override_settings(OXICACHE={"RUNTIME_DIR": given}):
+                assert conf.runtime_directory() == str(tmp_path / "none")
+
+    def test_shared_memory_is_the_default(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The memory that processes share is taken where it is a directory that may be written."""
+        assert conf.SHARED_MEMORY == "/dev/shm"  # noqa: S108 -- the name is what is tested
+        monkeypatch.setattr(conf, "SHARED_MEMORY", str(tmp_path))
+        assert conf.runtime_directory() == str(tmp_path)
+
+    @pytest.mark.parametrize("shared", ["missing", "a file"])
+    def test_without_shared_memory_it_is_the_directory_for_temporary_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: str
+    ) -> None:
+        """Where /dev/shm is missing or no directory, processes meet where temporary files are."""
+        path = tmp_path / "shm"
+        if shared == "a file":
+            path.touch()
+        monkeypatch.setattr(conf, "SHARED_MEMORY", str(path))
+        assert conf.runtime_directory() == tempfile.gettempdir()
+
+    def test_a_directory_that_may_not_be_written_is_passed_over(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in a container with a read-only /dev/shm."""
+        monkeypatch.setattr(conf, "SHARED_MEMORY", str(tmp_path))
+        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+        assert conf.runtime_directory() == tempfile.gettempdir()
+
+    def test_the_users_own_runtime_directory_is_never_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """XDG_RUNTIME_DIR is set in a shell and not for a service, so it would part the two."""
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        assert conf.runtime_directory() != str(tmp_path)
+
+
+class TestNamespace:
+    def test_the_setting_wins(self) -> None:
+        """A namespace that was given is taken as it is."""
+        with override_settings(OXICACHE={"NAMESPACE": "Site1"}):
+            assert conf.namespace() == "Site1"
+
+    def test_it_is_a_hash_of_the_secret_key(self) -> None:
+        """16 letters and digits, equal for equal keys and only for these, and the key cannot be read from it."""
+        found = {}
+        for key in ("one", "two", b"one"):
+            with override_settings(SECRET_KEY=key):
+                found[key] = conf.namespace()
+        assert found["one"] == found[b"one"] == "dfe151a864c2c292"  # other releases must find the same folder
+        assert found["two"] != found["one"]
+        assert all(len(name) == 16 and name.isalnum() for name in found.values())
+
+    def test_without_a_secret_key_there_is_none(self) -> None:
+        """Django's own error says that the key must not be empty."""
+        with override_settings(SECRET_KEY=""), pytest.raises(ImproperlyConfigured, match="SECRET_KEY"):
+            conf.namespace()
+
+
+def tenant() -> str:
+    """A resolver that settings name."""
+    return "blue"
+
+
+class TestTenant:
+    def test_there_is_none_by_default(self) -> None:
+        """Nobody is asked."""
+        assert conf.tenant_resolver() is None
+
+    @pytest.mark.parametrize(
+        "given", [tenant, "django.utils.translation.get_language"], ids=["callable", "path"]
+    )
+    def test_a_callable_and_its_dotted_path_are_taken(self, given: object) -> None:
+        """Either is called without parameters; a path is imported when it is asked for."""
+        with override_settings(OXICACHE={"TENANT": given}):
+            resolve = conf.tenant_resolver()
+            assert resolve is not None
+            assert isinstance(resolve(), str)
+        assert conf.tenant_resolver() is None
+
+    @pytest.mark.parametrize(
+        "given", ["no.such.module.tenant", "django.utils.translation.nothing", "django.VERSION"]
+    )
+    def test_a_path_to_nothing_is_refused(self, given: str) -> None:
+        """ImproperlyConfigured names the path, as soon as it is in force."""
+        message = f"OXICACHE['TENANT'] is '{given}'; it must be the dotted path of a callable"
+        assert refused(OXICACHE={"TENANT": given}).startswith(message)
+
+
+def test_the_defaults_are_at_hand_while_the_settings_are_wrong() -> None:
+    """defaults() looks at no setting."""
+    with override_settings(RSR_CACHE_TTL=5, OXICACHE={"LOCK_TIMEOUT": 5}):
+        assert (conf.defaults().default_ttl, conf.defaults().lock_timeout) == (3600, 10)
 
 
 def test_the_table_has_a_row_for_each_setting() -> None:

@@ -79,6 +79,7 @@ def functions() -> None:
     bare(1, precise=True)  # type: ignore[call-arg]
     bare.invalidate("1")  # type: ignore[arg-type]
     cached_function(identity="class")  # type: ignore[call-overload]
+    cached_function(depends_on="self")  # type: ignore[call-overload]
 
 
 class Report:
@@ -114,6 +115,14 @@ class Report:
     async def fetched(self, year: int) -> bytes:
         return bytes(year)
 
+    @ttl_cached_property(identity="row", fresh=False, vary="language", depends_on="children")
+    def of_row(self) -> int:
+        return 1
+
+    @cached_method(vary=("timezone", lambda report: report.name), depends_on=[dict, "app.Model", "self"])
+    def of_rows(self, year: int) -> int:
+        return year
+
 
 def methods(report: Report) -> None:
     assert_type(report.total, int)
@@ -127,7 +136,13 @@ def methods(report: Report) -> None:
     assert_type(Report.rows.invalidate(report, 2026), bool)
     assert_type(Report.total.invalidate(report), bool)
     assert_type(Report.total.cache, TTLCache[Any, Any])
+    assert_type(report.of_row, int)
+    assert_type(report.of_rows(2026), int)
 
+    cached_method(identity="rows")  # type: ignore[call-overload]
+    cached_method(vary="colour")  # type: ignore[arg-type]
+    cached_method(depends_on=3)  # type: ignore[call-overload]
+    ttl_cached_property(fresh="yes")  # type: ignore[call-overload]
     report.total = 2  # type: ignore[assignment]
     report.rows("2026")  # type: ignore[arg-type]
     report.above(1, loose=True)  # type: ignore[call-arg]

@@ -1,0 +1,213 @@
+"""Saves, deletions and changed relations that invalidate: of the models that decorated row members have to do with.
+
+A model is watched together with all that its rows are part of: its parents, its children, its proxies, the models of
+`depends_on`, and the tables between many-to-many relations. No other model gets a receiver, so that saving one costs
+nothing and deleting many stays one query. What sends no signal (`update()`, bulk operations, raw SQL) is for
+`invalidate` (invalidation.py). When an invalidation takes effect: transactions.py.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+from weakref import WeakSet
+
+from django.apps import apps
+from django.db.models import Model
+from django.db.models.fields.related import lazy_related_operation
+from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save
+
+from oxicache import rows
+from oxicache.django import dependencies, transactions, words
+from oxicache.store import Store, attempt
+
+__all__ = ["ancestors", "begin", "instance_words", "known_models", "watch"]
+
+DISPATCH_UID = "oxicache.django.signals"
+M2M_CHANGES = frozenset({"post_add", "post_remove", "post_clear"})
+
+
+class _Receivers:
+    """Whose failures `store.attempt` counts and logs here: none of them may reach the code that saves."""
+
+    name = "row signals"
+
+
+_STORE = cast("Store", _Receivers())
+
+
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    owner: type[Model]
+    target: type[Model]
+    through: type[Model]
+
+
+_known: WeakSet[type[Model]] = WeakSet()  # every model that was prepared
+_watched: WeakSet[type[Model]] = WeakSet()  # concrete models whose rows somebody's values depend on
+_relations: list[_Relation] = []  # every many-to-many relation whose models are loaded
+
+
+def begin() -> None:
+    """Watch the models of decorated members, those already made and those to come. Idempotent."""
+    class_prepared.connect(_prepared, dispatch_uid=DISPATCH_UID)
+    dependencies.when_found(_depended)
+    for models in list(apps.all_models.values()):
+        for model in list(models.values()):
+            _prepared(model)
+
+
+def watch(model: type[Model]) -> None:
+    """Invalidate when a row of `model` changes, or of a model that shares its row. Idempotent."""
+    added = ancestors(model) - set(_watched)
+    if not added:
+        return
+    _watched.update(added)
+    transactions.watch_connections()
+    for known in {model, *_known}:
+        if not added.isdisjoint(ancestors(known)):
+            _connect(known)
+    for relation in tuple(_relations):
+        _connect_if_watched(relation)
+
+
+def ancestors(model: type[Model]) -> set[type[Model]]:
+    """Return the models with a table that a row of `model` has a part in: its own and its parents'."""
+    concrete = model._meta.concrete_model
+    if concrete is None:
+        raise ValueError(f"{model._meta.label} is abstract and has no rows")
+    parents = (parent._meta.concrete_model for parent in concrete._meta.get_parent_list())
+    return {concrete, *(parent for parent in parents if parent is not None)}
+
+
+def known_models() -> list[type[Model]]:
+    """Return every model that was made so far."""
+    return list(_known)
+
+
+def _prepared(sender: type[Model], **_: Any) -> None:
+    if sender in _known or dependencies.is_historical(sender):
+        return
+    _known.add(sender)
+    if any(member.is_of_rows for member in rows.members_of(sender)):
+        watch(sender)
+    if _is_watched(sender):
+        _connect(sender)
+    for field in sender._meta.local_many_to_many:
+        through = getattr(field.remote_field, "through", None)
+        if through is not None:  # a swapped model's has none
+            lazy_related_operation(_related, sender, field.remote_field.model, through)
+
+
+def _depended(model: type[Model], models: Iterable[type[Model]]) -> None:
+    # `model` too: a member may come to its class after that was made, and is noticed when its first value is loaded.
+    for one in (model, *models):
+        watch(one)
+
+
+def _related(owner: type[Model], target: type[Model], through: type[Model]) -> None:
+    relation = _Relation(owner, target, through)
+    _relations.append(relation)
+    _connect_if_watched(relation)
+
+
+def _is_watched(model: type[Model]) -> bool:
+    return any(one in _watched for one in ancestors(model))
+
+
+def _connect(model: type[Model]) -> None:
+    if not model._meta.auto_created:  # those send only m2m_changed
+        post_save.connect(_changed, sender=model, dispatch_uid=DISPATCH_UID)
+        post_delete.connect(_changed, sender=model, dispatch_uid=DISPATCH_UID)
+
+
+def _connect_if_watched(relation: _Relation) -> None:
+    through = relation.through
+    if not any(_is_watched(one) for one in (relation.owner, relation.target, through)):
+        return
+    m2m_changed.connect(_m2m_changed, sender=through, dispatch_uid=DISPATCH_UID)
+    if not through._meta.auto_created:
+        post_save.connect(_through_changed, sender=through, dispatch_uid=f"{DISPATCH_UID}.through")
+        post_delete.connect(_through_changed, sender=through, dispatch_uid=f"{DISPATCH_UID}.through")
+
+
+# ---------------------------------------------------------------- receivers
+
+
+def _changed(instance: Model, using: str, **_: Any) -> None:
+    attempt(_STORE, _invalidate, None, instance, using)
+
+
+def _invalidate(instance: Model, using: str) -> None:
+    transactions.invalidate_words(instance_words(instance), using)
+
+
+def _m2m_changed(  # noqa: PLR0917 - Django sends them by name
+    sender: type[Model],
+    instance: Model,
+    action: str,
+    model: type[Model],
+    pk_set: set[Any] | None,
+    using: str,
+    **_: Any,
+) -> None:
+    if action in M2M_CHANGES and (pk_set is None or pk_set):
+        attempt(_STORE, _invalidate_relation, None, sender, instance, model, pk_set, using)
+
+
+def _invalidate_relation(
+    through: type[Model], instance: Model, model: type[Model], pk_set: set[Any] | None, using: str
+) -> None:
+    names = instance_words(instance) | {words.model_word(through._meta.label_lower)}
+    if _is_watched(model):
+        names.update(words.model_words(model))
+        if pk_set is None or not _holds_pks(through, model):
+            # After a clear nobody knows the other rows any more; with `to_field` the set holds no primary keys.
+            names.update(words.rows_words(model))
+        else:
+            names.update(word for pk in pk_set for word in words.row_words(model, pk))
+    transactions.invalidate_words(names, using)
+
+
+def _holds_pks(through: type[Model], model: type[Model]) -> bool:
+    tables = ancestors(model)
+    fields: list[Any] = [field for field in through._meta.fields if isinstance(field.related_model, type)]
+    return all(
+        field.target_field.primary_key
+        for field in fields
+        if field.related_model._meta.concrete_model in tables
+    )
+
+
+def _through_changed(instance: Model, using: str, **_: Any) -> None:
+    attempt(_STORE, _invalidate_ends, None, instance, using)
+
+
+def _invalidate_ends(instance: Model, using: str) -> None:
+    """Invalidate the rows that a row between them relates now. Those that it related before are for `depends_on`."""
+    through = type(instance)
+    names = instance_words(instance)
+    fields: Iterable[Any] = through._meta.fields
+    for field in fields:
+        target = field.related_model
+        if not isinstance(target, type) or not _is_watched(target):
+            continue
+        value = vars(instance).get(field.attname)
+        if value is not None and field.target_field.primary_key:
+            names.update((*words.row_words(target, value), *words.model_words(target)))
+        elif value is not None:
+            names.update((*words.rows_words(target), *words.model_words(target)))
+    transactions.invalidate_words(names, using)
+
+
+def instance_words(instance: Model) -> set[str]:
+    """Return the words that a change of this row moves: its own, its parents', and those of their models."""
+    model = type(instance)
+    names = {*words.row_words(model, instance.pk), *words.model_words(model)}
+    concrete = model._meta.concrete_model
+    assert concrete is not None
+    for parent, link in concrete._meta.parents.items():
+        if link is None or link.primary_key:
+            continue
+        value = vars(instance).get(link.attname)  # not by getattr: a deferred one would be a query
+        names.update(words.rows_words(parent) if value is None else words.row_words(parent, value))
+    return names
