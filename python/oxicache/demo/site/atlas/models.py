@@ -10,12 +10,12 @@ change counts, and signals.py drops a country's figures when one of its many cit
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from django.db import models
 
-from oxicache import DELETION_SET, cached_method, ttl_cached_property
+from oxicache import cached_method, ttl_cached_property
 
 from .figures import Figures, figures_of
 from .geodesy import geodesic_km, haversine_km
@@ -205,14 +205,6 @@ class Country(models.Model):
         """Return the regions with most people in cities, as (name, cities, people)."""
         rows = self.regions.annotate(count=models.Count("cities"), people=models.Sum("cities__population"))
         return tuple(rows.order_by("-people", "id").values_list("name", "count", "people")[:limit])
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the country with all that is in it, tracked meanwhile; see signals.py for who looks.
-
-        The tracker knows ids, not models: geonames ids are unique across continents, countries and cities.
-        """
-        with DELETION_SET.deleting(self.pk):
-            return super().delete(*args, **kwargs)
 
 
 class Region(models.Model):

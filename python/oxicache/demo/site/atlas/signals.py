@@ -4,8 +4,8 @@
 world is saved. Here the city says whose figures they are.
 
 Deleting a country takes its cities with it, and each sends its own post_delete. Naming a country that will be gone in
-a moment is work for nothing, and in a larger system reads rows that are half gone. `Country.delete` tracks itself in
-DELETION_SET, so the handler can tell.
+a moment is work for nothing, and in a larger system reads rows that are half gone. Countries that are being deleted
+are in DELETION_SET, so the handler can tell. It holds ids, not models: geonames ids are unique across both.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models.signals import post_delete, post_save
 
 from oxicache import DELETION_SET
-from oxicache.django import invalidate
+from oxicache.django import invalidate, track_deletions
 
 from .models import City, Country
 
@@ -40,6 +40,7 @@ def city_changed(instance: City, **_kwargs: Any) -> None:
 
 
 def connect() -> None:
-    """Connect the handler; called once, when the app is ready."""
+    """Connect the handler and have deletions tracked; called once, when the app is ready."""
     post_save.connect(city_changed, sender=City, dispatch_uid="atlas.city_saved")
     post_delete.connect(city_changed, sender=City, dispatch_uid="atlas.city_deleted")
+    track_deletions(Country)
