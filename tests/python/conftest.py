@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from demo_runs import demo_data, demo_run
+
+__all__ = ["demo_data", "demo_run"]  # fixtures of both files on the demo
 
 TESTS = Path(__file__).resolve().parents[1]
 NEED_DJANGO = ["django_app", "contracts/test_akvo_examples.py", "contracts/test_akvo_settings.py"]
