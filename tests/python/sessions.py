@@ -1,0 +1,102 @@
+"""Two users of one database in one thread: each session is a connection, and takes its alias for as long as it acts."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.utils import ConnectionHandler
+from project.catalogue.models import Author, Item, Label
+
+from oxicache import _native
+
+ALIAS = "shared"
+
+
+class Session:
+    """One user's connection. `with session:` makes it what `connections[ALIAS]` is."""
+
+    def __init__(self) -> None:
+        self.connection = connections[ALIAS].copy()
+        self.blocks: list[transaction.Atomic] = []
+
+    def __enter__(self) -> "Session":
+        self._before = connections[ALIAS]
+        connections[ALIAS] = self.connection
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        connections[ALIAS] = self._before
+
+    def begin(self, **options: Any) -> None:
+        """Enter a block, whose transaction sees the database from now on where the database has such a thing."""
+        with self:
+            block = transaction.atomic(using=ALIAS, **options)
+            block.__enter__()
+            self.blocks.append(block)
+            Item.objects.using(ALIAS).exists()
+
+    def commit(self) -> None:
+        """Leave the innermost block as one that ends well."""
+        with self:
+            self.blocks.pop().__exit__(None, None, None)
+
+    def rollback(self) -> None:
+        """Leave the innermost block as one that raised."""
+        with self:
+            error = RuntimeError("rolled back on purpose")
+            self.blocks.pop().__exit__(type(error), error, None)
+
+    def item(self, pk: int) -> Item:
+        """The row as this session reads it now."""
+        with self:
+            return Item.objects.using(ALIAS).get(pk=pk)
+
+    def save(self, pk: int, price: int) -> None:
+        """Save another price."""
+        with self:
+            Item(pk=pk, title="Shared", price=price).save(using=ALIAS)
+
+    def doubled(self, pk: int) -> int:
+        """Read the cached property through an instance whose own fields say nothing."""
+        with self:
+            item = Item(pk=pk, price=-1)
+            item._state.adding, item._state.db = False, ALIAS
+            return item.doubled
+
+    def end(self) -> None:
+        """Roll back what is open, and close."""
+        while self.blocks:
+            self.rollback()
+        self.connection.close()
+
+
+@contextlib.contextmanager
+def catalogue_database(settings: dict[str, Any]) -> Iterator[None]:
+    """A database with the tables of the catalogue, empty, under ALIAS."""
+    handler = ConnectionHandler({"default": {}, ALIAS: settings})
+    connections.settings[ALIAS] = handler.settings[ALIAS]
+    try:
+        with connections[ALIAS].schema_editor() as editor:
+            for model in (Author, Label, Item):
+                editor.create_model(model)
+        yield
+        with connections[ALIAS].schema_editor() as editor:
+            for model in (Item, Label, Author):
+                editor.delete_model(model)
+    finally:
+        connections[ALIAS].close()
+        del connections[ALIAS]
+        del connections.settings[ALIAS]
+
+
+class Words:
+    """Whether some version words were bumped since this was made."""
+
+    def __init__(self, *names: str) -> None:
+        self._stamps = {name: _native.capture([name]) for name in names}
+
+    @property
+    def moved(self) -> list[str]:
+        """Those that were."""
+        return [name for name, stamps in self._stamps.items() if not stamps.is_current()]
