@@ -8,7 +8,7 @@ use _native::host::versions::Versions;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const NAMES: usize = 300;
+const NAMES: u16 = 300;
 const OPERATIONS: usize = 8_000;
 const CASES: u32 = 128; // times OPERATIONS: a million
 
@@ -23,8 +23,9 @@ enum Op {
 
 impl Op {
     /// An operation out of 64 random bits, as making a million of them by strategies takes longer than running them.
+    #[expect(clippy::cast_possible_truncation, reason = "some of the bits")]
     fn of(bits: u64) -> Self {
-        let name = |shift: u32| (bits >> shift) as usize % NAMES;
+        let name = |shift: u32| usize::from((bits >> shift) as u16 % NAMES);
         match bits % 6 {
             0 => Self::Bump(name(8)),
             1 | 2 => {
@@ -52,10 +53,10 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let word = |name: usize| WORDS.word(format!("row:app.model:{name}").as_bytes());
+        let word = |name| WORDS.word(format!("row:app.model:{name}").as_bytes());
         Self {
             words: (0..NAMES).map(word).collect(),
-            by_name: vec![0; NAMES],
+            by_name: vec![0; usize::from(NAMES)],
             by_word: vec![0; MIN_WORDS as usize],
             captured: Vec::new(),
         }

@@ -1,6 +1,7 @@
 """Version words in one process: what is captured, bumped, noted and told."""
 
 import math
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -210,13 +211,15 @@ class TestPrivate:
         bump(["c"])
         assert versions_state()["bumps"] == before + 3
 
+    @on_linux
     def test_without_memory_the_first_words_are_used(self) -> None:
         """A process that gets no memory for as many words as it asks for uses those that it has."""
         check_call(_ask_for_too_much)
 
 
 def _ask_for_too_much() -> None:
-    kib = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))  # noqa: SIM115
+    status = Path("/proc/self/status").read_text()
+    kib = int(re.findall(r"^VmSize:\s+(\d+) kB$", status, re.MULTILINE)[0])
     stamps = capture(["a"])
     resource.setrlimit(resource.RLIMIT_AS, (kib * 1024 + 2**25, -1))
     versions_keep_private(2**24)

@@ -1,6 +1,6 @@
 """A process with version words of its own mapping, told through a pipe what to do with them.
 
-What the tests of several processes have in common. Run as a program this is the process; imported, `Worker` talks to it.
+Run as a program this is the process; imported by tests, `Worker` talks to it.
 """
 
 import contextlib
@@ -74,6 +74,13 @@ class Worker:
         return self.ask("share", self.directory, self.namespace, words)
 
 
+def the_file(directory: Path) -> Path:
+    """The one file in the one folder of a directory."""
+    (folder,) = directory.iterdir()
+    (file,) = folder.iterdir()
+    return file
+
+
 @contextlib.contextmanager
 def sharing(directory: Path | str, count: int = 2, namespace: str = "shop") -> Iterator[list[Worker]]:
     """So many processes that share words, each with another seed of `hash()`."""
@@ -119,7 +126,7 @@ def make_for_ever(directory: str, namespace: str, words: int) -> None:
     while True:
         path = _native.versions_share(directory, namespace, words)["path"]
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            Path(path).unlink()
 
 
 def hold_lock(folder: str) -> str:

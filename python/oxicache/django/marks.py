@@ -246,6 +246,8 @@ class _Watcher:
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
         connection = context["connection"]
+        if self._in_test is not None:
+            self.is_written_in_test(connection)  # forgets what is over: a block's end is a statement too
         if not connection.atomic_blocks and connection.autocommit:
             return execute(sql, params, many, context)
         attempt(_STORE, self._before, None, connection, sql)
