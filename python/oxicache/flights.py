@@ -54,7 +54,6 @@ class Flight:
         "_waiters",
         "cache",
         "error",
-        "keeps",
         "key",
         "owner",
         "stamps",
@@ -71,7 +70,6 @@ class Flight:
         self.token = token
         self.stamps = stamps  # the versions of what it is about to read, for those loads that have some
         self.tags: tuple[str, ...] = ()  # of the value; its leader knows them before it begins to compute
-        self.keeps = True  # False: its value is for those who wait for it, and not for later callers
         self.owner = _caller()
         self.state = State.FLYING
         self.value: Any = MISSING

@@ -233,8 +233,7 @@ class Loader:
                 try:
                     started = perf_counter()
                     if request.row_call is not None:
-                        self._ask_to_store(flight, request.row_call)
-                        request.row_call.load_instance()
+                        request.row_call.load_instance(self.cache, flight.stamps)
                     flight.tags = request.tag_names()
                     value = checked(request.compute, request.compute())
                     cost = perf_counter() - started
@@ -243,10 +242,8 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                if request.row_call is not None:
-                    if request.row_call.is_private:
-                        return value  # the flight ends without a result: each of those who wait computes its own
-                    self._ask_to_store(flight, request.row_call)
+                if self._is_private(flight, request):
+                    return value  # the flight ends without a result: one of those who wait takes over
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
@@ -258,8 +255,7 @@ class Loader:
                 try:
                     started = perf_counter()
                     if request.row_call is not None:
-                        self._ask_to_store(flight, request.row_call)
-                        await request.row_call.aload_instance()
+                        await request.row_call.aload_instance(self.cache, flight.stamps)
                     flight.tags = request.tag_names()
                     value = request.compute()
                     if inspect.isawaitable(value):
@@ -271,19 +267,14 @@ class Loader:
                     if held is MISSING:
                         raise
                     return held
-                if request.row_call is not None:
-                    if request.row_call.is_private:
-                        return value  # the flight ends without a result: each of those who wait computes its own
-                    self._ask_to_store(flight, request.row_call)
+                if self._is_private(flight, request):
+                    return value  # the flight ends without a result: one of those who wait takes over
                 self._keep(flight, request, value, cost)
             flight.land(value)
             return value
 
-    def _ask_to_store(self, flight: Flight, row_call: RowCall) -> None:
-        # Before anything is read, because a replica may lag behind what was invalidated until then; and afterwards,
-        # because the function itself may have written in a transaction that is not committed.
-        if flight.stamps is not None and not row_call.allows_storing(self.cache, flight.stamps):
-            flight.keeps = False
+    def _is_private(self, flight: Flight, request: Load) -> bool:
+        return request.row_call is not None and request.row_call.is_private(self.cache, flight.stamps)
 
     def _found(self, request: Load) -> Any:
         """Return what somebody else stored between this caller's read and its lead, or MISSING."""
@@ -292,6 +283,8 @@ class Loader:
 
     def _failed(self, flight: Flight, request: Load, error: Exception) -> Any:
         """Tell those who wait; return what is served to the leader although its load failed, or MISSING."""
+        if self._is_private(flight, request):
+            return request.current  # an error of this caller's transaction is nobody else's
         stale = MISSING
         if self.cache.grace and grace.is_graced(error, self.grace_errors):
             stale = attempt(self.cache, self.cache._stale, MISSING, request.key)
@@ -308,9 +301,9 @@ class Loader:
         return held
 
     def _keep(self, flight: Flight, request: Load, value: Any, cost: float) -> None:
-        if flight.token is None or not flight.keeps or flight.is_overtaken:
+        if flight.token is None or flight.is_overtaken or (value is None and not self.cache_none):
             return
-        if value is None and not self.cache_none:
+        if request.row_call is not None and not request.row_call.keeps:
             return
         extra: dict[str, Any] = {"tags": flight.tags, "cost": cost}
         if flight.stamps is not None:

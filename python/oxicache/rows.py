@@ -35,7 +35,7 @@ VARY_NAMES: Final = ("language", "timezone")
 ROW_IDENTITIES: Final = ("auto", "row")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Member:
     """One decorated callable, as a framework sees it that finds it on a model class."""
 
@@ -80,11 +80,12 @@ class RowSource(Protocol):
         """Capture the versions of everything that this member's value for this row depends on."""
         ...
 
-    def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
-        """Whether what is read now may be kept, under `stamps`.
+    def is_committed(self, row: Row, stamps: Stamps) -> bool:
+        """Whether what the caller reads now is what anybody else would read, and as new as `stamps`."""
+        ...
 
-        Asked when they were captured, before anything is read, and again when the value is there.
-        """
+    def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
+        """Whether what is read from now on may be kept. Asked before it is read."""
         ...
 
     def fresh(self, row: Row) -> Any:
@@ -186,10 +187,20 @@ class RowCall:
     """One call of a member on a row, from the capture of its versions to its result.
 
     The function gets a fresh copy of the row in place of the instance, whose unsaved edits, deferred fields and
-    prefetched lists are its caller's own. `is_private` is set where the result must not become anybody else's.
+    prefetched lists are its caller's own.
     """
 
-    __slots__ = ("_args", "_function", "_kwargs", "_source", "instance", "is_private", "member", "row")
+    __slots__ = (
+        "_args",
+        "_function",
+        "_is_private",
+        "_kwargs",
+        "_source",
+        "instance",
+        "keeps",
+        "member",
+        "row",
+    )
 
     def __init__(  # noqa: PLR0917 - it is made in one place, from what stands there under these names
         self,
@@ -208,25 +219,31 @@ class RowCall:
         self.member = member
         self.row = row
         self.instance = args[0]  # what the function is given
-        self.is_private = False
+        self.keeps = True  # False: the result is for those who wait for it, and not for later callers
+        self._is_private = False
 
     def capture(self) -> Stamps:
         """Capture the versions that the value depends on. To be done before anything is read for it."""
         return self._source.stamps(self.row, self.member)
 
-    def allows_storing(self, cache: Store, stamps: Stamps) -> bool:
-        """Whether the value may be kept. To be asked before anything is read for it, and when it is there."""
-        return attempt(cache, self._source.allows_storing, False, self.row, self._args[0], stamps)
-
-    def load_instance(self) -> None:
-        """Load the fresh copy. A row that is gone leaves the given instance, and a result for its caller alone."""
+    def load_instance(self, cache: Store, stamps: Stamps | None) -> None:
+        """Load the fresh copy, under `stamps`. A row that is gone leaves the given instance."""
+        self._begin(cache, stamps)
         if self.member.fresh:
             self._take(self._source.fresh(self.row))
 
-    async def aload_instance(self) -> None:
+    async def aload_instance(self, cache: Store, stamps: Stamps | None) -> None:
         """As `load_instance`, for a task."""
+        self._begin(cache, stamps)
         if self.member.fresh:
             self._take(await self._source.afresh(self.row))
+
+    def is_private(self, cache: Store, stamps: Stamps | None) -> bool:
+        """Whether the result is for its caller alone: of a row that is gone, or of a transaction's own work.
+
+        To be asked when the result is there: the function itself may have written.
+        """
+        return self._is_private or not self._is_committed(cache, stamps)
 
     def apply(self, function: Callable[..., Any]) -> Any:
         """Call any function with what the member's own is given."""
@@ -248,9 +265,18 @@ class RowCall:
             self._explain(error)
             raise
 
+    def _begin(self, cache: Store, stamps: Stamps | None) -> None:
+        self._is_private = not self._is_committed(cache, stamps)
+        if stamps is not None:
+            self.keeps = attempt(cache, self._source.allows_storing, False, self.row, self._args[0], stamps)
+
+    def _is_committed(self, cache: Store, stamps: Stamps | None) -> bool:
+        # Without stamps nothing is stored, and nobody waits.
+        return stamps is None or attempt(cache, self._source.is_committed, False, self.row, stamps)
+
     def _take(self, copy: Any) -> None:
         if copy is None:
-            self.is_private = True
+            self._is_private = True
         else:
             self.instance = copy
 

@@ -31,6 +31,9 @@ pub(super) enum Whose<'a, 'py> {
     Row(&'a Bound<'py, PyType>),
 }
 
+/// A row's class, database and primary key.
+type RowParts<'py> = (Bound<'py, PyType>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+
 /// How many of the first arguments name the row.
 pub(super) const ROW_ARGS: usize = 2;
 
@@ -57,10 +60,7 @@ impl MemoKey {
 
     /// (model class, database alias, primary key) of a row, else None.
     #[getter]
-    fn row<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Option<(Bound<'py, PyType>, Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    fn row<'py>(&self, py: Python<'py>) -> PyResult<Option<RowParts<'py>>> {
         let Owner::Row(class) = &self.owner else {
             return Ok(None);
         };

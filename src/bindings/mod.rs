@@ -17,11 +17,13 @@ mod owners;
 mod plan;
 mod rows;
 mod shared;
+mod spelling;
 mod tracked;
 mod tracker_views;
 mod typed;
 mod versions;
 mod views;
+mod words;
 
 use pyo3::prelude::*;
 

@@ -15,7 +15,8 @@ use super::memo_key::{MemoKey, Owner, ROW_ARGS, Whose};
 use super::outside;
 use super::rows::{self, Row, RowTypes};
 use super::shared::{Found, Shared};
-use super::typed::{self, typed_eq};
+use super::spelling::{Parameters, Spelling};
+use super::typed;
 
 /// Whose entries a decorated call's are.
 pub(super) enum Identity {
@@ -32,13 +33,6 @@ pub(super) enum Identity {
     /// Whoever has the same `identity(self)`.
     By(Py<PyAny>),
 }
-
-/// The positional parameters' names, the defaults of the last of them, and those of keyword-only parameters.
-pub(super) type Parameters<'py> = (
-    Vec<Py<PyString>>,
-    Vec<Py<PyAny>>,
-    Option<Bound<'py, PyDict>>,
-);
 
 /// What is called in Python beside the function and its load.
 #[derive(Default)]
@@ -59,12 +53,7 @@ pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     load: Py<PyAny>,
     pub(super) identity: Identity,
-    /// Names of the positional-or-keyword parameters, without the instance.
-    parameters: Box<[Py<PyString>]>,
-    /// Defaults of the last of them.
-    pub(super) defaults: Box<[Py<PyAny>]>,
-    /// Defaults of keyword-only parameters, by name.
-    keyword_defaults: Py<PyDict>,
+    pub(super) spelling: Spelling,
     pub(super) copy: bool,
     pub(super) hooks: Hooks,
     /// The classes that were met, with identity "auto" and "row".
@@ -77,17 +66,11 @@ impl Plan {
         cache: &Bound<'_, PyTtlCache>,
         load: Py<PyAny>,
         identity: &Bound<'_, PyAny>,
-        (parameters, defaults, keyword_defaults): Parameters<'_>,
+        parameters: Parameters<'_>,
         copy: bool,
         hooks: Hooks,
     ) -> PyResult<Self> {
-        if defaults.len() > parameters.len() {
-            return Err(PyValueError::new_err(format!(
-                "{} defaults for {} parameters",
-                defaults.len(),
-                parameters.len()
-            )));
-        }
+        let spelling = Spelling::new(cache.py(), parameters)?;
         let identity = identity_of(identity)?;
         if hooks.vary.is_some() && matches!(identity, Identity::None) {
             return Err(PyValueError::new_err(
@@ -100,40 +83,17 @@ impl Plan {
                 outside::repr(cache)?
             )));
         }
-        let py = cache.py();
-        let parameters = parameters
-            .into_iter()
-            .map(|name| intern_name(py, &name))
-            .collect::<PyResult<_>>()?;
         Ok(Self {
             func,
             cache: cache.clone().unbind(),
             shared: cache.get().shared.clone(),
             load,
             identity,
-            parameters,
-            defaults: defaults.into(),
-            keyword_defaults: match keyword_defaults {
-                Some(defaults) => defaults.copy()?.unbind(),
-                None => PyDict::new(py).unbind(),
-            },
+            spelling,
             copy,
             hooks,
             rows: RowTypes::default(),
         })
-    }
-
-    /// The default of a positional parameter, by its number.
-    pub(super) fn default_of(&self, position: usize) -> Option<&Py<PyAny>> {
-        let first = self.parameters.len() - self.defaults.len();
-        position
-            .checked_sub(first)
-            .and_then(|index| self.defaults.get(index))
-    }
-
-    /// How many parameters are named; arguments past them belong to `*args`.
-    pub(super) fn named(&self) -> usize {
-        self.parameters.len()
     }
 
     /// The key of a call, or None when the arguments do not fit the callable (which then says so itself).
@@ -150,7 +110,7 @@ impl Plan {
                 None => return Ok(None),
             },
         };
-        let Some(arguments) = self.arguments(args, kwargs, py)? else {
+        let Some(arguments) = self.spelling.arguments(args, kwargs, py)? else {
             return Ok(None);
         };
         let mut canonical = Vec::with_capacity(arguments.len() + 3);
@@ -238,83 +198,6 @@ impl Plan {
         typed::canonical(&parts, &|| format!("what {} varies by", self.name(py)))
     }
 
-    /// One spelling for all spellings of a call: positional as far as can be, trailing defaults left out, the remaining
-    /// keywords sorted by name after a mark that no argument can be.
-    fn arguments<'py>(
-        &self,
-        args: &[Bound<'py, PyAny>],
-        kwargs: Option<&Bound<'py, PyDict>>,
-        py: Python<'py>,
-    ) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
-        let mut bound = args.to_vec();
-        let mut extra: Vec<(Bound<'py, PyString>, Bound<'py, PyAny>)> = Vec::new();
-        let mut named: Vec<(usize, Bound<'py, PyAny>)> = Vec::new();
-        for (name, value) in kwargs.iter().flat_map(|kwargs| kwargs.iter()) {
-            let Ok(name) = name.cast_into::<PyString>() else {
-                return Ok(None);
-            };
-            match self.position(&name)? {
-                Some(position) if position < args.len() => return Ok(None),
-                Some(position) => named.push((position, value)),
-                None if self.is_default(&name, &value)? => {}
-                None => extra.push((name, value)),
-            }
-        }
-        named.sort_by_key(|(position, _)| *position);
-        for (position, value) in named {
-            while bound.len() < position {
-                match self.default_of(bound.len()) {
-                    Some(default) => bound.push(default.bind(py).clone()),
-                    None => return Ok(None),
-                }
-            }
-            bound.push(value);
-        }
-        if bound.len() <= self.named() {
-            while let Some(last) = bound.last()
-                && let Some(default) = self.default_of(bound.len() - 1)
-                && typed_eq(last, default.bind(py)) == Some(true)
-            {
-                bound.pop();
-            }
-        }
-        if !extra.is_empty() {
-            let mut sorted = Vec::with_capacity(extra.len());
-            for (name, value) in extra {
-                sorted.push((name.to_string_lossy().into_owned(), name, value));
-            }
-            sorted.sort_by(|left, right| left.0.cmp(&right.0));
-            bound.push(keys::keyword_mark(py)?);
-            for (_, name, value) in sorted {
-                bound.push(name.into_any());
-                bound.push(value);
-            }
-        }
-        Ok(Some(bound))
-    }
-
-    /// Whether a keyword-only argument is what it would be if left out.
-    fn is_default(&self, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let default = self.keyword_defaults.bind(name.py()).get_item(name)?;
-        Ok(default.is_some_and(|default| typed_eq(value, &default) == Some(true)))
-    }
-
-    fn position(&self, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
-        if let Some(position) = self
-            .parameters
-            .iter()
-            .position(|parameter| parameter.is(name))
-        {
-            return Ok(Some(position));
-        }
-        for (position, parameter) in self.parameters.iter().enumerate() {
-            if outside::equal(parameter.bind(name.py()), name)? {
-                return Ok(Some(position));
-            }
-        }
-        Ok(None)
-    }
-
     pub(super) fn name(&self, py: Python<'_>) -> String {
         let name = outside::attribute(self.func.bind(py), intern!(py, "__qualname__"));
         name.map_or_else(
@@ -324,7 +207,7 @@ impl Plan {
     }
 
     fn argument_name(&self, position: usize, py: Python<'_>) -> String {
-        match self.parameters.get(position) {
+        match self.spelling.parameter(position) {
             Some(parameter) => format!("argument '{}' of {}", parameter.bind(py), self.name(py)),
             None => format!("an argument of {}", self.name(py)),
         }
@@ -450,16 +333,14 @@ impl Plan {
         visit.call(&self.func)?;
         visit.call(&self.cache)?;
         visit.call(&self.load)?;
-        visit.call(&self.keyword_defaults)?;
+        self.spelling.traverse(visit)?;
         visit.call(&self.hooks.vary)?;
         visit.call(&self.hooks.forgotten)?;
         self.rows.traverse(visit)?;
-        if let Identity::By(identity) = &self.identity {
-            visit.call(identity)?;
+        match &self.identity {
+            Identity::By(identity) => visit.call(identity),
+            _ => Ok(()),
         }
-        self.defaults
-            .iter()
-            .try_for_each(|default| visit.call(default))
     }
 }
 
@@ -469,10 +350,6 @@ fn is_bypassed(key: &Bound<'_, MemoKey>) -> PyResult<bool> {
         Some(alias) => rows::is_bypassed(&alias),
         None => Ok(false),
     }
-}
-
-fn intern_name(py: Python<'_>, name: &Py<PyString>) -> PyResult<Py<PyString>> {
-    Ok(PyString::intern(py, name.bind(py).to_str()?).unbind())
 }
 
 /// What `identity` may be, in messages.

@@ -146,9 +146,10 @@ impl<'py> Row<'py> {
 }
 
 /// One class as the resolver saw it.
-struct Known {
+pub(super) struct Known {
     class: Py<PyType>,
-    attname: Option<Py<PyString>>,
+    /// The attribute of a model's primary key; None for a class that is no model.
+    pub(super) attname: Option<Py<PyString>>,
     resolver: usize,
     next: OnceLock<Box<Known>>,
 }
@@ -168,14 +169,14 @@ impl RowTypes {
         &self.lists[(class >> 10 ^ class >> 4) % LISTS]
     }
 
-    /// What is known of the class at this address: None when nothing is, else the attribute of its primary key, if any.
+    /// What is known of the class at this address, if anything.
     #[inline]
-    pub(super) fn known(&self, class: usize) -> Option<Option<&Py<PyString>>> {
+    pub(super) fn known(&self, class: usize) -> Option<&Known> {
         let resolver = RESOLVER.load(Ordering::Relaxed);
         let mut place = self.list(class);
         while let Some(known) = place.get() {
             if known.class.as_ptr() as usize == class && known.resolver == resolver {
-                return Some(known.attname.as_ref());
+                return Some(known);
             }
             place = &known.next;
         }
@@ -187,7 +188,7 @@ impl RowTypes {
         let py = class.py();
         let address = class.as_ptr() as usize;
         if let Some(known) = self.known(address) {
-            return Ok(known.map(|attname| attname.clone_ref(py)));
+            return Ok(known.attname.as_ref().map(|attname| attname.clone_ref(py)));
         }
         let resolver = RESOLVER.load(Ordering::Relaxed);
         let attname = match TYPES.get(py) {

@@ -20,11 +20,11 @@ use super::gil_lock::TableLock;
 use super::keys;
 use super::outside;
 use super::owners::{Bereaved, Owners};
+use super::words::HostWords;
 use crate::engine::clock::{Nanos, Now};
 use crate::engine::{
-    Cause, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef, TtlCache, Words,
+    Cause, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef, TtlCache,
 };
-use crate::host::versions;
 
 /// A locked table.
 pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;
@@ -58,17 +58,6 @@ pub(super) struct Extra<'a> {
     pub(super) tags: &'a [String],
     pub(super) cost: Nanos,
     pub(super) stamps: &'a [Stamp],
-}
-
-/// The version words of this host.
-#[derive(Default)]
-pub(super) struct HostWords;
-
-impl Words for HostWords {
-    #[inline]
-    fn are_current(&self, stamps: &[Stamp]) -> bool {
-        versions::current().are_current(stamps)
-    }
 }
 
 /// A cache and its callbacks, shared by the Python object, its views and the decorators that store in it.
@@ -162,9 +151,8 @@ impl Shared {
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(key.py())?;
         let (table, slot) = self.locate(key, hash)?;
-        Ok(slot
-            .and_then(|slot| table.peek(slot, now))
-            .map(|value| value.clone_ref(key.py())))
+        let value = slot.and_then(|slot| table.peek(slot, now));
+        Ok(value.map(|value| value.clone_ref(key.py())))
     }
 
     /// Store; false where `mode` forbade it.
@@ -198,7 +186,6 @@ impl Shared {
             stamps: extra.stamps,
             traced: keys::may_cycle(value) || keys::may_cycle(key),
             write: !matches!(mode, Mode::Fill(_)),
-            ..Put::default()
         };
 
         let (mut table, slot) = self.locate(key, hash)?;
@@ -251,10 +238,7 @@ impl Shared {
         let (mut table, slot) = self.locate(key, hash)?;
         let Some(slot) = slot else {
             table.bump(hash);
-            return Ok(Removed {
-                was_live: false,
-                value: None,
-            });
+            return Ok(Removed::default());
         };
         let (was_live, was_outdated) = (table.is_live(slot, now), table.is_outdated(slot));
         let gone = table.remove(slot, Cause::Deleted);
@@ -267,8 +251,8 @@ impl Shared {
     /// Take out the entry that is next to be evicted. O(n).
     pub(super) fn pop_next(&self) -> Option<PyGone> {
         let mut table = self.cache.lock();
-        let slots = table.slots();
-        let next = slots.into_iter().find(|&slot| !table.is_outdated(slot))?;
+        let mut slots = table.slots().into_iter();
+        let next = slots.find(|&slot| !table.is_outdated(slot))?;
         Some(table.remove(next, Cause::Deleted))
     }
 
@@ -408,6 +392,7 @@ impl Bereaved for Shared {
 }
 
 /// What `delete` found.
+#[derive(Default)]
 pub(super) struct Removed {
     pub(super) was_live: bool,
     /// The value, expired or not; None also where what it was computed from had changed.

@@ -14,9 +14,7 @@ pub(super) struct Columns {
     weighs: bool,
     /// Whether load times are kept, because early refresh needs them.
     times: bool,
-    /// Whether there is anything to keep at all: most tables need no column, and ask only this.
-    used: bool,
-    /// Whether a hit has to ask here: `times`, or stamps.
+    /// Whether a hit has to ask here: load times are or were kept, or entries were stamped.
     asked: bool,
     weights: Vec<u32>,
     /// The sum of `weights`.
@@ -33,7 +31,6 @@ impl Columns {
         Self {
             weighs,
             times,
-            used: weighs || times,
             asked: times,
             ..Self::default()
         }
@@ -43,18 +40,17 @@ impl Columns {
     pub(super) fn follow(&mut self, limits: &Limits) {
         self.weighs = limits.max_bytes.is_some();
         self.times = limits.early_refresh > 0.0;
-        self.used |= self.weighs || self.times;
-        self.asked = self.times || self.stamps_any();
+        self.asked |= self.times;
         if !self.weighs {
             self.weights = Vec::new();
             self.bytes = 0;
         }
     }
 
-    /// Whether any column may know something about an entry.
+    /// Whether any column may know something about an entry: most tables need no column, and ask only this.
     #[inline]
     pub(super) fn is_used(&self) -> bool {
-        self.used
+        self.weighs || self.asked
     }
 
     /// Whether load times are kept.
@@ -131,7 +127,6 @@ impl Columns {
     /// O(1), but for the first entry with more stamps than any before it, which lays the column out anew.
     fn set_stamps(&mut self, slot: Slot, stamps: &[Stamp], slots: usize) {
         if stamps.len() > self.stride {
-            self.used = true;
             self.asked = true;
             self.widen(stamps.len());
         }

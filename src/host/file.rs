@@ -1,46 +1,24 @@
-//! The file of version words: found and judged, or made; replaced when it is broken; looked for while it is mapped.
+//! The file of version words: found and judged; looked for while it is mapped. It is made in `making.rs`.
 //!
 //! No descriptor is kept, so that daemons may close what they do not know, and nothing has to be told of a fork.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RawMode, Stat,
-};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 
+pub(super) use super::identity::Identity;
+use super::identity::size;
+use super::making::make;
 use super::place::{HEADER_BYTES, Header, Place};
 use super::segment::Segment;
 
-/// What a file is called while it is made.
-const UNFINISHED: &str = ".making-";
 /// How often opening begins anew because other processes were quicker.
 const ATTEMPTS: u32 = 16;
-/// Milliseconds to wait for a process that is making the file; it may be stopped, and then its lock does not count.
-const PATIENCE: u32 = 20;
 const PERMISSIONS: RawMode = 0o7777;
-
-/// Which file a mapping is of. As long as it is mapped no other file has this number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        }
-    }
-}
 
 /// A file that was opened and mapped.
 pub(super) struct Opened {
@@ -244,143 +222,9 @@ fn judge(stat: &Stat, place: &Place) -> Result<(), Fault> {
     Ok(())
 }
 
-fn size(stat: &Stat) -> u64 {
-    u64::try_from(stat.st_size).unwrap_or(0)
-}
-
 fn read_header(file: &File, place: &Place) -> Result<Header, Fault> {
     let mut page = [0; HEADER_BYTES];
     file.read_exact_at(&mut page, 0)
         .map_err(|error| Fault::Broken(format!("it could not be read: {error}")))?;
     Header::decode(&page, place).map_err(|reason| Fault::Broken(reason.to_owned()))
-}
-
-/// Puts a new file where there is none, or where the judged one is.
-///
-/// # Errors
-/// `EXIST` or `NOENT` when others were quicker; else why no file can be made.
-fn make(
-    folder: &OwnedFd,
-    place: &Place,
-    judged: Option<Identity>,
-    seconds: u32,
-) -> Result<(), Errno> {
-    let _making = Making::begin(folder);
-    let name = place.file();
-    match rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if Some(Identity::of(&stat)) == judged => {}
-        Err(Errno::NOENT) if judged.is_none() => {}
-        Ok(_) => return Err(Errno::EXIST),
-        Err(error) => return Err(error),
-    }
-    remove_unfinished(folder);
-    let [id, base] = random()?;
-    let unfinished = format!("{UNFINISHED}{id:08x}");
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, &unfinished, flags, Mode::RUSR | Mode::WUSR)?;
-    let header = Header {
-        words: place.words(),
-        base,
-        made: seconds.saturating_add(1),
-        seed: place.seed(),
-    };
-    let finished = fill(&file, place, &header).and_then(|()| {
-        if judged.is_some() {
-            rustix::fs::renameat(folder, &unfinished, folder, &name)
-        } else {
-            // A link fails where a rename would put two makers' files over each other.
-            rustix::fs::linkat(folder, &unfinished, folder, &name, AtFlags::empty())
-        }
-    });
-    // After a rename there is nothing left to remove.
-    let _ = rustix::fs::unlinkat(folder, &unfinished, AtFlags::empty());
-    finished
-}
-
-/// Gives the file its length, all of it backed by memory or disk: a hole that cannot be filled later is a SIGBUS.
-fn fill(file: &OwnedFd, place: &Place, header: &Header) -> Result<(), Errno> {
-    rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)?;
-    let allocate = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, place.bytes());
-    match rustix::io::retry_on_intr(allocate) {
-        Ok(()) => {}
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, place.bytes())?,
-        Err(error) => return Err(error),
-    }
-    write_all(file, &header.encode(), 0)
-}
-
-/// What `posix_fallocate` does where the file system cannot allocate by itself.
-fn write_zeros(file: &OwnedFd, bytes: u64) -> Result<(), Errno> {
-    let zeros = [0; HEADER_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let part = usize::try_from(bytes - at).map_or(zeros.len(), |left| left.min(zeros.len()));
-        write_all(file, &zeros[..part], at)?;
-        at += part as u64;
-    }
-    Ok(())
-}
-
-fn write_all(file: impl AsFd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::pwrite(&file, bytes, at) {
-            Ok(0) => return Err(Errno::NOSPC),
-            Ok(written) => {
-                bytes = &bytes[written..];
-                at += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// What makers left behind that were killed. One that was only stopped finds its file gone, and begins anew.
-fn remove_unfinished(folder: &OwnedFd) {
-    let Ok(entries) = Dir::read_from(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if entry
-            .file_name()
-            .to_bytes()
-            .starts_with(UNFINISHED.as_bytes())
-        {
-            let _ = rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty());
-        }
-    }
-}
-
-fn random() -> Result<[u32; 2], Errno> {
-    let mut bytes = [0; 8];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    let bits = u64::from_ne_bytes(bytes);
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-    Ok([bits as u32, (bits >> 32) as u32])
-}
-
-/// The lock of the folder, which keeps two processes from replacing a broken file by one each. Only a courtesy: without
-/// it both still end with one file, the later one, at the next look.
-struct Making<'a> {
-    folder: &'a OwnedFd,
-}
-
-impl<'a> Making<'a> {
-    fn begin(folder: &'a OwnedFd) -> Self {
-        for _ in 0..PATIENCE {
-            match rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(Duration::from_millis(1)),
-                _ => break,
-            }
-        }
-        Self { folder }
-    }
-}
-
-impl Drop for Making<'_> {
-    fn drop(&mut self) {
-        // Said, and not left to the closing: a child that was forked meanwhile has the descriptor too.
-        let _ = rustix::fs::flock(self.folder, FlockOperation::Unlock);
-    }
 }

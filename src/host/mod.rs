@@ -3,7 +3,7 @@
 //! - [`versions`]: which words this process looks at; capture, check, bump.
 //! - [`word`]: the protocol of one word, apart from where it lies.
 //! - [`segment`]: the memory they lie in. The only `unsafe` of this half.
-//! - [`file`](mod@file): the file behind it: found, judged, made, replaced.
+//! - [`file`](mod@file): the file behind it: found, judged, looked for; `making`: made, and put in a broken one's place.
 //! - [`place`]: where the file is and how it is laid out.
 
 #[cfg(target_os = "linux")]
@@ -11,6 +11,10 @@ pub mod file;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_file.rs"]
 pub mod file;
+#[cfg(target_os = "linux")]
+mod identity;
+#[cfg(target_os = "linux")]
+mod making;
 pub mod place;
 pub mod segment;
 pub mod versions;

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use twox_hash::XxHash3_64;
 
-use super::segment::GROUPS;
-
 /// The fewest words: with fewer, unrelated names would share words too often.
 pub const MIN_WORDS: u32 = 1 << 16;
 /// The most words: 64 MiB.
 pub const MAX_WORDS: u32 = 1 << 24;
 /// As many words as there are when nobody says otherwise: 4 MiB.
 pub const DEFAULT_WORDS: u32 = 1 << 20;
+/// How many instants of "last bumped" there are; word `w` has number `w % GROUPS`.
+pub const GROUPS: usize = 1 << 16;
 /// Changes whenever builds of before and after could misread each other, and with the hash of names.
 pub const LAYOUT: u32 = 1;
 /// The words begin on a page of their own.

@@ -12,12 +12,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use memmap2::MmapOptions;
 
-use super::place::DEFAULT_WORDS;
+use super::place::{DEFAULT_WORDS, GROUPS};
 #[cfg(target_os = "linux")]
 use super::place::{HEADER_BYTES, Header};
-
-/// How many instants of "last bumped" a segment keeps; word `w` has number `w % GROUPS`.
-pub const GROUPS: usize = 1 << 16;
 
 /// Words of a process that has not been told to share any. A library's zeros take no memory until they are touched.
 static FIRST_WORDS: [AtomicU32; DEFAULT_WORDS as usize] =

@@ -10,8 +10,8 @@ use serde::Serialize;
 use twox_hash::XxHash3_64;
 
 use super::file::{self, Identity, Look};
-use super::place::{DEFAULT_WORDS, Place};
-use super::segment::{GROUPS, Published, Segment};
+use super::place::{DEFAULT_WORDS, GROUPS, Place};
+use super::segment::{Published, Segment};
 use super::word;
 use crate::engine::{Nanos, Stamp};
 

@@ -1,5 +1,7 @@
 //! Random operations on a table and on a plain list, compared after each.
 
+// Long because it compares all that a table can be asked.
+
 use std::collections::BTreeSet;
 
 use _native::engine::{Cause, Gone, Limits, Now, PolicyKind, Put, Read, Slot, Table};
@@ -136,9 +138,8 @@ impl Run {
             write,
             ..Put::default()
         };
-        let (key, now) = (known.key, self.now());
+        let (key, now, limits) = (known.key, self.now(), self.model.limits.clone());
         let token = self.real.token(hash(key));
-        let limits = self.model.limits.clone();
         let over = self.model.is_over(known.deadline, 0);
         let outdated = self.model.is_outdated(&known);
         let refused = over
@@ -187,6 +188,7 @@ impl Run {
         );
     }
 
+    // Long because it holds every way of looking at one entry against the model.
     fn get(&mut self, key: u8) {
         let now = self.now();
         let Some(slot) = self.find(key) else {
@@ -209,7 +211,7 @@ impl Run {
             (!past_grace && !outdated).then_some(&known.value)
         );
         // The fast half: what it serves is live, and it leaves everything else untouched.
-        if known.value % 2 == 0
+        if known.value.is_multiple_of(2)
             && let Some(value) = self.real.hit(slot, now)
         {
             assert!(live && *value == known.value);

@@ -140,8 +140,37 @@ class TestPlugin:
         assert "1 passed" in done.stdout, done.stdout
         assert "oxicache" not in done.stdout
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="words are shared on Linux only")
+    @pytest.mark.parametrize(("ini", "shared"), [("", False), ("oxicache_isolation = false", True)])
+    def test_words_are_private_while_tests_run(
+        self, run_pytest: RunPytest, tmp_path: Path, ini: str, shared: bool
+    ) -> None:
+        """Whoever shared words before a test does not in it, with Django or without; switched off, it does."""
+        source = f"""
+            import sys
+            from oxicache import _native
+            from oxicache.versions import version_words
+
+            def share():
+                assert _native.versions_share({str(tmp_path)!r}, "site", 2**16)["shared"]
+                return lambda: None
+
+            version_words.opened_by(share)
+            before = version_words.capture(["a"])
+
+            def test_one():
+                assert "django" not in sys.modules
+                assert before.is_current() is {shared}
+                assert version_words.bump(["a"]) == 1
+                found = _native.versions_state()
+                assert found["shared"] is {shared}
+                assert found["reason"] == {None if shared else "tests run in this process"!r}
+        """
+        done = run_pytest(source, ini=ini)
+        assert "1 passed" in done.stdout, done.stdout
+
     def test_after_the_run_the_engine_has_its_own_clock_again(self, tmp_path: Path) -> None:
-        """A process that goes on after pytest.main() counts by the monotonic clock."""
+        """A process that goes on after pytest.main() counts by the monotonic clock, and may share its words."""
         (tmp_path / "test_one.py").write_text("import oxicache\ndef test_one(): pass\n")
         source = f"""
 import time, pytest
@@ -152,6 +181,8 @@ with mock.patch("time.time", return_value=5.0) as patched:
     before = now()
     patched.return_value = 5000.0
     assert now() - before < 1000
+from oxicache.versions import version_words
+assert not version_words.is_private
 """
         done = subprocess.run(
             [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=False

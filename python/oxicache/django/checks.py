@@ -3,7 +3,10 @@
 What stands in the way of shared version words is found in neighbours.py; what a setting must be, in conf.py.
 """
 
+import importlib
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from django.apps import apps
@@ -27,10 +30,15 @@ Found: TypeAlias = Iterator[CheckMessage]
 TENANT_APPS = ("django_tenants", "tenant_schemas", "django_pgschemas")
 
 
+logger = logging.getLogger("oxicache")
+
+
 def begin() -> None:
-    """Register the checks."""
+    """Register the checks. What only a server meets with, which runs none, is logged."""
     for check in CHECKS:
         register(check, Tags.caches)
+    for message in _interpreters():
+        logger.warning("%s %s", message.msg, message.hint)
 
 
 def _check(find: Callable[[], Found]) -> Callable[..., list[CheckMessage]]:
@@ -117,6 +125,25 @@ def _replicas() -> Found:
                 id="oxicache.W003",
             )
             return
+
+
+def _interpreters() -> Found:
+    """This is not the process's main interpreter, and the native half knows of one only."""
+    if _in_subinterpreter():
+        yield Warning(
+            "This application runs in a sub-interpreter: its caches are those of every other application of the "
+            "process.",
+            hint="Write `WSGIApplicationGroup %{GLOBAL}` for mod_wsgi, `single-interpreter = true` for uWSGI.",
+            id="oxicache.W007",
+        )
+
+
+def _in_subinterpreter() -> bool:
+    for name in ("_interpreters", "_xxsubinterpreters"):  # from 3.13 on, and before
+        with suppress(ImportError):
+            interpreters: Any = importlib.import_module(name)
+            return bool(interpreters.get_current() != interpreters.get_main())
+    return False
 
 
 # ---------------------------------------------------------------- what may go stale, or grow
@@ -231,5 +258,15 @@ def _row_models() -> list[type[Model]]:
 
 CHECKS = tuple(
     _check(find)
-    for find in (_settings, _tenants, _sharing, _parted, _replicas, _long_ttls, _for_ever, _unlimited_sizes)
+    for find in (
+        _settings,
+        _tenants,
+        _sharing,
+        _parted,
+        _replicas,
+        _interpreters,
+        _long_ttls,
+        _for_ever,
+        _unlimited_sizes,
+    )
 )

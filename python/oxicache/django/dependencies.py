@@ -20,8 +20,9 @@ __all__ = ["complete", "dependencies_of", "is_historical", "prepare", "when_foun
 
 Models: TypeAlias = tuple[type[Model], ...]
 
-_found: WeakKeyDictionary[type[Model], dict[Member, Models]] = WeakKeyDictionary()
-_words: WeakKeyDictionary[type[Model], dict[Member, MemberWords]] = WeakKeyDictionary()
+# A member may belong to a class that was made in a function, and go with it.
+_found: WeakKeyDictionary[type[Model], WeakKeyDictionary[Member, Models]] = WeakKeyDictionary()
+_words: WeakKeyDictionary[type[Model], WeakKeyDictionary[Member, MemberWords]] = WeakKeyDictionary()
 _unsettled: list[tuple[type[Model], Member]] = []  # until all models are loaded
 _listeners: list[Callable[[type[Model], Models], None]] = []
 
@@ -70,14 +71,14 @@ def _settle(model: type[Model], member: Member, *, is_last_chance: bool) -> bool
         is_whole = is_whole and models is not None
         found.update(dict.fromkeys(models or ()))
     if is_whole:
-        _found.setdefault(model, {})[member] = tuple(found)
         words = MemberWords(member.name, model, found)
         if len(words) > MAX_WORDS:
             raise ValueError(
                 f"@{member.decorator} of {member.name}, on {model._meta.label}: depends_on={member.depends_on!r} "
                 f"makes {len(words)} version words, parents included; {MAX_WORDS} is the limit"
             )
-        _words.setdefault(model, {})[member] = words
+        _found.setdefault(model, WeakKeyDictionary())[member] = tuple(found)
+        _words.setdefault(model, WeakKeyDictionary())[member] = words
         for tell in _listeners:
             tell(model, tuple(found))
     return is_whole
@@ -85,7 +86,8 @@ def _settle(model: type[Model], member: Member, *, is_last_chance: bool) -> bool
 
 def words_of(model: type[Model], member: Member) -> MemberWords:
     """Return the words of a member on `model`. LookupError while a model that it depends on is not loaded."""
-    words = _words.get(model, {}).get(member)
+    of_model = _words.get(model)
+    words = None if of_model is None else of_model.get(member)
     if words is None:  # nothing to resolve, or nobody has: the member came to its class when that was made
         if not _settle(model, member, is_last_chance=_registry(model).models_ready):
             raise LookupError(f"{member.name} depends on models that are not loaded yet")
@@ -95,7 +97,7 @@ def words_of(model: type[Model], member: Member) -> MemberWords:
 
 def dependencies_of(model: type[Model]) -> frozenset[type[Model]]:
     """Return the models whose changes invalidate values of rows of `model`, as far as they are known."""
-    return frozenset(one for models in _found.get(model, {}).values() for one in models)
+    return frozenset(one for models in list(_found.get(model, {}).values()) for one in models)
 
 
 def when_found(tell: Callable[[type[Model], Models], None]) -> None:
@@ -103,7 +105,7 @@ def when_found(tell: Callable[[type[Model], Models], None]) -> None:
     if tell not in _listeners:
         _listeners.append(tell)
         for model, by_member in list(_found.items()):
-            for models in by_member.values():
+            for models in list(by_member.values()):
                 tell(model, models)
 
 

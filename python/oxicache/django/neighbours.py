@@ -44,7 +44,7 @@ def obstacle() -> str | None:
     folder = directory / name
     try:
         found = folder.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return _obstacle_to_making(directory)
     except OSError as error:
         return f"{folder} cannot be looked at: {error.strerror}"

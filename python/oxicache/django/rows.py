@@ -31,13 +31,15 @@ class DjangoRows:
         model, _, pk = row
         return host.capture(dependencies.words_of(model, member).of(pk))
 
+    def is_committed(self, row: Row, stamps: Stamps) -> bool:
+        """Whether the caller's transaction, if it is in one, has not written and began after what `stamps` know."""
+        return transactions.allows_storing(row[1], stamps)
+
     def allows_storing(self, row: Row, instance: Any, stamps: Stamps) -> bool:
-        """Whether what is read is committed, and from the database written to or not invalidated for REPLICA_HOLD."""
-        model, alias, _ = row
-        if not transactions.allows_storing(alias, stamps):
-            return False
+        """Whether the row's database is the one written to, or nothing was invalidated for REPLICA_HOLD seconds."""
         if not settings.DATABASE_ROUTERS:
             return True
+        model, alias, _ = row
         if router.db_for_write(model, instance=instance) == alias:
             return True
         return not stamps.was_bumped_within(conf.current().replica_hold)

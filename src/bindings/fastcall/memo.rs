@@ -211,7 +211,7 @@ unsafe fn row_hit(
     // SAFETY: the caller's promise; reading an object's type needs nothing more.
     unsafe {
         let class = ffi::Py_TYPE(instance);
-        let Some(attname) = plan.rows.known(class as usize)? else {
+        let Some(attname) = &plan.rows.known(class as usize)?.attname else {
             if matches!(plan.identity, Identity::Row) {
                 return None;
             }
@@ -274,11 +274,11 @@ unsafe fn without_defaults<'a>(
     plan: &Plan,
     mut args: &'a [*mut PyObject],
 ) -> Option<&'a [*mut PyObject]> {
-    if plan.defaults.is_empty() || args.len() > plan.named() {
+    if plan.spelling.defaults.is_empty() || args.len() > plan.spelling.named() {
         return Some(args);
     }
     while let Some((&last, rest)) = args.split_last()
-        && let Some(default) = plan.default_of(rest.len())
+        && let Some(default) = plan.spelling.default_of(rest.len())
     {
         // SAFETY: the caller's promise.
         match unsafe { typed_eq(last, default.as_ptr()) } {

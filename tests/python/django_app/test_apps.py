@@ -8,9 +8,12 @@ from pathlib import Path
 from unittest import mock
 
 import project
+import pytest
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.test import TransactionTestCase, override_settings
+from django.utils.translation import get_language
 
 from oxicache import TTLCache, _native, loader, scheduling
 from oxicache.django import apps as wiring
@@ -68,6 +71,82 @@ print(cache_manager._caches["project.projects.models.Project.label"].ttl)
         [sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("77\n", "")
+
+
+def python(source: str) -> str:
+    """Run `source` in a process that knows no settings; return what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+class TestExports:
+    def test_what_users_import_is_loaded_when_it_is_asked_for(self) -> None:
+        """`import oxicache.django` alone loads no Django, so that a settings module may do it."""
+        source = """
+import sys
+import oxicache.django
+print("django" in sys.modules, [name for name in ("invalidate", "track_deletions") if name in dir(oxicache.django)])
+from oxicache.django import invalidate, track_deletions
+print(invalidate.__module__, track_deletions.__module__, oxicache.django.invalidate is invalidate)
+"""
+        assert python(source) == (
+            "False ['invalidate', 'track_deletions']\n"
+            "oxicache.django.invalidation oxicache.django.invalidation True\n"
+        )
+
+    def test_a_name_that_is_not_there_is_an_attribute_error(self) -> None:
+        """As with any module; submodules are imported by name as ever."""
+        source = """
+import oxicache.django
+try:
+    oxicache.django.nothing
+except AttributeError as error:
+    print(error)
+from oxicache.django import conf
+print(conf.__name__, hasattr(oxicache.django, "nothing"))
+"""
+        assert python(source) == (
+            "module 'oxicache.django' has no attribute 'nothing'\noxicache.django.conf False\n"
+        )
+
+
+class TestWrongSettings:
+    @pytest.mark.parametrize("command", ["check", "migrate", "runserver"])
+    def test_where_checks_follow_the_defaults_stand_in(
+        self, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        """The check says what is wrong; until then models and their caches are made with the defaults."""
+        monkeypatch.setattr(sys, "argv", ["manage.py", command])
+        wrong = mock.patch.object(wiring.conf, "current", side_effect=ImproperlyConfigured)
+        with override_settings(OXICACHE={"DEFAULT_TTL": 5}), wrong:
+            assert wiring.cache_defaults() == (1000, 3600)
+
+    @pytest.mark.parametrize("argv", [["gunicorn", "site.wsgi"], ["manage.py", "shell"], ["manage.py"]])
+    def test_where_none_follow_they_raise(self, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+        """A server or a shell would go on with other settings than those that were written."""
+        monkeypatch.setattr(sys, "argv", argv)
+        message = r"OXICACHE\['LOCK_TIMEOUT'\] is 'long'"
+        with (
+            pytest.raises(ImproperlyConfigured, match=message),
+            override_settings(OXICACHE={"LOCK_TIMEOUT": "long"}),
+        ):
+            wiring.cache_defaults()
+
+
+def test_the_tenant_is_asked_as_the_settings_say() -> None:
+    """TENANT reaches the keys of rows when the setting changes, and leaves them when it changes back."""
+    with mock.patch.object(_native, "set_row_scope") as scope:
+        with override_settings(OXICACHE={"TENANT": "django.utils.translation.get_language"}):
+            assert scope.call_args.args == (get_language,)
+        assert scope.call_args.args == (None,)
 
 
 def test_a_background_job_leaves_no_connection_open() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.test import TestCase, TransactionTestCase
 from project.catalogue.models import Item, computed
 from row_source import row_word, source
@@ -73,16 +73,17 @@ class TestVersions(TestCase):
         forget_failures()
 
     def test_a_source_that_cannot_say_whether_to_store_is_a_miss(self) -> None:
-        """The same, where that question fails."""
-        forget_failures()
+        """The same, where one of the questions fails that are asked of Django."""
 
-        def allows_storing(*_: Any) -> bool:
+        def fail(*_: Any) -> bool:
             raise OSError("no router")
 
         method = cached_method(lambda item: item.price)
-        with source(allows_storing=allows_storing), self.assertLogs("oxicache.store", logging.WARNING):
-            assert method(self.item) == 3
-        assert len(method.cache) == 0
+        for question in ("allows_storing", "is_committed"):
+            forget_failures()
+            with source(**{question: fail}), self.assertLogs("oxicache.store", logging.WARNING):
+                assert method(self.item) == 3
+            assert len(method.cache) == 0
         forget_failures()
 
     def test_grace_serves_what_expired(self) -> None:
@@ -212,6 +213,49 @@ class TestFlights(TransactionTestCase):
             go.set()
             assert [future.result(10) for future in (first, *others)] == [10, 20, 30]
         assert len(method.cache) == 0
+
+    def test_what_a_transaction_wrote_itself_is_its_own(self) -> None:
+        """A function that writes returns uncommitted work: to its caller, not to the cache."""
+
+        @cached_method
+        def method(item: Item) -> int:
+            Item.objects.filter(pk=item.pk).update(price=item.price + 1)
+            return Item.objects.get(pk=item.pk).price
+
+        with transaction.atomic():
+            assert method(self.item) == 4
+            transaction.set_rollback(True)
+        assert len(method.cache) == 0
+        assert method(self.item) == 4
+        assert len(method.cache) == 1
+
+    def test_those_who_wait_for_a_transaction_s_value_compute_their_own(self) -> None:
+        """What a leader in a transaction sees may be older than what they would see, and so may its errors be."""
+        arrived, go = threading.Semaphore(0), threading.Event()
+        leaders: list[int] = []
+
+        @cached_method
+        def method(item: Item) -> str:
+            me = threading.get_ident()
+            if not leaders:
+                leaders.append(me)
+                arrived.release()
+                assert go.wait(10)
+                raise LookupError("in a transaction")
+            return "committed"
+
+        def is_committed(*_: Any) -> bool:
+            return threading.get_ident() not in leaders
+
+        with ThreadPoolExecutor(2) as pool, source(is_committed=is_committed):
+            first = self.in_thread(pool, method)
+            assert arrived.acquire(timeout=10)
+            second = self.in_thread(pool, method)
+            self.wait_for_waiters(method, 1)
+            go.set()
+            assert second.result(10) == "committed"
+            with pytest.raises(LookupError):
+                first.result(10)
 
     def wait_for_waiters(self, method: Any, count: int) -> None:
         """Go on when so many wait for the load under way."""

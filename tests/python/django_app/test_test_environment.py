@@ -83,7 +83,12 @@ django.setup()
 sys.exit(bool(get_runner(settings)().run_tests(["users_tests"])))
 """
 
-SETTINGS = "from project.settings import *\n"
+SETTINGS = """
+from pathlib import Path
+from project.settings import *
+OXICACHE = {"RUNTIME_DIR": str(Path("runtime").resolve())}
+Path("runtime").mkdir(exist_ok=True)
+"""
 
 
 @pytest.fixture
@@ -140,7 +145,7 @@ def test_a_script_that_calls_the_runner_is_isolated_too(run: Run, tmp_path: Path
 
 def test_the_setting_switches_it_off(run: Run) -> None:
     """OXICACHE["TEST_ISOLATION"] = False leaves tests as they were."""
-    done = run(*MANAGE_TEST, settings='OXICACHE = {"TEST_ISOLATION": False}')
+    done = run(*MANAGE_TEST, settings='OXICACHE |= {"TEST_ISOLATION": False}')
     assert done.returncode == 1
     assert "test_two" in done.stderr
     assert "test_time" in done.stderr
@@ -151,7 +156,7 @@ def test_the_ready_made_runner_isolates(run: Run, app: str) -> None:
     """TEST_RUNNER = OxicacheDiscoverRunner isolates where nothing else does."""
     settings = 'TEST_RUNNER = "oxicache.django.test_runner.OxicacheDiscoverRunner"\n'
     if app == "installed":
-        settings += 'OXICACHE = {"TEST_ISOLATION": False}\n'
+        settings += 'OXICACHE |= {"TEST_ISOLATION": False}\n'
     else:
         settings += 'INSTALLED_APPS.remove("oxicache.django")\n'
     assert passed(run(*MANAGE_TEST, settings=settings), COUNT)
@@ -160,7 +165,7 @@ def test_the_ready_made_runner_isolates(run: Run, app: str) -> None:
 def test_the_mixin_isolates_a_runner_of_ones_own(run: Run) -> None:
     """OxicacheRunnerMixin goes before any runner class, and leaves what that one does in place."""
     runner = """
-OXICACHE = {"TEST_ISOLATION": False}
+OXICACHE |= {"TEST_ISOLATION": False}
 TEST_RUNNER = "users_runner.Runner"
 """
     source = """
@@ -185,6 +190,70 @@ class Runner(OxicacheRunnerMixin, Mine):
     assert passed(done, COUNT)
     assert "my own set-up" in done.stdout
     assert "my own tear-down" in done.stdout
+
+
+ROWS = """
+    import os
+    from pathlib import Path
+    from django.test import TestCase
+    from oxicache import _native
+    from project.projects.models import Project, computed
+
+    class Rows(TestCase):
+        @classmethod
+        def setUpTestData(cls):
+            cls.project = Project.objects.create(title="Water", budget=4)
+            cls.project.doubled_budget
+
+        def test_one(self):
+            computed.clear()
+            for budget in (5, 6):
+                self.project.budget = budget
+                self.project.save()
+                found = Project.objects.get(pk=self.project.pk)
+                self.assertEqual([found.doubled_budget, found.doubled_budget], [2 * budget] * 2)
+            self.assertEqual(computed["doubled_budget"], 2)
+            self.assertFalse(_native.versions_state()["shared"])
+
+        def test_two(self):
+            self.assertEqual(Project.objects.get(pk=self.project.pk).doubled_budget, 8)
+            self.test_one()
+"""
+
+
+@pytest.mark.parametrize("how", ["manage.py", "parallel", "script", "mixin"])
+def test_rows_are_isolated_and_no_other_process_is_told(run: Run, tmp_path: Path, how: str) -> None:
+    """A save invalidates at once, a rollback leaves nothing behind, and nothing is shared on this host."""
+    (tmp_path / "runtests.py").write_text(SCRIPT)
+    commands = {
+        "parallel": (*MANAGE_TEST, "--parallel", "2"),
+        "script": ("runtests.py",),
+    }
+    settings = ""
+    if how == "mixin":
+        settings = 'TEST_RUNNER = "oxicache.django.test_runner.OxicacheDiscoverRunner"\n'
+    assert passed(run(*commands.get(how, MANAGE_TEST), tests=ROWS, settings=settings), 2)
+    assert list((tmp_path / "runtime").iterdir()) == []
+
+
+def test_after_the_runner_words_are_shared_again(run: Run, tmp_path: Path) -> None:
+    """A process that goes on after its tests shares its invalidations, and tells nobody to look until then."""
+    source = """
+import django
+django.setup()
+from oxicache.django import host
+from oxicache.django.test_runner import OxicacheDiscoverRunner
+
+before = host.capture(["a"])
+runner = OxicacheDiscoverRunner()
+runner.setup_test_environment()
+print(before.is_current(), host.state()["shared"], host.failure())
+during = host.capture(["a"])
+runner.teardown_test_environment()
+print(during.is_current(), host.bump(["a"]), host.state()["shared"])
+"""
+    done = run("-c", source)
+    assert (done.stdout, done.stderr) == ("False False None\nTrue 1 True\n", "")
 
 
 def test_a_process_that_runs_no_tests_is_left_alone(run: Run) -> None:
