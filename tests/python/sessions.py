@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from django.db import connections, transaction
 from django.db.utils import ConnectionHandler
@@ -14,6 +14,18 @@ ALIAS = "shared"
 MODELS = (Author, Label, Item, Stock, Book, Atlas, Crate)  # those before that the later ones refer to
 
 
+class RolledBackError(Exception):
+    """What `rolled_back` ends a block with."""
+
+
+@contextlib.contextmanager
+def rolled_back(**options: Any) -> Iterator[None]:
+    """A block that ends with an error, which is caught around it."""
+    with contextlib.suppress(RolledBackError), transaction.atomic(**options):
+        yield
+        raise RolledBackError
+
+
 class Session:
     """One user's connection. `with session:` makes it what `connections[ALIAS]` is."""
 
@@ -21,7 +33,7 @@ class Session:
         self.connection = connections[ALIAS].copy()
         self.blocks: list[transaction.Atomic] = []
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         self._before = connections[ALIAS]
         connections[ALIAS] = self.connection
         return self

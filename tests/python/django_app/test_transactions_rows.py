@@ -1,4 +1,4 @@
-"""Row caches in transactions that the code under test opens: bypassed once it has written, invalidated by the commit."""
+"""Row caches in transactions of the code under test: bypassed once it has written, invalidated by the commit."""
 
 import gc
 import threading
@@ -8,14 +8,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test import TransactionTestCase
 from project.catalogue.models import Item, Label, computed
-from sessions import Words
+from sessions import RolledBackError, Words, rolled_back
 
 from oxicache import _native, store
 from oxicache.django import marks, transactions
-
-
-class RolledBackError(Exception):
-    """What these tests end a block with."""
 
 
 class RowsTestCase(TransactionTestCase):
@@ -55,19 +51,17 @@ class TestCommitted(RowsTestCase):
 
     def test_a_rollback_leaves_everything_as_it_was(self) -> None:
         """Nothing is invalidated, nothing of what was computed is kept, and the next read hits."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             self.write()
             assert self.reads() == 100
-            raise RolledBackError
         assert self.words.moved == []
         assert [self.reads(), computed["doubled"]] == [20, 1]
 
     def test_any_statement_that_writes_counts(self) -> None:
         """`update()` sends no signal, but what the transaction reads after it is uncommitted all the same."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             Item.objects.filter(pk=1).update(price=7)
             assert self.reads() == 14
-            raise RolledBackError
         assert [self.reads(), computed["doubled"]] == [20, 1]
 
     def test_many_rows_at_once_count(self) -> None:
@@ -118,7 +112,7 @@ class TestCommitted(RowsTestCase):
 
     def test_a_computation_that_writes_is_not_kept(self) -> None:
         """What a function reads after it has written in a transaction is uncommitted, though its load began before."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             item = Item.objects.get(pk=1)
             original = Item.unit
             Item.unit = lambda self: (self.save(), "of all")[1]  # type: ignore[method-assign,func-returns-value]
@@ -126,7 +120,6 @@ class TestCommitted(RowsTestCase):
                 assert item.priced() == "10 of all"
             finally:
                 Item.unit = original  # type: ignore[method-assign]
-            raise RolledBackError
         assert self.item.priced() == "10 each"
 
 
@@ -134,21 +127,19 @@ class TestNesting(RowsTestCase):
     def test_a_savepoint_rolled_back_takes_its_writes_along(self) -> None:
         """After it the transaction has not written: it hits again, and its commit invalidates nothing."""
         with transaction.atomic():
-            with pytest.raises(RolledBackError), transaction.atomic():
+            with rolled_back():
                 self.write()
                 assert [self.reads(), computed["doubled"]] == [100, 1]
-                raise RolledBackError
             assert not transactions.is_written("default")
             assert [self.reads(), computed["doubled"]] == [20, 1]
         assert self.words.moved == []
 
     def test_a_savepoint_released_leaves_its_writes_to_the_block_around(self) -> None:
         """They are the transaction's: uncommitted until its end, and gone with its rollback."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             with transaction.atomic():
                 self.write()
             assert (transactions.is_written("default"), self.words.moved) == (True, [])
-            raise RolledBackError
         assert (transactions.is_written("default"), self.words.moved) == (False, [])
         with transaction.atomic(), transaction.atomic():
             self.write()
@@ -159,19 +150,16 @@ class TestNesting(RowsTestCase):
         label = Words("row:catalogue.label:a")
         with transaction.atomic():
             self.write()
-            with pytest.raises(RolledBackError), transaction.atomic():
+            with rolled_back():
                 Label.objects.create(slug="a")
-                raise RolledBackError
             assert transactions.is_written("default")
         assert (self.words.moved != [], label.moved) == (True, [])
 
     def test_a_released_savepoint_inside_one_that_is_rolled_back(self) -> None:
         """The block in the middle decides for those inside it."""
         with transaction.atomic():
-            with pytest.raises(RolledBackError), transaction.atomic():
-                with transaction.atomic():
-                    self.write()
-                raise RolledBackError
+            with rolled_back(), transaction.atomic():
+                self.write()
             assert not transactions.is_written("default")
         assert self.words.moved == []
 
@@ -187,9 +175,8 @@ class TestNesting(RowsTestCase):
     def test_a_block_without_a_savepoint_is_part_of_the_one_around(self) -> None:
         """An error in it rolls all of it back, at the end of the block around it."""
         with transaction.atomic():
-            with pytest.raises(RolledBackError), transaction.atomic(savepoint=False):
+            with rolled_back(savepoint=False):
                 self.write()
-                raise RolledBackError
             assert connection.needs_rollback
             assert transactions.is_written("default")
         assert (self.words.moved, transactions.is_written("default")) == ([], False)
@@ -234,9 +221,13 @@ class TestCallbacks(RowsTestCase):
         def fail() -> None:
             raise RolledBackError
 
-        with pytest.raises(RolledBackError), transaction.atomic():
-            transaction.on_commit(fail)
-            self.write()
+        def write() -> None:
+            with transaction.atomic():
+                transaction.on_commit(fail)
+                self.write()
+
+        with pytest.raises(RolledBackError):
+            write()
         assert [self.words.moved != [], self.reads()] == [True, 100]
 
     def test_a_failing_invalidation_does_not_stop_callbacks(self) -> None:
