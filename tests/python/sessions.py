@@ -32,14 +32,15 @@ class Session:
     def __init__(self) -> None:
         self.connection = connections[ALIAS].copy()
         self.blocks: list[transaction.Atomic] = []
+        self._before: list[Any] = []
 
     def __enter__(self) -> Self:
-        self._before = connections[ALIAS]
+        self._before.append(connections[ALIAS])
         connections[ALIAS] = self.connection
         return self
 
     def __exit__(self, *_: object) -> None:
-        connections[ALIAS] = self._before
+        connections[ALIAS] = self._before.pop()
 
     def begin(self, **options: Any) -> None:
         """Enter a block, whose transaction sees the database from now on where the database has such a thing."""

@@ -331,15 +331,6 @@ class TestManual(RowsTestCase):
             cursor.execute("ROLLBACK")
         assert (self.words.moved, transactions.is_written("default")) == ([], False)
 
-    def test_autocommit_switched_on_invalidates(self) -> None:
-        """SQLite's and PostgreSQL's drivers commit then; what is pending is not lost."""
-        self.write()
-        transaction.commit()
-        self.write(60)
-        transaction.set_autocommit(True)
-        assert self.reads() in {120, 100}
-        transaction.set_autocommit(False)
-
 
 class TestSwitch(RowsTestCase):
     """The process-wide switch: hits ask about transactions only while somebody has written."""
