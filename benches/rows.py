@@ -60,13 +60,15 @@ class Result:
 class TimedRow:
     """A row whose contenders run in one process; the first that `build` returns is oxicache's.
 
-    `slow` rows are left out of quick runs and of instruction counts.
+    `slow` rows are left out of quick runs and of instruction counts; of the latter also those that are not
+    `countable`: to count them would be to count what prepares each pass.
     """
 
     name: str
     build: Callable[[], Sequence[Contender]]
     targets: Mapping[str, Target] = field(default_factory=dict)
     slow: bool = False
+    countable: bool = True
 
     def results(self, rounds: int, sample_ns: int) -> list[Result]:
         """Measure the row: one result for each contender that is not oxicache's.

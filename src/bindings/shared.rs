@@ -151,9 +151,8 @@ impl Shared {
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(key.py())?;
         let (table, slot) = self.locate(key, hash)?;
-        Ok(slot
-            .and_then(|slot| table.peek(slot, now))
-            .map(|value| value.clone_ref(key.py())))
+        let value = slot.and_then(|slot| table.peek(slot, now));
+        Ok(value.map(|value| value.clone_ref(key.py())))
     }
 
     /// Store; false where `mode` forbade it.
@@ -252,8 +251,8 @@ impl Shared {
     /// Take out the entry that is next to be evicted. O(n).
     pub(super) fn pop_next(&self) -> Option<PyGone> {
         let mut table = self.cache.lock();
-        let slots = table.slots();
-        let next = slots.into_iter().find(|&slot| !table.is_outdated(slot))?;
+        let mut slots = table.slots().into_iter();
+        let next = slots.find(|&slot| !table.is_outdated(slot))?;
         Some(table.remove(next, Cause::Deleted))
     }
 

@@ -8,13 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use super::{clock, outside};
-use crate::engine::Stamp;
 use crate::engine::clock::{self as engine_clock, Nanos, Source};
+use crate::engine::{MAX_STAMPS, Stamp};
 use crate::host::place::{DEFAULT_WORDS, Place, checked_words};
 use crate::host::versions;
-
-/// An entry may depend on so many words; each costs it 8 bytes, and a comparison at every hit.
-const MAX_STAMPS: usize = 32;
 
 /// Version words as they were when captured. Immutable.
 #[pyclass(frozen, module = "oxicache._native")]

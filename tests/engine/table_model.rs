@@ -138,9 +138,8 @@ impl Run {
             write,
             ..Put::default()
         };
-        let (key, now) = (known.key, self.now());
+        let (key, now, limits) = (known.key, self.now(), self.model.limits.clone());
         let token = self.real.token(hash(key));
-        let limits = self.model.limits.clone();
         let over = self.model.is_over(known.deadline, 0);
         let outdated = self.model.is_outdated(&known);
         let refused = over

@@ -153,7 +153,7 @@ class TestRows:
         counted = Counted(kind=kind, identity="row", func=lambda *_: 1)
         assert counted(Model(1)) == 1
         for _ in range(2):
-            with pytest.raises(TypeError, match=r"'row'.*test_rows_native\.State is no model"):
+            with pytest.raises(TypeError, match=r"'row'.*fake_rows\.State is no model"):
                 counted(State())
 
     def test_without_a_resolver_nothing_is_a_row(self, kind: str) -> None:
