@@ -38,14 +38,18 @@ LOCKED := $(if $(CI),--locked)
 PYO3 := PYO3_PYTHON="$(CURDIR)/$(RUN)"
 
 EXTRAS := dev,demo,drf
-# Where CI is set, hypothesis looks harder. Once is enough: on the first Python, with the raw methods.
-BRIEFLY :=
+# Where CI is set, hypothesis looks harder. Once is enough: on the first Python, with the raw methods. The other runs look
+# briefly, and leave out what they would only repeat: tests/python/conftest.py lists that, and why.
+BRIEFLY := OXICACHE_EXAMPLES=50
+AGAIN :=
+# Where PYTEST_ARGS chooses, a run may be left with no test, which is code 5.
+SOME := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 RUST := $(shell sed -n 's/^rust-version = "1\.\([0-9]*\)".*/\1/p' Cargo.toml)
 RUST_SOURCES := Cargo.toml $(wildcard Cargo.lock) build.rs $(shell find src -name '*.rs' 2>/dev/null)
 SOURCES := $(RUST_SOURCES) pyproject.toml README.md LICENSE-MIT LICENSE-APACHE \
 	$(shell find python -type f ! -name '*.pyc' ! -name '*.so' 2>/dev/null)
 TESTS := $(shell find tests docs -type f ! -name '*.pyc' ! -path '*/.hypothesis/*' 2>/dev/null) \
-	Makefile CONTRIBUTING.md CHANGELOG.md
+	.ci/servers Makefile CONTRIBUTING.md CHANGELOG.md
 WHEEL = $(wildcard dist/oxicache-*-$(TAG)-*.whl)
 
 say = @printf '\n== %s\n' "$(1)"
@@ -83,9 +87,9 @@ test-engine: prerequisites ## Run the tests of the engine, which is built withou
 .PHONY: test-python
 test-python: $(VENV)/.stamp-dev ## Run pytest and the README's blocks on the installed wheel, with both method sets
 	$(call say,$(TAG): pytest on the wheel with the raw methods)
-	@$(BRIEFLY) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server" $(PYTEST_ARGS)
+	@$(if $(AGAIN),$(BRIEFLY)) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server$(if $(AGAIN), and not once)" $(PYTEST_ARGS) $(SOME)
 	$(call say,$(TAG): pytest on the wheel with the safe methods (OXICACHE_SAFE_METHODS=1))
-	@CI= OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server" $(PYTEST_ARGS)
+	@$(BRIEFLY) OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server and not once and not any_methods" $(PYTEST_ARGS) $(SOME)
 
 # The newest CPython of 3.13 and 3.12 that is not the first one: on PATH, or kept by pyenv.
 SECOND_PYTHON ?= $(shell for minor in 13 12; do \
@@ -97,18 +101,16 @@ SECOND_PYTHON ?= $(shell for minor in 13 12; do \
 
 .PHONY: test-second
 test-second: prerequisites ## Run test-python once more, on CPython 3.13 or 3.12 when there is one
-	$(if $(SECOND_PYTHON),@$(MAKE) --no-print-directory test-python PYTHON="$(SECOND_PYTHON)" BRIEFLY="CI=",\
+	$(if $(SECOND_PYTHON),@$(MAKE) --no-print-directory test-python PYTHON="$(SECOND_PYTHON)" AGAIN=yes,\
 	@printf '\n== No CPython 3.12 or 3.13 beside %s was found: nothing was tested on a second Python\n' "$(TAG)")
 
 .PHONY: test-servers
-test-servers: $(VENV)/.stamp-dev ## Run the tests that need Redis, PostgreSQL, memcached or Chromium
+test-servers: $(VENV)/.stamp-dev ## Run the tests that need Redis, PostgreSQL or memcached; installs these where it may
+	@rm -f dist/.stamp-served
 	$(call say,$(TAG): the tests that need a server)
-	@code=0; "$(RUN)" -m pytest -m server --collect-only -q >/dev/null 2>&1 || code=$$?; \
-	case $$code in \
-		0) OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(PYTEST_ARGS);; \
-		5) echo "No test needs a server yet.";; \
-		*) "$(RUN)" -m pytest -m server --collect-only -q; exit $$code;; \
-	esac
+	@bash .ci/servers
+	@OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),:,touch dist/.stamp-served)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Check format, lints, types, stubs, imports and Rust documentation
@@ -158,7 +160,7 @@ wheel: dist/.stamp-sdist ## Build wheel and sdist into dist/, and prove that the
 	@ls -l dist/*.whl dist/*.tar.gz
 
 .PHONY: check
-check: lint dist/.stamp-tested test-servers bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
+check: lint dist/.stamp-tested dist/.stamp-served bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
 	$(call say,All checks passed)
 
 .PHONY: clean
@@ -221,6 +223,9 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-installed
 
 dist/.stamp-tested: $(SOURCES) $(TESTS)
 	@$(MAKE) --no-print-directory test
+
+dist/.stamp-served: $(SOURCES) $(TESTS)
+	@$(MAKE) --no-print-directory test-servers
 
 # The sdist must hold all that a build needs, and the package must import where nothing else is installed.
 dist/.stamp-sdist: dist/.stamp-$(TAG) $(if $(wildcard dist/oxicache-*.tar.gz),,FORCE)

@@ -1,16 +1,16 @@
-"""The timed rows of the decorators: on plain classes and on Django models, a thousand instances each.
+"""The timed rows of the decorators: on plain classes, Django models and saved rows of them, a thousand instances each.
 
-The models are never saved and no database is configured; a primary key is all that their hash needs.
+"models" are instances that were never saved, whose entries are each instance's own. "rows" were read from a database.
 """
 
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import django
+import django_setup
 from cache_rows import SIZE, TTL
-from django.conf import settings
-from django.db import models
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext
 from django.utils.functional import cached_property as django_cached_property
 from rows import Target, TimedRow
 from timing import Contender
@@ -19,9 +19,7 @@ from oxicache import cached_function, cached_method, ttl_cached_property
 
 ROOM = 4 * SIZE  # no decorated name evicts: each holds one entry an instance
 
-if not settings.configured:
-    settings.configure(INSTALLED_APPS=[])
-    django.setup()
+django_setup.set_up("oxicache.django")
 
 
 class _Decorated:
@@ -88,6 +86,39 @@ def _model_instances() -> list[Any]:
     return [Row(pk=number + 1, number=number) for number in range(SIZE)]
 
 
+def _rows() -> list[Any]:
+    if Row._meta.db_table not in connection.introspection.table_names():
+        django_setup.create_table(Row, _model_instances())
+    # Instances that the rows before this one left there are equal to these by their keys, and slow lru_cache down.
+    Row.lru.cache_clear()
+    return list(Row._base_manager.order_by("pk"))
+
+
+def _rows_that_hit() -> list[Any]:
+    """Rows whose values are cached; that other instances than these loaded them is seen to."""
+    for row in _rows():
+        assert (row.ours(), row.ours_property) == (1, 1)
+    others = _rows()
+    with CaptureQueriesContext(connection) as queries:  # a miss reads the row anew
+        assert {(row.ours(), row.ours_property) for row in others} == {(1, 1)}
+    assert not queries.captured_queries, "a row's value is not found by another instance of it"
+    return others
+
+
+def _first_reads() -> list[Contender]:
+    """Each instance is read once, as a request does with what it has just fetched."""
+    names = [field.attname for field in Row._meta.concrete_fields]
+    values = [[getattr(row, name) for name in names] for row in _rows_that_hit()]
+
+    def fetch() -> list[Any]:
+        return [Row.from_db("default", names, one) for one in values]
+
+    made = fetch()
+    return [
+        Contender(name, statement, {"fetch": fetch}, made, "items = fetch()") for name, statement in _PROPERTY
+    ]
+
+
 def _calls(instances: Callable[[], list[Any]], statements: Sequence[tuple[str, str]]) -> list[Contender]:
     made = instances()
     return [Contender(name, statement, {"language": "en"}, made) for name, statement in statements]
@@ -150,4 +181,15 @@ ROWS = (
         lambda: _calls(_model_instances, _PROPERTY),
         {"Django's cached_property": Target("<=", 1.7)},
     ),
+    TimedRow(
+        "cached_method hit, rows/1k",
+        lambda: _calls(_rows_that_hit, _METHOD),
+        {"lru_cache": Target("<=", 0.125)},
+    ),
+    TimedRow(
+        "ttl_cached_property hit, rows/1k",
+        lambda: _calls(_rows_that_hit, _PROPERTY),
+        {"Django's cached_property": Target("<=", 2.8)},
+    ),
+    TimedRow("ttl_cached_property, first read of an instance, rows/1k", _first_reads, countable=False),
 )

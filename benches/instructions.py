@@ -52,8 +52,10 @@ class Count:
 def rows() -> dict[str, TimedRow]:
     """The rows that can be counted, by name."""
     import decorator_rows  # here, so that children of cache_rows do not import Django under valgrind
+    import version_rows
 
-    return {row.name: row for row in (*cache_rows.ROWS, *decorator_rows.ROWS) if not row.slow}
+    every = (*cache_rows.ROWS, *decorator_rows.ROWS, *version_rows.ROWS)
+    return {row.name: row for row in every if row.countable and not row.slow}
 
 
 def row_named(name: str) -> TimedRow:
@@ -89,7 +91,8 @@ def _counted(row: str, name: str, passes: int) -> Counter[str]:
             __file__,
         ]
         command += ["--child", json.dumps([row, name, passes])]
-        environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED}
+        # The child ends without tidying up, so what it makes goes with this folder.
+        environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED, "TMPDIR": folder}
         child = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)  # noqa: S603
         if child.returncode:
             message = f"{row}, {name}: the child ended with {child.returncode}:\n{child.stderr}"

@@ -172,6 +172,7 @@ def results(count: int = MILLION) -> Iterator[Result]:
             theirs=dict_bytes,
             per="B",
             target=TARGET if judged else None,
+            unit="B",
             gross=size / dict_bytes,
             note=", ".join(f"{measure} {figure:.1f}" for measure, figure in figures.items()),
         )

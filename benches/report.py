@@ -95,12 +95,11 @@ def _cells(result: Result) -> list[str]:
     def ratio(value: float | None) -> str:
         return "" if value is None else f"{value:.2f}x"
 
-    unit = result.target.unit if result.target else ("B" if result.per == "B" else "x")
     return [
         result.row,
         result.against,
         str(result.target or ""),
-        f"{result.judged:.1f} B" if unit == "B" else f"{result.judged:.2f}x",
+        ratio(result.judged) if result.unit == "x" else f"{result.judged:.1f} {result.unit}",
         ratio(result.net),
         ratio(result.gross),
         "" if result.spread is None else f"{result.spread[0]:.2f}-{result.spread[1]:.2f}",
@@ -136,11 +135,11 @@ def text(run: Run) -> str:
         judged = [result for result in run.results if result.target]
         parts += ["", f"{len(judged) - len(run.missed())} of {len(judged)} targets met."]
         parts += [
-            f"  missed: {result.row} against {result.against}: {result.judged:.2f}, {result.target}"
+            f"  missed: {result.row} against {result.against}: {_cells(result)[3]}, {result.target}"
             for result in run.missed()
         ]
         notes = [f"  {result.row}: {result.note}" for result in run.results if result.note]
-        parts += ["", "bytes an entry, by measure:", *notes] if notes else []
+        parts += ["", "notes (of memory: bytes an entry, by measure):", *notes] if notes else []
     if run.outcomes:
         lines = [_outcome_cells(outcome) for outcome in run.outcomes]
         parts += ["", "hit ratio, percent:", *_aligned(OUTCOME_HEADINGS, lines)]
@@ -169,7 +168,7 @@ def markdown(run: Run) -> str:
             for result in run.missed()
         ] or ["- none"]
         notes = [f"- {result.row}: {result.note}" for result in run.results if result.note]
-        parts += ["", "Bytes an entry, by measure:", "", *notes] if notes else []
+        parts += ["", "Notes (of memory: bytes an entry, by measure):", "", *notes] if notes else []
     if run.outcomes:
         lines = [_outcome_cells(outcome) for outcome in run.outcomes]
         parts += ["", "Hit ratio in percent:", "", *_table(OUTCOME_HEADINGS, lines)]

@@ -6,14 +6,16 @@ from typing import Literal
 
 from timing import Contender, measure
 
+Unit = Literal["x", "B", "ns", "us", "queries"]  # x is a ratio
+
 
 @dataclass(frozen=True)
 class Target:
-    """A limit from the project's target table; `unit` is "x" for a ratio and "B" for bytes."""
+    """A limit from the project's target table."""
 
     relation: Literal["<=", "<", ">="]
     limit: float
-    unit: Literal["x", "B"] = "x"
+    unit: Unit = "x"
 
     def met_by(self, value: float) -> bool:
         """Whether `value`, unrounded, is within the limit."""
@@ -22,16 +24,14 @@ class Target:
         return value < self.limit if self.relation == "<" else value <= self.limit
 
     def __str__(self) -> str:
-        if self.unit == "B":
-            return f"{self.relation} {self.limit:g} B"
-        return f"{self.relation} {self.limit:g}x"
+        return f"{self.relation} {self.limit:g}{'' if self.unit == 'x' else ' '}{self.unit}"
 
 
 @dataclass(frozen=True)
 class Result:
     """One line of the table: oxicache against one other thing.
 
-    `judged` is the figure the target speaks of, in the target's unit; `net` and `gross` are the ratio with and
+    `judged` is the figure the target speaks of, in `unit`; `net` and `gross` are the ratio with and
     without the empty loop taken off, where there is a loop; `spread` is the quartiles of the judged ratio.
     """
 
@@ -42,6 +42,7 @@ class Result:
     theirs: float | None
     per: str
     target: Target | None = None
+    unit: Unit = "x"
     net: float | None = None
     gross: float | None = None
     spread: tuple[float, float] | None = None
@@ -59,19 +60,21 @@ class Result:
 class TimedRow:
     """A row whose contenders run in one process; the first that `build` returns is oxicache's.
 
-    `slow` rows are left out of quick runs and of instruction counts.
+    `slow` rows are left out of quick runs and of instruction counts; of the latter also those that are not
+    `countable`: to count them would be to count what prepares each pass.
     """
 
     name: str
     build: Callable[[], Sequence[Contender]]
     targets: Mapping[str, Target] = field(default_factory=dict)
     slow: bool = False
+    countable: bool = True
 
     def results(self, rounds: int, sample_ns: int) -> list[Result]:
         """Measure the row: one result for each contender that is not oxicache's.
 
         The less favourable of the net and the gross ratio is the judged one, so that neither way of treating
-        the loop can make a row pass.
+        the loop can make a row pass. A target in nanoseconds judges the time itself, the loop included.
         """
         ours, *others = self.build()
         samples = measure([ours, *others], rounds, sample_ns)
@@ -79,18 +82,22 @@ class TimedRow:
         for other in others:
             net, net_low, net_high = samples.ratio(ours.name, other.name, net=True)
             gross, gross_low, gross_high = samples.ratio(ours.name, other.name, net=False)
+            target = self.targets.get(other.name)
+            in_ns = target is not None and target.unit == "ns"
+            of_ratio = (net_low, net_high) if net >= gross else (gross_low, gross_high)
             results.append(
                 Result(
                     row=self.name,
                     against=other.name,
-                    judged=max(net, gross),
+                    judged=samples.median(ours.name) if in_ns else max(net, gross),
                     ours=samples.median(ours.name),
                     theirs=samples.median(other.name),
                     per="ns",
-                    target=self.targets.get(other.name),
+                    target=target,
+                    unit="ns" if in_ns else "x",
                     net=net,
                     gross=gross,
-                    spread=(net_low, net_high) if net >= gross else (gross_low, gross_high),
+                    spread=samples.quartiles(ours.name) if in_ns else of_ratio,
                 )
             )
         return results

@@ -16,7 +16,10 @@ try:
     import memory
     import pauses
     import report
+    import save_cost
     import threads
+    import version_rows
+    import visibility
     from rows import Result, TimedRow
 except ImportError as error:
     sys.exit(f"{error}. The benches need oxicache, and: pip install Django cachebox cachetools")
@@ -27,6 +30,8 @@ SAMPLE_NS = 10_000_000  # long beside a timer's tick and short beside the schedu
 QUICK_ROUNDS = 3
 QUICK_SAMPLE_NS = 500_000
 QUICK_COUNT = 20_000  # entries where a full run has a million
+SIGHTINGS = 2_000  # invalidations that another process is to see
+QUICK_SIGHTINGS = 20
 PAUSES = 15  # collections a child measures
 BUSY_LOAD = 0.5  # of one processor, over the minute before: half a core of somebody else's work
 
@@ -67,10 +72,14 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     """What is to be measured, by the names that --only chooses from."""
     rounds, sample = options.rounds, QUICK_SAMPLE_NS if options.quick else SAMPLE_NS
     count = QUICK_COUNT if options.quick else memory.MILLION
-    timed: tuple[TimedRow, ...] = (*cache_rows.ROWS, *decorator_rows.ROWS)
+    timed: tuple[TimedRow, ...] = (*cache_rows.ROWS, *decorator_rows.ROWS, *version_rows.ROWS)
     found: list[Job] = [
         (row.name, partial(row.results, rounds, sample)) for row in timed if not (options.quick and row.slow)
     ]
+    found.append((save_cost.ROW, partial(save_cost.results, rounds, sample)))
+    if visibility.available():
+        sightings = QUICK_SIGHTINGS if options.quick else SIGHTINGS
+        found.append((visibility.ROW, partial(visibility.results, sightings)))
     found.append(("four threads", partial(threads.results, rounds, sample)))
     found.append((pauses.ROW, partial(pauses.results, QUICK_ROUNDS if options.quick else PAUSES, count)))
     if memory.available():

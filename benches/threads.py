@@ -10,7 +10,7 @@ from time import perf_counter_ns
 
 from cache_rows import SIZE, caches, shuffled_keys
 from rows import Result, Target
-from timing import Contender
+from timing import Contender, quartiles
 
 THREADS = 4
 TARGET = Target(">=", 0.9)
@@ -71,7 +71,7 @@ def results(rounds: int, sample_ns: int) -> Iterator[Result]:
             alone.append(_wall_ns(contender, 1, passes * THREADS))
             together.append(_wall_ns(contender, THREADS, passes))
         ratios = [one / four for one, four in zip(alone, together, strict=True)]
-        lower, middle, upper = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        middle, lower, upper = quartiles(ratios)
         operations = passes * THREADS * len(contender.items)
         yield Result(
             row=f"{row}: {contender.name}/1k",

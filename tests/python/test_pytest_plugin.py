@@ -162,7 +162,9 @@ class TestPlugin:
                 assert "django" not in sys.modules
                 assert before.is_current() is {shared}
                 assert version_words.bump(["a"]) == 1
-                assert _native.versions_state()["shared"] is {shared}
+                found = _native.versions_state()
+                assert found["shared"] is {shared}
+                assert found["reason"] == {None if shared else "tests run in this process"!r}
         """
         done = run_pytest(source, ini=ini)
         assert "1 passed" in done.stdout, done.stdout

@@ -4,6 +4,8 @@ How a page is read:
 - its `python` blocks run in order in one fresh interpreter, as a reader would paste them one after another;
 - a `text` block that follows a `python` block is what that block prints, to the letter;
 - a block that begins with `# settings.py` is a Django settings module: Django is set up with it;
+- a block that begins with the path of another file, as in `# shop/models.py` or `{# shop/page.html #}`, is that file:
+  all of them are there before the first block runs, and the tables of their models once Django is set up;
 - a block that defines tests is run by pytest, in a folder of its own.
 """
 
@@ -20,6 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 LIMIT_SECONDS = 120  # far beyond what any page needs: only a hang reaches it
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^(?:# |\{# )(?P<path>[\w/]+/[\w.]+)(?: #\})?$", re.MULTILINE)
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 
 # What the child interpreter does with a page: blocks come in as (line, text, what it prints or None).
@@ -36,10 +39,16 @@ def run(name, blocks):
         if expected is not None and printed.getvalue() != expected:
             sys.exit(f"{name}:{line} printed\\n{printed.getvalue()}instead of\\n{expected}")
         if text.startswith("# settings.py"):
-            import django
+            import django, os
             from django.conf import settings
-            settings.configure(**{key: page[key] for key in set(page) - before if key.isupper()})
+            given = {key: page[key] for key in set(page) - before if key.isupper()}
+            # Nothing of a page is left outside of its folder.
+            given["OXICACHE"] = {"RUNTIME_DIR": os.getcwd(), **given.get("OXICACHE", {})}
+            settings.configure(**given)
             django.setup()
+            if settings.DATABASES:
+                from django.core.management import call_command
+                call_command("migrate", run_syncdb=True, verbosity=0)
 """
 
 
@@ -55,6 +64,12 @@ class Block:
     @property
     def is_tests(self) -> bool:
         return "def test_" in self.text
+
+    @property
+    def path(self) -> str:
+        """Which file the block is; empty for what is run."""
+        named = FILE.match(self.text)
+        return named["path"] if named else ""
 
 
 def blocks_of(markdown: str) -> list[Block]:
@@ -72,7 +87,19 @@ def blocks_of(markdown: str) -> list[Block]:
 
 
 def python_blocks(page: Path) -> list[Block]:
-    return [block for block in blocks_of(page.read_text()) if block.language == "python"]
+    blocks = blocks_of(page.read_text())
+    return [block for block in blocks if block.language == "python" and not block.path]
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """Write the page's files; a folder with Python in it is a package."""
+    for block in blocks_of(page.read_text()):
+        if block.path:
+            path = folder / block.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+            if path.suffix == ".py":
+                (path.parent / "__init__.py").touch()
 
 
 def run_page(name: str, blocks: list[Block], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -100,6 +127,7 @@ class TestBlocks:
     @pytest.mark.parametrize("page", pages_with(tests=False), ids=page_id)
     def test_the_blocks_of_a_page_run(self, page: Path, tmp_path: Path) -> None:
         """The blocks of a page run one after another in a fresh interpreter and print what the page says."""
+        write_files(page, tmp_path)
         done = run_page(
             page_id(page), [block for block in python_blocks(page) if not block.is_tests], tmp_path
         )

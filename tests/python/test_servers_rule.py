@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parent / "servers" / "conftest.py"
+TESTS = Path(__file__).parent
+CONFTEST = TESTS / "servers" / "conftest.py"
 SKIPPING = """
 import pytest
 
@@ -31,7 +32,7 @@ def run_pytest(folder: Path, *arguments: str, **environment: str) -> subprocess.
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**inherited, **environment},
+        env={**inherited, "PYTHONPATH": str(TESTS), **environment},
         timeout=120,
         check=False,
     )

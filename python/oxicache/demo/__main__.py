@@ -1,4 +1,4 @@
-"""`python -m oxicache.demo`: prepare the data, run the jobs without and with the cache, then serve the site."""
+"""`python -m oxicache.demo`: prepare the data, run the jobs without and with the cache, check edits, serve the site."""
 
 import argparse
 import importlib.util
@@ -6,10 +6,10 @@ import json
 import signal
 import sys
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .console import Console
 
@@ -29,9 +29,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m oxicache.demo",
         description="Load real geography, run each job without and with the cache, and serve the site on localhost.",
     )
-    parser.add_argument(
-        "--once", action="store_true", help="fetch a few pages from the site, then stop by itself"
-    )
+    parser.add_argument("--once", action="store_true", help="look at the site by itself, then stop")
     parser.add_argument(
         "--json", action="store_true", help="print the table as JSON; serves only with --once"
     )
@@ -40,6 +38,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--data", metavar="DIR", help="where the database is kept (default: the user's cache directory)"
+    )
+    parser.add_argument(
+        "--runtime-dir",
+        metavar="DIR",
+        help="an existing directory through which the workers share what was invalidated "
+        "(default: shared memory, else the temporary directory)",
     )
     parser.add_argument(
         "--cities", type=_count, metavar="N", help="load only the N largest cities (default: all)"
@@ -123,9 +127,10 @@ def _stages(options: argparse.Namespace, console: Console) -> int:
     from .jobs import JOBS
 
     directory = data.data_directory(options.data)
-    data.open_directory(directory)
+    data.open_directory(directory, options.runtime_dir)
     console.heading("Data")
     counts = _prepare(directory, console, options.cities)
+    _open_words(console)
 
     console.heading("Jobs, without and with the cache")
     table = report.Table(console, JOBS)
@@ -145,12 +150,7 @@ def _stages(options: argparse.Namespace, console: Console) -> int:
     wrong = report.failures(outcomes, checks)
     if not wrong and (options.once or not options.json):
         console.heading("Site")
-        answers = _serve(options, console, directory)
-        found["site"] = [
-            {"path": answer.path, "status": answer.status, "cache": answer.headers["X-Cache"]}
-            for answer in answers
-        ]
-        wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
+        wrong = _serve(options, console, directory, found)
     if options.json:
         print(json.dumps(found, indent=2))
     for line in wrong:
@@ -168,26 +168,61 @@ def _prepare(directory: Path, console: Console, cities: int | None) -> dict[str,
     return prepared.counts
 
 
-def _serve(options: argparse.Namespace, console: Console, directory: Path) -> "list[Answer]":
-    """Serve until interrupted, or with --once only until a few answers were seen; return those."""
-    from . import server
+def _open_words(console: Console) -> None:
+    """Open what the workers will share, so that whatever stands in the way is said here and not amid a table."""
+    from oxicache.django import host
+
+    state = host.state()
+    if state["shared"]:
+        console.say(f"Invalidations are shared through {state['path']}.")
+
+
+def _serve(
+    options: argparse.Namespace, console: Console, directory: Path, found: dict[str, Any]
+) -> list[str]:
+    """Check edits between the two workers, then serve until interrupted, or with --once only look at a few answers.
+
+    Adds what it found to `found`; returns what is wrong, a line each.
+    """
+    from . import report, server
 
     listener = server.listen(options.port)
     port = listener.getsockname()[1]
     if options.port not in (0, port):
         console.say(f"Port {options.port} is busy; using {port} instead (choose one with --port).")
     url = f"http://{server.HOST}:{port}"  # not localhost, which may name another server's ::1 first
-    answers: list[Answer] = []
+    wrong: list[str] = []
     with server.served(listener, directory) as process:
-        if not options.once:
-            server.fetch(url, "/api/cache/")
+        if options.once:
+            answers = list(_look_around(console, url))
+            found["site"] = report.site_as_json(answers)
+            wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
+        wrong = wrong or _check_edits(console, directory, port, found)
+        if not options.once and not wrong:
             _wait(process, console, port)
-            return answers
-        for answer in server.look_around(url):
-            answers.append(answer)
-            _print_answer(console, answer)
+            return wrong
     console.say("Stopped.")
-    return answers
+    return wrong
+
+
+def _look_around(console: Console, url: str) -> "Iterator[Answer]":
+    from .server import look_around
+
+    for answer in look_around(url):
+        _print_answer(console, answer)
+        yield answer
+
+
+def _check_edits(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
+    from . import data, report
+    from .edits import check_edits
+
+    console.heading("Edits, seen by the other worker")
+    with data.alone(directory, console, "editing"):
+        edits = check_edits(port, console)
+    report.print_edits(console, edits)
+    found["edits"] = report.edits_as_json(edits)
+    return [f"edits: stale: {said}" for said in edits.stale]
 
 
 def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
@@ -196,7 +231,8 @@ def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
 
     try:
         console.say(
-            f"Serving http://localhost:{port}/ until Ctrl-C. JSON is at http://localhost:{port}/api/."
+            f"Serving http://localhost:{port}/ until Ctrl-C. Edit a country at "
+            f"http://localhost:{port}/country/FR/edit/; JSON is at http://localhost:{port}/api/."
         )
         code = process.wait()
     except KeyboardInterrupt:

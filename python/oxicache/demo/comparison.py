@@ -35,9 +35,9 @@ class Outcome:
 
 def _decorated() -> list[tuple[type | ModuleType, str, Any]]:
     """Find everything decorated that the jobs reach: (owner, name, the decorated thing)."""
-    from .site.atlas import atlas, geodesy, models
+    from .site.atlas import geodesy, models
 
-    owners = (models.Continent, models.Country, models.City, atlas.Atlas, geodesy)
+    owners = (models.Continent, models.Country, models.City, geodesy)
     return [
         (owner, name, thing)
         for owner in owners
@@ -61,13 +61,9 @@ def undecorated() -> Iterator[None]:
 
 
 def _timed(job: Job) -> tuple[float, Any]:
-    """Run the job on an atlas of its own; loading that is no part of the job."""
-    from .site.atlas.atlas import Atlas
-
-    atlas = Atlas()
     gc.collect()
     start = time.perf_counter()
-    result = job.run(atlas)
+    result = job.run()
     return time.perf_counter() - start, result
 
 
@@ -82,13 +78,12 @@ def compare(job: Job) -> Outcome:
     cache_manager.clear_all()
     before = totals()
     with_seconds, cached = _timed(job)
-    after = totals()
-    hits = after.hits - before.hits
+    spent = totals().since(before)
     return Outcome(
         job=job,
         without_seconds=without_seconds,
         with_seconds=with_seconds,
-        hits=hits,
-        reads=hits + after.misses - before.misses,
+        hits=spent.hits,
+        reads=spent.hits + spent.misses,
         equal=plain == cached,
     )

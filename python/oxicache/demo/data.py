@@ -60,8 +60,11 @@ def data_directory(chosen: str | None) -> Path:
     return base / "oxicache-demo"
 
 
-def open_directory(directory: Path) -> None:
-    """Make the directory and the site's secret key in it, and point Django at both. Raises UnusableError."""
+def open_directory(directory: Path, runtime_directory: str | None = None) -> None:
+    """Make the directory and the site's secret key in it, and point Django at both. Raises UnusableError.
+
+    `runtime_directory` is where the workers share what was invalidated; None for where oxicache does so by default.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         key = directory / "secret-key"
@@ -79,6 +82,8 @@ def open_directory(directory: Path) -> None:
             f"cannot use {directory}: {error.strerror}; choose another with --data DIR"
         ) from error
     os.environ["OXICACHE_DEMO_DATA"] = str(directory)
+    if runtime_directory is not None:
+        os.environ["OXICACHE_DEMO_RUNTIME_DIR"] = str(Path(runtime_directory).expanduser().resolve())
     os.environ["DJANGO_SETTINGS_MODULE"] = "oxicache.demo.site.settings"
     import django
 
@@ -114,7 +119,7 @@ def prepare(directory: Path, console: Console, most: int | None = None) -> Prepa
     from django.db import DatabaseError
 
     try:
-        with _alone(directory, console):
+        with alone(directory, console, "preparing the database"):
             path = directory / DATABASE
             reason = _why_not(path, source_name(most))
             if not reason:
@@ -134,12 +139,13 @@ def prepare(directory: Path, console: Console, most: int | None = None) -> Prepa
 
 
 @contextmanager
-def _alone(directory: Path, console: Console) -> Iterator[None]:
+def alone(directory: Path, console: Console, doing: str) -> Iterator[None]:
+    """Keep other demos on this directory waiting for the length of the block, or wait for theirs."""
     with (directory / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.say("Another demo is preparing the database; waiting for it.")
+            console.say(f"Waiting for another demo on this data before {doing}.")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -189,6 +195,8 @@ def _load(source: Source, console: Console) -> None:
     from django.core.management import call_command
     from django.db import transaction
 
+    from oxicache.django import invalidate
+
     from .site.atlas.models import City, Continent, Country, Load, Region
 
     call_command("migrate", verbosity=0, interactive=False)
@@ -222,6 +230,9 @@ def _load(source: Source, console: Console) -> None:
         _capitals(source, countries)
         _borders(source, countries)
         Load.objects.create(source=source.name, **_counted())
+        # Bulk operations send no signals, and workers of another demo may hold what they computed of earlier rows.
+        for model in (Continent, Country, Region, City):
+            invalidate(model)
 
 
 def _countries(source: Source, continents: dict[str, Any]) -> dict[str, Any]:

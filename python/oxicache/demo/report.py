@@ -6,7 +6,9 @@ from typing import Any
 from .comparison import Outcome
 from .console import Console
 from .deletions import Check
+from .edits import Edits
 from .jobs import Job
+from .server import Answer
 
 HEADINGS = ("without", "with", "ratio", "hit ratio", "equal")
 WIDTH = 10  # the widest heading and a gap
@@ -64,8 +66,8 @@ class Table:
 
 NOTE = """\
 "without" is the same code with the decorators taken off, "with" starts with empty caches: its misses are in the time.
-Each job reads through instances kept for the run. The entries of a cached property or method belong to the instance
-that was asked, so a second instance of the same row would compute anew; without kept instances these ratios fall."""
+Each job loads its own instances. An entry belongs to the row, so every later instance of that row hits it; a miss
+loads the row afresh, which is one query more."""
 
 
 def _style(good: bool) -> str:
@@ -77,6 +79,45 @@ def print_checks(console: Console, checks: Sequence[Check]) -> None:
     for check in checks:
         mark = console.paint("ok  " if check.holds else "BAD ", _style(check.holds))
         console.say(f"{mark}{check.claim}")
+
+
+def print_edits(console: Console, edits: Edits) -> None:
+    """Print what came of the edits, or why they could not be checked and how to mend that."""
+    if edits.private_because:
+        console.say(f"Not checked: the workers share no memory here, because {edits.private_because}.")
+        console.say(
+            "An edit through one worker is seen by the other when its entry expires. "
+            "Name a directory that can be written with --runtime-dir DIR, and run again."
+        )
+        return
+    ok = not edits.stale
+    mark = console.paint("ok  " if ok else "BAD ", _style(ok))
+    by = ", ".join(f"{count} through worker {worker}" for worker, count in sorted(edits.saved_by.items()))
+    console.say(f"{mark}{edits.example}")
+    console.say(
+        f"{mark}{edits.made} edits ({by}), each read through the other worker next: "
+        f"{len(edits.stale)} stale of {edits.reads} answers"
+    )
+
+
+def edits_as_json(edits: Edits) -> dict[str, Any]:
+    """Return what came of the edits as plain values."""
+    return {
+        "checked": not edits.private_because,
+        "private_because": edits.private_because,
+        "edits": edits.made,
+        "saved_by": {str(worker): count for worker, count in sorted(edits.saved_by.items())},
+        "answers": edits.reads,
+        "stale": edits.stale,
+    }
+
+
+def site_as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Return the answers of the site as plain values."""
+    return [
+        {"path": answer.path, "status": answer.status, "cache": answer.headers["X-Cache"]}
+        for answer in answers
+    ]
 
 
 def failures(outcomes: Sequence[Outcome], checks: Sequence[Check]) -> list[str]:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from .atlas.counters import Totals, totals
+from .atlas.counters import totals
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -42,11 +42,10 @@ class CacheHeaders:
         """Answer, and add what the cache did for it."""
         before = totals()
         response = self.get_response(request)
-        now = totals()
-        spent = Totals(hits=now.hits - before.hits, misses=now.misses - before.misses)
+        spent = totals().since(before)
         response["X-Worker"] = str(os.getpid())
-        if spent.hits or spent.misses:
-            response["X-Cache"] = "MISS" if spent.misses else "HIT"
+        if spent.verdict:
+            response["X-Cache"] = spent.verdict
             response["X-Cache-Hits"] = str(spent.hits)
             response["X-Cache-Misses"] = str(spent.misses)
         return response

@@ -1,4 +1,4 @@
-"""Settings of the demo's site. The data directory comes from OXICACHE_DEMO_DATA, which the command sets."""
+"""Settings of the demo's site. The directories come from OXICACHE_DEMO_*, which the command sets."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,20 @@ SECRET_KEY = (DATA / "secret-key").read_text(encoding="ascii")
 
 DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
-INSTALLED_APPS = ["django.contrib.humanize", "oxicache.demo.site.atlas"]
+INSTALLED_APPS = ["oxicache.django", "django.contrib.humanize", "oxicache.demo.site.atlas"]
+# One name for every demo of a user, so that a second run finds the first one's few bytes of shared memory again.
+OXICACHE = {
+    "NAMESPACE": "demo",
+    "VERSION_WORDS": 2**16,
+    "RUNTIME_DIR": os.environ.get("OXICACHE_DEMO_RUNTIME_DIR") or None,
+}
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "oxicache.demo.site.middleware.ContentSecurityPolicy",
     "oxicache.demo.site.middleware.CacheHeaders",
     "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
 ]
 ROOT_URLCONF = "oxicache.demo.site.urls"
 WSGI_APPLICATION = "oxicache.demo.site.wsgi.application"
@@ -29,6 +36,7 @@ DATABASES = {
         "OPTIONS": {"timeout": 20},  # seconds; another demo may be writing
     }
 }
+SILENCED_SYSTEM_CHECKS = ["oxicache.W005"]  # a distance is kept for ever, as it never changes
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 USE_TZ = True

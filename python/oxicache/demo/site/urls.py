@@ -13,6 +13,7 @@ urlpatterns = [
     path("", views.world, name="world"),
     path("continent/<str:code>/", views.continent, name="continent"),
     path("country/<str:iso>/", views.country, name="country"),
+    path("country/<str:iso>/edit/", views.edit, name="edit"),
     path("api/", views.api_index, name="api"),
     path("api/world/", views.api_world, name="api-world"),
     path("api/continents/<str:code>/", views.api_continent, name="api-continent"),

@@ -21,6 +21,17 @@ class Totals:
         reads = self.hits + self.misses
         return self.hits / reads if reads else 0.0
 
+    def since(self, before: "Totals") -> "Totals":
+        """What was read after `before` was taken."""
+        return Totals(hits=self.hits - before.hits, misses=self.misses - before.misses)
+
+    @property
+    def verdict(self) -> str:
+        """`HIT` when nothing had to be computed, `MISS` when something had; empty when nothing was read."""
+        if self.misses:
+            return "MISS"
+        return "HIT" if self.hits else ""
+
 
 def _short(name: str) -> str:
     """Return `Country.figures` for the cache of that property in this app; other names as they are."""

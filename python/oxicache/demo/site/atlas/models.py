@@ -2,22 +2,23 @@
 # The types of fields need django-stubs' plugin, which imports the settings, which need a data directory.
 """Continent, Country, Region, City: a hierarchy of places, with figures that cost something to compute.
 
-The decorators' entries belong to the instance that was asked (identity "instance"): they serve whoever asks the same
-object again, and go when it goes. A second instance of the same row computes anew. That is why atlas.py keeps one
-graph of instances for a whole run or worker, and why its reads go through that graph.
+The entries belong to the row: the instance that the next request loads hits what this one computed. A row that is
+saved or deleted drops its own. What is computed from other rows says so: `depends_on` names the models of which any
+change counts, and signals.py drops a country's figures when one of its many cities changes.
 """
 
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from django.db import models
 
-from oxicache import DELETION_SET, cached_method, ttl_cached_property
+from oxicache import cached_method, ttl_cached_property
 
 from .figures import Figures, figures_of
-from .geodesy import haversine_km
+from .geodesy import geodesic_km, haversine_km
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
@@ -28,6 +29,7 @@ DEGREE_KM = 111.2  # a degree of latitude
 CHUNK = 500  # parents asked for in one query: SQLite took at most 999 parameters for most of its life
 AWAKE = range(7, 23)  # local hours
 DAY = datetime(2026, 3, 20, tzinfo=UTC)  # a fixed day, so that two runs agree; near an equinox
+LEAST_GAIN_KM = 1e-6  # a millimetre: less is rounding, and could be won back and forth for ever
 
 RANKINGS: dict[str, Callable[[Figures], float]] = {
     "population": lambda figures: figures.population,
@@ -52,7 +54,7 @@ class Continent(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @ttl_cached_property(ttl=HOUR, max_size=16)
+    @ttl_cached_property(ttl=HOUR, max_size=16, depends_on=("countries", "atlas.Region"))
     def figures(self) -> Figures:
         """Total the countries' own figures; the median needs every city of the continent once more."""
         countries = [country.figures for country in self.countries.all()]
@@ -63,7 +65,7 @@ class Continent(models.Model):
             regions=len(self.descendants("regions")),
         )
 
-    @cached_method(ttl=HOUR, max_size=64)
+    @cached_method(ttl=HOUR, max_size=64, depends_on=("countries", "atlas.Region"))
     def descendants(self, level: str) -> tuple[int, ...]:
         """Walk down to `countries`, `regions` or `cities`; return the ids found there, in chunks of parents."""
         found = list(self.countries.values_list("id", flat=True))
@@ -76,14 +78,14 @@ class Continent(models.Model):
             ids += below.objects.filter(country_id__in=parents).order_by("id").values_list("id", flat=True)
         return tuple(ids)
 
-    @cached_method(ttl=HOUR, max_size=256)
+    @cached_method(ttl=HOUR, max_size=256, depends_on=("countries", "atlas.Region"))
     def ranking(self, by: str, limit: int = 10) -> tuple[tuple[str, float], ...]:
         """Return the first countries by a criterion of RANKINGS, as (ISO code, value); ties by code."""
         measure = RANKINGS[by]
         values = [(country.iso, measure(country.figures)) for country in self.countries.all()]
         return tuple(sorted(values, key=lambda pair: (-pair[1], pair[0]))[:limit])
 
-    @cached_method(ttl=HOUR, max_size=24 * 16)
+    @cached_method(ttl=HOUR, max_size=24 * 16, depends_on="countries")
     def awake(self, hour_utc: int) -> int:
         """Count the people in cities where it is day by the clock, at a full hour UTC of a fixed date."""
         moment = DAY + timedelta(hours=hour_utc)
@@ -93,6 +95,42 @@ class Continent(models.Model):
             for zone, people in country.time_zones
             if moment.astimezone(ZoneInfo(zone)).hour in AWAKE
         )
+
+    @ttl_cached_property(ttl=HOUR, max_size=16, depends_on=("countries", "atlas.City"))
+    def round_trip(self) -> tuple[int, tuple[str, ...]]:
+        """Plan a short round trip through the capitals: the nearest next, then 2-opt; (km, ISO codes)."""
+        capitals = self.countries.filter(capital__isnull=False).select_related("capital")
+        return _round_trip(
+            {country.iso: (country.capital.latitude, country.capital.longitude) for country in capitals}
+        )
+
+
+def _round_trip(stops: dict[str, tuple[float, float]]) -> tuple[int, tuple[str, ...]]:
+    """Order the stops into a short round trip; (km, names of the stops)."""
+
+    def km(one: str, other: str) -> float:
+        # In one order, so that there and back is one entry.
+        first, last = sorted((one, other))
+        return geodesic_km(*stops[first], *stops[last])
+
+    left = sorted(stops)
+    tour = left[:1]
+    left = left[1:]
+    while left:
+        nearest = min(left, key=lambda stop: km(tour[-1], stop))
+        left.remove(nearest)
+        tour.append(nearest)
+    improved = True
+    while improved:
+        improved = False
+        for i in range(1, len(tour) - 1):
+            for j in range(i + 1, len(tour)):
+                before, first, last, after = tour[i - 1], tour[i], tour[j], tour[(j + 1) % len(tour)]
+                gain = km(before, first) + km(last, after) - km(before, last) - km(first, after)
+                if gain > LEAST_GAIN_KM:
+                    tour[i : j + 1] = reversed(tour[i : j + 1])
+                    improved = True
+    return round(sum(km(tour[i - 1], tour[i]) for i in range(len(tour)))), tuple(tour)
 
 
 class Country(models.Model):
@@ -117,7 +155,7 @@ class Country(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @ttl_cached_property(ttl=HOUR, max_size=COUNTRIES)
+    @ttl_cached_property(ttl=HOUR, max_size=COUNTRIES, depends_on="regions")
     def figures(self) -> Figures:
         """Read every city of the country and compute totals and median; SQLite has no median of its own."""
         return figures_of(
@@ -133,29 +171,40 @@ class Country(models.Model):
         rows = self.cities.values_list("time_zone").annotate(people=models.Sum("population"))
         return tuple(rows.order_by("-people", "time_zone"))
 
-    @ttl_cached_property(ttl=HOUR, max_size=COUNTRIES)
+    @ttl_cached_property(ttl=HOUR, max_size=COUNTRIES, depends_on="neighbours")
     def neighbour_codes(self) -> tuple[str, ...]:
         """Return the ISO codes of the countries across a land border."""
         return tuple(self.neighbours.order_by("iso").values_list("iso", flat=True))
+
+    @cached_method(ttl=HOUR, max_size=8 * COUNTRIES, depends_on="neighbours")
+    def route(self, end: str) -> tuple[str, ...]:
+        """Return the ISO codes along a way over land that crosses fewest borders; empty when there is none."""
+        by_iso = {country.iso: country for country in Country.objects.all()}
+        came_from = {self.iso: ""}
+        queue = deque([self.iso])
+        while queue and end not in came_from:
+            here = queue.popleft()
+            for there in by_iso[here].neighbour_codes:
+                if there not in came_from:
+                    came_from[there] = here
+                    queue.append(there)
+        if end not in came_from:
+            return ()
+        way = [end]
+        while came_from[way[-1]]:
+            way.append(came_from[way[-1]])
+        return tuple(reversed(way))
 
     @cached_method(ttl=HOUR, max_size=4 * COUNTRIES)
     def biggest_cities(self, limit: int = 5) -> tuple[tuple[str, int], ...]:
         """Return the most populated cities, as (name, population)."""
         return tuple(self.cities.order_by("-population", "id").values_list("name", "population")[:limit])
 
-    @cached_method(ttl=HOUR, max_size=4 * COUNTRIES)
+    @cached_method(ttl=HOUR, max_size=4 * COUNTRIES, depends_on="regions")
     def biggest_regions(self, limit: int = 5) -> tuple[tuple[str, int, int], ...]:
         """Return the regions with most people in cities, as (name, cities, people)."""
         rows = self.regions.annotate(count=models.Count("cities"), people=models.Sum("cities__population"))
         return tuple(rows.order_by("-people", "id").values_list("name", "count", "people")[:limit])
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the country with all that is in it, tracked meanwhile; see signals.py for who looks.
-
-        The tracker knows ids, not models: geonames ids are unique across continents, countries and cities.
-        """
-        with DELETION_SET.deleting(self.pk):
-            return super().delete(*args, **kwargs)
 
 
 class Region(models.Model):
@@ -194,7 +243,7 @@ class City(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @cached_method(ttl=HOUR, max_size=4 * COUNTRIES)
+    @cached_method(ttl=HOUR, max_size=4 * COUNTRIES, depends_on="self")
     def nearest(self, limit: int = 5, min_population: int = 100_000) -> tuple[tuple[str, float], ...]:
         """Return the nearest other cities of at least that size, as (name, km): a search in widening bands.
 

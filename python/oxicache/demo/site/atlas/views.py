@@ -1,18 +1,22 @@
-"""Pages and JSON endpoints: find the place, take its page's data, render. All of it is read-only."""
+"""Pages and JSON endpoints: find the place, take its page's data, render. One page edits a country."""
 
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
+
+from oxicache.django import host
 
 from . import counters, pages
-from .atlas import Atlas, kept_atlas
+from .forms import CountryForm
+from .models import Continent, Country
 
 TITLES = {
     "population": "By people",
@@ -25,8 +29,12 @@ TITLES = {
 def _cache_state() -> dict[str, Any]:
     """What /api/cache/ answers and every page shows beside its content."""
     total = counters.totals()
+    words = host.state()
     return {
         "worker": os.getpid(),
+        "shared": words["shared"],  # whether an edit in another worker is seen by this one
+        "shared_path": words["path"],
+        "private_because": words["reason"] if not words["shared"] else None,
         "hits": total.hits,
         "misses": total.misses,
         "hit_ratio": round(total.ratio, 4),
@@ -34,49 +42,88 @@ def _cache_state() -> dict[str, Any]:
     }
 
 
-def _page(request: HttpRequest, template: str, data: pages.Page, **more: Any) -> HttpResponse:
-    about = {"version": version("oxicache"), "python": platform.python_version()}
+def _page(request: HttpRequest, template: str, build: Callable[[], pages.Page], **more: Any) -> HttpResponse:
+    before = counters.totals()
+    data = build()
+    spent = counters.totals().since(before)
     # Made after the data: the statistics shown count what the page itself read.
     cache = _cache_state()
-    shown = {"page": data, "cache": cache, "hit_percent": cache["hit_ratio"] * 100, "about": about}
+    shown = {
+        "page": data,
+        "spent": spent,
+        "cache": cache,
+        "hit_percent": cache["hit_ratio"] * 100,
+        "about": {"version": version("oxicache"), "python": platform.python_version()},
+    }
     return render(request, template, shown | more)
 
 
-def _continent(atlas: Atlas, code: str) -> str:
-    if code.upper() not in atlas.by_code:
-        raise Http404(f"There is no continent {code!r}; there are {', '.join(sorted(atlas.by_code))}.")
-    return code.upper()
+def _continent(code: str) -> pages.Page:
+    try:
+        return pages.continent(code.upper())
+    except Continent.DoesNotExist:
+        codes = ", ".join(Continent.objects.order_by("code").values_list("code", flat=True))
+        raise Http404(f"There is no continent {code!r}; there are {codes}.") from None
 
 
-def _country(atlas: Atlas, iso: str) -> str:
-    if iso.upper() not in atlas.by_iso:
-        raise Http404(f"There is no country with the ISO code {iso!r}.")
-    return iso.upper()
+def _country(iso: str) -> pages.Page:
+    try:
+        return pages.country(iso.upper())
+    except Country.DoesNotExist:
+        raise _no_country(iso) from None
+
+
+def _country_row(iso: str) -> Country:
+    try:
+        return Country.objects.get(iso=iso.upper())
+    except Country.DoesNotExist:
+        raise _no_country(iso) from None
+
+
+def _no_country(iso: str) -> Http404:
+    return Http404(f"There is no country with the ISO code {iso!r}.")
 
 
 @never_cache
 @require_safe
 def world(request: HttpRequest) -> HttpResponse:
     """The start page."""
-    return _page(request, "atlas/world.html", pages.world(kept_atlas()))
+    return _page(request, "atlas/world.html", pages.world)
 
 
 @never_cache
 @require_safe
 def continent(request: HttpRequest, code: str) -> HttpResponse:
     """A continent's page."""
-    atlas = kept_atlas()
-    data = pages.continent(atlas, _continent(atlas, code))
-    rankings = [{"title": TITLES[by], "rows": rows} for by, rows in data["rankings"].items()]
-    return _page(request, "atlas/continent.html", data, rankings=rankings)
+
+    def build() -> pages.Page:
+        data = _continent(code)
+        return data | {"rankings": [(TITLES[by], rows) for by, rows in data["rankings"].items()]}
+
+    return _page(request, "atlas/continent.html", build)
 
 
 @never_cache
 @require_safe
 def country(request: HttpRequest, iso: str) -> HttpResponse:
-    """A country's page."""
-    atlas = kept_atlas()
-    return _page(request, "atlas/country.html", pages.country(atlas, _country(atlas, iso)))
+    """A country's page; after an edit, with the process that saved it."""
+    saved_by = request.GET.get("saved_by", "")
+    shown = {"saved_by": saved_by} if saved_by.isascii() and saved_by.isdecimal() else {}
+    return _page(request, "atlas/country.html", lambda: _country(iso), **shown)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit(request: HttpRequest, iso: str) -> HttpResponse:
+    """A form for a country's own figures. Saving is all it does: the save drops what was computed of the old row."""
+    place = _country_row(iso)
+    form = CountryForm(request.POST or None, instance=place)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        return redirect(f"{reverse('country', args=[place.iso])}?saved_by={os.getpid()}")
+    # A form that was refused has written what it was given into `place`; the title is the stored one.
+    title = _country_row(iso).name
+    return _page(request, "atlas/edit.html", lambda: {"iso": place.iso, "name": title}, form=form)
 
 
 @never_cache
@@ -98,32 +145,30 @@ def api_index(_request: HttpRequest) -> JsonResponse:
 @require_safe
 def api_world(_request: HttpRequest) -> JsonResponse:
     """The start page's data."""
-    return JsonResponse(pages.world(kept_atlas()))
+    return JsonResponse(pages.world())
 
 
 @never_cache
 @require_safe
 def api_continent(_request: HttpRequest, code: str) -> JsonResponse:
     """A continent's data."""
-    atlas = kept_atlas()
-    return JsonResponse(pages.continent(atlas, _continent(atlas, code)))
+    return JsonResponse(_continent(code))
 
 
 @never_cache
 @require_safe
 def api_country(_request: HttpRequest, iso: str) -> JsonResponse:
     """A country's data."""
-    atlas = kept_atlas()
-    return JsonResponse(pages.country(atlas, _country(atlas, iso)))
+    return JsonResponse(_country(iso))
 
 
 @never_cache
 @require_safe
 def api_route(_request: HttpRequest, start: str, end: str) -> JsonResponse:
     """The countries on a way over land between two, by their ISO codes; empty when the sea is between them."""
-    atlas = kept_atlas()
-    way = atlas.route(_country(atlas, start), _country(atlas, end))
-    return JsonResponse({"route": [{"iso": iso, "name": atlas.by_iso[iso].name} for iso in way]})
+    way = _country_row(start).route(_country_row(end).iso)
+    names = dict(Country.objects.filter(iso__in=way).values_list("iso", "name"))
+    return JsonResponse({"route": [{"iso": iso, "name": names[iso]} for iso in way]})
 
 
 @never_cache

@@ -37,7 +37,7 @@ if (panel && button) {
   const show = (state) => {
     if (state.worker !== shown) {
       others.set(state.worker, state.hit_ratio);
-      const said = [...others].map(([worker, ratio]) => `process ${worker} at ${percent.format(ratio)}`);
+      const said = [...others].map(([worker, ratio]) => `worker ${worker} at ${percent.format(ratio)}`);
       field("others").textContent = `Other workers: ${said.join(", ")} hits.`;
       field("others").hidden = false;
       return;
