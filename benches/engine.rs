@@ -5,7 +5,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use _native::engine::{FOREVER, Limits, Now, PolicyKind, Put, Read, Table};
+use _native::engine::{FOREVER, Limits, Now, PolicyKind, Put, Read, Stamp, Table};
+use _native::host::place::DEFAULT_WORDS;
+use _native::host::versions::Versions;
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
 
@@ -201,5 +203,37 @@ fn sweeps(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reads, writes, mixes, sweeps);
+/// Four words of as many as there are by default, drawn anew each time: caches hold few of a million words. `hot` checks
+/// the same four again and again.
+fn versions(criterion: &mut Criterion) {
+    let mut group = quick(criterion, "versions");
+    let (words, mut drawn) = (Versions::private(DEFAULT_WORDS), Seeded(1));
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^20")]
+    let mut word = || drawn.below(u64::from(DEFAULT_WORDS)) as u32;
+    for number in 0..DEFAULT_WORDS {
+        words.bump(number, 0); // or all untouched pages would be one page of zeros
+    }
+    let entries: Vec<[Stamp; 4]> = (0..100_000)
+        .map(|_| [word(), word(), word(), word()].map(|word| words.capture(word)))
+        .collect();
+    let mut turn = 0;
+    group.bench_function("check_4", |bencher| {
+        bencher.iter(|| {
+            turn = (turn + 1) % entries.len();
+            words.are_current(black_box(&entries[turn]))
+        });
+    });
+    group.bench_function("check_4/hot", |bencher| {
+        bencher.iter(|| words.are_current(black_box(&entries[0])));
+    });
+    group.bench_function("bump", |bencher| {
+        bencher.iter(|| words.bump(black_box(word()), 1));
+    });
+    group.bench_function("word", |bencher| {
+        bencher.iter(|| words.word(black_box(b"row:library.book:1234567")));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, reads, writes, mixes, sweeps, versions);
 criterion_main!(benches);

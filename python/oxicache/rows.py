@@ -60,6 +60,8 @@ def members_of(cls: type) -> list[Member]:
     found: dict[Member, None] = {}
     for owner in cls.__mro__:
         for value in vars(owner).values():
+            if not type(value).__dictoffset__:
+                continue  # most attributes of a class can carry nothing
             try:
                 # Asked of `object`, because lazy objects and mocks answer for any attribute, and do work for it.
                 member = object.__getattribute__(value, "__dict__").get(MEMBER_ATTRIBUTE)

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use super::fastcall::Places;
 use super::outside;
 
 /// A callable that somebody may have installed.
@@ -150,6 +151,8 @@ pub(super) struct Known {
     class: Py<PyType>,
     /// The attribute of a model's primary key; None for a class that is no model.
     pub(super) attname: Option<Py<PyString>>,
+    /// Where `_state` and that attribute are in its instances, as far as raw calls learnt it.
+    pub(super) places: Places,
     resolver: usize,
     next: OnceLock<Box<Known>>,
 }
@@ -198,6 +201,7 @@ impl RowTypes {
         let mut known = Box::new(Known {
             class: class.clone().unbind(),
             attname: attname.as_ref().map(|attname| attname.clone_ref(py)),
+            places: Places::new(),
             resolver,
             next: OnceLock::new(),
         });

@@ -69,10 +69,11 @@ pub(super) fn capture(names: &Bound<'_, PyAny>) -> PyResult<Stamps> {
 #[pyo3(signature = (names, /))]
 pub(super) fn bump(py: Python<'_>, names: &Bound<'_, PyAny>) -> PyResult<usize> {
     let names = encoded(names)?;
-    let first = whole_seconds(now(py)?);
-    // A clock that Python reads may fail later on: the words are bumped all the same.
-    versions::bump(&names, || now(py).map_or(first, whole_seconds));
-    Ok(names.len())
+    // A clock that Python reads may fail: the words are bumped first, by the machine's own.
+    let read = now(py);
+    let first = *read.as_ref().unwrap_or(&engine_clock::precise());
+    versions::bump(&names, || whole_seconds(now(py).unwrap_or(first)));
+    read.map(|_| names.len())
 }
 
 /// Share the words of a directory and namespace with all processes of this user that name the same; see

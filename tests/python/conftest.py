@@ -30,7 +30,14 @@ if HAS_DJANGO:
 FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin.py")
 
 # Slow, and the same whichever methods are chosen: `make test` leaves these out of its runs with the safe ones.
-ANY_METHODS = ("test_demo.py", "test_pytest_plugin.py")
+ANY_METHODS = (
+    "test_demo.py",
+    "test_demo_site.py",
+    "test_pytest_plugin.py",
+    "test_versions.py",
+    "test_versions_broken.py",
+    "test_versions_processes.py",
+)
 # About the tools around the package, not about the package: run once, on the first Python.
 ONCE = ("test_benches.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")
 

@@ -1,5 +1,6 @@
 """Classes that look like models to the native half, and a decorated callable that counts, with no Django."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -116,7 +117,7 @@ class Counted:
 
 @contextmanager
 def rows() -> Iterator[None]:
-    """Have `Model` and what derives from it be models; afterwards nothing is, and nothing else is installed."""
+    """Have `Model` and what derives from it be models; afterwards Django's are again, where Django is set up."""
     set_row_types(resolve)
     try:
         yield
@@ -125,3 +126,10 @@ def rows() -> Iterator[None]:
         set_row_scope(None)
         set_row_bypass(None)
         row_bypassing(False)
+        if "oxicache.django.apps" in sys.modules:
+            from oxicache.django import rows as django_rows
+            from oxicache.django import transactions
+
+            django_rows.install()
+            django_rows.configure()
+            transactions.watch_connections()

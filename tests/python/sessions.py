@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from django.db import connections, transaction
 from django.db.utils import ConnectionHandler
@@ -14,20 +14,33 @@ ALIAS = "shared"
 MODELS = (Author, Label, Item, Stock, Book, Atlas, Crate)  # those before that the later ones refer to
 
 
+class RolledBackError(Exception):
+    """What `rolled_back` ends a block with."""
+
+
+@contextlib.contextmanager
+def rolled_back(**options: Any) -> Iterator[None]:
+    """A block that ends with an error, which is caught around it."""
+    with contextlib.suppress(RolledBackError), transaction.atomic(**options):
+        yield
+        raise RolledBackError
+
+
 class Session:
     """One user's connection. `with session:` makes it what `connections[ALIAS]` is."""
 
     def __init__(self) -> None:
         self.connection = connections[ALIAS].copy()
         self.blocks: list[transaction.Atomic] = []
+        self._before: list[Any] = []
 
-    def __enter__(self) -> "Session":
-        self._before = connections[ALIAS]
+    def __enter__(self) -> Self:
+        self._before.append(connections[ALIAS])
         connections[ALIAS] = self.connection
         return self
 
     def __exit__(self, *_: object) -> None:
-        connections[ALIAS] = self._before
+        connections[ALIAS] = self._before.pop()
 
     def begin(self, **options: Any) -> None:
         """Enter a block, whose transaction sees the database from now on where the database has such a thing."""

@@ -29,7 +29,6 @@ Found: TypeAlias = Iterator[CheckMessage]
 # Whose rows a table holds is a matter of the connection, which no key shows.
 TENANT_APPS = ("django_tenants", "tenant_schemas", "django_pgschemas")
 
-
 logger = logging.getLogger("oxicache")
 
 
@@ -91,9 +90,9 @@ def _tenants() -> Found:
 
 def _sharing() -> Found:
     """The processes of this host cannot tell each other of invalidations."""
-    reason = neighbours.obstacle()
-    if reason is None:
-        reason = host.failure()
+    reason = host.failure()
+    if reason is None and _row_models():  # nothing else is shared
+        reason = neighbours.obstacle()
     if reason is not None:
         yield Warning(
             f"Invalidations do not reach other processes of this host: {reason}.",
@@ -105,7 +104,7 @@ def _sharing() -> Found:
 
 def _parted() -> Found:
     """Some processes of this site meet elsewhere."""
-    for one in neighbours.parted():
+    for one in neighbours.parted() if _row_models() else ():
         yield Warning(
             f"{one.what} Neither sees the other's invalidations.", hint=one.remedy, id="oxicache.W002"
         )

@@ -54,9 +54,11 @@ def invalidate(target: Any, pks: Any = _ALL, /, *, using: str | None = None) -> 
 
 def _model(target: Any) -> type[Model]:
     if isinstance(target, str):
+        app_label, _, name = target.lower().partition(".")
+        configs = [config for config in apps.get_app_configs() if config.label.lower() == app_label]
         try:
-            target = apps.get_model(target)
-        except (LookupError, ValueError) as error:
+            target = configs[0].get_model(name)
+        except LookupError as error:  # an IndexError is one
             raise ValueError(f'{target!r} is no model; write it as "app.Model"') from error
     if not isinstance(target, type) or not issubclass(target, Model) or not hasattr(target, "_meta"):
         raise TypeError(f"{target!r} is no model")

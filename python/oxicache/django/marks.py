@@ -240,7 +240,7 @@ class _Watcher:
     __slots__ = ("__weakref__", "_in_test")
 
     def __init__(self) -> None:
-        self._in_test: tuple[_Written, int, Any, set[Any]] | None = None
+        self._in_test: tuple[_Written, int, weakref.ref[Any], set[str]] | None = None
 
     def __call__(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
@@ -280,7 +280,9 @@ class _Watcher:
             return
         for depth, block in enumerate(connection.atomic_blocks):
             if not _is_of_test(block):
-                self._in_test = (_Written(connection.alias), depth, block, _savepoints(connection, depth - 1))
+                sids = _savepoints(connection, depth - 1)
+                # Not the block itself: others wait for it to die.
+                self._in_test = (_Written(connection.alias), depth, weakref.ref(block), sids)
                 return
 
     def is_written_in_test(self, connection: BaseDatabaseWrapper) -> bool:
@@ -290,7 +292,7 @@ class _Watcher:
         _, depth, block, sids = self._in_test
         blocks = connection.atomic_blocks
         # A block that decorates a function is the same object at each call; its savepoint is another.
-        if len(blocks) > depth and blocks[depth] is block:
+        if len(blocks) > depth and blocks[depth] is block():
             sids_now: list[str | None] = [*connection.savepoint_ids]
             if sids_now[depth - 1 : depth] in ([], [None]) or sids_now[depth - 1] in sids:
                 return True

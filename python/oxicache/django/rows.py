@@ -7,6 +7,7 @@ moves the words: signals.py and invalidation.py.
 from collections.abc import Hashable
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.db import router
@@ -92,6 +93,9 @@ def install() -> None:
     _native.set_row_types(row_attname)
     class_prepared.connect(_prepare, dispatch_uid="oxicache.django.rows")
     setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.rows")
+    for models in list(apps.all_models.values()):  # a script may have made some before it set Django up
+        for model in list(models.values()):
+            _prepare(model)
 
 
 def complete() -> None:

@@ -211,7 +211,8 @@ unsafe fn row_hit(
     // SAFETY: the caller's promise; reading an object's type needs nothing more.
     unsafe {
         let class = ffi::Py_TYPE(instance);
-        let Some(attname) = &plan.rows.known(class as usize)?.attname else {
+        let known = plan.rows.known(class as usize)?;
+        let Some(attname) = &known.attname else {
             if matches!(plan.identity, Identity::Row) {
                 return None;
             }
@@ -220,7 +221,7 @@ unsafe fn row_hit(
         if rows::is_asked() {
             return None;
         }
-        match Identified::of(instance, attname.as_ptr()) {
+        match Identified::of(instance, attname.as_ptr(), &known.places) {
             Identified::Unclear => None,
             Identified::Failed => Some(ptr::null_mut()),
             Identified::Unsaved => memo_hit(plan, instance, [], args),

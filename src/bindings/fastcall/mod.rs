@@ -15,6 +15,7 @@
 )]
 
 mod cache;
+mod inline;
 mod memo;
 mod row;
 
@@ -28,6 +29,7 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+pub(super) use inline::Places;
 pub(super) use memo::memo_call;
 
 use super::cache::PyTtlCache;

@@ -1,7 +1,7 @@
 //! Which row a model instance stands for, read without making anything.
 //!
-//! The attributes are read as Python reads them, before any lock is taken: a descriptor or `__getattribute__` in the way is
-//! simply called. Whatever is out of the ordinary is left to the safe way, which reads again.
+//! The attributes are read where they are (`inline.rs`), or else as Python reads them, before any lock is taken: a descriptor or
+//! `__getattribute__` in the way is simply called. Whatever is out of the ordinary is left to the safe way, which reads again.
 
 use std::sync::OnceLock;
 
@@ -9,6 +9,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::inline::Places;
 use crate::bindings::outside;
 
 /// The names of a model's bookkeeping.
@@ -75,9 +76,14 @@ impl Drop for Held {
 
 /// What names a row beside its class.
 pub(super) struct Row {
-    alias: Held,
-    pk: Held,
+    alias: *mut PyObject,
+    pk: *mut PyObject,
+    /// References to both, unless they are borrowed from the instance: then no Python code runs before they were used.
+    _held: Option<[Held; 2]>,
 }
+
+/// Where `adding` and `db` are in the state that models share.
+static STATE_PLACES: Places = Places::new();
 
 /// What an instance of a model stands for.
 pub(super) enum Identified {
@@ -95,16 +101,58 @@ impl Identified {
     /// # Safety
     /// Both are valid objects and the thread is attached.
     #[inline(always)]
-    pub(super) unsafe fn of(instance: *mut PyObject, attname: *mut PyObject) -> Self {
+    pub(super) unsafe fn of(
+        instance: *mut PyObject,
+        attname: *mut PyObject,
+        places: &Places,
+    ) -> Self {
+        let Some(names) = NAMES.get() else {
+            return Self::Unclear;
+        };
         // SAFETY: the caller's promise.
-        unsafe { Self::read(instance, attname) }.unwrap_or_else(|other| other)
+        unsafe {
+            if let Some(row) = Self::in_place(instance, attname, names, places) {
+                return Self::Row(row);
+            }
+            Self::read(instance, attname, names).unwrap_or_else(|other| other)
+        }
+    }
+
+    /// The row of an instance whose attributes stand where they do in all others; None for any other, and for no row.
+    ///
+    /// # Safety
+    /// All are valid objects and the thread is attached.
+    #[inline(always)]
+    unsafe fn in_place(
+        instance: *mut PyObject,
+        attname: *mut PyObject,
+        names: &Names,
+        places: &Places,
+    ) -> Option<Row> {
+        // SAFETY: the caller's promise; None and False are themselves. Nothing here runs Python code once all was learnt, and
+        // where something is learnt nothing is returned.
+        unsafe {
+            let [state, pk] = places.read(instance, [names.state.as_ptr(), attname])?;
+            let [adding, alias] =
+                STATE_PLACES.read(state, [names.adding.as_ptr(), names.db.as_ptr()])?;
+            let none = ffi::Py_None();
+            let is_row = adding == ffi::Py_False() && alias != none && pk != none;
+            is_row.then_some(Row {
+                alias,
+                pk,
+                _held: None,
+            })
+        }
     }
 
     /// # Safety
-    /// Both are valid objects and the thread is attached.
-    #[inline(always)]
-    unsafe fn read(instance: *mut PyObject, attname: *mut PyObject) -> Result<Self, Self> {
-        let names = NAMES.get().ok_or(Self::Unclear)?;
+    /// All are valid objects and the thread is attached.
+    #[inline(never)]
+    unsafe fn read(
+        instance: *mut PyObject,
+        attname: *mut PyObject,
+        names: &Names,
+    ) -> Result<Self, Self> {
         // SAFETY: the caller's promise; None, True and False are themselves.
         unsafe {
             let state = Held::attribute(instance, names.state.as_ptr())?;
@@ -120,7 +168,11 @@ impl Identified {
             if pk.0 == ffi::Py_None() {
                 return Err(Self::Unsaved);
             }
-            Ok(Self::Row(Row { alias, pk }))
+            Ok(Self::Row(Row {
+                alias: alias.0,
+                pk: pk.0,
+                _held: Some([alias, pk]),
+            }))
         }
     }
 }
@@ -129,6 +181,6 @@ impl Row {
     /// Alias and primary key, for as long as the row is held.
     #[inline(always)]
     pub(super) fn parts(&self) -> [*mut PyObject; 2] {
-        [self.alias.0, self.pk.0]
+        [self.alias, self.pk]
     }
 }

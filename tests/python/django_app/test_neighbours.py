@@ -9,6 +9,7 @@ from typing import TypeAlias
 from unittest import mock
 
 import pytest
+from django.apps import apps
 from django.core import checks as django_checks
 from django.core.checks import CheckMessage
 from django.test import override_settings
@@ -48,6 +49,12 @@ class TestSharing:
         assert list(runtime.iterdir()) == []
         folder_of(runtime).mkdir(0o700)
         assert self.reasons() == []
+
+    def test_a_project_that_caches_no_rows_hears_nothing(self, runtime: Path) -> None:
+        """Nothing of it is shared, so nothing stands in its way."""
+        no_models = mock.patch.object(apps, "get_models", list)
+        with override_settings(OXICACHE={"RUNTIME_DIR": runtime / "none"}), no_models:
+            assert self.reasons() == []
 
     @pytest.mark.parametrize("kind", ["missing", "a file"])
     def test_a_runtime_directory_must_be_a_directory(self, runtime: Path, kind: str) -> None:

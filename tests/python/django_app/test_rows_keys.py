@@ -262,7 +262,7 @@ class TestInheritance(KeysTestCase):
 
     def test_a_parent_with_another_key_counts_whole(self) -> None:
         """A crate's row says nothing about the key of its stock's: any change of any stock outdates it."""
-        stock = Stock.objects.create(amount=1)
+        stock = Stock.objects.create(number=1000, amount=1)
         crate = Crate.objects.create(price=2, amount=5)
         assert crate.stock_ptr_id != crate.item_ptr_id  # type: ignore[attr-defined]
         assert words.row_words(Crate, crate.pk) == [

@@ -1,21 +1,15 @@
-"""Row caches in transactions that the code under test opens: bypassed once it has written, invalidated by the commit."""
+"""Row caches in transactions of the code under test: bypassed once it has written, invalidated by the commit."""
 
-import gc
-import threading
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test import TransactionTestCase
 from project.catalogue.models import Item, Label, computed
-from sessions import Words
+from sessions import RolledBackError, Words, rolled_back
 
-from oxicache import _native, store
+from oxicache import store
 from oxicache.django import marks, transactions
-
-
-class RolledBackError(Exception):
-    """What these tests end a block with."""
 
 
 class RowsTestCase(TransactionTestCase):
@@ -55,19 +49,17 @@ class TestCommitted(RowsTestCase):
 
     def test_a_rollback_leaves_everything_as_it_was(self) -> None:
         """Nothing is invalidated, nothing of what was computed is kept, and the next read hits."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             self.write()
             assert self.reads() == 100
-            raise RolledBackError
         assert self.words.moved == []
         assert [self.reads(), computed["doubled"]] == [20, 1]
 
     def test_any_statement_that_writes_counts(self) -> None:
         """`update()` sends no signal, but what the transaction reads after it is uncommitted all the same."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             Item.objects.filter(pk=1).update(price=7)
             assert self.reads() == 14
-            raise RolledBackError
         assert [self.reads(), computed["doubled"]] == [20, 1]
 
     def test_many_rows_at_once_count(self) -> None:
@@ -118,7 +110,7 @@ class TestCommitted(RowsTestCase):
 
     def test_a_computation_that_writes_is_not_kept(self) -> None:
         """What a function reads after it has written in a transaction is uncommitted, though its load began before."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             item = Item.objects.get(pk=1)
             original = Item.unit
             Item.unit = lambda self: (self.save(), "of all")[1]  # type: ignore[method-assign,func-returns-value]
@@ -126,7 +118,6 @@ class TestCommitted(RowsTestCase):
                 assert item.priced() == "10 of all"
             finally:
                 Item.unit = original  # type: ignore[method-assign]
-            raise RolledBackError
         assert self.item.priced() == "10 each"
 
 
@@ -134,21 +125,19 @@ class TestNesting(RowsTestCase):
     def test_a_savepoint_rolled_back_takes_its_writes_along(self) -> None:
         """After it the transaction has not written: it hits again, and its commit invalidates nothing."""
         with transaction.atomic():
-            with pytest.raises(RolledBackError), transaction.atomic():
+            with rolled_back():
                 self.write()
                 assert [self.reads(), computed["doubled"]] == [100, 1]
-                raise RolledBackError
             assert not transactions.is_written("default")
             assert [self.reads(), computed["doubled"]] == [20, 1]
         assert self.words.moved == []
 
     def test_a_savepoint_released_leaves_its_writes_to_the_block_around(self) -> None:
         """They are the transaction's: uncommitted until its end, and gone with its rollback."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             with transaction.atomic():
                 self.write()
             assert (transactions.is_written("default"), self.words.moved) == (True, [])
-            raise RolledBackError
         assert (transactions.is_written("default"), self.words.moved) == (False, [])
         with transaction.atomic(), transaction.atomic():
             self.write()
@@ -159,19 +148,16 @@ class TestNesting(RowsTestCase):
         label = Words("row:catalogue.label:a")
         with transaction.atomic():
             self.write()
-            with pytest.raises(RolledBackError), transaction.atomic():
+            with rolled_back():
                 Label.objects.create(slug="a")
-                raise RolledBackError
             assert transactions.is_written("default")
         assert (self.words.moved != [], label.moved) == (True, [])
 
     def test_a_released_savepoint_inside_one_that_is_rolled_back(self) -> None:
         """The block in the middle decides for those inside it."""
         with transaction.atomic():
-            with pytest.raises(RolledBackError), transaction.atomic():
-                with transaction.atomic():
-                    self.write()
-                raise RolledBackError
+            with rolled_back(), transaction.atomic():
+                self.write()
             assert not transactions.is_written("default")
         assert self.words.moved == []
 
@@ -187,9 +173,8 @@ class TestNesting(RowsTestCase):
     def test_a_block_without_a_savepoint_is_part_of_the_one_around(self) -> None:
         """An error in it rolls all of it back, at the end of the block around it."""
         with transaction.atomic():
-            with pytest.raises(RolledBackError), transaction.atomic(savepoint=False):
+            with rolled_back(savepoint=False):
                 self.write()
-                raise RolledBackError
             assert connection.needs_rollback
             assert transactions.is_written("default")
         assert (self.words.moved, transactions.is_written("default")) == ([], False)
@@ -234,9 +219,13 @@ class TestCallbacks(RowsTestCase):
         def fail() -> None:
             raise RolledBackError
 
-        with pytest.raises(RolledBackError), transaction.atomic():
-            transaction.on_commit(fail)
-            self.write()
+        def write() -> None:
+            with transaction.atomic():
+                transaction.on_commit(fail)
+                self.write()
+
+        with pytest.raises(RolledBackError):
+            write()
         assert [self.words.moved != [], self.reads()] == [True, 100]
 
     def test_a_failing_invalidation_does_not_stop_callbacks(self) -> None:
@@ -339,114 +328,3 @@ class TestManual(RowsTestCase):
         with connection.cursor() as cursor:
             cursor.execute("ROLLBACK")
         assert (self.words.moved, transactions.is_written("default")) == ([], False)
-
-    def test_autocommit_switched_on_invalidates(self) -> None:
-        """SQLite's and PostgreSQL's drivers commit then; what is pending is not lost."""
-        self.write()
-        transaction.commit()
-        self.write(60)
-        transaction.set_autocommit(True)
-        assert self.reads() in {120, 100}
-        transaction.set_autocommit(False)
-
-
-class TestSwitch(RowsTestCase):
-    """The process-wide switch: hits ask about transactions only while somebody has written."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        gc.collect()
-        self.said: list[bool] = []
-        patch = pytest.MonkeyPatch()
-        self.addCleanup(patch.undo)
-        original = _native.row_bypassing
-
-        def row_bypassing(on: bool, /) -> None:
-            self.said.append(on)
-            original(on)
-
-        patch.setattr(_native, "row_bypassing", row_bypassing)
-
-    def test_it_is_on_from_the_write_to_the_end(self) -> None:
-        """However the transaction ends."""
-        for end in (None, RolledBackError):
-            self.said.clear()
-            try:
-                with transaction.atomic():
-                    Item.objects.exists()
-                    assert self.said == []
-                    self.write()
-                    assert self.said == [True]
-                    if end is not None:
-                        raise end
-            except RolledBackError:
-                pass
-            assert self.said == [True, False]
-
-    def test_it_stays_on_while_another_connection_has_written(self) -> None:
-        """The last one to end switches it off."""
-        with transaction.atomic():
-            self.write()
-            with transaction.atomic(using="other"):
-                Label(slug="a").save(using="other")
-            assert self.said == [True, True]
-        assert self.said == [True, True, False]
-
-    def test_a_thread_that_dies_in_a_transaction_does_not_leave_it_on(self) -> None:
-        """Its connection is collected, and its mark with it."""
-
-        def die() -> None:
-            block = transaction.atomic(using="other")
-            block.__enter__()
-            transactions.invalidate_words(["row:catalogue.label:a"], "other")
-            assert transactions.is_written("other")
-
-        words = Words("row:catalogue.label:a")
-        thread = threading.Thread(target=die)
-        thread.start()
-        thread.join(30)
-        del thread
-        gc.collect()
-        assert self.said == [True, False]
-        assert words.moved == []
-        assert not transactions.is_written("other")
-
-    def test_another_threads_reads_hit_meanwhile(self) -> None:
-        """Only the thread that has written computes for itself."""
-        found: list[Any] = []
-        with transaction.atomic():
-            self.write()
-            thread = threading.Thread(
-                target=lambda: found.extend([transactions.is_written("default"), self.item.doubled])
-            )
-            thread.start()
-            thread.join(30)
-            assert self.reads() == 100
-        assert found == [False, 20]
-
-
-class TestWrappers(RowsTestCase):
-    def test_a_wrapper_of_ones_own_that_ends_takes_itself_away(self) -> None:
-        """`with connection.execute_wrapper(...)` removes what is last, which must be its own."""
-
-        def passing(execute: Any, *args: Any) -> Any:
-            return execute(*args)
-
-        watcher = connection.execute_wrappers.pop(0)
-        with connection.execute_wrapper(passing):
-            marks.watched(transaction.get_connection())
-        assert passing not in connection.execute_wrappers
-        assert len(connection.execute_wrappers) == 1
-        assert type(connection.execute_wrappers[0]) is type(watcher)
-
-    def test_a_connection_that_nobody_watched_is_not_trusted(self) -> None:
-        """What its transaction did before is unknown: it stores nothing."""
-        connection.execute_wrappers.clear()
-        with transaction.atomic():
-            assert not transactions.allows_storing("default", _native.capture(["a"]))
-        with transaction.atomic():
-            assert transactions.allows_storing("default", _native.capture(["a"]))
-
-    def test_an_unknown_database_is_nobodys(self) -> None:
-        """An instance may name an alias that is not configured any more."""
-        assert not transactions.is_written("gone")

@@ -28,13 +28,13 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def _database(tmp_path_factory: pytest.TempPathFactory, django_databases: None) -> Iterator[None]:
+def database(tmp_path_factory: pytest.TempPathFactory, django_databases: None) -> Iterator[None]:
     with catalogue_database(settings_of(tmp_path_factory.mktemp("sqlite"))):
         yield
 
 
 @pytest.fixture
-def pair(_database: None) -> Iterator[tuple[Session, Session]]:
+def pair(database: None) -> Iterator[tuple[Session, Session]]:
     """A reader and a writer, of a row with pk 1 and price 10."""
     Item.objects.using(ALIAS).all().delete()
     Item.objects.using(ALIAS).create(pk=1, title="Shared", price=10)
@@ -194,7 +194,9 @@ class Interleavings(RuleBasedStateMachine):
                     invalidate(Item, [pk], using=ALIAS)
             else:
                 session.save(pk, price)
-        except OperationalError as error:  # the other session has written, or has committed since this one began
+        except (
+            OperationalError
+        ) as error:  # the other session has written, or has committed since this one began
             assert "locked" in str(error)  # noqa: PT017 - what is expected here depends on both sessions
             while session.blocks:
                 session.rollback()
@@ -230,8 +232,8 @@ class Interleavings(RuleBasedStateMachine):
         gc.collect()
 
 
-def test_no_read_is_stale_or_uncommitted(_database: None) -> None:
-    """Outside of a transaction a read is the last commit; inside one it is what that transaction sees, or the commit."""
+def test_no_read_is_stale_or_uncommitted(database: None) -> None:
+    """Outside of a transaction a read is the last commit; inside one what that transaction sees, or the commit."""
     from hypothesis.stateful import run_state_machine_as_test
 
     # A third of what the engine's models get: each step here is a statement on a file.

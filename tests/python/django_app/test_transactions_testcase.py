@@ -8,14 +8,10 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 from project.catalogue.models import Item, Label, computed
-from sessions import Words
+from sessions import Words, rolled_back
 
 from oxicache import _native
 from oxicache.django import statements, transactions
-
-
-class RolledBackError(Exception):
-    """What these tests end a block with."""
 
 
 class TestInTestCase(TestCase):
@@ -68,19 +64,17 @@ class TestInTestCase(TestCase):
 
     def test_a_block_of_the_test_rolled_back(self) -> None:
         """The next read computes what the database went back to."""
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             self.write()
             assert self.reads() == 100
-            raise RolledBackError
         assert not transactions.is_written("default")
         assert [self.reads(), self.reads(), computed["doubled"]] == [20, 20, 2]
 
     def test_a_savepoint_rolled_back_ends_the_bypass(self) -> None:
         """As it does outside of TestCase."""
         with transaction.atomic():
-            with pytest.raises(RolledBackError), transaction.atomic():
+            with rolled_back():
                 self.write()
-                raise RolledBackError
             assert not transactions.is_written("default")
             assert [self.reads(), self.reads(), computed["doubled"]] == [20, 20, 1]
 
@@ -92,7 +86,6 @@ class TestInTestCase(TestCase):
             assert transactions.is_written("default")
         assert not transactions.is_written("default")
 
-    @pytest.mark.filterwarnings("default")
     def test_a_function_that_is_a_block_ends_each_time(self) -> None:
         """A decorator's block is one object for all its calls."""
 
@@ -152,11 +145,10 @@ class TestAsync(TransactionTestCase):
         async def read() -> int:
             return await self.item.awaited  # type: ignore[no-any-return]
 
-        with pytest.raises(RolledBackError), transaction.atomic():
+        with rolled_back():
             Item.objects.filter(pk=1).update(price=50)
             self.item.price = 50
             assert async_to_sync(read)() == 100
-            raise RolledBackError
         assert asyncio.run(read()) == 20
 
     async def test_an_event_loop_stores_nothing_older_than_what_was_invalidated(self) -> None:
