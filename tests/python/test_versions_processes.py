@@ -218,7 +218,7 @@ class TestKilled:
                 assert late.share()["reason"] is None
 
     def test_killed_while_making_the_file_a_process_leaves_none_that_is_half(self, memory_path: Path) -> None:
-        """Whoever comes next finds a whole file or none, and cleans up."""
+        """Whoever comes next finds a whole file or none; whoever makes the next one cleans up."""
         rng = random.Random(1)
         for _ in range(4):
             with Worker(memory_path) as making:

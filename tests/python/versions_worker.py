@@ -75,9 +75,9 @@ class Worker:
 
 
 def the_file(directory: Path) -> Path:
-    """The one file in the one folder of a directory."""
+    """The one file in the one folder of a directory, besides a second name that a killed maker may have left it."""
     (folder,) = directory.iterdir()
-    (file,) = folder.iterdir()
+    (file,) = (file for file in folder.iterdir() if not file.name.startswith(".making-"))
     return file
 
 
