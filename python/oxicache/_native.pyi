@@ -200,7 +200,9 @@ class Memo:
         cache: TTLCache[Any, Any],
         load: _Load,
         *,
-        identity: Literal["none", "auto", "row", "instance", "class"] | Callable[[Any], Hashable] | None = None,
+        identity: Literal["none", "auto", "row", "instance", "class"]
+        | Callable[[Any], Hashable]
+        | None = None,
         parameters: tuple[str, ...] = ...,
         defaults: tuple[Any, ...] = ...,
         keyword_defaults: dict[str, Any] | None = None,
