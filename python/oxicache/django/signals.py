@@ -181,7 +181,7 @@ def _referred_deleted(instance: Model, using: str, **_: Any) -> None:
 
 
 def _invalidate_referring(instance: Model, using: str) -> None:
-    """Invalidate all rows of the models whose references to this row were changed: which ones these were is not said."""
+    """Invalidate all rows of the models whose references to this row were changed: nobody says which these were."""
     names: set[str] = set()
     relations: Iterable[Any] = instance._meta.get_fields(include_hidden=True)  # related_name="+" hides one
     for relation in relations:
