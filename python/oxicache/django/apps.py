@@ -37,6 +37,7 @@ class OxicacheConfig(AppConfig):
         """Pass the settings on, now and whenever one changes."""
         with suppress(ImproperlyConfigured) if _is_checking() else nullcontext():
             rows.complete()
+            signals.complete()
         configure()
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)

@@ -21,8 +21,12 @@ logger = logging.getLogger("oxicache")
 
 SETTINGS = frozenset({conf.DICT, "SECRET_KEY"})  # what says where the words lie
 DISPATCH_UID = "oxicache.django.host"
+RETRY_SECONDS = (
+    10  # a full disk or a missing directory must not part a worker from the others for as long as it lives
+)
 
 _wanted: list[bool] = []  # not empty once sharing was tried
+_failed: list[float] = []  # at most one: when sharing failed last, while nothing is shared
 _said: list[tuple[bool, int, str | None]] = []  # at most one: what the log knows of the words
 
 capture = version_words.capture
@@ -50,6 +54,9 @@ def failure() -> str | None:
 def refresh(*_: object, **__: object) -> None:
     """Look whether the file is still the one at its path, at most once a second. Connected to requests and tasks."""
     if _is_wanted():
+        if _failed and _native.now() - _failed[-1] >= RETRY_SECONDS:
+            version_words.reopen()
+            version_words.open()
         _native.versions_refresh()
         _say(_native.versions_state())  # also of a file that a bump found replaced
 
@@ -78,9 +85,9 @@ def _open() -> Callable[[], object]:
         found = _native.versions_state()
     else:
         found = _native.versions_share(conf.runtime_directory(), namespace, words)
-    _wanted.append(True)
-    if found["shared"]:
+        _failed[:] = [] if found["shared"] else [_native.now()]
         _look_after()
+    _wanted.append(True)
     return lambda: _say(found)
 
 

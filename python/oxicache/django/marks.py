@@ -81,27 +81,27 @@ def _enter_written(number: int, alias: str) -> None:
 
 def _leave_written(number: int) -> None:
     with _lock:
-        _written.pop(number, None)
-        if not _written:
+        if _written.pop(number, None) is not None and not _written:
             _native.row_bypassing(False)
 
 
 class _Written:
     """This transaction has written, and these words are invalidated when it commits."""
 
-    __slots__ = ("__weakref__", "_end", "words")
+    __slots__ = ("words",)
 
     def __init__(self, alias: str) -> None:
         self.words: set[str] = set()
         _enter_written(id(self), alias)
-        self._end = weakref.finalize(self, _leave_written, id(self))
-        self._end.atexit = False
+
+    def __del__(self) -> None:
+        _leave_written(id(self))
 
     def __call__(self) -> None:
         """Invalidate; the transaction is committed."""
         words, self.words = self.words, set()
         bump(words)
-        self._end()
+        _leave_written(id(self))
 
     def add(self, names: Iterable[str]) -> None:
         """Invalidate these too. Beyond MAX_PENDING_WORDS all rows of their models."""
@@ -118,12 +118,14 @@ def _all_rows(word: str) -> str:
 class _Begun:
     """This transaction has begun before its first statement: what it reads may be that old."""
 
-    __slots__ = ("__weakref__", "since")
+    __slots__ = ("since",)
 
     def __init__(self, alias: str) -> None:
         self.since = _native.now()
         _begun[id(self)] = (alias, self.since)
-        weakref.finalize(self, _begun.pop, id(self), None).atexit = False
+
+    def __del__(self) -> None:
+        _begun.pop(id(self), None)
 
     def __call__(self) -> None:
         """Do nothing: to be dropped is all that a commit has to do."""

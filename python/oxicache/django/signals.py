@@ -12,18 +12,20 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from django.apps import apps
-from django.db.models import Model
+from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, Model
 from django.db.models.fields.related import lazy_related_operation
 from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save
 
-from oxicache import rows
+from oxicache import memos, rows
 from oxicache.django import dependencies, transactions, words
 from oxicache.store import Store, attempt
 
-__all__ = ["ancestors", "begin", "instance_words", "known_models", "watch"]
+__all__ = ["ancestors", "begin", "complete", "instance_words", "known_models", "watch"]
 
 DISPATCH_UID = "oxicache.django.signals"
 M2M_CHANGES = frozenset({"post_add", "post_remove", "post_clear"})
+# All other ways to meet a deletion change the rows that refer to what is deleted, and send no signal for them.
+KEEPING_VALUES = (CASCADE, PROTECT, RESTRICT, DO_NOTHING)
 
 
 class _Receivers:
@@ -44,6 +46,7 @@ class _Relation:
 
 _known: WeakSet[type[Model]] = WeakSet()  # every model that was prepared
 _watched: WeakSet[type[Model]] = WeakSet()  # concrete models whose rows somebody's values depend on
+_referred: WeakSet[type[Model]] = WeakSet()  # concrete models whose deletion changes rows of watched ones
 _relations: list[_Relation] = []  # every many-to-many relation whose models are loaded
 
 
@@ -54,6 +57,19 @@ def begin() -> None:
     for models in list(apps.all_models.values()):
         for model in list(models.values()):
             _prepared(model)
+
+
+def complete() -> None:
+    """Watch the models to which members came after they were made, as `add_to_class` gives them.
+
+    To be called when all models are loaded: a process that saves a row may never ask for its members.
+    """
+    if not memos.decorated():
+        return
+    for model in list(_known):
+        for member in rows.members_of(model):
+            if member.is_of_rows:
+                dependencies.words_of(model, member)  # `_depended` hears of it
 
 
 def watch(model: type[Model]) -> None:
@@ -92,6 +108,8 @@ def _prepared(sender: type[Model], **_: Any) -> None:
         watch(sender)
     if _is_watched(sender):
         _connect(sender)
+    if sender._meta.concrete_model in _referred:
+        _connect_deletion(sender)
     for field in sender._meta.local_many_to_many:
         through = getattr(field.remote_field, "through", None)
         if through is not None:  # a swapped model's has none
@@ -118,6 +136,23 @@ def _connect(model: type[Model]) -> None:
     if not model._meta.auto_created:  # those send only m2m_changed
         post_save.connect(_changed, sender=model, dispatch_uid=DISPATCH_UID)
         post_delete.connect(_changed, sender=model, dispatch_uid=DISPATCH_UID)
+    for field in model._meta.local_fields:
+        if field.remote_field is not None and field.remote_field.on_delete not in KEEPING_VALUES:
+            lazy_related_operation(_refers, model, field.remote_field.model)
+
+
+def _refers(_: type[Model], target: type[Model]) -> None:
+    concrete = target._meta.concrete_model
+    if concrete is None or concrete in _referred:
+        return
+    _referred.add(concrete)
+    for known in {concrete, *_known}:
+        if known._meta.concrete_model is concrete:
+            _connect_deletion(known)
+
+
+def _connect_deletion(model: type[Model]) -> None:
+    post_delete.connect(_referred_deleted, sender=model, dispatch_uid=f"{DISPATCH_UID}.referred")
 
 
 def _connect_if_watched(relation: _Relation) -> None:
@@ -139,6 +174,27 @@ def _changed(instance: Model, using: str, **_: Any) -> None:
 
 def _invalidate(instance: Model, using: str) -> None:
     transactions.invalidate_words(instance_words(instance), using)
+
+
+def _referred_deleted(instance: Model, using: str, **_: Any) -> None:
+    attempt(_STORE, _invalidate_referring, None, instance, using)
+
+
+def _invalidate_referring(instance: Model, using: str) -> None:
+    """Invalidate all rows of the models whose references to this row were changed: nobody says which these were."""
+    names: set[str] = set()
+    relations: Iterable[Any] = instance._meta.get_fields(include_hidden=True)  # related_name="+" hides one
+    for relation in relations:
+        if (
+            not relation.auto_created
+            or relation.concrete
+            or not (relation.one_to_one or relation.one_to_many)
+        ):
+            continue
+        if relation.on_delete not in KEEPING_VALUES and _is_watched(relation.related_model):
+            names.update(words.rows_words(relation.related_model))
+            names.update(words.model_words(relation.related_model))
+    transactions.invalidate_words(names, using)
 
 
 def _m2m_changed(  # noqa: PLR0917 - Django sends them by name

@@ -6,10 +6,12 @@ them: rows.py. Who bumps them: signals.py, invalidation.py, transactions.py.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from django.db.models import Field, Model
+from django.db.models import Model
 
 __all__ = [
     "MAX_WORDS",
@@ -69,14 +71,20 @@ def pk_name(model: type[Model], pk: Any) -> str:
         field, "fields", None
     )  # of a composite key, whose own to_python leaves the parts as they are
     if parts is None:
-        return str(field.to_python(pk))
-    return str(
-        tuple([_part_name(part, value) for part, value in zip(parts, field.to_python(pk), strict=True)])
-    )
+        return _spelt(field, pk)
+    return str(tuple([_spelt(part, value) for part, value in zip(parts, field.to_python(pk), strict=True)]))
 
 
-def _part_name(field: "Field[Any, Any]", value: Any) -> str:
-    return str(field.to_python(value))
+def _spelt(field: Any, given: Any) -> str:
+    """Spell a key in one way, however many ways there are to write it and a database gives it back in another."""
+    value = field.to_python(given)
+    if isinstance(value, str):
+        return str.__str__(value)  # an enum's own gives the member's name
+    if isinstance(value, Decimal):
+        return str(value.normalize())  # 1.5 is stored as 1.50
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return str(value.astimezone(UTC))
+    return str(bytes(value) if isinstance(value, memoryview) else value)
 
 
 def row_words(model: type[Model], pk: Any) -> list[str]:

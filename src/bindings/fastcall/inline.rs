@@ -202,6 +202,11 @@ unsafe fn is_plain(kind: *mut PyTypeObject) -> bool {
         while is_ordinary
             && !base.is_null()
             && ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0
+            // A class written in C lays its instances out itself, and lets go of them itself: no class statement made it.
+            && same(
+                (*base).tp_dealloc.map(|f| f as usize),
+                (*kind).tp_dealloc.map(|f| f as usize),
+            )
         {
             base = (*base).tp_base;
         }

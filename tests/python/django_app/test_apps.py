@@ -73,6 +73,32 @@ print(cache_manager._caches["project.projects.models.Project.label"].ttl)
     assert (done.stdout, done.stderr) == ("77\n", "")
 
 
+def test_members_that_were_added_to_models_are_watched_once_all_apps_are_loaded(tmp_path: Path) -> None:
+    """A command that saves a row and asks for no member of it tells the workers all the same."""
+    (tmp_path / "users_settings.py").write_text(
+        "from project.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, 'patches']\n"
+    )
+    (tmp_path / "patches").mkdir()
+    (tmp_path / "patches" / "models.py").write_text(
+        "from django.contrib.auth.models import Group\nfrom oxicache import ttl_cached_property\n"
+        "Group.add_to_class('shown', ttl_cached_property(lambda self: self.name))\n"
+    )
+    source = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}, {str(Path(project.__file__).parents[1])!r}]
+import django
+django.setup()
+from django.contrib.auth.models import Group, Permission
+from django.db.models.signals import post_save
+print(post_save.has_listeners(Group), post_save.has_listeners(Permission))
+"""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "users_settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True False\n", "")
+
+
 def python(source: str) -> str:
     """Run `source` in a process that knows no settings; return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}

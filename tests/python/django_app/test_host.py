@@ -236,6 +236,32 @@ class TestPrivate:
         assert reason in lines
         assert "OXICACHE['RUNTIME_DIR']" in lines
 
+    def test_what_stood_in_the_way_may_go(self, site: Site) -> None:
+        """A directory that is made late, or a disk that was full, parts a process from the others for ten seconds."""
+        site.settings = f'OXICACHE = {{"RUNTIME_DIR": {str(site.folder / "elsewhere")!r}}}'
+        source = f"""
+        {LOGGED.replace(chr(10), chr(10) + " " * 8)}
+        from pathlib import Path
+        from django.core.signals import request_started
+        from oxicache import _native
+        from oxicache.django import host
+
+        _native.clock_drive(1000)
+        private = host.capture(["a"])
+        for second in (1009, 1011):
+            _native.clock_drive(second)
+            request_started.send(sender=None)
+        print(private.is_current(), host.state()["shared"], len(lines))
+        Path("elsewhere").mkdir()
+        _native.clock_drive(1020)
+        request_started.send(sender=None)
+        print(private.is_current(), host.state()["shared"])
+        _native.clock_drive(1022)
+        request_started.send(sender=None)
+        print(private.is_current(), host.state()["shared"], len(lines))
+        """
+        assert site.python(source).splitlines() == ["True False 1", "True False", "False True 1"]
+
     def test_without_a_secret_key_they_are_private(self, site: Site) -> None:
         """Commands may run without one; the line names it."""
         site.settings = 'SECRET_KEY = ""'

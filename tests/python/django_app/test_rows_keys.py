@@ -1,10 +1,15 @@
 """What tells the values of rows apart: model, database, primary key, tenant, and what `vary` names."""
 
+import enum
 import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
+from django.db import models
 from django.test import TestCase, override_settings
+from django.test.utils import isolate_apps
 from django.utils import timezone, translation
 from project.catalogue.models import Atlas, Author, Book, Crate, Dozen, Item, Label, Shelf, Stock, computed
 
@@ -305,3 +310,41 @@ def test_words_of_a_uuid_that_is_none() -> None:
     with pytest.raises(ValidationError):
         words.row_words(Author, "no uuid")
     assert words.row_words(Author, uuid.UUID(int=1)) == [f"row:catalogue.author:{uuid.UUID(int=1)}"]
+
+
+class Size(enum.StrEnum):
+    SMALL = "small"
+
+    def __str__(self) -> str:
+        return "Size.SMALL"
+
+
+class TestSpellingOfKeys:
+    @pytest.mark.parametrize(
+        ("field", "given", "read"),
+        [
+            (models.DecimalField(max_digits=9, decimal_places=2), Decimal("1.5"), Decimal("1.50")),
+            (
+                models.DateTimeField(),
+                datetime(2026, 1, 1, 2, tzinfo=timezone.get_fixed_timezone(120)),
+                datetime(2026, 1, 1, tzinfo=UTC),
+            ),
+            (models.CharField(max_length=9), Size.SMALL, "small"),
+            (models.BinaryField(), b"a", memoryview(b"a")),
+        ],
+        ids=["decimal", "datetime", "enum", "binary"],
+    )
+    @isolate_apps("project.catalogue")
+    def test_a_key_has_the_same_words_as_it_is_given_and_as_it_is_read(
+        self, field: "models.Field[Any, Any]", given: object, read: object
+    ) -> None:
+        """A row that is saved under one spelling of its key and read under another must be invalidated."""
+
+        class Keyed(models.Model):
+            key = field.clone()
+            key.primary_key = True
+
+            class Meta:
+                app_label = "catalogue"
+
+        assert words.row_words(Keyed, given) == words.row_words(Keyed, read)

@@ -1,5 +1,6 @@
 """Which models get receivers, and what a save, a deletion or a changed relation invalidates."""
 
+import gc
 import uuid
 from typing import Any, ClassVar
 
@@ -23,6 +24,16 @@ from oxicache.django import signals
 def listens(model: type[models.Model]) -> tuple[bool, bool, bool]:
     """Whether anything listens to saves, deletions and relations of a model."""
     return post_save.has_listeners(model), post_delete.has_listeners(model), m2m_changed.has_listeners(model)
+
+
+@pytest.fixture(autouse=True)
+def _no_receivers_of_dead_classes() -> None:
+    """Django knows senders by address: what a class of an earlier test was told, one in its place would be told."""
+    gc.collect()
+    alive = {id(None), *map(id, signals.known_models())}
+    for signal in (post_save, post_delete, m2m_changed):
+        signal.receivers = [receiver for receiver in signal.receivers if receiver[0][1] in alive]
+        signal.sender_receivers_cache.clear()
 
 
 class TestReceivers:
@@ -105,6 +116,70 @@ class TestReceivers:
         for model in (Gadget, Watched, Child, Proxy, Sibling, Origin):
             assert listens(model) == (True, True, False), model
         assert listens(Elsewhere) == (False, False, False)
+
+    @isolate_apps("project.catalogue")
+    def test_a_member_that_comes_after_its_class(self) -> None:
+        """A process that only saves rows of a model must know of members that `add_to_class` gave it."""
+
+        class Plain(models.Model):
+            class Meta:
+                app_label = "catalogue"
+
+        Plain.add_to_class("one", ttl_cached_property(lambda _: 1))
+        assert listens(Plain) == (False, False, False)
+        signals.complete()
+        assert listens(Plain) == (True, True, False)
+
+    @isolate_apps("project.catalogue")
+    @pytest.mark.parametrize("on_delete", [models.SET_NULL, models.SET(None)])
+    def test_a_deletion_that_changes_other_rows_invalidates_them(self, on_delete: Any) -> None:
+        """Django tells nobody of a reference that it sets to NULL; hidden relations and proxies count too."""
+
+        class Target(models.Model):
+            class Meta:
+                app_label = "catalogue"
+
+        class Referring(models.Model):
+            target = models.ForeignKey(Target, on_delete, null=True, related_name="+")
+
+            @ttl_cached_property
+            def one(self) -> int:
+                return 1
+
+            class Meta:
+                app_label = "catalogue"
+
+        class Other(Target):
+            class Meta:
+                app_label = "catalogue"
+                proxy = True
+
+        for target in (Target, Other):
+            assert listens(target) == (False, True, False)
+            referring = Words("rows:catalogue.referring", "model:catalogue.referring")
+            post_delete.send(target, instance=target(pk=1), using="default")
+            assert len(referring.moved) == 2
+
+    @isolate_apps("project.catalogue")
+    def test_a_deletion_that_cascades_needs_no_more(self) -> None:
+        """Each row that goes with the one it refers to sends a signal of its own."""
+
+        class Target(models.Model):
+            class Meta:
+                app_label = "catalogue"
+
+        class Referring(models.Model):
+            target = models.ForeignKey(Target, models.CASCADE)
+
+            @ttl_cached_property
+            def one(self) -> int:
+                return 1
+
+            class Meta:
+                app_label = "catalogue"
+
+        assert listens(Referring) == (True, True, False)
+        assert listens(Target) == (False, False, False)
 
     @isolate_apps("project.catalogue")
     def test_relations_of_models_made_later(self) -> None:
