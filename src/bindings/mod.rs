@@ -20,6 +20,7 @@ mod shared;
 mod tracked;
 mod tracker_views;
 mod typed;
+mod values;
 mod versions;
 mod views;
 
@@ -28,7 +29,7 @@ use pyo3::prelude::*;
 /// The Rust half of oxicache. The contract is `python/oxicache/_native.pyi`.
 #[pymodule(gil_used = false)]
 mod _native {
-    use super::{deletions, fastcall, keys, manager, tracker_views, views};
+    use super::{deletions, fastcall, keys, manager, tracker_views, values, views};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -99,6 +100,7 @@ mod _native {
             "MutableSet",
             tracker_views::SET_METHODS,
         )?;
+        values::install(module)?;
         fastcall::install(module)
     }
 }

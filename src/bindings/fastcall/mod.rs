@@ -8,7 +8,8 @@
 //! later. So references are dropped through `Py_DECREF`, and everything beyond the common case runs inside
 //! `Python::attach`.
 //!
-//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods.
+//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods,
+//! and the `value*.rs` copy what the Django backend stores.
 #![expect(
     unsafe_code,
     reason = "CPython's C calling convention, here and in the files of this folder"
@@ -16,6 +17,9 @@
 
 mod cache;
 mod memo;
+mod value_bytes;
+mod value_copies;
+mod values;
 
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +32,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 pub(super) use memo::memo_call;
+pub(super) use value_bytes::shallow_bytes;
+pub(super) use value_copies::copy_out;
+pub(super) use values::copy_in;
 
 use super::cache::PyTtlCache;
 use super::memo::MemoProperty;
