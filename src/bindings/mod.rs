@@ -60,6 +60,9 @@ mod _native {
     use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
 
     #[pymodule_export]
+    use super::values::set_text_type;
+
+    #[pymodule_export]
     use super::versions::{Stamps, bump, capture, versions_keep_private, versions_state};
 
     #[pymodule_export]

@@ -9,7 +9,6 @@ import io
 import pickle
 import subprocess
 import sys
-import types
 import uuid
 import weakref
 import zoneinfo
@@ -17,23 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from value_shapes import pickled, shape
+from value_shapes import Plain, kind_of, pickled, round_trip, shape
 
-from oxicache._native import _freeze, _thaw, _weigh
+from oxicache._native import _freeze, _thaw, set_text_type
 
 UTC = dt.UTC
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 HOUR = dt.timezone(dt.timedelta(hours=1), "one")
 NOON = dt.datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 UUID = uuid.UUID(int=7)
-
-
-def kind_of(value: object, isolation: Any = "auto") -> str:
-    return _freeze(value, isolation)[1]
-
-
-def round_trip(value: object, isolation: Any = "auto") -> Any:
-    return _thaw(_freeze(value, isolation)[0])
 
 
 class Text(str):
@@ -51,44 +42,6 @@ class Colour(enum.Enum):
 class Point(NamedTuple):
     x: int
     y: int
-
-
-class Plain:
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Plain) and self.value == other.value
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Refusing:
-    def __reduce__(self) -> Any:
-        raise ZeroDivisionError("not this one")
-
-
-class Entering:
-    """Its pickling stores and reads other values, itself among them."""
-
-    def __reduce__(self) -> Any:
-        inner = round_trip([{"a": [1]}, {1, 2}, Plain(3)])
-        return (Plain, (inner,))
-
-
-class Vanished:
-    """Loads only while `here` is set."""
-
-    here = True
-
-    def __reduce__(self) -> Any:
-        return (_appear, ())
-
-
-def _appear() -> Vanished:
-    if not Vanished.here:
-        raise AttributeError("the class has gone")
-    return Vanished()
 
 
 IMMUTABLE = {
@@ -245,6 +198,46 @@ class TestWhatIsStored:
         assert done.stdout.split() == ["value", "pickled"]
 
 
+class Described(str):  # noqa: SLOT000 - what is refused
+    """Its instances have attributes."""
+
+
+class TestText:
+    """One subclass of str is declared to be text like any other: Django's SafeString."""
+
+    def test_text_is_stored_as_itself(self) -> None:
+        """Instances of the declared class come back as they are, wherever they stand, and are weighed as str."""
+        set_text_type(Text)
+        try:
+            text = Text("<b>" * 100)
+            stored, kind, weight = _freeze(text)
+            assert kind == "value"
+            assert stored is text
+            assert abs(weight - sys.getsizeof(str(text))) < 20
+            assert kind_of({"html": text, Text("key"): 1}) == "tree"
+            assert round_trip({"html": text})["html"] is text
+            assert round_trip({Text("key"): [text]}) == {"key": [text]}
+        finally:
+            set_text_type(None)
+        assert kind_of(Text("a")) == "pickled"
+
+    @pytest.mark.parametrize("kind", [Described, int, type("Weak", (str,), {"__slots__": ("__weakref__",)})])
+    def test_a_class_whose_instances_can_change_is_refused(self, kind: Any) -> None:
+        """A class that is no str, or whose instances have room for more than text, is a TypeError that names it."""
+        with pytest.raises(TypeError, match=kind.__name__):
+            set_text_type(kind)
+
+    def test_django_marks_text_in_such_a_class(self) -> None:
+        """SafeString can be declared."""
+        from django.utils.safestring import SafeString, mark_safe
+
+        set_text_type(SafeString)
+        try:
+            assert kind_of(mark_safe("<b>")) == "value"
+        finally:
+            set_text_type(None)
+
+
 class TestZones:
     def test_a_zone_made_from_a_file_is_refused_as_by_pickle(self) -> None:
         """A ZoneInfo that cannot be pickled makes its datetime impossible to store."""
@@ -330,164 +323,3 @@ class TestIndependence:
 
 class Canary:
     pass
-
-
-def deep(levels: int) -> Any:
-    value: Any = []
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
-class TestShapes:
-    def test_a_container_met_twice_is_pickled(self) -> None:
-        """What was one container under two names is one container afterwards."""
-        inner: list[int] = []
-        for value in ([inner, inner], {"a": inner, "b": (inner,)}, ((inner,), inner)):
-            assert kind_of(value) == "pickled"
-            assert shape(round_trip(value)) == shape(value)
-
-    def test_a_tuple_met_twice_keeps_its_lists_shared(self) -> None:
-        """A list that is met twice through one tuple is one list afterwards, though only the tuple refers to it."""
-        pair = ([1], 2)
-        value = [pair, {"again": pair}]
-        assert kind_of(value) == "pickled"
-        copy = round_trip(value)
-        assert copy[0] is copy[1]["again"]
-
-    def test_containers_that_others_hold_too_are_copied(self) -> None:
-        """A container that is met once is copied natively, however many others refer to it from elsewhere."""
-        rows = [{"id": number} for number in range(10)]
-        elsewhere = [rows[:], rows[1:], tuple(rows)]
-        assert kind_of(rows) == "tree"
-        assert kind_of({"rows": rows, "first": {"id": 0}}) == "tree"
-        assert kind_of({"rows": rows, "first": rows[0]}) == "pickled"
-        assert len(elsewhere) == 3
-
-    def test_recursion_is_kept(self) -> None:
-        """A container that contains itself comes back containing itself."""
-        direct: list[Any] = []
-        direct.append(direct)
-        indirect: dict[str, Any] = {"a": [1]}
-        indirect["a"].append((indirect,))
-        beneath: Any = [[]]
-        beneath[0].append(beneath[0])
-        root: Any = ([],)
-        root[0].append(root)
-        for value in (direct, indirect, beneath, root):
-            assert kind_of(value) == "pickled"
-            assert shape(round_trip(value)) == shape(value)
-
-    def test_one_immutable_met_twice_is_no_obstacle(self) -> None:
-        """Shared strings and tuples stay shared, in a tree."""
-        pair, text = ("x" * 9, 1.5), "y" * 9
-        copy = round_trip([pair, [pair], {text: text}])
-        assert kind_of([pair, [pair], {text: text}]) == "tree"
-        assert copy[0] is copy[1][0] is pair
-
-    @pytest.mark.parametrize(("levels", "kind"), [(32, "tree"), (33, "pickled"), (200, "pickled")])
-    def test_deep_nesting_is_pickled(self, levels: int, kind: str) -> None:
-        """Beyond 32 levels below the first, a value is pickled."""
-        assert kind_of(deep(levels)) == kind
-        assert round_trip(deep(levels)) == deep(levels)
-
-    def test_what_is_too_deep_for_pickle_raises_what_pickle_raises(self) -> None:
-        """Nesting beyond the interpreter's stack is pickle's RecursionError, not a crash."""
-        value = deep(100_000)
-        try:
-            with pytest.raises(RecursionError):
-                _freeze(value)
-        finally:
-            while value:
-                value = value.pop()
-
-    def test_tuples_that_double_are_walked_once(self) -> None:
-        """A tuple of one tuple twice, and so on: 2 ** 30 paths and 30 tuples."""
-        value: Any = ()
-        for _ in range(30):
-            value = (value, value, 1)
-        assert kind_of(value) == "value"
-        assert _freeze(value)[2] < 10_000
-        assert kind_of([value]) == "tree"
-
-
-class TestPickling:
-    @pytest.mark.parametrize(
-        ("value", "error"),
-        [
-            (lambda: None, (pickle.PicklingError, AttributeError)),
-            ([1, {"a": open}, Refusing()], ZeroDivisionError),
-            ({"a": (x for x in ())}, TypeError),
-            (types.ModuleType("m"), TypeError),
-        ],
-        ids=["lambda", "refusing", "generator", "module"],
-    )
-    def test_what_pickle_raises_passes_through(self, value: object, error: Any) -> None:
-        """An unpicklable value raises at once, with pickle's own error."""
-        with pytest.raises(error):
-            _freeze(value)
-
-    def test_pickling_may_enter_again(self) -> None:
-        """A value whose pickling freezes and thaws others is stored, with all that is around it."""
-        assert round_trip([1, Entering(), {"a": [2]}]) == [
-            1,
-            Plain([{"a": [1]}, {1, 2}, Plain(3)]),
-            {"a": [2]},
-        ]
-
-    def test_a_pickle_that_no_longer_loads_raises(self) -> None:
-        """When the class has gone, reading says so."""
-        stored = _freeze([Vanished()])[0]
-        assert isinstance(_thaw(stored)[0], Vanished)
-        try:
-            Vanished.here = False
-            with pytest.raises(AttributeError, match="the class has gone"):
-                _thaw(stored)
-        finally:
-            Vanished.here = True
-
-    def test_a_stored_form_is_no_value(self) -> None:
-        """The wrapped form belongs to the store: as a value it is refused."""
-        with pytest.raises(TypeError):
-            _freeze(_freeze([1])[0])
-
-
-class TestWeights:
-    @pytest.mark.parametrize("value", ["x" * 1000, b"x" * 1000, "ä" * 1000, "\u20ac" * 1000, 1 << 8000, 1.5])
-    def test_atoms_weigh_what_python_says(self, value: object) -> None:
-        """The estimate of a str, bytes, int or float is within 20 bytes of `sys.getsizeof`."""
-        assert abs(_freeze(value)[2] - sys.getsizeof(value)) <= 20
-
-    @pytest.mark.parametrize("count", [0, 1, 5, 6, 10, 11, 100, 1000, 100_000])
-    def test_dicts_and_lists_weigh_what_python_says(self, count: int) -> None:
-        """A tree's estimate is within a half and twice of `sys.getsizeof` over all its parts."""
-        value = [{f"key {number} {count}": f"value {number}" for number in range(count)}]
-        inner = value[0]
-        real = sum(map(sys.getsizeof, [value, inner, *inner, *inner.values()]))
-        assert real * 0.5 <= _freeze(value)[2] <= real * 1.6 + 200
-
-    def test_a_pickle_weighs_its_length(self) -> None:
-        """A pickled value counts with the bytes of its pickle."""
-        weight = _freeze(Plain("x" * 10_000))[2]
-        assert 10_000 < weight < 10_300
-
-    def test_a_large_object_met_often_weighs_once(self) -> None:
-        """A large string that a list holds a hundred times is held once, and counted once."""
-        text = "x" * 10_000
-        assert _freeze([text] * 100)[2] < 13_000
-
-    def test_small_objects_of_the_program_weigh_nothing(self) -> None:
-        """What many others refer to, such as small ints and True, is not held for this value."""
-        assert _freeze([True, None, 0, 1] * 1000)[2] < 33_000
-
-    @pytest.mark.parametrize("value", [1.5, "x" * 100, (1.5, "y"), [1, {"a": 2}], Plain(1)])
-    def test_key_and_value_are_weighed_together(self, value: object) -> None:
-        """A stored form weighs as much with its key as both do alone."""
-        stored, _, weight = _freeze(value)
-        assert _weigh(stored, "k" * 100) == weight + _freeze("k" * 100)[2]
-
-    def test_references_weigh_without_their_content(self) -> None:
-        """With isolation "none" a container counts by its length."""
-        small, large = _freeze([Plain(1)], "none")[2], _freeze([Plain(1)] * 1000, "none")[2]
-        assert small < 200
-        assert 8000 <= large < 8200

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from oxicache._native import _freeze, _thaw
+
 
 def pickled(value: Any) -> Any:
     """What LocMemCache would give back."""
@@ -42,3 +44,21 @@ def _shape(value: Any, seen: dict[int, int], kept: list[Any]) -> Any:
         # A set's order is nobody's: its items are compared one by one, aliases left aside.
         return (kind.__name__, sorted(repr(_shape(item, {}, kept)) for item in value))
     return (kind.__name__, [_shape(item, seen, kept) for item in value])
+
+
+def kind_of(value: object, isolation: Any = "auto") -> str:
+    return _freeze(value, isolation)[1]
+
+
+def round_trip(value: object, isolation: Any = "auto") -> Any:
+    return _thaw(_freeze(value, isolation)[0])
+
+
+class Plain:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plain) and self.value == other.value
+
+    __hash__ = None  # type: ignore[assignment]

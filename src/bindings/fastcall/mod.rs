@@ -33,7 +33,7 @@ use pyo3::types::PyType;
 
 pub(super) use memo::memo_call;
 pub(super) use value_bytes::shallow_bytes;
-pub(super) use value_copies::copy_out;
+pub(super) use value_copies::thaw_native;
 pub(super) use values::copy_in;
 
 use super::cache::PyTtlCache;

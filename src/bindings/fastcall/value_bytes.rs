@@ -34,17 +34,19 @@ pub(super) unsafe fn of_atom(object: *mut PyObject, kind: *mut PyTypeObject) -> 
     }
 }
 
+/// # Safety
+/// The object is a str, or of a subclass, and alive.
 #[inline(always)]
-unsafe fn of_str(text: *mut PyObject) -> u64 {
+pub(super) unsafe fn of_str(text: *mut PyObject) -> u64 {
     // A character more for the terminator; the longest of the headers.
     #[cfg(not(Py_LIMITED_API))]
-    // SAFETY: the caller has seen an exact str.
+    // SAFETY: the caller's promise.
     unsafe {
         let width = u64::from(ffi::PyUnicode_KIND(text));
         56 + (length(ffi::PyUnicode_GET_LENGTH(text)) + 1) * width
     }
     #[cfg(Py_LIMITED_API)]
-    // SAFETY: the caller has seen an exact str.
+    // SAFETY: the caller's promise.
     unsafe {
         56 + length(ffi::PyUnicode_GetLength(text)) + 1
     }

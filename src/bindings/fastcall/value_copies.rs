@@ -36,18 +36,20 @@ impl Drop for Undisturbed {
     }
 }
 
-/// A copy of a stored tree.
-pub(in crate::bindings) fn copy_out<'py>(
-    py: Python<'py>,
-    node: &Node,
-) -> PyResult<Bound<'py, PyAny>> {
-    let _undisturbed = Undisturbed::new();
-    // SAFETY: the thread is attached, and the result is a new reference or null with an error set.
-    unsafe { Bound::from_owned_ptr_or_err(py, copy(node)) }
+/// A stored value, unless it is pickled. What can't be changed is itself, trees are copied.
+pub(in crate::bindings) fn thaw_native<'py>(
+    stored: &Bound<'py, PyAny>,
+) -> Option<PyResult<Bound<'py, PyAny>>> {
+    // SAFETY: the object is alive, the thread attached, and a value is a new reference or null with an error set.
+    unsafe {
+        match thaw_raw(stored.as_ptr()) {
+            Raw::Value(value) => Some(Bound::from_owned_ptr_or_err(stored.py(), value)),
+            Raw::Ask => None,
+        }
+    }
 }
 
 /// What a raw method makes of a stored value, without pyo3's counts.
-#[allow(dead_code, reason = "the backend's raw `get` is built beside this")]
 pub(in crate::bindings) enum Raw {
     /// A new reference, or null with an error set.
     Value(*mut PyObject),
@@ -59,7 +61,6 @@ pub(in crate::bindings) enum Raw {
 ///
 /// # Safety
 /// `stored` is alive and stays so during the call, which needs a reference of its own; the thread is attached.
-#[allow(dead_code, reason = "the backend's raw `get` is built beside this")]
 #[inline(always)]
 pub(in crate::bindings) unsafe fn thaw_raw(stored: *mut PyObject) -> Raw {
     // SAFETY: the caller's promise; a wrapped value is told by its exact type.

@@ -5,57 +5,17 @@
 //! back; the hash and equality of keys, for which only keys of known types are looked up; a last reference, and none is
 //! dropped. So a pass is a snapshot, and its templates are as private as they must be.
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 
 use super::value_bytes as bytes;
 use super::value_copies::Undisturbed;
-use crate::bindings::values::{Holes, Kinds, MAX_DEPTH, Node, Stop};
+use crate::bindings::values::{Holes, Kinds, MAX_DEPTH, Node, Seen, Stop};
 
 /// Objects that more than this many refer to are held by others too: not counted, or counted once when large.
 const MAX_OWN_REFERENCES: ffi::Py_ssize_t = 4;
 /// From here on an object is large.
 const LARGE_BYTES: u64 = 256;
-
-/// Containers that more than one object refers to, and tuples, by address; true for what may not be met again.
-#[derive(Default)]
-struct Seen(HashTable<(usize, bool)>);
-
-impl Seen {
-    fn hash(address: usize) -> u64 {
-        // Addresses are multiples of 16: the product's upper half is what differs.
-        (address as u64)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(32)
-    }
-
-    fn get(&self, object: *mut PyObject) -> Option<bool> {
-        let address = object.addr();
-        let found = self
-            .0
-            .find(Self::hash(address), |(held, _)| *held == address);
-        found.map(|(_, is_once)| *is_once)
-    }
-
-    /// False when it was there before.
-    fn insert(&mut self, object: *mut PyObject, is_once: bool) -> bool {
-        let address = object.addr();
-        let entry = self.0.entry(
-            Self::hash(address),
-            |(held, _)| *held == address,
-            |(held, _)| Self::hash(*held),
-        );
-        match entry {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(vacant) => {
-                vacant.insert((address, is_once));
-                true
-            }
-        }
-    }
-}
 
 /// One pass over a value: it is classified, weighed and copied.
 struct Copying<'py> {
@@ -347,6 +307,8 @@ impl Copying<'_> {
                 (zone_of_date_time(object), bytes::DATE_TIME)
             } else if self.kinds.is_time(kind) {
                 (zone_of_time(object), bytes::TIME)
+            } else if self.kinds.is_text(kind) {
+                return Ok(bytes::of_str(object));
             } else {
                 let scalar = self.kinds.scalar(kind).ok_or(Stop::Foreign)?;
                 return Ok(scalar.bytes);

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use parking_lot::Mutex;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
@@ -102,7 +102,43 @@ fn imported<'py>(
     Ok(outside::attribute(&outside::import(module)?, name)?.cast_into()?)
 }
 
+/// A subclass of str whose instances are nothing but text: Django's `SafeString`, which rendered templates are.
+static TEXT: AtomicPtr<ffi::PyObject> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Say that exact instances of this subclass of str can't be changed either; None takes it back.
+#[pyfunction]
+#[pyo3(signature = (kind, /))]
+pub(in crate::bindings) fn set_text_type(kind: Option<&Bound<'_, PyType>>) -> PyResult<()> {
+    let Some(kind) = kind else {
+        TEXT.store(std::ptr::null_mut(), Ordering::Relaxed);
+        return Ok(());
+    };
+    let py = kind.py();
+    let text = py.get_type::<PyString>();
+    let size = intern!(py, "__basicsize__");
+    if !kind.is_subclass(&text)?
+        || kind
+            .getattr(intern!(py, "__dictoffset__"))?
+            .extract::<isize>()?
+            != 0
+        || !kind.getattr(size)?.eq(text.getattr(size)?)?
+    {
+        return Err(PyTypeError::new_err(format!(
+            "{} is not a subclass of str without attributes of its own; give it `__slots__ = ()`",
+            kind.qualname()?
+        )));
+    }
+    // Never let go, so that no other type gets its address: there is one, or a few in tests.
+    TEXT.store(kind.clone().into_ptr(), Ordering::Relaxed);
+    Ok(())
+}
+
 impl Kinds {
+    #[inline]
+    pub(in crate::bindings) fn is_text(&self, kind: *mut ffi::PyObject) -> bool {
+        TEXT.load(Ordering::Relaxed) == kind
+    }
+
     /// What is known of a type by its address.
     #[inline]
     pub(in crate::bindings) fn scalar(&self, kind: *mut ffi::PyObject) -> Option<&Scalar> {

@@ -8,6 +8,7 @@
 //!   shape pickle keeps.
 
 mod kinds;
+mod seen;
 mod tree;
 
 use pyo3::exceptions::{PyException, PyMemoryError, PyRecursionError, PyValueError};
@@ -16,7 +17,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
-pub(super) use kinds::{Kinds, kinds};
+use kinds::kinds;
+pub(super) use kinds::{Kinds, set_text_type};
+pub(super) use seen::Seen;
 pub(super) use tree::{Content, Holes, Node, Stop, Wrapped};
 
 use super::fastcall;
@@ -104,24 +107,24 @@ pub(super) fn freeze(value: &Bound<'_, PyAny>, isolation: Isolation) -> PyResult
 
 /// The value of a stored form, the caller's own. May call Python code, so hold no lock.
 pub(super) fn thaw(stored: &Bound<'_, PyAny>) -> PyResult<Thawed> {
+    if let Some(value) = fastcall::thaw_native(stored) {
+        return Ok(Thawed::Value(value?.unbind()));
+    }
     let py = stored.py();
-    let Ok(wrapped) = stored.cast_exact::<Wrapped>() else {
-        return Ok(Thawed::Value(stored.clone().unbind()));
+    let Content::Pickled(pickled) = &stored.cast_exact::<Wrapped>()?.get().content else {
+        unreachable!("trees are copied natively");
     };
-    match &wrapped.get().content {
-        Content::Tree(node) => Ok(Thawed::Value(fastcall::copy_out(py, node)?.unbind())),
-        Content::Pickled(pickled) => match unpickle(pickled.bind(py)) {
-            Ok(value) => Ok(Thawed::Value(value.unbind())),
-            // Neither an interrupt nor a want of memory or stack says anything about the pickle.
+    match unpickle(pickled.bind(py)) {
+        Ok(value) => Ok(Thawed::Value(value.unbind())),
+        // Neither an interrupt nor a want of memory or stack says anything about the pickle.
+        Err(error)
+            if !error.is_instance_of::<PyException>(py)
+                || error.is_instance_of::<PyMemoryError>(py)
+                || error.is_instance_of::<PyRecursionError>(py) =>
+        {
             Err(error)
-                if !error.is_instance_of::<PyException>(py)
-                    || error.is_instance_of::<PyMemoryError>(py)
-                    || error.is_instance_of::<PyRecursionError>(py) =>
-            {
-                Err(error)
-            }
-            Err(error) => Ok(Thawed::Unreadable(error)),
-        },
+        }
+        Err(error) => Ok(Thawed::Unreadable(error)),
     }
 }
 
