@@ -35,6 +35,7 @@ __all__ = [
     "set_row_bypass",
     "set_row_scope",
     "set_row_types",
+    "set_text_type",
     "versions_keep_private",
     "versions_refresh",
     "versions_share",
@@ -200,7 +201,9 @@ class Memo:
         cache: TTLCache[Any, Any],
         load: _Load,
         *,
-        identity: Literal["none", "auto", "row", "instance", "class"] | Callable[[Any], Hashable] | None = None,
+        identity: Literal["none", "auto", "row", "instance", "class"]
+        | Callable[[Any], Hashable]
+        | None = None,
         parameters: tuple[str, ...] = ...,
         defaults: tuple[Any, ...] = ...,
         keyword_defaults: dict[str, Any] | None = None,
@@ -346,3 +349,9 @@ def set_row_scope(scope: Callable[[], Hashable] | None, /) -> None: ...
 def set_row_bypass(bypass: Callable[[str], bool] | None, /) -> None: ...
 def row_bypassing(on: bool, /) -> None: ...
 def versions_refresh() -> bool: ...
+def set_text_type(kind: type[str] | None, /) -> None: ...
+def _freeze(
+    value: object, isolation: Literal["auto", "pickle", "none"] = "auto"
+) -> tuple[object, Literal["value", "tree", "pickled", "reference"], int]: ...
+def _thaw(stored: object) -> Any: ...
+def _weigh(stored: object, key: object) -> int: ...

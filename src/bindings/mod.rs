@@ -21,6 +21,7 @@ mod spelling;
 mod tracked;
 mod tracker_views;
 mod typed;
+mod values;
 mod versions;
 mod views;
 mod words;
@@ -30,7 +31,7 @@ use pyo3::prelude::*;
 /// The Rust half of oxicache. The contract is `python/oxicache/_native.pyi`.
 #[pymodule(gil_used = false)]
 mod _native {
-    use super::{deletions, fastcall, keys, manager, tracker_views, views};
+    use super::{deletions, fastcall, keys, manager, tracker_views, values, views};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -65,6 +66,9 @@ mod _native {
         Stamps, bump, capture, versions_keep_private, versions_refresh, versions_share,
         versions_state,
     };
+
+    #[pymodule_export]
+    use super::values::set_text_type;
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};
@@ -104,6 +108,7 @@ mod _native {
             "MutableSet",
             tracker_views::SET_METHODS,
         )?;
+        values::install(module)?;
         fastcall::install(module)
     }
 }

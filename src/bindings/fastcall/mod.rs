@@ -8,7 +8,8 @@
 //! later. So references are dropped through `Py_DECREF`, and everything beyond the common case runs inside
 //! `Python::attach`.
 //!
-//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods.
+//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods,
+//! and the `value*.rs` copy what the Django backend stores.
 #![expect(
     unsafe_code,
     reason = "CPython's C calling convention, here and in the files of this folder"
@@ -18,6 +19,9 @@ mod cache;
 mod inline;
 mod memo;
 mod row;
+mod value_bytes;
+mod value_copies;
+mod values;
 
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +35,9 @@ use pyo3::types::PyType;
 
 pub(super) use inline::Places;
 pub(super) use memo::memo_call;
+pub(super) use value_bytes::shallow_bytes;
+pub(super) use value_copies::thaw_native;
+pub(super) use values::copy_in;
 
 use super::cache::PyTtlCache;
 use super::memo::MemoProperty;
