@@ -476,10 +476,11 @@ impl BackendBase {
         let one = PyInt::new(py, 1).into_any();
         match call.store.get().add_to(py, &name, delta.unwrap_or(&one))? {
             Some(sum) => Ok(sum),
-            None => Err(PyValueError::new_err(format!(
-                "Key '{}' not found",
-                name.text()?.to_string_lossy()
-            ))),
+            None => {
+                // Not through a Rust string, which would lose lone surrogates.
+                let message = PyString::new(py, "Key '").add(name.text()?)?;
+                Err(PyValueError::new_err(message.add("' not found")?.unbind()))
+            }
         }
     }
 
