@@ -8,16 +8,21 @@
 //! later. So references are dropped through `Py_DECREF`, and everything beyond the common case runs inside
 //! `Python::attach`.
 //!
-//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods.
+//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods,
+//! and the `value*.rs` copy what the Django backend stores.
 #![expect(
     unsafe_code,
     reason = "CPython's C calling convention, here and in the files of this folder"
 )]
 
+mod backend;
 mod cache;
 mod inline;
 mod memo;
 mod row;
+mod value_bytes;
+mod value_copies;
+mod values;
 
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,9 +34,14 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+pub(super) use backend::{exact_str, is_printable, type_tag};
 pub(super) use inline::Places;
 pub(super) use memo::memo_call;
+pub(super) use value_bytes::shallow_bytes;
+pub(super) use value_copies::thaw_native;
+pub(super) use values::copy_in;
 
+use super::backend::BackendBase;
 use super::cache::PyTtlCache;
 use super::memo::MemoProperty;
 use super::memo_key::MemoKey;
@@ -44,6 +54,7 @@ struct Twins {
     subscript: ffi::binaryfunc,
     assign: ffi::objobjargproc,
     contains: ffi::objobjproc,
+    backend_get: Py<PyAny>,
     property_get: ffi::descrgetfunc,
 }
 
@@ -147,6 +158,8 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         return Ok(());
     }
     row::intern_names(py);
+    backend::prepare(py);
+    let handler = py.get_type::<BackendBase>();
     let (cache, property) = (py.get_type::<PyTtlCache>(), py.get_type::<MemoProperty>());
     let (cache_type, property_type) = (cache.as_type_ptr(), property.as_type_ptr());
     // SAFETY: pyo3 makes these types on the heap with all their slot tables, and nobody uses them before import ends.
@@ -167,6 +180,7 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
             subscript,
             assign,
             contains,
+            backend_get: handler.getattr("get")?.unbind(),
             property_get: get,
         };
         if TWINS.set(twins).is_err() {
@@ -174,6 +188,7 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         }
         add_method(&cache, "get", cache::cache_get)?;
         add_method(&cache, "set", cache::cache_set)?;
+        add_method(&handler, "get", backend::backend_get)?;
         (*mapping).mp_subscript = Some(cache::cache_subscript);
         (*mapping).mp_ass_subscript = Some(cache::cache_assign);
         (*sequence).sq_contains = Some(cache::cache_contains);
