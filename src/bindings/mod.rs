@@ -14,6 +14,7 @@ mod memo;
 mod memo_key;
 mod outside;
 mod owners;
+mod pattern;
 mod plan;
 mod rows;
 mod shared;
@@ -57,6 +58,9 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::pattern::KeyPattern;
 
     #[pymodule_export]
     use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
