@@ -1,6 +1,9 @@
 //! The only Rust that knows Python: convert, lock, call, convert back.
 
 mod args;
+mod backend;
+mod backend_key;
+mod backend_settings;
 mod cache;
 mod callbacks;
 mod clock;
@@ -12,6 +15,7 @@ mod keys;
 mod manager;
 mod memo;
 mod memo_key;
+mod native_store;
 mod outside;
 mod owners;
 mod pattern;
@@ -19,6 +23,8 @@ mod plan;
 mod rows;
 mod shared;
 mod spelling;
+mod store_methods;
+mod tokens;
 mod tracked;
 mod tracker_views;
 mod typed;
@@ -40,6 +46,18 @@ mod _native {
 
     #[pymodule_export]
     use super::args::set_defaults;
+
+    #[pymodule_export]
+    use super::backend::{BackendBase, set_backend_module};
+
+    #[pymodule_export]
+    use super::backend_key::BackendKey;
+
+    #[pymodule_export]
+    use super::native_store::NativeStore;
+
+    #[pymodule_export]
+    use super::tokens::{set_task_of, tokens_forget};
 
     #[pymodule_export]
     use super::clock::{clock_drive, clock_follow, clock_system, now_seconds};
