@@ -18,6 +18,7 @@ mod memo_key;
 mod native_store;
 mod outside;
 mod owners;
+mod pattern;
 mod plan;
 mod rows;
 mod shared;
@@ -75,6 +76,9 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::pattern::KeyPattern;
 
     #[pymodule_export]
     use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
