@@ -129,10 +129,10 @@ class TestPages:
 # Workers that do not tell each other: a save in one is a save that the other never hears of.
 DEAF = """
 import sys
-from oxicache.demo import __main__ as demo, edits, jobs
+from oxicache.demo import __main__ as demo, changes, connections, edits, jobs
 jobs.JOBS = (jobs.Job("rankings", "by four criteria", jobs.rankings),)
-edits._private_because = lambda port: ""
-edits.EDITS = 2
+connections.private_because = lambda port: ""
+edits.EDITS, changes.CHANGES = 2, 4
 sys.exit(demo.main(sys.argv[1:]))
 """
 

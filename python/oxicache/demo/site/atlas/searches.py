@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +42,8 @@ def search(words: str) -> Search:
 
 
 def _find(words: str) -> Search:
-    cities = City.objects.filter(name__icontains=words).select_related("country")[:LIMIT] if words else ()
+    matches = City.objects.filter(name__icontains=words).select_related("country").order_by("-population", "id")
+    cities = matches[:LIMIT] if words else ()
     return {
         "words": words,
         "places": [
@@ -80,10 +82,18 @@ def clear(_words: str = "") -> None:
     cache.clear()
 
 
-# What the buttons of the page do; the calls that are made are their labels.
-ACTS: dict[str, Callable[[str], None]] = {
-    "forget": forget,
-    "renew": renew,
-    "forget-all": forget_all,
-    "clear": clear,
+@dataclass(frozen=True)
+class Act:
+    """A button of the page: what it says, the call that it makes, and the function that does."""
+
+    label: str
+    call: str
+    change: Callable[[str], None]
+
+
+ACTS = {
+    "forget": Act("Forget this search", "cache.delete", forget),
+    "renew": Act("Search anew", "cache.set", renew),
+    "forget-all": Act("Forget all searches", "cache.delete_by_tag", forget_all),
+    "clear": Act("Empty the cache", "cache.clear", clear),
 }
