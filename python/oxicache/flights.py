@@ -30,6 +30,7 @@ __all__ = [
     "led_by_caller",
     "may_wait",
     "running_loop",
+    "waiting_is_forbidden",
 ]
 
 Owner = tuple[int, int]
@@ -326,7 +327,12 @@ def may_wait(flight: Flight, *, blocks: bool) -> bool:
         return False
     if led_by_caller():
         return False
-    return not any(check() for check in _forbidding)
+    return not waiting_is_forbidden()
+
+
+def waiting_is_forbidden() -> bool:
+    """Whether somebody forbids this caller to wait for anybody: see `forbid_waiting`."""
+    return any(check() for check in _forbidding)
 
 
 def _serves_event_loop() -> bool:

@@ -213,7 +213,8 @@ class Loader:
             # Work that the leader gave to another task or thread may load the key once by itself: it may be detached,
             # and nobody's recursion. The second time it is one.
             raise RecursionError(f"loading {key!r} into cache '{self.cache.name}' asks for that key itself")
-        if own:
+        # A transaction may see what is not committed, or not any more what is: of a row that is for its caller alone.
+        if own or (request.row_call is not None and flights.waiting_is_forbidden()):
             return flights.begin(self.cache, key, request.capture), True
         flight, leads = flights.flights.board(self.cache, key, past, request.capture)
         if leads:

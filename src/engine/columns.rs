@@ -117,11 +117,9 @@ impl Columns {
             .stamps
             .get(start..start + self.stride)
             .unwrap_or_default();
-        let used = places
-            .iter()
-            .position(|&stamp| stamp == Stamp::NONE)
-            .unwrap_or(places.len());
-        &places[..used]
+        // From the end: entries of one table mostly have equally many.
+        let last = places.iter().rposition(|&stamp| stamp != Stamp::NONE);
+        &places[..last.map_or(0, |last| last + 1)]
     }
 
     /// O(1), but for the first entry with more stamps than any before it, which lays the column out anew.

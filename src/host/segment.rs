@@ -43,17 +43,28 @@ impl Segment {
         made: 0,
     };
 
+    /// The same memory, in which nothing captured before looks current, and nothing was bumped yet.
+    pub(super) fn renewed(self) -> Self {
+        for group in self.groups {
+            // Memory that was never written is left so.
+            if group.load(Ordering::Relaxed) != 0 {
+                group.store(0, Ordering::Relaxed);
+            }
+        }
+        Self {
+            base: random(),
+            made: 0,
+            ..self
+        }
+    }
+
     /// Memory of this process alone, which a forked child copies when it writes. Without memory: the first words.
     pub(super) fn private(words: u32) -> Self {
         let count = words as usize;
-        #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
-        let base = RandomState::new().hash_one(words) as u32;
+        let base = random();
         let bytes = (count + GROUPS) * size_of::<AtomicU32>();
         let Ok(mut map) = MmapOptions::new().len(bytes).map_anon() else {
-            return Self {
-                base,
-                ..Self::FIRST
-            };
+            return Self::FIRST.renewed();
         };
         let start = map.as_mut_ptr();
         std::mem::forget(map);
@@ -88,6 +99,13 @@ impl Segment {
             made,
         }
     }
+}
+
+/// Good enough where no other process can see it: forked children may draw the same.
+fn random() -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
+    let bits = RandomState::new().hash_one(()) as u32;
+    bits
 }
 
 /// A value that is replaced whole, and read by everybody without a lock. Replaced ones are kept for ever.

@@ -212,6 +212,17 @@ class TestPrivate:
         versions_keep_private()
         assert not any(found.is_current() for found in stamps)
 
+    @pytest.mark.parametrize("words", [2**16, 2**20])
+    def test_new_words_take_no_more_memory(self, words: int) -> None:
+        """Tests may ask for new words as often as they like, and nothing was bumped in them."""
+        versions_keep_private(words)
+        before = _mapped_kib()
+        for _ in range(1000):
+            bump(["a"])
+            versions_keep_private(words)
+            assert not capture(["a"]).was_bumped_within(3600)
+        assert _mapped_kib() - before < 200_000  # a thread of another test may get an arena of 64 MiB
+
     @pytest.mark.parametrize("words", [0, 1, 2**15, 2**16 + 1, 2**25])
     def test_a_wrong_number_of_words_is_refused(self, words: int) -> None:
         """A power of two from 2**16 to 2**24, or a ValueError that names it."""
@@ -233,11 +244,16 @@ class TestPrivate:
         check_call(_ask_for_too_much)
 
 
+def _mapped_kib() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    return int(re.findall(r"^VmSize:\s+(\d+) kB$", status.read_text(), re.MULTILINE)[0])
+
+
 def _ask_for_too_much() -> None:
-    status = Path("/proc/self/status").read_text()
-    kib = int(re.findall(r"^VmSize:\s+(\d+) kB$", status, re.MULTILINE)[0])
     stamps = capture(["a"])
-    resource.setrlimit(resource.RLIMIT_AS, (kib * 1024 + 2**25, -1))
+    resource.setrlimit(resource.RLIMIT_AS, (_mapped_kib() * 1024 + 2**25, -1))
     versions_keep_private(2**24)
     assert versions_state()["words"] == DEFAULT_WORDS
     assert not stamps.is_current()

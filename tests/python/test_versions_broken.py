@@ -288,7 +288,7 @@ class TestRefused:
     def test_an_odd_umask_changes_nothing(self, tmp_path: Path) -> None:
         """Folder and file have the modes that they must have."""
         with Worker(tmp_path) as worker:
-            worker.ask("mask", 0o777)
+            worker.ask("mask", 0o277)
             assert worker.share()["shared"]
         assert the_file(tmp_path).stat().st_mode & 0o7777 == 0o600
         assert the_file(tmp_path).parent.stat().st_mode & 0o7777 == 0o700

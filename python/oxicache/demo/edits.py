@@ -32,6 +32,9 @@ class Figures:
     people: int
     continent_people: int
 
+    def __str__(self) -> str:
+        return f"{self.people:,} people ({self.continent_people:,} on the continent)"
+
     def with_people(self, people: int) -> "Figures":
         """What both are once the country is saved with so many."""
         return Figures(people, self.continent_people + people - self.people)
@@ -48,7 +51,7 @@ class Reading:
 
 @dataclass
 class Edits:
-    """What was found. Without `edits`, `private_because` says why nothing could be checked."""
+    """What was found. `private_because` says why nothing could be checked; empty when it was."""
 
     country: str = ""
     private_because: str = ""
@@ -67,7 +70,7 @@ class Edits:
         self.reads += 1
         if reading.figures != wanted:
             self.stale.append(
-                f"worker {reading.worker} answered with {reading.figures} after {wanted} was saved"
+                f"worker {reading.worker} answered with {reading.figures} after a save that makes it {wanted}"
             )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-VISITS = 5  # of the start page: what a worker answers in a moment of a site's day
+VISITS = 3  # of one page: what a worker answers in a moment of a site's day
 PAGES_PER_CONTINENT = 4  # the most populated countries of each, the ones most looked at
 
 # Far ends of three land masses, so that most ways are long; Iceland for a way that does not exist.
@@ -61,10 +61,10 @@ def land_routes() -> Any:
 
 
 def round_trips() -> Any:
-    """Plan a round trip through the capitals of each continent, on the ellipsoid."""
+    """Plan a round trip through the capitals of each continent, on the ellipsoid, for each of several visits."""
     from .site.atlas.models import Continent
 
-    return {place.code: place.round_trip for place in Continent.objects.all()}
+    return [{place.code: place.round_trip for place in Continent.objects.all()} for _ in range(VISITS)]
 
 
 def awake_by_hour() -> Any:
@@ -93,7 +93,7 @@ JOBS = (
     Job("country pages", "figures beside the neighbours', ranks in the continent", country_pages),
     Job("rankings", "countries of each continent by four criteria", rankings),
     Job("land routes", "fewest borders between every two of twelve countries", land_routes),
-    Job("round trips", "through the capitals of each continent", round_trips),
+    Job("round trips", f"through the capitals of each continent, for {VISITS} visits", round_trips),
     Job("awake by hour", "people in cities where it is day, hour by hour", awake_by_hour),
     Job("near capitals", "large cities near each capital and its neighbours'", cities_near_capitals),
 )

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from django.db.models import F, Prefetch, QuerySet
@@ -199,6 +199,19 @@ class TestFreshCopy(RowTestCase):
         with pytest.raises(AttributeError) as raised:
             _ = self.item().annotated
         assert not hasattr(raised.value, "__notes__")
+
+    def test_another_object_s_error_is_left_alone(self) -> None:
+        """The advice is for names that the copy lacks, not for those that something else does."""
+        from oxicache import cached_method
+
+        item: Any = self.item()
+        item.extra = 1
+        on_another = cached_method(lambda item: object().extra)  # type: ignore[attr-defined]
+        on_itself = cached_method(fresh=False)(lambda item: item.missing)
+        for method in (on_another, on_itself):
+            with pytest.raises(AttributeError) as raised:
+                method(item)
+            assert not hasattr(raised.value, "__notes__")
 
     def test_fresh_false_computes_on_the_instance(self) -> None:
         """No query, and whatever the instance holds is what the row's value becomes."""

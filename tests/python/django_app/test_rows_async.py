@@ -9,6 +9,7 @@ from project.catalogue.models import Item, computed
 from row_source import row_word
 
 from oxicache import _native, cached_method
+from oxicache.django import transactions
 
 
 class TestAsync(TransactionTestCase):
@@ -66,6 +67,19 @@ class TestAsync(TransactionTestCase):
         with pytest.raises(AttributeError) as raised:
             await method(self.item)
         assert "@cached_method(fresh=False)" in "".join(raised.value.__notes__)
+
+    async def test_a_bypass_computes_on_the_instance(self) -> None:
+        """While a transaction has written, nothing is read from the cache and nothing is stored."""
+        assert await self.item.awaited == 6
+        self.item.price = 4
+        _native.set_row_bypass(lambda alias: alias == "default")
+        _native.row_bypassing(True)
+        try:
+            assert [await self.item.awaited, await self.item.awaited] == [8, 8]
+        finally:
+            _native.row_bypassing(False)
+            _native.set_row_bypass(transactions.is_written)
+        assert [await self.item.awaited, computed["awaited"]] == [6, 3]
 
     async def test_del_forgets(self) -> None:
         """`del obj.prop`, for every instance of the row."""

@@ -87,6 +87,14 @@ class TestVersions(TestCase):
             assert len(method.cache) == 0
         forget_failures()
 
+    def test_what_was_read_in_a_transaction_that_ended_meanwhile_is_not_kept(self) -> None:
+        """Both ends count: what is committed when the value is there may not have been when its copy was read."""
+        answers = iter([False, True, True])
+        method = cached_method(lambda item: item.price)
+        with source(is_committed=lambda *_: next(answers)):
+            assert method(self.item) == 3
+        assert len(method.cache) == 0
+
     def test_grace_serves_what_expired(self) -> None:
         """A row whose database is out of reach keeps its old value for `grace`, copy or computation failing alike."""
         method = cached_method(ttl=10, grace=60)(lambda item: item.price)

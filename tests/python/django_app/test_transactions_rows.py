@@ -1,8 +1,6 @@
 """Row caches in transactions of the code under test: bypassed once it has written, invalidated by the commit."""
 
-import gc
-import threading
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -10,7 +8,7 @@ from django.test import TransactionTestCase
 from project.catalogue.models import Item, Label, computed
 from sessions import RolledBackError, Words, rolled_back
 
-from oxicache import _native, store
+from oxicache import store
 from oxicache.django import marks, transactions
 
 
@@ -330,105 +328,3 @@ class TestManual(RowsTestCase):
         with connection.cursor() as cursor:
             cursor.execute("ROLLBACK")
         assert (self.words.moved, transactions.is_written("default")) == ([], False)
-
-
-class TestSwitch(RowsTestCase):
-    """The process-wide switch: hits ask about transactions only while somebody has written."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        gc.collect()
-        self.said: list[bool] = []
-        patch = pytest.MonkeyPatch()
-        self.addCleanup(patch.undo)
-        original = _native.row_bypassing
-
-        def row_bypassing(on: bool, /) -> None:
-            self.said.append(on)
-            original(on)
-
-        patch.setattr(_native, "row_bypassing", row_bypassing)
-
-    def test_it_is_on_from_the_write_to_the_end(self) -> None:
-        """However the transaction ends."""
-        for end in (None, RolledBackError):
-            self.said.clear()
-            try:
-                with transaction.atomic():
-                    Item.objects.exists()
-                    assert self.said == []
-                    self.write()
-                    assert self.said == [True]
-                    if end is not None:
-                        raise end
-            except RolledBackError:
-                pass
-            assert self.said == [True, False]
-
-    def test_it_stays_on_while_another_connection_has_written(self) -> None:
-        """The last one to end switches it off."""
-        with transaction.atomic():
-            self.write()
-            with transaction.atomic(using="other"):
-                Label(slug="a").save(using="other")
-            assert self.said == [True, True]
-        assert self.said == [True, True, False]
-
-    def test_a_thread_that_dies_in_a_transaction_does_not_leave_it_on(self) -> None:
-        """Its connection is collected, and its mark with it."""
-
-        def die() -> None:
-            block = transaction.atomic(using="other")
-            block.__enter__()
-            transactions.invalidate_words(["row:catalogue.label:a"], "other")
-            assert transactions.is_written("other")
-
-        words = Words("row:catalogue.label:a")
-        thread = threading.Thread(target=die)
-        thread.start()
-        thread.join(30)
-        del thread
-        gc.collect()
-        assert self.said == [True, False]
-        assert words.moved == []
-        assert not transactions.is_written("other")
-
-    def test_another_threads_reads_hit_meanwhile(self) -> None:
-        """Only the thread that has written computes for itself."""
-        found: list[Any] = []
-        with transaction.atomic():
-            self.write()
-            thread = threading.Thread(
-                target=lambda: found.extend([transactions.is_written("default"), self.item.doubled])
-            )
-            thread.start()
-            thread.join(30)
-            assert self.reads() == 100
-        assert found == [False, 20]
-
-
-class TestWrappers(RowsTestCase):
-    def test_a_wrapper_of_ones_own_that_ends_takes_itself_away(self) -> None:
-        """`with connection.execute_wrapper(...)` removes what is last, which must be its own."""
-
-        def passing(execute: Any, *args: Any) -> Any:
-            return execute(*args)
-
-        watcher = connection.execute_wrappers.pop(0)
-        with connection.execute_wrapper(passing):
-            marks.watched(transaction.get_connection())
-        assert passing not in connection.execute_wrappers
-        assert len(connection.execute_wrappers) == 1
-        assert type(connection.execute_wrappers[0]) is type(watcher)
-
-    def test_a_connection_that_nobody_watched_is_not_trusted(self) -> None:
-        """What its transaction did before is unknown: it stores nothing."""
-        connection.execute_wrappers.clear()
-        with transaction.atomic():
-            assert not transactions.allows_storing("default", _native.capture(["a"]))
-        with transaction.atomic():
-            assert transactions.allows_storing("default", _native.capture(["a"]))
-
-    def test_an_unknown_database_is_nobodys(self) -> None:
-        """An instance may name an alias that is not configured any more."""
-        assert not transactions.is_written("gone")

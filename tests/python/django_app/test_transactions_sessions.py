@@ -1,6 +1,7 @@
 """Two connections to one SQLite file: what each reads through a row cache, interleaved by hand and at random."""
 
 import gc
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,30 @@ class TestByHand:
         assert writer.doubled(1) == 100
         reader.commit()
         assert [reader.doubled(1), writer.doubled(1)] == [100, 100]
+
+    def test_a_transactions_load_is_shared_with_nobody(self, pair: Pair) -> None:
+        """Who reads meanwhile, outside of it, computes the present instead of waiting for its past."""
+        reader, writer = pair
+        found: list[str] = []
+        original = Item.unit
+
+        def read() -> None:
+            found.append(Item.objects.using(ALIAS).get(pk=1).priced())
+            connections[ALIAS].close()
+
+        def unit(item: Item) -> str:
+            Item.unit = original  # type: ignore[method-assign]
+            thread = threading.Thread(target=read)
+            thread.start()
+            thread.join(5)
+            return original(item)
+
+        reader.begin()
+        writer.save(1, 50)
+        Item.unit = unit  # type: ignore[method-assign]
+        with reader:
+            assert Item.objects.using(ALIAS).get(pk=1).priced() == "10 each"
+        assert found == ["50 each"]
 
     def test_a_connection_closed_in_the_middle_has_written_nothing(self, pair: Pair) -> None:
         """The database rolls back by itself; nothing is invalidated, and nothing stays bypassed."""

@@ -36,6 +36,7 @@ DATABASES = {
         "OPTIONS": {"timeout": 20},  # seconds; another demo may be writing
     }
 }
+SILENCED_SYSTEM_CHECKS = ["oxicache.W005"]  # a distance is kept for ever, as it never changes
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 USE_TZ = True
