@@ -13,6 +13,7 @@ __all__ = [
     "CacheManager",
     "DeadlinesView",
     "EntriesView",
+    "KeyPattern",
     "Memo",
     "MemoKey",
     "MemoProperty",
@@ -318,6 +319,14 @@ class ProjectDeletionTracker:
     _last_cleanup: float
 
 DELETION_SET: Final[ProjectDeletionTracker]
+
+@final
+class KeyPattern:
+    """A key pattern as Redis has it: `*`, `?`, `[abc]`, `[a-z]`, `[^abc]`, and `\\` before what means itself."""
+
+    def __new__(cls, pattern: str) -> KeyPattern: ...
+    def matches(self, text: str) -> bool: ...
+    def select(self, keys: Iterable[str]) -> list[str]: ...
 
 def now() -> float: ...
 def clock_system() -> None: ...

@@ -1,6 +1,9 @@
 //! The only Rust that knows Python: convert, lock, call, convert back.
 
 mod args;
+mod backend;
+mod backend_key;
+mod backend_settings;
 mod cache;
 mod callbacks;
 mod clock;
@@ -12,12 +15,16 @@ mod keys;
 mod manager;
 mod memo;
 mod memo_key;
+mod native_store;
 mod outside;
 mod owners;
+mod pattern;
 mod plan;
 mod rows;
 mod shared;
 mod spelling;
+mod store_methods;
+mod tokens;
 mod tracked;
 mod tracker_views;
 mod typed;
@@ -41,6 +48,18 @@ mod _native {
     use super::args::set_defaults;
 
     #[pymodule_export]
+    use super::backend::{BackendBase, set_backend_module};
+
+    #[pymodule_export]
+    use super::backend_key::BackendKey;
+
+    #[pymodule_export]
+    use super::native_store::NativeStore;
+
+    #[pymodule_export]
+    use super::tokens::{set_task_of, tokens_forget};
+
+    #[pymodule_export]
     use super::clock::{clock_drive, clock_follow, clock_system, now_seconds};
 
     #[pymodule_export]
@@ -57,6 +76,9 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::pattern::KeyPattern;
 
     #[pymodule_export]
     use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};

@@ -15,6 +15,7 @@
     reason = "CPython's C calling convention, here and in the files of this folder"
 )]
 
+mod backend;
 mod cache;
 mod inline;
 mod memo;
@@ -33,6 +34,7 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+pub(super) use backend::{exact_str, is_printable, type_tag};
 pub(super) use inline::Places;
 pub(super) use memo::memo_call;
 pub(super) use value_bytes::shallow_bytes;
