@@ -1,4 +1,4 @@
-"""docs/conformance.md, where each test that does not pass is listed with its reason, and what a run has to do with it."""
+"""docs/conformance.md, which lists each test that does not pass with its reason, and how a run compares with it."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,8 @@
 """`make conformance`: Django's own cache tests on oxicache's backend, on each Django that is installed.
 
-Every test passes or is listed with its reason in docs/conformance.md. A test that does not pass and is not listed fails the run;
-so does one that is listed and passes, or is not there. Exit code 0 when all is as the page says, 1 when not, 2 when
-Django's tests are not to be had.
+Every test passes or is listed with its reason in docs/conformance.md. A test that does not pass and is not listed fails
+the run; so does one that is listed and passes, or is not there. Exit code 0 when all is as the page says, 1 when not, 2
+when the tests could not be run.
 """
 
 import argparse
