@@ -42,7 +42,9 @@ def search(words: str) -> Search:
 
 
 def _find(words: str) -> Search:
-    matches = City.objects.filter(name__icontains=words).select_related("country").order_by("-population", "id")
+    matches = (
+        City.objects.filter(name__icontains=words).select_related("country").order_by("-population", "id")
+    )
     cities = matches[:LIMIT] if words else ()
     return {
         "words": words,

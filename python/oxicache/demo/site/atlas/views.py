@@ -135,13 +135,15 @@ def search(request: HttpRequest) -> HttpResponse:
         words = searches.words_of(request.POST.get("q", ""))
         act = request.POST.get("act", "")
         if act not in searches.ACTS:
-            return HttpResponseBadRequest(f"There is no act {act!r}.", content_type="text/plain; charset=utf-8")
+            return HttpResponseBadRequest(
+                f"There is no act {act!r}.", content_type="text/plain; charset=utf-8"
+            )
         searches.ACTS[act].change(words)
         query = urllib.parse.urlencode({"q": words, "act": act, "by": os.getpid()})
         return redirect(f"{reverse('search')}?{query}")
     words = searches.words_of(request.GET.get("q", ""))
-    by, act = request.GET.get("by", ""), searches.ACTS.get(request.GET.get("act", ""))
-    shown = {"changed_by": by, "act": act} if act and by.isascii() and by.isdecimal() else {}
+    by, done = request.GET.get("by", ""), searches.ACTS.get(request.GET.get("act", ""))
+    shown = {"changed_by": by, "act": done} if done and by.isascii() and by.isdecimal() else {}
     return _page(request, "atlas/search.html", lambda: searches.search(words), acts=searches.ACTS, **shown)
 
 
