@@ -20,6 +20,8 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 PYTEST_ARGS ?=
 # Arguments for the benches, as in `make bench BENCH_ARGS="--rounds 31"`.
 BENCH_ARGS ?=
+# Arguments for the conformance run, as in `make conformance CONFORMANCE_ARGS=--write`.
+CONFORMANCE_ARGS ?=
 # A folder of real traces for the hit ratios.
 TRACES ?=
 # `make demo ONCE=1` ends by itself; DEMO_ARGS goes to the demo as it is.
@@ -112,6 +114,19 @@ test-servers: $(VENV)/.stamp-dev ## Run the tests that need Redis, PostgreSQL or
 	@OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(PYTEST_ARGS)
 	@$(if $(PYTEST_ARGS),:,touch dist/.stamp-served)
 
+# The second Python brings another Django: the newest one that it can have.
+SECOND_TAG = $(if $(SECOND_PYTHON),$(shell "$(SECOND_PYTHON)" -c 'import sys; print("cp%d%d%s" % (*sys.version_info[:2], sys.abiflags))'))
+
+.PHONY: conformance
+conformance: $(VENV)/.stamp-dev ## Run Django's own cache tests on NativeCache, on one or two Djangos
+	@rm -f dist/.stamp-conformed
+	@$(if $(SECOND_PYTHON),$(MAKE) --no-print-directory setup PYTHON="$(SECOND_PYTHON)",\
+		printf '\n== No CPython 3.12 or 3.13 beside %s was found: one Django is tested\n' "$(TAG)")
+	$(call say,Django's own cache tests)
+	@"$(RUN)" tests/conformance/run.py --python "$(RUN)" \
+		$(if $(SECOND_PYTHON),--python .venv-$(SECOND_TAG)/bin/python) $(CONFORMANCE_ARGS)
+	@$(if $(CONFORMANCE_ARGS),:,touch dist/.stamp-conformed)
+
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Check format, lints, types, stubs, imports and Rust documentation
 	$(call say,rustfmt)
@@ -160,7 +175,7 @@ wheel: dist/.stamp-sdist ## Build wheel and sdist into dist/, and prove that the
 	@ls -l dist/*.whl dist/*.tar.gz
 
 .PHONY: check
-check: lint dist/.stamp-tested dist/.stamp-served bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
+check: lint dist/.stamp-tested dist/.stamp-conformed dist/.stamp-served bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
 	$(call say,All checks passed)
 
 .PHONY: clean
@@ -223,6 +238,9 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-installed
 
 dist/.stamp-tested: $(SOURCES) $(TESTS)
 	@$(MAKE) --no-print-directory test
+
+dist/.stamp-conformed: $(SOURCES) $(TESTS)
+	@$(MAKE) --no-print-directory conformance
 
 dist/.stamp-served: $(SOURCES) $(TESTS)
 	@$(MAKE) --no-print-directory test-servers

@@ -66,6 +66,8 @@ class TestFirstRun:
         answers = json.loads(demo_run[1].stdout)["site"]
         pages = [answer["cache"] for answer in answers if answer["path"] == "/"]
         assert (pages[0], pages[-1]) == ("MISS", "HIT")
+        searches = [answer["cache"] for answer in answers if answer["path"].startswith("/api/search/")]
+        assert (searches[0], searches[-1]) == ("MISS", "HIT")
         assert {answer["status"] for answer in answers} == {200}
 
     def test_an_edit_is_seen_by_the_other_worker(self, demo_run: Ran) -> None:
@@ -75,6 +77,19 @@ class TestFirstRun:
         assert edits["edits"] == sum(edits["saved_by"].values()) == 20
         assert edits["answers"] >= 3 * edits["edits"]  # the other worker's next, then both until they hit
         assert edits["stale"] == []
+
+    def test_a_change_of_djangos_cache_is_seen_by_the_other_worker(self, demo_run: Ran) -> None:
+        """What one worker deletes, sets, or drops by tag or whole, the other does not answer with next."""
+        changes = json.loads(demo_run[1].stdout)["changes"]
+        assert changes["checked"] is True
+        assert changes["changes"] == sum(changes["made_by"].values()) == 20
+        assert changes["calls"] == dict.fromkeys(
+            ("cache.delete", "cache.set", "cache.delete_by_tag", "cache.clear"), 5
+        )
+        assert (
+            changes["answers"] >= 3 * changes["changes"]
+        )  # the other worker's next, then both until they hit
+        assert changes["stale"] == []
 
     def test_the_edits_leave_the_data_as_it_was(self, demo_run: Ran) -> None:
         """The last edit puts back what the first one changed."""

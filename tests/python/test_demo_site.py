@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ PATHS = (
     *("/", "/continent/EU/", "/country/fr/", "/country/AQ/", "/country/XX/", "/nowhere/"),
     *("/country/FR/edit/", "/country/XX/edit/", "/continent/XX/", "/api/continents/XX/"),
     *("/api/", "/api/world/", "/api/continents/AN/", "/api/countries/FR/", "/api/countries/XX/"),
+    *("/search/", "/search/?q=san", "/api/search/?q=SAN"),
     *("/api/route/PT/PL/", "/api/route/PT/IS/", "/api/cache/"),
     *("/static/atlas/atlas.css", "/static/atlas/live.js", "/static/atlas/icon.svg"),
     *("/static/atlas/", "/static/../models.py"),
@@ -100,7 +102,7 @@ class TestPages:
     ) -> None:
         """No page has a script or style of its own or names another host, and the policy forbids both."""
         pages = [body for _, _, body in answers.values() if body.startswith("<!doctype html>")]
-        assert len(pages) == 10
+        assert len(pages) == 12
         for page in pages:
             assert not re.search(r"<style|<script(?![^>]* src=\"/static/)| style=| on[a-z]+=", page)
             assert not re.search(r"(src|href)=\"(https?:)?//", page)
@@ -124,15 +126,16 @@ class TestPages:
         assert state["hits"] == sum(row["hits"] for row in state["caches"]) > 0
         assert state["misses"] == sum(row["misses"] for row in state["caches"]) > 0
         assert "X-Cache" not in headers
+        assert "django:default" in [row["name"] for row in state["caches"]]
 
 
 # Workers that do not tell each other: a save in one is a save that the other never hears of.
 DEAF = """
 import sys
-from oxicache.demo import __main__ as demo, edits, jobs
+from oxicache.demo import __main__ as demo, changes, connections, edits, jobs
 jobs.JOBS = (jobs.Job("rankings", "by four criteria", jobs.rankings),)
-edits._private_because = lambda port: ""
-edits.EDITS = 2
+connections.private_because = lambda port: ""
+edits.EDITS, changes.CHANGES = 2, 4
 sys.exit(demo.main(sys.argv[1:]))
 """
 
@@ -158,6 +161,8 @@ class TestEdits:
         assert done.returncode == 1
         assert re.search(r"BAD +2 edits .*: [1-9]\d* stale of \d+ answers", done.stdout)
         assert "oxicache.demo: edits: stale: worker " in done.stderr
+        assert re.search(r"BAD +4 changes .*: [1-9]\d* stale of \d+ answers", done.stdout)
+        assert re.search("changes: stale: worker .* after cache.(delete|set|clear) by worker", done.stderr)
 
     def test_the_form_saves_and_says_who(self, demo_data: Path) -> None:
         """A sent form redirects to the country with the saving process; the new figure is the continent's too."""
@@ -207,3 +212,87 @@ class TestEdits:
         """Another site cannot have a visitor's browser edit a country."""
         (answer,) = talk(demo_data, ["POST", "/country/FR/edit/", FRANCE], checked=True)
         assert answer[0] == 403
+
+
+def search(words: str = "san", **more: str) -> list[Any]:
+    return ["POST", "/search/", {"q": words, **more}]
+
+
+class TestSearches:
+    def test_a_search_is_found_once(self, demo_data: Path) -> None:
+        """A second visit is answered from Django's cache, page and JSON alike; other spellings are the same search."""
+        page, answer, again, other = talk(
+            demo_data,
+            ["GET", "/search/?q=san", {}],
+            ["GET", "/api/search/?q=san", {}],
+            ["GET", "/api/search/?q=%20SAN%20", {}],
+            ["GET", "/api/search/?q=lon", {}],
+        )
+        assert [found[1]["X-Cache"] for found in (page, answer, again, other)] == [
+            "MISS",
+            "HIT",
+            "HIT",
+            "MISS",
+        ]
+        assert again[2] == answer[2]
+        first = json.loads(answer[2])["places"][0]
+        assert f'<th scope="row">{first["name"]}</th>' in page[2]
+        assert "san" in first["name"].lower()
+
+    @pytest.mark.parametrize("act", ["forget", "renew", "forget-all", "clear"])
+    def test_a_button_changes_what_is_cached(self, demo_data: Path, act: str) -> None:
+        """After each of them the search is another; only a renewed one is there already."""
+        before, done, after = talk(
+            demo_data, ["GET", "/api/search/?q=san", {}], search(act=act), ["GET", "/api/search/?q=san", {}]
+        )
+        assert done[0] == 302
+        assert re.fullmatch(rf"/search/\?q=san&act={act}&by=\d+", done[1]["Location"])
+        old, new = json.loads(before[2]), json.loads(after[2])
+        assert new["number"] != old["number"]
+        assert new["places"] == old["places"]
+        assert after[1]["X-Cache"] == ("HIT" if act == "renew" else "MISS")
+
+    def test_one_forgotten_search_is_no_other(self, demo_data: Path) -> None:
+        """`cache.delete` of one search leaves the others, the tag takes all."""
+        answers = talk(
+            demo_data,
+            *(["GET", f"/api/search/?q={words}", {}] for words in ("san", "lon")),
+            search(act="forget"),
+            ["GET", "/api/search/?q=lon", {}],
+            search(act="forget-all"),
+            ["GET", "/api/search/?q=lon", {}],
+        )
+        assert (answers[3][1]["X-Cache"], answers[5][1]["X-Cache"]) == ("HIT", "MISS")
+
+    def test_a_saved_country_is_in_the_next_search(self, demo_data: Path) -> None:
+        """What a search shows of a country is not older than its last save."""
+        before, saved, after = talk(
+            demo_data,
+            ["GET", "/api/search/?q=paris", {}],
+            ["POST", "/country/FR/edit/", FRANCE | {"name": "Gaul"}],
+            ["GET", "/api/search/?q=paris", {}],
+        )
+        assert saved[0] == 302
+        assert json.loads(before[2])["places"][0]["country"] == "France"
+        assert json.loads(after[2])["places"][0]["country"] == "Gaul"
+
+    def test_an_unknown_act_is_refused(self, demo_data: Path) -> None:
+        """A form that no page has is answered with 400, and nothing is forgotten."""
+        _, refused, after = talk(
+            demo_data,
+            ["GET", "/api/search/?q=san", {}],
+            search(act="<all>"),
+            ["GET", "/api/search/?q=san", {}],
+        )
+        assert refused[0] == 400
+        assert refused[1]["Content-Type"].startswith("text/plain")
+        assert after[1]["X-Cache"] == "HIT"
+
+    def test_any_words_can_be_searched_for(self, demo_data: Path) -> None:
+        """Whatever is typed is a search, escaped where it is shown, and kept under a key that any cache takes."""
+        typed = ("", "x" * 300, "%", "_", "\x00", "\udc80", "<b>'\"&", "\u0130stanbul", "a\r\nb")
+        given = [f"/search/?q={urllib.parse.quote(words, errors='surrogatepass')}" for words in typed]
+        answers = talk(demo_data, *(["GET", path, {}] for path in given for _ in range(2)))
+        found = [(status, headers["X-Cache"]) for status, headers, _ in answers]
+        assert found == [(200, "MISS"), (200, "HIT")] * len(typed)
+        assert not any("<b>" in page for _, _, page in answers)

@@ -2,5 +2,5 @@
 
 Arguments and the order of events are in __main__.py, the database in data.py, the work that is timed in jobs.py,
 the comparison in comparison.py, gunicorn in server.py, the edits that one worker saves and the other reads in
-edits.py, and the Django project itself in site/.
+edits.py, changes of Django's cache in changes.py (both over connections.py), and the Django project itself in site/.
 """

@@ -197,7 +197,7 @@ def _serve(
             answers = list(_look_around(console, url))
             found["site"] = report.site_as_json(answers)
             wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
-        wrong = wrong or _check_edits(console, directory, port, found)
+        wrong = wrong or _check_workers(console, directory, port, found)
         if not options.once and not wrong:
             _wait(process, console, port)
             return wrong
@@ -213,16 +213,29 @@ def _look_around(console: Console, url: str) -> "Iterator[Answer]":
         yield answer
 
 
-def _check_edits(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
-    from . import data, report
+def _check_workers(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
+    """Have one worker change what the other holds: rows that are edited, then entries of Django's cache."""
+    from . import connections, data, report
+    from .changes import check_changes
     from .edits import check_edits
 
     console.heading("Edits, seen by the other worker")
+    private_because = connections.private_because(port)
+    if private_because:
+        report.print_unchecked(console, private_because)
+        found["edits"] = found["changes"] = report.unchecked_as_json(private_because)
+        return []
     with data.alone(directory, console, "editing"):
         edits = check_edits(port, console)
-    report.print_edits(console, edits)
+        report.print_edits(console, edits)
+        console.heading("Changes of Django's cache, seen by the other worker")
+        changes = check_changes(port, console)
+        report.print_changes(console, changes)
     found["edits"] = report.edits_as_json(edits)
-    return [f"edits: stale: {said}" for said in edits.stale]
+    found["changes"] = report.changes_as_json(changes)
+    return [f"edits: stale: {said}" for said in edits.stale] + [
+        f"changes: stale: {said}" for said in changes.stale
+    ]
 
 
 def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
@@ -232,7 +245,8 @@ def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
     try:
         console.say(
             f"Serving http://localhost:{port}/ until Ctrl-C. Edit a country at "
-            f"http://localhost:{port}/country/FR/edit/; JSON is at http://localhost:{port}/api/."
+            f"http://localhost:{port}/country/FR/edit/; change what Django's cache holds at "
+            f"http://localhost:{port}/search/; JSON is at http://localhost:{port}/api/."
         )
         code = process.wait()
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .changes import Changes
 from .comparison import Outcome
 from .console import Console
 from .deletions import Check
@@ -81,15 +82,17 @@ def print_checks(console: Console, checks: Sequence[Check]) -> None:
         console.say(f"{mark}{check.claim}")
 
 
+def print_unchecked(console: Console, private_because: str) -> None:
+    """Print why nothing could be checked between the workers, and how to mend that."""
+    console.say(f"Not checked: the workers share no memory here, because {private_because}.")
+    console.say(
+        "An edit through one worker is seen by the other when its entry expires. "
+        "Name a directory that can be written with --runtime-dir DIR, and run again."
+    )
+
+
 def print_edits(console: Console, edits: Edits) -> None:
-    """Print what came of the edits, or why they could not be checked and how to mend that."""
-    if edits.private_because:
-        console.say(f"Not checked: the workers share no memory here, because {edits.private_because}.")
-        console.say(
-            "An edit through one worker is seen by the other when its entry expires. "
-            "Name a directory that can be written with --runtime-dir DIR, and run again."
-        )
-        return
+    """Print what came of the edits."""
     ok = not edits.stale
     mark = console.paint("ok  " if ok else "BAD ", _style(ok))
     by = ", ".join(f"{count} through worker {worker}" for worker, count in sorted(edits.saved_by.items()))
@@ -100,11 +103,41 @@ def print_edits(console: Console, edits: Edits) -> None:
     )
 
 
+def print_changes(console: Console, changes: Changes) -> None:
+    """Print what came of the changes of Django's cache."""
+    ok = not changes.stale
+    mark = console.paint("ok  " if ok else "BAD ", _style(ok))
+    calls = ", ".join(f"{count} {call}" for call, count in changes.calls.items())
+    console.say(f"{mark}{changes.example}")
+    console.say(
+        f"{mark}{changes.made} changes ({calls}), each read through the other worker next: "
+        f"{len(changes.stale)} stale of {changes.reads} answers"
+    )
+
+
+def unchecked_as_json(private_because: str) -> dict[str, Any]:
+    """Return why nothing could be checked between the workers."""
+    return {"checked": False, "private_because": private_because}
+
+
+def changes_as_json(changes: Changes) -> dict[str, Any]:
+    """Return what came of the changes as plain values."""
+    return {
+        "checked": True,
+        "private_because": "",
+        "changes": changes.made,
+        "calls": dict(changes.calls),
+        "made_by": {str(worker): count for worker, count in sorted(changes.made_by.items())},
+        "answers": changes.reads,
+        "stale": changes.stale,
+    }
+
+
 def edits_as_json(edits: Edits) -> dict[str, Any]:
     """Return what came of the edits as plain values."""
     return {
-        "checked": not edits.private_because,
-        "private_because": edits.private_because,
+        "checked": True,
+        "private_because": "",
         "edits": edits.made,
         "saved_by": {str(worker): count for worker, count in sorted(edits.saved_by.items())},
         "answers": edits.reads,

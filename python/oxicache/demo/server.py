@@ -136,17 +136,18 @@ def fetch(url: str, path: str) -> Answer:
 
 
 def look_around(url: str) -> Iterator[Answer]:
-    """Fetch the start page until a worker answers from its cache, then one of each other kind."""
+    """Fetch the start page and a search until a worker answers from its cache, and one of each other kind."""
+    yield from _until_hit(url, "/")
+    for path in ("/api/world/", "/api/countries/FR/", "/api/countries/FR/"):
+        yield fetch(url, path)
+    yield from _until_hit(url, "/api/search/?q=san")
+    for path in ("/api/cache/", "/static/atlas/atlas.css"):
+        yield fetch(url, path)
+
+
+def _until_hit(url: str, path: str) -> Iterator[Answer]:
     for _ in range(LOOKS):
-        answer = fetch(url, "/")
+        answer = fetch(url, path)
         yield answer
         if not answer.good or answer.headers["X-Cache"] == "HIT":
             break
-    for path in (
-        "/api/world/",
-        "/api/countries/FR/",
-        "/api/countries/FR/",
-        "/api/cache/",
-        "/static/atlas/atlas.css",
-    ):
-        yield fetch(url, path)

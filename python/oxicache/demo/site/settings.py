@@ -17,6 +17,8 @@ OXICACHE = {
     "VERSION_WORDS": 2**16,
     "RUNTIME_DIR": os.environ.get("OXICACHE_DEMO_RUNTIME_DIR") or None,
 }
+# What is no row's: the searches. In place of Django's LocMemCache, and each worker sees what another one deletes.
+CACHES = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "OPTIONS": {"MAX_ENTRIES": 2_000}}}
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

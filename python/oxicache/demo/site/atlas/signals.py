@@ -11,11 +11,13 @@ are in DELETION_SET, so the handler can tell. It holds ids, not models: geonames
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from oxicache import DELETION_SET
 from oxicache.django import invalidate, track_deletions
 
+from . import searches
 from .models import City, Country
 
 
@@ -37,10 +39,18 @@ def city_changed(instance: City, **_kwargs: Any) -> None:
         return
     seen.refreshed += 1
     invalidate(Country, [instance.country_id])
+    transaction.on_commit(searches.forget_all)
+
+
+def country_changed(**_kwargs: Any) -> None:
+    """Forget the searches, which show names and people, after the transaction commits."""
+    transaction.on_commit(searches.forget_all)
 
 
 def connect() -> None:
     """Connect the handler and have deletions tracked; called once, when the app is ready."""
     post_save.connect(city_changed, sender=City, dispatch_uid="atlas.city_saved")
     post_delete.connect(city_changed, sender=City, dispatch_uid="atlas.city_deleted")
+    post_save.connect(country_changed, sender=Country, dispatch_uid="atlas.country_saved")
+    post_delete.connect(country_changed, sender=Country, dispatch_uid="atlas.country_deleted")
     track_deletions(Country)

@@ -2,11 +2,12 @@
 
 import os
 import platform
+import urllib.parse
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from oxicache.django import host
 
-from . import counters, pages
+from . import counters, pages, searches
 from .forms import CountryForm
 from .models import Continent, Country
 
@@ -127,6 +128,26 @@ def edit(request: HttpRequest, iso: str) -> HttpResponse:
 
 
 @never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def search(request: HttpRequest) -> HttpResponse:
+    """Places by a part of their name, from Django's cache, with a button for each way to change what is cached."""
+    if request.method == "POST":
+        words = searches.words_of(request.POST.get("q", ""))
+        act = request.POST.get("act", "")
+        if act not in searches.ACTS:
+            return HttpResponseBadRequest(
+                f"There is no act {act!r}.", content_type="text/plain; charset=utf-8"
+            )
+        searches.ACTS[act].change(words)
+        query = urllib.parse.urlencode({"q": words, "act": act, "by": os.getpid()})
+        return redirect(f"{reverse('search')}?{query}")
+    words = searches.words_of(request.GET.get("q", ""))
+    by, done = request.GET.get("by", ""), searches.ACTS.get(request.GET.get("act", ""))
+    shown = {"changed_by": by, "act": done} if done and by.isascii() and by.isdecimal() else {}
+    return _page(request, "atlas/search.html", lambda: searches.search(words), acts=searches.ACTS, **shown)
+
+
+@never_cache
 @require_safe
 def api_index(_request: HttpRequest) -> JsonResponse:
     """The endpoints there are, by example."""
@@ -136,6 +157,7 @@ def api_index(_request: HttpRequest) -> JsonResponse:
             "continent": reverse("api-continent", args=["EU"]),
             "country": reverse("api-country", args=["FR"]),
             "route": reverse("api-route", args=["PT", "VN"]),
+            "search": f"{reverse('api-search')}?q=san",
             "cache": reverse("api-cache"),
         }
     )
@@ -169,6 +191,13 @@ def api_route(_request: HttpRequest, start: str, end: str) -> JsonResponse:
     way = _country_row(start).route(_country_row(end).iso)
     names = dict(Country.objects.filter(iso__in=way).values_list("iso", "name"))
     return JsonResponse({"route": [{"iso": iso, "name": names[iso]} for iso in way]})
+
+
+@never_cache
+@require_safe
+def api_search(request: HttpRequest) -> JsonResponse:
+    """What a search found, whose it is and of when. `number` is another for each search that was made."""
+    return JsonResponse(searches.search(searches.words_of(request.GET.get("q", ""))))
 
 
 @never_cache
