@@ -84,7 +84,7 @@ class DirectHandle:
         return _handle, (self._alias,)
 
     def __repr__(self) -> str:
-        return f"<oxicache.django handle of CACHES[{self.__dict__['_alias']!r}]>"
+        return f"<oxicache.django handle of CACHES[{self._alias!r}]>"
 
 
 class DirectHandles:
