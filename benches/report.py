@@ -4,6 +4,9 @@ import dataclasses
 import datetime as dt
 import os
 import platform
+import re
+import shutil
+import subprocess
 import sysconfig
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +20,13 @@ from oxicache._native import METHODS
 
 BEGIN = "<!-- results: written by benches/run.py --markdown -->"
 END = "<!-- end of results -->"
-PACKAGES = ("oxicache", "cachebox", "cachetools", "Django")
+PACKAGES = (
+    "oxicache",
+    *("cachebox", "cachetools", "Django"),
+    *("diskcache", "redis", "django-redis", "hiredis", "pymemcache"),
+)
+SERVERS = ("redis-server", "memcached")
+SMALL, LARGE = 0.1, 10_000
 HEADINGS = ("row", "against", "target", "judged", "net", "gross", "quartiles", "ours", "theirs", "")
 
 NOTES = """\
@@ -60,6 +69,7 @@ class Run:
             "python": f"{platform.python_implementation()} {platform.python_version()}, {_python_build()}",
             "versions": ", ".join(f"{package} {_version(package)}" for package in PACKAGES)
             + f"; oxicache's {METHODS} methods",
+            "servers": ", ".join(map(_server_version, SERVERS)),
             "rounds": f"{self.rounds}{' (quick: too short to quote)' if self.quick else ''}",
             "load": f"{self.load_before:.2f} before, {self.load_after:.2f} after (one-minute averages)",
         }
@@ -74,6 +84,14 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "(not installed as a package)"
+
+
+def _server_version(program: str) -> str:
+    if shutil.which(program) is None:
+        return f"no {program}"
+    said = subprocess.run([program, "--version"], check=False, capture_output=True, text=True)  # noqa: S603 (a constant)
+    found = re.search(r"\d+\.[\d.]+", said.stdout)
+    return f"{program} {found[0] if found else '(version unknown)'}"
 
 
 def _processor() -> str:
@@ -92,21 +110,28 @@ def _python_build() -> str:
 
 
 def _cells(result: Result) -> list[str]:
-    def ratio(value: float | None) -> str:
-        return "" if value is None else f"{value:.2f}x"
-
+    judged = _figure(result.judged) if result.unit[0] == "x" else f"{result.judged:.1f} "
     return [
         result.row,
         result.against,
         str(result.target or ""),
-        ratio(result.judged) if result.unit == "x" else f"{result.judged:.1f} {result.unit}",
-        ratio(result.net),
-        ratio(result.gross),
-        "" if result.spread is None else f"{result.spread[0]:.2f}-{result.spread[1]:.2f}",
-        f"{result.ours:.1f} {result.per}",
-        "" if result.theirs is None else f"{result.theirs:.1f} {result.per}",
+        f"{judged}{result.unit}",
+        "" if result.net is None else f"{_figure(result.net)}x",
+        "" if result.gross is None else f"{_figure(result.gross)}x",
+        "" if result.spread is None else "-".join(_figure(quartile) for quartile in result.spread),
+        _time(result.ours, result.per),
+        "" if result.theirs is None else _time(result.theirs, result.per),
         result.verdict,
     ]
+
+
+def _figure(ratio: float) -> str:
+    """Two decimals, which is what rounds allow; a small ratio has its first digits further behind."""
+    return f"{ratio:.2f}" if abs(ratio) >= SMALL else f"{ratio:.4f}"
+
+
+def _time(figure: float, unit: str) -> str:
+    return f"{figure:.{0 if figure >= LARGE else 1}f} {unit}"
 
 
 def _outcome_cells(outcome: Outcome) -> list[str]:
