@@ -3,7 +3,7 @@
 Wrong use raises Python's TypeError and ValueError instead, and a load that asks for its own key a RecursionError.
 """
 
-__all__ = ["OxicacheError", "ScheduleFullError", "ScheduleThreadError"]
+__all__ = ["LockError", "LockNotOwnedError", "OxicacheError", "ScheduleFullError", "ScheduleThreadError"]
 
 
 class OxicacheError(Exception):
@@ -16,3 +16,11 @@ class ScheduleFullError(OxicacheError):
 
 class ScheduleThreadError(OxicacheError):
     """The background thread could not be started; the next job tries again."""
+
+
+class LockError(OxicacheError, ValueError):
+    """A lock of `cache.lock` could not be acquired in time, or is not held by who releases it."""
+
+
+class LockNotOwnedError(LockError):
+    """A lock of `cache.lock` is released after its timeout has passed."""

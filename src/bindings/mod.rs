@@ -1,6 +1,9 @@
 //! The only Rust that knows Python: convert, lock, call, convert back.
 
 mod args;
+mod backend;
+mod backend_key;
+mod backend_settings;
 mod cache;
 mod callbacks;
 mod clock;
@@ -12,15 +15,20 @@ mod keys;
 mod manager;
 mod memo;
 mod memo_key;
+mod native_store;
 mod outside;
 mod owners;
+mod pattern;
 mod plan;
 mod rows;
 mod shared;
 mod spelling;
+mod store_methods;
+mod tokens;
 mod tracked;
 mod tracker_views;
 mod typed;
+mod values;
 mod versions;
 mod views;
 mod words;
@@ -30,7 +38,7 @@ use pyo3::prelude::*;
 /// The Rust half of oxicache. The contract is `python/oxicache/_native.pyi`.
 #[pymodule(gil_used = false)]
 mod _native {
-    use super::{deletions, fastcall, keys, manager, tracker_views, views};
+    use super::{deletions, fastcall, keys, manager, tracker_views, values, views};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -38,6 +46,18 @@ mod _native {
 
     #[pymodule_export]
     use super::args::set_defaults;
+
+    #[pymodule_export]
+    use super::backend::{BackendBase, set_backend_module};
+
+    #[pymodule_export]
+    use super::backend_key::BackendKey;
+
+    #[pymodule_export]
+    use super::native_store::NativeStore;
+
+    #[pymodule_export]
+    use super::tokens::{set_task_of, tokens_forget};
 
     #[pymodule_export]
     use super::clock::{clock_drive, clock_follow, clock_system, now_seconds};
@@ -58,6 +78,9 @@ mod _native {
     use super::memo_key::MemoKey;
 
     #[pymodule_export]
+    use super::pattern::KeyPattern;
+
+    #[pymodule_export]
     use super::rows::{row_bypassing, set_row_bypass, set_row_scope, set_row_types};
 
     #[pymodule_export]
@@ -65,6 +88,9 @@ mod _native {
         Stamps, bump, capture, versions_keep_private, versions_refresh, versions_share,
         versions_state,
     };
+
+    #[pymodule_export]
+    use super::values::set_text_type;
 
     #[pymodule_export]
     use super::views::{DeadlinesView, EntriesView};
@@ -104,6 +130,7 @@ mod _native {
             "MutableSet",
             tracker_views::SET_METHODS,
         )?;
+        values::install(module)?;
         fastcall::install(module)
     }
 }

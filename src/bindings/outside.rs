@@ -45,9 +45,15 @@ unsafe extern "C-unwind" {
     fn PyObject_GetIter(object: *mut PyObject) -> *mut PyObject;
     fn PyIter_Next(iterator: *mut PyObject) -> *mut PyObject;
     fn PyObject_Repr(object: *mut PyObject) -> *mut PyObject;
+    fn PyNumber_Add(left: *mut PyObject, right: *mut PyObject) -> *mut PyObject;
     fn PyNumber_Index(object: *mut PyObject) -> *mut PyObject;
     fn PyFloat_AsDouble(object: *mut PyObject) -> f64;
     fn PyDict_SetItem(dict: *mut PyObject, key: *mut PyObject, value: *mut PyObject) -> c_int;
+    fn PyObject_GenericSetAttr(
+        object: *mut PyObject,
+        name: *mut PyObject,
+        value: *mut PyObject,
+    ) -> c_int;
     fn PyImport_Import(name: *mut PyObject) -> *mut PyObject;
     fn Py_DecRef(object: *mut PyObject);
 }
@@ -185,6 +191,18 @@ pub(super) fn index<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIn
     Ok(unary(PyNumber_Index, object)?.cast_into()?)
 }
 
+/// `left + right`.
+pub(super) fn add<'py>(
+    left: &Bound<'py, PyAny>,
+    right: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: both objects are alive, the thread is attached, and the result is a new reference or null with an error set.
+    unsafe {
+        let result = outside(|| black_box(PyNumber_Add as Binary)(left.as_ptr(), right.as_ptr()));
+        Bound::from_owned_ptr_or_err(left.py(), result)
+    }
+}
+
 /// `float(object)`, of a number: `__float__` or `__index__`.
 pub(super) fn float(object: &Bound<'_, PyAny>) -> PyResult<f64> {
     // SAFETY: the object is alive and the thread is attached.
@@ -209,6 +227,22 @@ pub(super) fn insert(
         black_box(PyDict_SetItem as Insert)(dict.as_ptr(), key.as_ptr(), value.as_ptr())
     }) {
         -1 => Err(PyErr::fetch(dict.py())),
+        _ => Ok(()),
+    }
+}
+
+/// `object.__setattr__(instance, name, value)`, or `object.__delattr__(instance, name)` for no value.
+pub(super) fn set_attribute(
+    instance: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: all objects are alive and the thread is attached.
+    match outside(|| unsafe {
+        black_box(PyObject_GenericSetAttr as Insert)(instance.as_ptr(), name.as_ptr(), value)
+    }) {
+        -1 => Err(PyErr::fetch(instance.py())),
         _ => Ok(()),
     }
 }

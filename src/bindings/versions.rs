@@ -124,7 +124,7 @@ fn now(py: Python<'_>) -> PyResult<Nanos> {
     }
 }
 
-fn whole_seconds(now: Nanos) -> u32 {
+pub(super) fn whole_seconds(now: Nanos) -> u32 {
     u32::try_from(now / 1_000_000_000).unwrap_or(0)
 }
 
@@ -140,16 +140,26 @@ fn encoded(names: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
 }
 
 fn one(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let py = name.py();
     let Ok(text) = name.cast::<PyString>() else {
         return Err(PyTypeError::new_err(format!(
             "the name of a version word must be a string, not {}",
             outside::repr(name)?
         )));
     };
+    let mut bytes = Vec::new();
+    encode(text, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// A text as UTF-8, lone surrogates as they come.
+pub(super) fn encode(text: &Bound<'_, PyString>, bytes: &mut Vec<u8>) -> PyResult<()> {
     if let Ok(text) = text.to_str() {
-        return Ok(text.as_bytes().to_vec());
+        bytes.extend_from_slice(text.as_bytes());
+        return Ok(());
     }
+    let py = text.py();
     let encode = py.get_type::<PyString>().getattr(intern!(py, "encode"))?;
-    outside::call_with(&encode, (text, "utf-8", "surrogatepass"))?.extract()
+    let encoded = outside::call_with(&encode, (text, "utf-8", "surrogatepass"))?;
+    bytes.extend_from_slice(&encoded.extract::<Vec<u8>>()?);
+    Ok(())
 }

@@ -88,6 +88,13 @@ impl Columns {
         self.bytes
     }
 
+    /// Records another weight, where weights are kept.
+    pub(super) fn reweigh(&mut self, slot: Slot, weight: u64, slots: usize) {
+        if self.weighs {
+            self.set_weight(slot, weight, slots);
+        }
+    }
+
     /// Weights beyond 4 GiB count as 4 GiB.
     fn set_weight(&mut self, slot: Slot, weight: u64, slots: usize) {
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);

@@ -93,6 +93,13 @@ impl<K, V> Contents<K, V> {
         old
     }
 
+    /// Gives an entry a new value and weight, nothing else, and returns the old value.
+    pub(super) fn update(&mut self, slot: Slot, value: V, weight: u64, traced: bool) -> V {
+        self.trace(slot, traced);
+        self.columns.reweigh(slot, weight, self.slab.capacity());
+        std::mem::replace(&mut self.slab.pair_mut(slot).1, value)
+    }
+
     /// Records what `put` says beside value and deadline, in place of what was known before.
     #[inline]
     fn describe(&mut self, slot: Slot, put: &Put<'_>) {

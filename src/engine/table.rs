@@ -284,6 +284,39 @@ impl<K, V, W: Words> Table<K, V, W> {
         Ok(old)
     }
 
+    /// Gives an entry another value; its deadline, tags, stamps and the rest stay. It is a write and a use.
+    ///
+    /// Returns the old value and what had to go to make room. A value that is too heavy takes the entry with it, as in
+    /// [`Self::replace`].
+    pub fn update(
+        &mut self,
+        slot: Slot,
+        value: V,
+        weight: u64,
+        traced: bool,
+        now: Now,
+    ) -> (V, Displaced<K, V>) {
+        self.stripes.bump_key(self.hash(slot));
+        let mut displaced = Displaced::none();
+        if self.limits.max_bytes.is_some_and(|most| weight > most) {
+            self.counters.rejected = self.counters.rejected.wrapping_add(1);
+            let (key, old) = self.contents.take(slot);
+            self.changed();
+            let cause = Cause::Evicted;
+            displaced.push(Gone { key, value, cause });
+            return (old, displaced);
+        }
+        let old = self.contents.update(slot, value, weight, traced);
+        self.contents.policy.touched(&mut self.contents.slab, slot);
+        if self.is_overweight(0) {
+            self.contents.detach(slot);
+            self.shed(0, now, &mut displaced);
+            self.contents.attach(slot, true);
+        }
+        self.counters.sets = self.counters.sets.wrapping_add(1);
+        (old, displaced)
+    }
+
     /// Gives an entry another deadline. It is no write and no use.
     pub fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
         self.contents.retime(slot, deadline, own_ttl);

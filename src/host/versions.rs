@@ -151,6 +151,38 @@ pub fn bump<N: AsRef<[u8]>>(names: &[N], mut seconds: impl FnMut() -> u32) {
     }
 }
 
+/// Makes stale what any process captured of these names' words, for values that are stored anew: each `name` is told what
+/// its word is from then on. Notes no time. The file is looked for as by [`bump`].
+pub fn advance<N: AsRef<[u8]>>(
+    names: &[N],
+    seconds: impl Fn() -> u32,
+    mut now_is: impl FnMut(usize, Stamp),
+) {
+    BUMPS.fetch_add(names.len() as u64, Ordering::Relaxed);
+    for _ in 0..MOVES {
+        let seen = current();
+        let look = seen.look();
+        let is_shrunk = matches!(look, Look::Shrunk(_));
+        for (at, name) in names.iter().enumerate() {
+            let word = seen.word(name.as_ref());
+            now_is(
+                at,
+                if is_shrunk {
+                    seen.capture(word)
+                } else {
+                    seen.advance(word)
+                },
+            );
+        }
+        if !matches!(look, Look::Same) || seen.home.as_ref().is_some_and(|home| home.lost) {
+            seen.followed(look, seconds());
+        }
+        if std::ptr::eq(current(), seen) {
+            return;
+        }
+    }
+}
+
 impl Versions {
     /// Words of this process alone; `words` is a power of two within the limits. Their memory is never given back.
     #[must_use]
@@ -214,6 +246,16 @@ impl Versions {
         let index = word as usize & (self.segment.words.len() - 1);
         word::note(&self.segment.groups[index % GROUPS], seconds);
         word::bump(&self.segment.words[index]);
+    }
+
+    /// Makes stale what was captured of one word; what it is from now on.
+    #[inline]
+    fn advance(&self, word: u32) -> Stamp {
+        let index = word as usize & (self.segment.words.len() - 1);
+        Stamp {
+            word,
+            value: word::advance(&self.segment.words[index], self.segment.base),
+        }
     }
 
     /// The second of the last bump of this word or of another of its group; None for never.

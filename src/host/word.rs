@@ -56,6 +56,13 @@ pub fn bump(word: &impl Word) {
     word.fetch_add(1, Ordering::AcqRel);
 }
 
+/// As [`bump`], and what `capture` gives for as long as nobody else bumps the word.
+#[inline]
+pub fn advance(word: &impl Word, base: u32) -> u32 {
+    let before = word.fetch_add(1, Ordering::AcqRel);
+    before.wrapping_add(1).wrapping_add(base)
+}
+
 /// Notes when. To be called before `bump`: whoever captures the new value then finds the note.
 pub fn note(group: &impl Word, seconds: u32) {
     let next = seconds.saturating_add(1);

@@ -15,13 +15,14 @@ from oxicache import _native
 from oxicache.django import conf
 from oxicache.versions import version_words
 
-__all__ = ["begin", "bump", "capture", "failure", "in_test_environment", "refresh", "state"]
+__all__ = ["begin", "begin_once", "bump", "capture", "failure", "in_test_environment", "refresh", "state"]
 
 logger = logging.getLogger("oxicache")
 
 SETTINGS = frozenset({conf.DICT, "SECRET_KEY"})  # what says where the words lie
 DISPATCH_UID = "oxicache.django.host"
 
+_begun: list[bool] = []  # not empty once somebody has
 _wanted: list[bool] = []  # not empty once sharing was tried
 _said: list[tuple[bool, int, str | None]] = []  # at most one: what the log knows of the words
 
@@ -31,8 +32,15 @@ bump = version_words.bump
 
 def begin() -> None:
     """Have the words opened where the settings say, at their first use: not in a master that only forks."""
+    _begun[:] = [True]
     version_words.opened_by(_open)
     setting_changed.connect(_reopen, dispatch_uid=DISPATCH_UID)
+
+
+def begin_once() -> None:
+    """`begin`, unless that was done: a backend may stand in CACHES with `oxicache.django` not among the apps."""
+    if not _begun:
+        begin()
 
 
 def state() -> dict[str, Any]:

@@ -8,16 +8,21 @@
 //! later. So references are dropped through `Py_DECREF`, and everything beyond the common case runs inside
 //! `Python::attach`.
 //!
-//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods.
+//! Here is what the raw methods share, and how they take the twins' places; `cache.rs` and `memo.rs` have the methods,
+//! and the `value*.rs` copy what the Django backend stores.
 #![expect(
     unsafe_code,
     reason = "CPython's C calling convention, here and in the files of this folder"
 )]
 
+mod backend;
 mod cache;
 mod inline;
 mod memo;
 mod row;
+mod value_bytes;
+mod value_copies;
+mod values;
 
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +34,12 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+pub(super) use backend::{exact_str, is_printable, type_tag};
 pub(super) use inline::Places;
 pub(super) use memo::memo_call;
+pub(super) use value_bytes::shallow_bytes;
+pub(super) use value_copies::thaw_native;
+pub(super) use values::copy_in;
 
 use super::cache::PyTtlCache;
 use super::memo::MemoProperty;

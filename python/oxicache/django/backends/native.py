@@ -1,0 +1,201 @@
+"""`oxicache.django.backends.NativeCache`: in the memory of each process, invalidated for all processes of the host.
+
+`get`, `set` and their like are native (`_native.BackendBase`); what is written here is what Django and django-redis have
+besides. Where the memory is and whose it is: stores.py. What OPTIONS may hold: options.py.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.core.cache.backends import base as django_base
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.signals import request_finished, request_started
+from django.utils.safestring import SafeString
+
+from oxicache import _native
+from oxicache._native import MISSING, BackendBase, NativeStore
+from oxicache.django.backends import patches
+from oxicache.django.backends.base import Backend
+from oxicache.django.backends.loads import Request, loader_of, own_value
+from oxicache.django.backends.options import deploy_version
+from oxicache.django.backends.stores import store_at
+from oxicache.versions import version_words
+
+__all__ = ["NativeCache"]
+
+_PROBE = "oxicache.key"  # what a key function is asked to make a key of, to see what it adds
+
+
+class NativeCache(BackendBase, Backend):
+    """A cache in the memory of this process: what a drop-in for LocMemCache can be, and shared in its invalidations.
+
+    Handlers hold nothing but their settings: any thread and task may use the same one.
+    """
+
+    def __init__(self, location: str, params: Mapping[str, Any]) -> None:
+        """Reach the memory of `location`. ImproperlyConfigured names a wrong or unknown option."""
+        self._location = location
+        self._params = dict(params)
+        store, options = store_at(location, self._params, NativeCache)
+        self._attach(store)
+        given = dict(params)
+        if deploy := deploy_version(options):
+            # Another release neither reads nor invalidates what this one stores.
+            given["KEY_PREFIX"] = f"{params.get('KEY_PREFIX', '')}@{deploy}"
+        BaseCache.__init__(self, given)
+        self._is_made = True
+
+    # ------------------------------------------------------------ what may be set on a handler
+
+    @property
+    def _max_entries(self) -> int:
+        """How many entries the store holds; LocMemCache's users set it."""
+        return self._store.cache.max_size
+
+    @_max_entries.setter
+    def _max_entries(self, most: int) -> None:
+        if self._made:  # BaseCache sets what it read from OPTIONS, or 300
+            self._store.cache.max_size = most
+
+    @property
+    def _made(self) -> bool:
+        return "_is_made" in self.__dict__
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name != "_max_entries" and name != "_is_made" and self._made:
+            patches.changed(self, name)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        patches.restored(self, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The memory stays where it is: a copy reaches the same, a pickle that of the process that loads it.
+        return type(self), (self._location, self._params)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at LOCATION {self._location!r}>"
+
+    # ------------------------------------------------------------ loading
+
+    def get_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: Any = None,
+        tags: Iterable[str] = (),
+    ) -> Any:
+        """Return the value, or store and return `default`, or what it returns when it is callable.
+
+        One caller of this process computes, the others wait for it. None is a value. Stored is what was computed, unless
+        the key was invalidated meanwhile.
+        """
+        store, held, value, is_fresh = self._look(key, version)
+        if is_fresh:
+            return value
+        request = Request(held, is_refresh=value is not MISSING)
+
+        def compute() -> Any:
+            request.is_leader = True
+            return default() if callable(default) else default
+
+        ttl = self._seconds(timeout)
+        found = loader_of(store).load_missed(request, compute, ttl=ttl, tags=tags, current=value)
+        return own_value(store, request, found)
+
+    async def aget_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: Any = None,
+        tags: Iterable[str] = (),
+    ) -> Any:
+        """See get_or_set(). `default` may be an async function too."""
+        store, held, value, is_fresh = self._look(key, version)
+        if is_fresh:
+            return value
+        request = Request(held, is_refresh=value is not MISSING)
+
+        def compute() -> Any:
+            request.is_leader = True
+            return default() if callable(default) else default
+
+        ttl = self._seconds(timeout)
+        found = await loader_of(store).aload_missed(request, compute, ttl=ttl, tags=tags, current=value)
+        return own_value(store, request, found)
+
+    def _look(self, key: Any, version: Any) -> tuple[NativeStore, Any, Any, bool]:
+        store = self._store
+        held = self._key(key, version)
+        value = store.get(held, MISSING)
+        is_fresh = value is not MISSING and not (store.early_refresh and store._early(held))
+        return store, held, value, is_fresh
+
+    # ------------------------------------------------------------ keys
+
+    def _keys(self, version: Any = None, prefix: str | None = None) -> list[str]:
+        before, behind = self._around(version, prefix)
+        found = []
+        for key_prefix, number, key in self._store.keys():
+            made = key if key_prefix is None else f"{key_prefix}:{number}:{key}"
+            if made.startswith(before) and made.endswith(behind) and len(made) >= len(before) + len(behind):
+                found.append(made[len(before) : len(made) - len(behind)])
+        return found
+
+    def _around(self, version: Any, prefix: str | None) -> tuple[str, str]:
+        """Return what stands before and behind the caller's key in a key as it is made."""
+        made = self._other(prefix).make_key(_PROBE, version)
+        before, found, behind = made.partition(_PROBE)
+        if not found:
+            raise NotImplementedError(
+                f"The KEY_FUNCTION of {self!r} makes {made!r} of {_PROBE!r}: patterns cannot be matched against keys that "
+                "do not contain what they were made of."
+            )
+        return before, behind
+
+    def _other(self, prefix: str | None) -> "NativeCache":
+        """Return a handler of the same store with another KEY_PREFIX."""
+        if prefix is None or prefix == self.key_prefix:
+            return self
+        other = type(self)(self._location, self._params)
+        BackendBase.key_prefix.__set__(other, prefix)  # type: ignore[attr-defined]
+        return other
+
+    def delete_pattern(
+        self, pattern: str, version: Any = None, prefix: str | None = None, itersize: int | None = None
+    ) -> int:
+        """Delete the keys that match; how many there were in this process. O(entries). Source: django-redis."""
+        other = self._other(prefix)
+        return super().delete_pattern(pattern, version) if other is self else other.delete_pattern(pattern, version)
+
+    def _lock_name(self, key: Any, version: Any = None) -> tuple[str, str]:
+        return self._location, self.make_and_validate_key(key, version=version)
+
+    # ------------------------------------------------------------ the rest
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts and sizes of the store, as `TTLCache.stats` has them."""
+        return self._store.stats()
+
+    async def aget_with_ttl(self, key: Any, default: Any = None, version: Any = None) -> tuple[Any, float | None]:
+        """See get_with_ttl()."""
+        return self.get_with_ttl(key, default, version)
+
+    async def adelete_by_tag(self, tag: str) -> int:
+        """See delete_by_tag()."""
+        return self.delete_by_tag(tag)
+
+
+def _forget_tokens(**_: Any) -> None:
+    # What a request missed says nothing about what another one stores.
+    _native.tokens_forget()
+    version_words.open()  # a changed setting may have closed them
+
+
+_native.set_backend_module(django_base)
+_native.set_text_type(SafeString)
+request_started.connect(_forget_tokens, dispatch_uid="oxicache.django.backends.native")
+request_finished.connect(_forget_tokens, dispatch_uid="oxicache.django.backends.native")

@@ -1,0 +1,713 @@
+//! `NativeStore`: the memory behind one LOCATION of the Django backend, and what the backend does to it.
+//!
+//! Values are kept apart from their owners (`values/`), keys are `backend_key.rs`'s. With coherence "host" each entry is
+//! stamped with the version word of its key and those of its tags, so that what one process deletes or writes no other
+//! serves any more; a fill (`tokens.rs`) moves no word. The word of the store is kept by the store itself: when it moved,
+//! everything goes at once. `add`, `incr` and `touch` are this process's own, as `LocMemCache`'s are.
+
+// Long because what is done to an entry, and in which order, is to be read in one place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::args::TtlArg;
+use super::backend_key::Name;
+use super::cache::{Options, PyTtlCache};
+use super::clock as python_clock;
+use super::outside;
+use super::shared::{PyDisplaced, Shared};
+use super::tokens::{self, Seen};
+use super::typed::fold;
+use super::values::{self, Frozen, Isolation, Thawed};
+use super::versions::whole_seconds;
+use crate::engine::clock::{self, FOREVER, Nanos, Now};
+use crate::engine::{Cause, MAX_STAMPS, Put, Read, Stamp, TagRef};
+use crate::host::versions;
+
+static STORES: AtomicU64 = AtomicU64::new(1);
+
+/// One store's memory, shared by all handlers of its location.
+#[pyclass(frozen, weakref, module = "oxicache._native")]
+pub(super) struct NativeStore {
+    cache: Py<PyTtlCache>,
+    pub(super) shared: Arc<Shared>,
+    /// Tells the tokens of stores apart.
+    pub(super) id: u64,
+    location: Py<PyString>,
+    /// The location as part of words' names.
+    place: Vec<u8>,
+    isolation: Isolation,
+    pub(super) is_host: bool,
+    jitter: f64,
+    drawn: AtomicU64,
+    /// The word of the store, and what it was when the store was emptied last.
+    word: AtomicU32,
+    value: AtomicU32,
+    /// The word that moves with each tag.
+    tags_word: AtomicU32,
+}
+
+/// How long an entry lives.
+#[derive(Clone, Copy)]
+pub(super) enum Life {
+    For(Nanos),
+    /// It is over already.
+    Over,
+}
+
+/// Everything about a value that is stored, but itself.
+pub(super) struct Storing<'a> {
+    pub(super) life: Life,
+    pub(super) tags: &'a [String],
+    /// Whoever stores says that it is a write, whatever he missed.
+    pub(super) is_write: bool,
+}
+
+/// What an entry is stored with.
+struct Placing<'a> {
+    ttl: Nanos,
+    tags: &'a [String],
+    stamps: &'a [Stamp],
+    cost: Nanos,
+    /// The engine's token, for what a loader loaded.
+    token: Option<u64>,
+    is_add: bool,
+    is_write: bool,
+}
+
+impl NativeStore {
+    pub(super) fn build(
+        py: Python<'_>,
+        location: &Bound<'_, PyString>,
+        options: Options,
+        isolation: Isolation,
+        is_host: bool,
+        jitter: f64,
+    ) -> PyResult<Self> {
+        let cache = Py::new(py, PyTtlCache::build(py, options)?)?;
+        let mut place = Vec::new();
+        super::versions::encode(location, &mut place)?;
+        let store = Self {
+            shared: Arc::clone(&cache.get().shared),
+            cache,
+            id: STORES.fetch_add(1, Ordering::Relaxed),
+            location: location.clone().unbind(),
+            place,
+            isolation,
+            is_host,
+            jitter,
+            drawn: AtomicU64::new(0),
+            word: AtomicU32::new(0),
+            value: AtomicU32::new(0),
+            tags_word: AtomicU32::new(0),
+        };
+        store.look_up_words();
+        Ok(store)
+    }
+
+    fn own_word(&self, kind: &[u8]) -> Vec<u8> {
+        [kind, &self.place].concat()
+    }
+
+    /// Remember the store's words as they are now: what is held or comes later is as new.
+    fn look_up_words(&self) {
+        let versions = versions::current();
+        let stamp = versions.capture(versions.word(&self.own_word(b"store:")));
+        let tags = versions.word(&self.own_word(b"tags:"));
+        self.word.store(stamp.word, Ordering::Relaxed);
+        self.value.store(stamp.value, Ordering::Relaxed);
+        self.tags_word.store(tags, Ordering::Relaxed);
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            word: self.word.load(Ordering::Relaxed),
+            value: self.value.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Was the store cleared by nobody since it was looked at last?
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        !self.is_host || versions::current().are_current(&[self.stamp()])
+    }
+
+    /// Empty the store if anybody cleared it. Before each operation.
+    #[inline]
+    pub(super) fn settle(&self, py: Python<'_>) {
+        if !self.is_settled() {
+            self.look_up_words();
+            self.shared.clear(py);
+        }
+    }
+
+    /// The words of a key as they are now.
+    fn seen(&self, name: &Name<'_, '_>) -> PyResult<Seen> {
+        let word = name.word(&self.place)?;
+        let versions = versions::current();
+        Ok(Seen {
+            key: versions.capture(versions.word(&word)),
+            store: self.value.load(Ordering::Relaxed),
+            tags: versions
+                .capture(self.tags_word.load(Ordering::Relaxed))
+                .value,
+        })
+    }
+
+    /// Note that a key was missed: what its owner stores next was read elsewhere.
+    pub(super) fn missed(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<()> {
+        if !self.is_host {
+            return Ok(());
+        }
+        tokens::note(py, self.id, name.hash, self.seen(name)?)
+    }
+
+    /// Use up this thread's or task's token of a key.
+    pub(super) fn take_token(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Option<Seen>> {
+        if self.is_host {
+            tokens::take(py, self.id, name.hash)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The value of a live entry. Counts a hit or a miss, and notes no miss.
+    pub(super) fn read(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
+        self.settle(py);
+        let now = python_clock::now(py)?;
+        let mut table = self.shared.cache.lock();
+        let Some(slot) = name.find(&table) else {
+            table.miss();
+            return Ok(None);
+        };
+        let stored = match table.read(slot, now) {
+            Read::Fresh(stored) | Read::Early(stored) => stored.clone_ref(py),
+            Read::Stale => return Ok(None),
+            Read::Expired(gone) | Read::Outdated(gone) => {
+                drop(table);
+                self.shared.removed(py, [gone]);
+                return Ok(None);
+            }
+        };
+        drop(table);
+        self.thaw(py, name, stored)
+    }
+
+    /// A stored value as its reader's own. One that can't be read any more is removed, and is a miss.
+    fn thaw(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        stored: Py<PyAny>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        match values::thaw(stored.bind(py))? {
+            Thawed::Value(value) => Ok(Some(value)),
+            Thawed::Unreadable(error) => {
+                log::warn!(
+                    target: "oxicache.backend",
+                    "The value of '{}' in store '{}' can't be read any more and is treated as a miss: {error}",
+                    name.text()?.to_string_lossy(),
+                    self.location.bind(py).to_string_lossy(),
+                );
+                let mut table = self.shared.cache.lock();
+                let slot = name
+                    .find(&table)
+                    .filter(|&slot| table.value(slot).is(&stored));
+                let gone = slot.map(|slot| table.remove(slot, Cause::Invalidated));
+                drop(table);
+                self.shared.removed(py, gone);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Look without counting or touching.
+    pub(super) fn look(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
+        self.settle(py);
+        let now = python_clock::now(py)?;
+        let stored = {
+            let table = self.shared.cache.lock();
+            name.find(&table)
+                .and_then(|slot| table.peek(slot, now))
+                .map(|stored| stored.clone_ref(py))
+        };
+        match stored {
+            Some(stored) => self.thaw(py, name, stored),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn has(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<bool> {
+        Ok(self.deadline(py, name)?.is_some())
+    }
+
+    /// When a live entry expires, on the engine's clock.
+    pub(super) fn deadline(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+    ) -> PyResult<Option<(Nanos, Now)>> {
+        self.settle(py);
+        let now = python_clock::now(py)?;
+        let table = self.shared.cache.lock();
+        let live = name.find(&table).filter(|&slot| table.is_live(slot, now));
+        Ok(live.map(|slot| (table.deadline(slot), now)))
+    }
+
+    /// Store a value: a fill where its owner missed the key before, else a write.
+    pub(super) fn write(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        value: &Bound<'_, PyAny>,
+        storing: &Storing<'_>,
+    ) -> PyResult<()> {
+        let token = self.take_token(py, name)?.filter(|_| !storing.is_write);
+        let frozen = values::freeze(value, self.isolation)?;
+        let Life::For(ttl) = storing.life else {
+            self.remove(py, name)?;
+            return Ok(());
+        };
+        // Pickling may have missed the key too, yet the value was made before.
+        self.take_token(py, name)?;
+        self.settle(py);
+        let mut stamps = Vec::new();
+        if self.is_host {
+            self.stamp_tags(storing.tags, &mut stamps)?;
+            match token {
+                Some(seen) => {
+                    if seen != self.seen_as(name, seen, storing.tags.is_empty())? {
+                        return Ok(());
+                    }
+                    stamps.push(seen.key);
+                }
+                None => stamps.push(self.advance(py, name)?),
+            }
+        }
+        self.place(
+            py,
+            name,
+            frozen,
+            &Placing {
+                ttl: self.jittered(ttl),
+                tags: storing.tags,
+                stamps: &stamps,
+                cost: 0,
+                token: None,
+                is_add: false,
+                is_write: token.is_none(),
+            },
+        )?;
+        Ok(())
+    }
+
+    /// What a fill compares with what was seen at its miss: tags do not matter for a value without.
+    fn seen_as(&self, name: &Name<'_, '_>, seen: Seen, is_untagged: bool) -> PyResult<Seen> {
+        let now = self.seen(name)?;
+        Ok(if is_untagged {
+            Seen {
+                tags: seen.tags,
+                ..now
+            }
+        } else {
+            now
+        })
+    }
+
+    /// The words of tags as they are now. Before the word of all tags is compared: see `delete_by_tag`.
+    fn stamp_tags(&self, tags: &[String], stamps: &mut Vec<Stamp>) -> PyResult<()> {
+        if tags.len() >= MAX_STAMPS {
+            return Err(PyValueError::new_err(format!(
+                "an entry may have at most {} tags, not {}",
+                MAX_STAMPS - 1,
+                tags.len()
+            )));
+        }
+        let versions = versions::current();
+        for tag in tags {
+            stamps.push(versions.capture(versions.word(&self.tag_word(tag))));
+        }
+        Ok(())
+    }
+
+    fn tag_word(&self, tag: &str) -> Vec<u8> {
+        [b"tag:", self.place.as_slice(), b":", tag.as_bytes()].concat()
+    }
+
+    /// Make stale all that anybody holds for a key; what its word is now.
+    fn advance(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Stamp> {
+        let word = name.word(&self.place)?;
+        let mut stamp = Stamp { word: 0, value: 0 };
+        versions::advance(&[&word], || seconds(py), |_, now| stamp = now);
+        let before = Stamp {
+            value: stamp.value.wrapping_sub(1),
+            ..stamp
+        };
+        tokens::moved(before, stamp);
+        Ok(stamp)
+    }
+
+    /// Store unless there is a live entry; whether there was none.
+    pub(super) fn add(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        value: &Bound<'_, PyAny>,
+        storing: &Storing<'_>,
+    ) -> PyResult<bool> {
+        let frozen = values::freeze(value, self.isolation)?;
+        self.take_token(py, name)?;
+        self.settle(py);
+        let mut stamps = Vec::new();
+        if self.is_host {
+            self.stamp_tags(storing.tags, &mut stamps)?;
+            stamps.push(self.seen(name)?.key);
+        }
+        let ttl = match storing.life {
+            Life::For(ttl) => self.jittered(ttl),
+            Life::Over => 0,
+        };
+        self.place(
+            py,
+            name,
+            frozen,
+            &Placing {
+                ttl,
+                tags: storing.tags,
+                stamps: &stamps,
+                cost: 0,
+                token: None,
+                is_add: true,
+                is_write: true,
+            },
+        )
+    }
+
+    /// Put a frozen value into the table; false where a live entry or an outdated token forbade it.
+    fn place(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        frozen: Frozen,
+        placing: &Placing<'_>,
+    ) -> PyResult<bool> {
+        let now = python_clock::now(py)?;
+        let tags: Vec<TagRef<'_>> = placing.tags.iter().map(|tag| TagRef::Name(tag)).collect();
+        let put = Put {
+            deadline: now.after(placing.ttl),
+            own_ttl: placing.ttl != self.shared.cache.ttl(),
+            weight: frozen.weight + name.bytes(),
+            cost: placing.cost,
+            tags: &tags,
+            stamps: placing.stamps,
+            traced: frozen.traced,
+            write: placing.is_write,
+        };
+        let key = name.object()?;
+        let mut table = self.shared.cache.lock();
+        let slot = name.find(&table);
+        let is_forbidden = (placing.is_add && slot.is_some_and(|slot| table.is_live(slot, now)))
+            || placing
+                .token
+                .is_some_and(|token| !table.is_current(name.hash, token, &tags));
+        if is_forbidden {
+            return Ok(false);
+        }
+        let is_dead = now.reached(put.deadline);
+        let (unused, displaced) = match slot {
+            Some(slot) => {
+                let (old, displaced) = table.replace(slot, frozen.stored, &put, now);
+                (Some([key, old]), displaced)
+            }
+            None => (None, table.insert(name.hash, key, frozen.stored, &put, now)),
+        };
+        drop(table);
+        self.release(py, unused.into_iter().flatten(), displaced);
+        self.shared.sweep_if_due(py, now);
+        Ok(!is_dead || placing.is_add)
+    }
+
+    /// Let go what a write left over. Hold no lock.
+    fn release(
+        &self,
+        py: Python<'_>,
+        unused: impl IntoIterator<Item = Py<PyAny>>,
+        displaced: PyDisplaced,
+    ) {
+        for object in unused {
+            outside::release(object, py);
+        }
+        self.shared.removed(py, displaced);
+    }
+
+    /// Remove an entry, here and in every process; whether there was a live one here.
+    pub(super) fn remove(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<bool> {
+        self.take_token(py, name)?;
+        self.settle(py);
+        let now = python_clock::now(py)?;
+        let mut table = self.shared.cache.lock();
+        let slot = name.find(&table);
+        let was_live = slot.is_some_and(|slot| table.is_live(slot, now));
+        let gone = slot.map(|slot| table.remove(slot, Cause::Deleted));
+        if gone.is_none() {
+            table.bump(name.hash);
+        }
+        drop(table);
+        if self.is_host {
+            self.advance(py, name)?;
+        }
+        self.shared.removed(py, gone);
+        Ok(was_live)
+    }
+
+    /// Give a live entry another life; whether there was one.
+    pub(super) fn retime(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        deadline: impl FnOnce(Now) -> Nanos,
+    ) -> PyResult<bool> {
+        self.take_token(py, name)?;
+        self.settle(py);
+        let now = python_clock::now(py)?;
+        let deadline = deadline(now);
+        let mut table = self.shared.cache.lock();
+        let Some(slot) = name.find(&table).filter(|&slot| table.is_live(slot, now)) else {
+            return Ok(false);
+        };
+        if now.reached(deadline) {
+            let gone = table.remove(slot, Cause::Deleted);
+            drop(table);
+            self.shared.removed(py, [gone]);
+        } else {
+            table.retime(slot, deadline, true);
+        }
+        Ok(true)
+    }
+
+    /// Add to a value; None without a live entry. Nothing of Python's runs between its read and its write, or it is read again.
+    pub(super) fn add_to(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        delta: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        self.take_token(py, name)?;
+        self.settle(py);
+        loop {
+            let now = python_clock::now(py)?;
+            let stored = {
+                let table = self.shared.cache.lock();
+                name.find(&table)
+                    .and_then(|slot| table.peek(slot, now))
+                    .map(|stored| stored.clone_ref(py))
+            };
+            let Some(stored) = stored else {
+                return Ok(None);
+            };
+            let Some(value) = self.thaw(py, name, stored.clone_ref(py))? else {
+                return Ok(None);
+            };
+            let sum = outside::add(value.bind(py), delta)?;
+            let frozen = values::freeze(&sum, self.isolation)?;
+            let weight = frozen.weight + name.bytes();
+            let mut table = self.shared.cache.lock();
+            let found = name
+                .find(&table)
+                .filter(|&slot| table.value(slot).is(&stored));
+            let Some(slot) = found else {
+                continue;
+            };
+            let (old, displaced) = table.update(slot, frozen.stored, weight, frozen.traced, now);
+            drop(table);
+            self.release(py, [old], displaced);
+            return Ok(Some(sum.unbind()));
+        }
+    }
+
+    /// Remove everything, here and in every process.
+    pub(super) fn clear_all(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_host {
+            tokens::take_all(py, self.id)?;
+            versions::bump(&[self.own_word(b"store:")], || seconds(py));
+            self.look_up_words();
+        }
+        self.shared.clear(py);
+        Ok(())
+    }
+
+    /// Remove a tag's entries, here and in every process; how many were here.
+    pub(super) fn delete_tag(&self, py: Python<'_>, tag: &str) -> PyResult<usize> {
+        self.settle(py);
+        if self.is_host {
+            tokens::take_all(py, self.id)?;
+        }
+        let count = self.shared.delete_by_tag(py, tag);
+        if self.is_host {
+            // The word of all tags first: whoever sees the tag's new value then finds that one moved, too.
+            let names = [self.own_word(b"tags:"), self.tag_word(tag)];
+            versions::bump(&names, || seconds(py));
+        }
+        Ok(count)
+    }
+
+    /// A ttl, some fraction longer or shorter, so that what was stored together does not expire together.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a random fraction of a span"
+    )]
+    fn jittered(&self, ttl: Nanos) -> Nanos {
+        if self.jitter == 0.0 || ttl == FOREVER {
+            return ttl;
+        }
+        let drawn = fold(self.drawn.fetch_add(1, Ordering::Relaxed), self.id);
+        let unit = (drawn >> 11) as f64 / (1_u64 << 53) as f64;
+        let factor = 1.0 + self.jitter * (2.0 * unit - 1.0);
+        ((ttl as f64 * factor) as Nanos).max(1)
+    }
+
+    /// What a loader takes before it loads: the engine's token, and what the words were.
+    pub(super) fn token(&self, name: &Name<'_, '_>) -> PyResult<u128> {
+        self.settle(name.py());
+        let sum = self.word_sum(name)?.0;
+        let token = self.shared.cache.lock().token(name.hash);
+        Ok(u128::from(token) << 64 | u128::from(sum))
+    }
+
+    /// A digest of the words of a key, of its store and of all tags; and the key's stamp.
+    fn word_sum(&self, name: &Name<'_, '_>) -> PyResult<(u64, Option<Stamp>)> {
+        if !self.is_host {
+            return Ok((0, None));
+        }
+        let Seen { key, store, tags } = self.seen(name)?;
+        let sum = fold(
+            fold(u64::from(key.word), u64::from(key.value)),
+            fold(u64::from(store), u64::from(tags)),
+        );
+        Ok((sum, Some(key)))
+    }
+
+    /// Is what was loaded since this token still good?
+    pub(super) fn is_current(
+        &self,
+        name: &Name<'_, '_>,
+        token: u128,
+        tags: &[String],
+    ) -> PyResult<bool> {
+        self.settle(name.py());
+        let (token, sum) = halves(token);
+        if self.word_sum(name)?.0 != sum {
+            return Ok(false);
+        }
+        let tags: Vec<TagRef<'_>> = tags.iter().map(|tag| TagRef::Name(tag)).collect();
+        Ok(self.shared.cache.lock().is_current(name.hash, token, &tags))
+    }
+
+    /// Store what was loaded, unless it is outdated; whether it was stored.
+    #[expect(clippy::too_many_arguments, reason = "what a loader knows")]
+    pub(super) fn fill(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        value: &Bound<'_, PyAny>,
+        token: u128,
+        ttl: TtlArg,
+        tags: &[String],
+        cost: Nanos,
+        given: &[Stamp],
+    ) -> PyResult<bool> {
+        let frozen = values::freeze(value, self.isolation)?;
+        self.take_token(py, name)?;
+        self.settle(py);
+        let mut stamps = Vec::new();
+        if self.is_host {
+            self.stamp_tags(tags, &mut stamps)?;
+        }
+        let (token, sum) = halves(token);
+        let (now, stamp) = self.word_sum(name)?;
+        if now != sum {
+            return Ok(false);
+        }
+        stamps.extend(stamp);
+        stamps.extend_from_slice(given);
+        self.place(
+            py,
+            name,
+            frozen,
+            &Placing {
+                ttl: self.jittered(ttl.or(self.shared.cache.ttl())),
+                tags,
+                stamps: &stamps,
+                cost,
+                token: Some(token),
+                is_add: false,
+                is_write: false,
+            },
+        )
+    }
+
+    /// A value that expired and is kept for its grace. Counts as a stale serve.
+    pub(super) fn stale(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
+        self.settle(py);
+        let now = python_clock::now(py)?;
+        let stored = {
+            let mut table = self.shared.cache.lock();
+            let stored = name
+                .find(&table)
+                .and_then(|slot| table.stale(slot, now))
+                .map(|stored| stored.clone_ref(py));
+            if stored.is_some() {
+                table.stale_served();
+            }
+            stored
+        };
+        match stored {
+            Some(stored) => self.thaw(py, name, stored),
+            None => Ok(None),
+        }
+    }
+
+    /// Would a hit elect its reader to refresh the entry early?
+    pub(super) fn is_early(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<bool> {
+        let now = python_clock::now(py)?;
+        let mut table = self.shared.cache.lock();
+        let slot = name.find(&table);
+        Ok(slot.is_some_and(|slot| table.is_live(slot, now) && table.would_refresh(slot, now)))
+    }
+
+    pub(super) fn cache(&self) -> &Py<PyTtlCache> {
+        &self.cache
+    }
+
+    pub(super) fn isolation_name(&self) -> &'static str {
+        match self.isolation {
+            Isolation::Auto => "auto",
+            Isolation::Pickle => "pickle",
+            Isolation::None => "none",
+        }
+    }
+
+    pub(super) fn jitter(&self) -> f64 {
+        self.jitter
+    }
+
+    pub(super) fn location(&self) -> &Py<PyString> {
+        &self.location
+    }
+}
+
+fn halves(token: u128) -> (u64, u64) {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
+    let halves = ((token >> 64) as u64, token as u64);
+    halves
+}
+
+fn seconds(py: Python<'_>) -> u32 {
+    let now = python_clock::now(py).map_or_else(|_| clock::precise(), Now::at);
+    whole_seconds(now)
+}

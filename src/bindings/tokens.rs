@@ -1,0 +1,219 @@
+//! What a miss leaves behind: when somebody stores a key that he just missed, he fills the cache with what he read elsewhere,
+//! and no other copy of it is outdated by that. Whoever stores without having missed has changed something.
+//!
+//! Each thread keeps its last misses. Under a running event loop a miss is its task's: another task's `set` is none of its.
+//! A token is used up by its owner's next change of the key, and is worth nothing after [`LIFE`].
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+
+use super::clock as python_clock;
+use super::outside;
+use crate::engine::Stamp;
+use crate::engine::clock::Nanos;
+
+const SIZE: usize = 64;
+const LIFE: Nanos = 10_000_000_000;
+
+/// What the words were when a key was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The key's own.
+    pub(super) key: Stamp,
+    /// Of the store, which a clear moves.
+    pub(super) store: u32,
+    /// Of all tags of the store, which moves with each of them.
+    pub(super) tags: u32,
+}
+
+struct Token {
+    store: u64,
+    hash: u64,
+    seen: Seen,
+    at: Nanos,
+    task: Option<Py<PyWeakrefReference>>,
+}
+
+thread_local! {
+    static MISSES: RefCell<VecDeque<Token>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// What tells the tasks of one thread apart, instead of asyncio: a callable that returns an object, or None.
+static TASKS: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
+
+/// Whose misses and changes these are; None for a thread's own.
+type Task<'py> = Option<Bound<'py, PyAny>>;
+
+/// Note that a key was missed.
+pub(super) fn note(py: Python<'_>, store: u64, hash: u64, seen: Seen) -> PyResult<()> {
+    let task = current_task(py)?;
+    let at = python_clock::now(py)?.at();
+    let held = match &task {
+        None => None,
+        // Without a reference to its task a token could be taken for that of another at the same address.
+        Some(task) => match PyWeakrefReference::new(task) {
+            Ok(held) => Some(held.unbind()),
+            Err(_) => return Ok(()),
+        },
+    };
+    let token = Token {
+        store,
+        hash,
+        seen,
+        at,
+        task: held,
+    };
+    let dropped = with(|misses| {
+        let same = position(misses, store, hash, task.as_ref(), py);
+        let dropped = match same {
+            Some(place) => misses.remove(place),
+            None if misses.len() >= SIZE => misses.pop_front(),
+            None => None,
+        };
+        misses.push_back(token);
+        dropped
+    });
+    drop(dropped);
+    Ok(())
+}
+
+/// Use up the token of a key, if this thread or task has one.
+pub(super) fn take(py: Python<'_>, store: u64, hash: u64) -> PyResult<Option<Seen>> {
+    // Nearly nobody has one: ask for the task only then.
+    let is_there = with(|misses| {
+        misses
+            .iter()
+            .any(|token| token.hash == hash && token.store == store)
+    });
+    if is_there != Some(true) {
+        return Ok(None);
+    }
+    let task = current_task(py)?;
+    let now = python_clock::now(py)?.at();
+    let token = with(|misses| {
+        position(misses, store, hash, task.as_ref(), py).and_then(|place| misses.remove(place))
+    });
+    Ok(token
+        .flatten()
+        .filter(|token| (0..LIFE).contains(&now.saturating_sub(token.at)))
+        .map(|token| token.seen))
+}
+
+/// Use up all tokens that this thread or task has of a store.
+pub(super) fn take_all(py: Python<'_>, store: u64) -> PyResult<()> {
+    forget(py, |token| token.store == store)
+}
+
+/// Tell the tokens of this thread that a word was moved by the thread itself: what it missed before is as good as then.
+pub(super) fn moved(before: Stamp, after: Stamp) {
+    with(|misses| {
+        for token in misses.iter_mut() {
+            if token.seen.key == before {
+                token.seen.key = after;
+            }
+        }
+    });
+}
+
+/// Forget what this thread, or its current task, has missed: a request begins or ends.
+#[pyfunction]
+pub(super) fn tokens_forget(py: Python<'_>) -> PyResult<()> {
+    forget(py, |_| true)
+}
+
+/// Have `tell` say whose misses are whose within a thread, where that is no asyncio task: it returns an object that can be
+/// referenced weakly, a greenlet say, or None. None restores asyncio's tasks.
+#[pyfunction]
+#[pyo3(signature = (tell, /))]
+pub(super) fn set_task_of(tell: Option<Py<PyAny>>) {
+    let before = std::mem::replace(&mut *TASKS.lock(), tell);
+    drop(before);
+}
+
+fn forget(py: Python<'_>, mut which: impl FnMut(&Token) -> bool) -> PyResult<()> {
+    if with(|misses| misses.is_empty()) != Some(false) {
+        return Ok(());
+    }
+    let task = current_task(py)?;
+    let mut dropped = Vec::new();
+    with(|misses| {
+        let (gone, kept) = std::mem::take(misses)
+            .into_iter()
+            .partition(|token| which(token) && is_of(token, task.as_ref(), py));
+        (dropped, *misses) = (Vec::from(gone as VecDeque<Token>), kept);
+    });
+    drop(dropped);
+    Ok(())
+}
+
+/// None late at a thread's end, and where a finaliser came in between.
+fn with<R>(body: impl FnOnce(&mut VecDeque<Token>) -> R) -> Option<R> {
+    MISSES
+        .try_with(|misses| {
+            misses
+                .try_borrow_mut()
+                .ok()
+                .map(|mut misses| body(&mut misses))
+        })
+        .ok()
+        .flatten()
+}
+
+fn position(
+    misses: &VecDeque<Token>,
+    store: u64,
+    hash: u64,
+    task: Option<&Bound<'_, PyAny>>,
+    py: Python<'_>,
+) -> Option<usize> {
+    misses
+        .iter()
+        .position(|token| token.hash == hash && token.store == store && is_of(token, task, py))
+}
+
+fn is_of(token: &Token, task: Option<&Bound<'_, PyAny>>, py: Python<'_>) -> bool {
+    match (&token.task, task) {
+        (None, None) => true,
+        (Some(held), Some(task)) => held.bind(py).upgrade().is_some_and(|held| held.is(task)),
+        _ => false,
+    }
+}
+
+/// The task that runs in this thread, or its loop between tasks.
+fn current_task(py: Python<'_>) -> PyResult<Task<'_>> {
+    static ASYNCIO: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
+    let tell = TASKS.lock().as_ref().map(|tell| tell.clone_ref(py));
+    let empty = PyTuple::empty(py);
+    if let Some(tell) = tell {
+        let task = outside::call(tell.bind(py), &empty, None)?;
+        return Ok((!task.is_none()).then_some(task));
+    }
+    let (running, current) = match ASYNCIO.get(py) {
+        Some(known) => known,
+        None => {
+            let modules: Bound<'_, PyDict> = py.import("sys")?.getattr("modules")?.cast_into()?;
+            // Without asyncio no loop runs.
+            if !modules.contains(intern!(py, "asyncio.tasks"))? {
+                return Ok(None);
+            }
+            ASYNCIO.get_or_try_init(py, || {
+                let events = outside::import(intern!(py, "asyncio"))?;
+                let running = outside::attribute(&events, intern!(py, "_get_running_loop"))?;
+                let current = outside::attribute(&events, intern!(py, "current_task"))?;
+                Ok::<_, PyErr>((running.unbind(), current.unbind()))
+            })?
+        }
+    };
+    let event_loop = outside::call(running.bind(py), &empty, None)?;
+    if event_loop.is_none() {
+        return Ok(None);
+    }
+    let task = outside::call_with(current.bind(py), (&event_loop,))?;
+    Ok(Some(if task.is_none() { event_loop } else { task }))
+}
