@@ -18,6 +18,7 @@ from timing import Contender
 
 FEW = 50  # keys that one pass asks a slow backend for: a thousand would take it a tenth of a second
 BATCH = 100  # keys in one get_many or set_many
+LEAST_HELD = 0.99
 PAGES = 100  # keys of the row whose values are big
 DIRECT = "oxicache.django.cache"
 PROXY = "through django.core.cache.cache"
@@ -67,16 +68,19 @@ class Found:
     absent: dict[str, str]
     of_this_thread: Callable[[str], Any]  # Django keeps a handler for each thread
 
-    def filled(self, name: str, entries: Values) -> Any:
-        """The cache called `name` with `entries` and nothing else in it."""
+    def fill(self, name: str, entries: Values) -> list[str]:
+        """Let the cache called `name` hold `entries` and nothing else; the keys that it then has.
+
+        Two keys in a thousand may share a version word, and the write of one then ends the other, by design.
+        """
         handler = self.handlers[name]
         handler.clear()
         handler.set_many(entries)
-        found = handler.get_many(entries)
-        if found != entries:
-            message = f"{name} holds {len(found)} of {len(entries)} entries before its row starts"
+        held = handler.get_many(entries)
+        if len(held) < LEAST_HELD * len(entries) or any(entries[key] != held[key] for key in held):
+            message = f"{name} holds {len(held)} of {len(entries)} entries before its row starts"
             raise RuntimeError(message)
-        return handler
+        return [key for key in entries if key in held]
 
 
 @cache
@@ -153,8 +157,9 @@ def _row(
                 continue
             keys = shuffled_keys(count if backend in IN_PROCESS else min(count, few))
             entries = {key: make(number) for number, key in enumerate(keys)}
-            handler = found.filled(backend, entries)
-            variables = {"cache": found.proxies[backend] if proxied else handler, "value": make(0)}
+            keys = found.fill(backend, entries)
+            handler = (found.proxies if proxied else found.handlers)[backend]
+            variables = {"cache": handler, "value": make(0)}
             contenders.append(Contender(backend, statement, variables, items(keys, entries), prepare))
         return contenders
 
@@ -180,13 +185,14 @@ def _direct() -> list[Contender]:
     found = find()
     keys = shuffled_keys(SIZE)
     entries = {key: small(number) for number, key in enumerate(keys)}
-    ours, theirs = found.filled(backends.OURS, entries), found.filled(backends.LOCMEM, entries)
-    assert direct.get_many(keys) == entries
+    found.fill(backends.LOCMEM, entries)
+    keys = found.fill(backends.OURS, entries)
+    assert len(direct.get_many(keys)) == len(keys)
     ways = {
         DIRECT: direct,
-        f"{backends.OURS}, caches[...]": ours,
+        f"{backends.OURS}, caches[...]": found.handlers[backends.OURS],
         f"{backends.OURS}, {PROXY}": found.proxies[backends.OURS],
-        f"{backends.LOCMEM}, caches[...]": theirs,
+        f"{backends.LOCMEM}, caches[...]": found.handlers[backends.LOCMEM],
         f"{backends.LOCMEM}, {PROXY}": found.proxies[backends.LOCMEM],
     }
     return [Contender(name, GET, {"cache": way}, keys) for name, way in ways.items()]
@@ -244,7 +250,7 @@ def in_threads() -> list[threads.Entrant]:
     contenders = []
     for name in found.handlers:
         keys = shuffled_keys(SIZE if name in IN_PROCESS else FEW)
-        found.filled(name, {key: small(number) for number, key in enumerate(keys)})
+        keys = found.fill(name, {key: small(number) for number, key in enumerate(keys)})
         limit = threads.TARGET if name == backends.OURS else None
         variables = {"found": found, "name": name}
         prepare = "get = found.of_this_thread(name).get"
