@@ -35,12 +35,17 @@ def small(number: int) -> str:
     return f"value of {number}"
 
 
+# Names of fields are the same objects in every dict, as in a program.
+TEXTS = ("name", "title", "street", "city", "country", "phone", "email", "note", "author", "status")
+NUMBERS = ("id", "rank", "count", "width", "height")
+
+
 def record(number: int) -> dict[str, Any]:
     """A dict of 20 keys, as a serializer makes one of a row."""
-    fields: dict[str, Any] = {f"text_{place}": f"text {place} of {number}" for place in range(10)}
-    fields |= {f"number_{place}": number * 1_000 + place for place in range(5)}
-    fields |= {"rate": number / 7, "share": number / 13, "is_open": True, "is_hidden": False, "parent": None}
-    return fields
+    texts = {name: f"{name} of {number}" for name in TEXTS}
+    numbers = {name: number * 1_000 + place for place, name in enumerate(NUMBERS)}
+    rest = {"rate": number / 7, "share": number / 13, "is_open": True, "is_hidden": False, "parent": None}
+    return texts | numbers | rest
 
 
 def page(number: int) -> str:
@@ -251,10 +256,9 @@ def in_threads() -> list[threads.Entrant]:
     for name in found.handlers:
         keys = shuffled_keys(SIZE if name in IN_PROCESS else FEW)
         keys = found.fill(name, {key: small(number) for number, key in enumerate(keys)})
+        row = f"four threads, get: {name}/{'1k' if name in IN_PROCESS else FEW}"
         limit = threads.TARGET if name == backends.OURS else None
         variables = {"found": found, "name": name}
         prepare = "get = found.of_this_thread(name).get"
-        contenders.append(
-            ("four threads, get", Contender(name, "get(item)", variables, keys, prepare), limit)
-        )
+        contenders.append((row, Contender(name, "get(item)", variables, keys, prepare), limit))
     return contenders

@@ -36,6 +36,7 @@ SAMPLE_NS = 10_000_000  # long beside a timer's tick and short beside the schedu
 QUICK_ROUNDS = 3
 QUICK_SAMPLE_NS = 500_000
 QUICK_COUNT = 20_000  # entries where a full run has a million
+QUICK_ENTRIES = 5_000  # and where it has a hundred thousand
 SIGHTINGS = 2_000  # invalidations that another process is to see
 QUICK_SIGHTINGS = 20
 PAUSES = 15  # collections a child measures
@@ -98,7 +99,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     found.append((pauses.ROW, partial(pauses.results, QUICK_ROUNDS if options.quick else PAUSES, count)))
     if memory.available():
         found.append((memory.ROW, partial(memory.results, count)))
-        entries = QUICK_COUNT if options.quick else backend_memory.COUNT
+        entries = QUICK_ENTRIES if options.quick else backend_memory.COUNT
         found.append((backend_memory.ROW, partial(backend_memory.results, entries)))
     return [(name, job) for name, job in found if options.only in name]
 

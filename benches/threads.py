@@ -27,15 +27,15 @@ def _contenders() -> list[Entrant]:
     ours, plain = filled["TTLCache"], filled["dict"]
     indexes = range(SIZE)
     return [
-        ("four threads, get", Contender("TTLCache", GETS, {"get": ours.get}, keys), TARGET),
-        ("four threads, get", Contender("dict", GETS, {"get": plain.get}, keys), None),
+        ("four threads, get: TTLCache/1k", Contender("TTLCache", GETS, {"get": ours.get}, keys), TARGET),
+        ("four threads, get: dict/1k", Contender("dict", GETS, {"get": plain.get}, keys), None),
         (
-            "four threads, 9 get to 1 set",
+            "four threads, 9 get to 1 set: TTLCache/1k",
             Contender("TTLCache", MIXED, {"get": ours.get, "put": ours.set, "keys": keys}, indexes),
             TARGET,
         ),
         (
-            "four threads, 9 get to 1 set",
+            "four threads, 9 get to 1 set: dict/1k",
             Contender("dict", MIXED, {"get": plain.get, "put": plain.__setitem__, "keys": keys}, indexes),
             None,
         ),
@@ -78,7 +78,7 @@ def results(
         middle, lower, upper = quartiles(ratios)
         operations = passes * THREADS * len(contender.items)
         yield Result(
-            row=f"{row}: {contender.name}/{'1k' if len(contender.items) == SIZE else len(contender.items)}",
+            row=row,
             against="one thread",
             judged=middle,
             ours=statistics.median(together) / operations,
