@@ -29,22 +29,6 @@ SERVERS = ("redis-server", "memcached")
 SMALL, LARGE = 0.1, 10_000
 HEADINGS = ("row", "against", "target", "judged", "net", "gross", "quartiles", "ours", "theirs", "")
 
-NOTES = """\
-- A ratio is oxicache divided by the other: below 1 is faster or smaller. It is taken round by round, in rounds
-  where each contender runs once, in an order shuffled by round; what stands here is the median of the rounds.
-- Every contender is the same loop, `for item in items: statement`, compiled to a code object of its own. "gross" is the
-  ratio of the whole loops, "net" the one after that round's empty loop is taken off both sides. The less
-  favourable of the two is judged. "ours" and "theirs" are medians with the loop in them.
-- The garbage collector is off inside the samples; its pauses are rows of their own.
-- Keys are strings whose hash is known, values are strings. Nothing expires while a row runs.
-- "set new" stands beside a dict that only grows, since a dict evicts nothing; the growth is part of its time.
-- "Zipf cache-aside" is 10,000 accesses to 1,000 keys, from an empty cache each time, with a store on each miss; the
-  "evicting" one is 20,000 accesses to 10,000 keys with room for 1,000, where policies also miss at their own rates.
-- Threads: `judged` is four threads' throughput divided by one's, so higher is better.
-- Memory is what the process grew by for each entry, keys and values made before and not counted: the larger of
-  resident memory after malloc_trim and of bytes in use by malloc. A million is just below a doubling of most
-  tables; the row at 1,100,000 is past it."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
