@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import connection, models
 
 
-def set_up(*apps: str) -> None:
-    """Configure Django with `apps`. A second call in one process is ignored."""
+def set_up(*apps: str, **more: Any) -> None:
+    """Configure Django with `apps`, and with `more` settings. A second call in one process is ignored."""
     if settings.configured:
         return
     folder = tempfile.mkdtemp(prefix="oxicache-benches-")
@@ -26,6 +26,7 @@ def set_up(*apps: str) -> None:
         SECRET_KEY="only-for-benches",  # noqa: S106 (signs nothing)
         USE_TZ=True,
         OXICACHE={"RUNTIME_DIR": folder},
+        **more,
     )
     django.setup()
 

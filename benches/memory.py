@@ -105,8 +105,10 @@ def available() -> bool:
     return STATM.exists() and hasattr(ctypes.CDLL(None), "mallinfo2")
 
 
-def _resident() -> int:
-    return int(STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+def resident(process: int | str = "self") -> int:
+    """Bytes of memory that a process occupies."""
+    statm = Path(f"/proc/{process}/statm")
+    return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 def _peak() -> int:
@@ -114,7 +116,8 @@ def _peak() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _allocated(libc: ctypes.CDLL) -> int:
+def allocated(libc: ctypes.CDLL) -> int:
+    """Bytes that malloc has given out in this process."""
     libc.mallinfo2.restype = _Mallinfo
     info = libc.mallinfo2()
     return int(info.uordblks + info.hblkhd)
@@ -130,15 +133,15 @@ def measure_here(name: str, count: int) -> dict[str, float]:
     gc.collect()
     libc.malloc_trim(0)
     CLEAR_REFS.write_text("5", encoding="ascii")  # resets the peak
-    resident, allocated = _resident(), _allocated(libc)
+    resident_before, allocated_before = resident(), allocated(libc)
     cache = fill(keys, values)
     peak = _peak()
     gc.collect()
     libc.malloc_trim(0)
     grown = {
-        "resident": _resident() - resident,
-        "malloc": _allocated(libc) - allocated,
-        "peak": peak - resident,
+        "resident": resident() - resident_before,
+        "malloc": allocated(libc) - allocated_before,
+        "peak": peak - resident_before,
     }
     if len(cache) != count:
         message = f"{name} holds {len(cache)} of {count} entries"

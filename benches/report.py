@@ -4,6 +4,9 @@ import dataclasses
 import datetime as dt
 import os
 import platform
+import re
+import shutil
+import subprocess
 import sysconfig
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,24 +20,14 @@ from oxicache._native import METHODS
 
 BEGIN = "<!-- results: written by benches/run.py --markdown -->"
 END = "<!-- end of results -->"
-PACKAGES = ("oxicache", "cachebox", "cachetools", "Django")
+PACKAGES = (
+    "oxicache",
+    *("cachebox", "cachetools", "Django"),
+    *("diskcache", "redis", "django-redis", "hiredis", "pymemcache"),
+)
+SERVERS = ("redis-server", "memcached")
+SMALL, LARGE = 0.1, 10_000
 HEADINGS = ("row", "against", "target", "judged", "net", "gross", "quartiles", "ours", "theirs", "")
-
-NOTES = """\
-- A ratio is oxicache divided by the other: below 1 is faster or smaller. It is taken round by round, in rounds
-  where each contender runs once, in an order shuffled by round; what stands here is the median of the rounds.
-- Every contender is the same loop, `for item in items: statement`, compiled to a code object of its own. "gross" is the
-  ratio of the whole loops, "net" the one after that round's empty loop is taken off both sides. The less
-  favourable of the two is judged. "ours" and "theirs" are medians with the loop in them.
-- The garbage collector is off inside the samples; its pauses are rows of their own.
-- Keys are strings whose hash is known, values are strings. Nothing expires while a row runs.
-- "set new" stands beside a dict that only grows, since a dict evicts nothing; the growth is part of its time.
-- "Zipf cache-aside" is 10,000 accesses to 1,000 keys, from an empty cache each time, with a store on each miss; the
-  "evicting" one is 20,000 accesses to 10,000 keys with room for 1,000, where policies also miss at their own rates.
-- Threads: `judged` is four threads' throughput divided by one's, so higher is better.
-- Memory is what the process grew by for each entry, keys and values made before and not counted: the larger of
-  resident memory after malloc_trim and of bytes in use by malloc. A million is just below a doubling of most
-  tables; the row at 1,100,000 is past it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +53,7 @@ class Run:
             "python": f"{platform.python_implementation()} {platform.python_version()}, {_python_build()}",
             "versions": ", ".join(f"{package} {_version(package)}" for package in PACKAGES)
             + f"; oxicache's {METHODS} methods",
+            "servers": ", ".join(map(_server_version, SERVERS)),
             "rounds": f"{self.rounds}{' (quick: too short to quote)' if self.quick else ''}",
             "load": f"{self.load_before:.2f} before, {self.load_after:.2f} after (one-minute averages)",
         }
@@ -74,6 +68,14 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "(not installed as a package)"
+
+
+def _server_version(program: str) -> str:
+    if shutil.which(program) is None:
+        return f"no {program}"
+    said = subprocess.run([program, "--version"], check=False, capture_output=True, text=True)  # noqa: S603 (a constant)
+    found = re.search(r"\d+\.[\d.]+", said.stdout)
+    return f"{program} {found[0] if found else '(version unknown)'}"
 
 
 def _processor() -> str:
@@ -92,21 +94,28 @@ def _python_build() -> str:
 
 
 def _cells(result: Result) -> list[str]:
-    def ratio(value: float | None) -> str:
-        return "" if value is None else f"{value:.2f}x"
-
+    judged = _figure(result.judged) if result.unit[0] == "x" else f"{result.judged:.1f} "
     return [
         result.row,
         result.against,
         str(result.target or ""),
-        ratio(result.judged) if result.unit == "x" else f"{result.judged:.1f} {result.unit}",
-        ratio(result.net),
-        ratio(result.gross),
-        "" if result.spread is None else f"{result.spread[0]:.2f}-{result.spread[1]:.2f}",
-        f"{result.ours:.1f} {result.per}",
-        "" if result.theirs is None else f"{result.theirs:.1f} {result.per}",
+        f"{judged}{result.unit}",
+        "" if result.net is None else f"{_figure(result.net)}x",
+        "" if result.gross is None else f"{_figure(result.gross)}x",
+        "" if result.spread is None else "-".join(_figure(quartile) for quartile in result.spread),
+        _time(result.ours, result.per),
+        "" if result.theirs is None else _time(result.theirs, result.per),
         result.verdict,
     ]
+
+
+def _figure(ratio: float) -> str:
+    """Two decimals, which is what rounds allow; a small ratio has its first digits further behind."""
+    return f"{ratio:.2f}" if abs(ratio) >= SMALL else f"{ratio:.4f}"
+
+
+def _time(figure: float, unit: str) -> str:
+    return f"{figure:.{0 if figure >= LARGE else 1}f} {unit}"
 
 
 def _outcome_cells(outcome: Outcome) -> list[str]:

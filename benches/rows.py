@@ -6,12 +6,12 @@ from typing import Literal
 
 from timing import Contender, measure
 
-Unit = Literal["x", "B", "ns", "us", "queries"]  # x is a ratio
+Unit = Literal["x", "x faster", "B", "ns", "us", "queries"]  # x is a ratio, ours divided by theirs
 
 
 @dataclass(frozen=True)
 class Target:
-    """A limit from the project's target table."""
+    """A limit from the project's target table. "x faster" is a speed: theirs divided by ours."""
 
     relation: Literal["<=", "<", ">="]
     limit: float
@@ -24,7 +24,7 @@ class Target:
         return value < self.limit if self.relation == "<" else value <= self.limit
 
     def __str__(self) -> str:
-        return f"{self.relation} {self.limit:g}{'' if self.unit == 'x' else ' '}{self.unit}"
+        return f"{self.relation} {self.limit:g}{'' if self.unit[0] == 'x' else ' '}{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -83,21 +83,25 @@ class TimedRow:
             net, net_low, net_high = samples.ratio(ours.name, other.name, net=True)
             gross, gross_low, gross_high = samples.ratio(ours.name, other.name, net=False)
             target = self.targets.get(other.name)
-            in_ns = target is not None and target.unit == "ns"
-            of_ratio = (net_low, net_high) if net >= gross else (gross_low, gross_high)
+            unit: Unit = "x" if target is None else target.unit
+            judged, spread = (net, (net_low, net_high)) if net >= gross else (gross, (gross_low, gross_high))
+            if unit == "ns":
+                judged, spread = samples.median(ours.name), samples.quartiles(ours.name)
+            elif unit == "x faster":
+                judged, spread = 1 / judged, (1 / spread[1], 1 / spread[0])
             results.append(
                 Result(
                     row=self.name,
                     against=other.name,
-                    judged=samples.median(ours.name) if in_ns else max(net, gross),
+                    judged=judged,
                     ours=samples.median(ours.name),
                     theirs=samples.median(other.name),
                     per="ns",
                     target=target,
-                    unit="ns" if in_ns else "x",
+                    unit=unit,
                     net=net,
                     gross=gross,
-                    spread=samples.quartiles(ours.name) if in_ns else of_ratio,
+                    spread=spread,
                 )
             )
         return results

@@ -10,10 +10,14 @@ from pathlib import Path
 from time import monotonic
 
 try:
+    import backend_memory
+    import backend_rows
+    import backends
     import cache_rows
     import decorator_rows
     import hit_ratio
     import memory
+    import page
     import pauses
     import report
     import save_cost
@@ -22,7 +26,9 @@ try:
     import visibility
     from rows import Result, TimedRow
 except ImportError as error:
-    sys.exit(f"{error}. The benches need oxicache, and: pip install Django cachebox cachetools")
+    sys.exit(
+        f"{error}. The benches need oxicache with its extra dev, or: pip install Django cachebox cachetools"
+    )
 
 LEAST_ROUNDS = 15
 ROUNDS = 31
@@ -30,6 +36,7 @@ SAMPLE_NS = 10_000_000  # long beside a timer's tick and short beside the schedu
 QUICK_ROUNDS = 3
 QUICK_SAMPLE_NS = 500_000
 QUICK_COUNT = 20_000  # entries where a full run has a million
+QUICK_ENTRIES = 5_000  # and where it has a hundred thousand
 SIGHTINGS = 2_000  # invalidations that another process is to see
 QUICK_SIGHTINGS = 20
 PAUSES = 15  # collections a child measures
@@ -72,7 +79,12 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     """What is to be measured, by the names that --only chooses from."""
     rounds, sample = options.rounds, QUICK_SAMPLE_NS if options.quick else SAMPLE_NS
     count = QUICK_COUNT if options.quick else memory.MILLION
-    timed: tuple[TimedRow, ...] = (*cache_rows.ROWS, *decorator_rows.ROWS, *version_rows.ROWS)
+    timed: tuple[TimedRow, ...] = (
+        *cache_rows.ROWS,
+        *decorator_rows.ROWS,
+        *version_rows.ROWS,
+        *backend_rows.ROWS,
+    )
     found: list[Job] = [
         (row.name, partial(row.results, rounds, sample)) for row in timed if not (options.quick and row.slow)
     ]
@@ -81,9 +93,14 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         sightings = QUICK_SIGHTINGS if options.quick else SIGHTINGS
         found.append((visibility.ROW, partial(visibility.results, sightings)))
     found.append(("four threads", partial(threads.results, rounds, sample)))
+    in_threads = partial(threads.results, rounds, sample, backend_rows.in_threads)
+    found.append((f"four threads, {backends.OURS}", in_threads))
+    found.append((page.ROW, partial(page.results, rounds, sample)))
     found.append((pauses.ROW, partial(pauses.results, QUICK_ROUNDS if options.quick else PAUSES, count)))
     if memory.available():
         found.append((memory.ROW, partial(memory.results, count)))
+        entries = QUICK_ENTRIES if options.quick else backend_memory.COUNT
+        found.append((backend_memory.ROW, partial(backend_memory.results, entries)))
     return [(name, job) for name, job in found if options.only in name]
 
 

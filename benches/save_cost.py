@@ -10,11 +10,11 @@ run the same code differ by a percent or two for as long as they live.
 import contextlib
 import gc
 import random
-import subprocess
 import sys
 from collections.abc import Iterator
 from time import perf_counter_ns
 
+from children import Child
 from rows import Result, Target
 from timing import SEED, quartiles
 
@@ -68,41 +68,17 @@ def serve(kind: str) -> None:
         print(perf_counter_ns() - started, flush=True)
 
 
-class _Child:
-    """One process that saves when it is told to."""
-
-    def __init__(self, kind: str) -> None:
-        command = [sys.executable, __file__, kind]
-        self.process = subprocess.Popen(  # noqa: S603 (this very file)
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.queries = self._answer()
-
-    def save(self, count: int) -> float:
-        """Microseconds of one save, the mean of `count`."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{count}\n")
-        self.process.stdin.flush()
-        return self._answer() / count / 1_000
-
-    def end(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
-
-    def _answer(self) -> int:
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
+def _save(child: Child, count: int) -> float:
+    """Microseconds of one save, the mean of `count`."""
+    return child.answer(count) / count / 1_000
 
 
 @contextlib.contextmanager
-def _children() -> Iterator[dict[str, _Child]]:
+def _children() -> Iterator[dict[str, Child]]:
     with contextlib.ExitStack() as stack:
         children = {}
         for kind in APPS:
-            children[kind] = _Child(kind)
+            children[kind] = Child(__file__, kind)
             stack.callback(children[kind].end)
         yield children
 
@@ -114,12 +90,12 @@ def _measured(rounds: int, sample_ns: int) -> tuple[dict[str, list[float]], dict
     shuffle = random.Random(SEED).shuffle
     while len(times["alone"]) < rounds:
         with _children() as children:
-            queries = {kind: child.queries for kind, child in children.items()}
-            saves = max(1, round(sample_ns / 1_000 / children["alone"].save(10)))
+            queries = {kind: child.first for kind, child in children.items()}
+            saves = max(1, round(sample_ns / 1_000 / _save(children["alone"], 10)))
             for _ in range(min(ROUNDS_OF_A_CHILD, rounds - len(times["alone"]))):
                 shuffle(order)
                 for kind in order:
-                    times[kind].append(children[kind].save(saves))
+                    times[kind].append(_save(children[kind], saves))
     return times, queries
 
 

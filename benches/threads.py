@@ -4,13 +4,15 @@ The dict rows are the control: what the GIL's own switching costs when no cache 
 """
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Barrier, Thread
 from time import perf_counter_ns
 
 from cache_rows import SIZE, caches, shuffled_keys
 from rows import Result, Target
 from timing import Contender, quartiles
+
+Entrant = tuple[str, Contender, Target | None]  # under which row, who, and its target
 
 THREADS = 4
 TARGET = Target(">=", 0.9)
@@ -19,21 +21,21 @@ GETS = "get(item)"
 MIXED = "if item % 10:\n    get(keys[item])\nelse:\n    put(keys[item], item)"
 
 
-def _contenders() -> list[tuple[str, Contender, Target | None]]:
+def _contenders() -> list[Entrant]:
     keys = shuffled_keys(SIZE)
     filled = caches(keys, SIZE)
     ours, plain = filled["TTLCache"], filled["dict"]
     indexes = range(SIZE)
     return [
-        ("four threads, get", Contender("TTLCache", GETS, {"get": ours.get}, keys), TARGET),
-        ("four threads, get", Contender("dict", GETS, {"get": plain.get}, keys), None),
+        ("four threads, get: TTLCache/1k", Contender("TTLCache", GETS, {"get": ours.get}, keys), TARGET),
+        ("four threads, get: dict/1k", Contender("dict", GETS, {"get": plain.get}, keys), None),
         (
-            "four threads, 9 get to 1 set",
+            "four threads, 9 get to 1 set: TTLCache/1k",
             Contender("TTLCache", MIXED, {"get": ours.get, "put": ours.set, "keys": keys}, indexes),
             TARGET,
         ),
         (
-            "four threads, 9 get to 1 set",
+            "four threads, 9 get to 1 set: dict/1k",
             Contender("dict", MIXED, {"get": plain.get, "put": plain.__setitem__, "keys": keys}, indexes),
             None,
         ),
@@ -59,9 +61,11 @@ def _wall_ns(contender: Contender, threads: int, passes: int) -> int:
     return perf_counter_ns() - started
 
 
-def results(rounds: int, sample_ns: int) -> Iterator[Result]:
-    """One result for TTLCache and one for dict in each mix: the ratio is four threads' throughput to one's."""
-    for row, contender, target in _contenders():
+def results(
+    rounds: int, sample_ns: int, contenders: Callable[[], Sequence[Entrant]] = _contenders
+) -> Iterator[Result]:
+    """One result for each of `contenders`: the ratio is four threads' throughput to one's."""
+    for row, contender, target in contenders():
         loop = contender.compile()
         loop(3)
         # Long beside the 5 ms after which a thread is asked to give up the GIL, or no switch would be seen.
@@ -74,7 +78,7 @@ def results(rounds: int, sample_ns: int) -> Iterator[Result]:
         middle, lower, upper = quartiles(ratios)
         operations = passes * THREADS * len(contender.items)
         yield Result(
-            row=f"{row}: {contender.name}/1k",
+            row=row,
             against="one thread",
             judged=middle,
             ours=statistics.median(together) / operations,

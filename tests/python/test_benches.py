@@ -42,6 +42,20 @@ TARGET_ROWS = [
     ("save(), time added: model without decorated members", "Django alone"),
     ("save(), queries added: model without decorated members", "Django alone"),
     ("four threads, get: TTLCache/1k", "one thread"),
+    ("NativeCache.get hit, small/1k", "LocMemCache"),
+    ("NativeCache.get hit, 20-key dict/1k", "LocMemCache"),
+    ("NativeCache.get hit, 100 small dicts/100", "LocMemCache"),
+    ("NativeCache.get miss/1k", "LocMemCache"),
+    ("NativeCache.get hit, small, through django.core.cache.cache/1k", "LocMemCache"),
+    ("NativeCache.get hit, 20-key dict, through django.core.cache.cache/1k", "LocMemCache"),
+    ("NativeCache.get hit, 100 small dicts, through django.core.cache.cache/100", "LocMemCache"),
+    ("NativeCache.get miss, through django.core.cache.cache/1k", "LocMemCache"),
+    ("NativeCache.set, small/1k", "LocMemCache"),
+    ("NativeCache.add, key held/1k", "LocMemCache"),
+    ("NativeCache.add, key new/1k", "LocMemCache"),
+    ("NativeCache.incr/1k", "LocMemCache"),
+    ("NativeCache.get_many(100)/1k", "LocMemCache"),
+    ("four threads, get: NativeCache/1k", "one thread"),
 ]
 
 
@@ -103,6 +117,33 @@ def test_memory_of_an_entry_is_measured(short_run: dict[str, Any]) -> None:
     )  # a key and a value alone would be 16 bytes of pointers and 90 of objects
 
 
+def test_every_backend_is_compared_or_said_to_be_absent(short_run: dict[str, Any], module: Loader) -> None:
+    """A row of NativeCache names every rival, without a figure only with a reason; pages are compared with the rest."""
+    rows: dict[str, dict[str, Any]] = {}
+    for result in short_run["results"]:
+        rows.setdefault(result["row"], {})[result["against"]] = result["theirs"]
+    row = rows["NativeCache.get hit, small/1k"]
+    assert {name.partition(":")[0] for name in row} == set(module("backends").RIVALS)
+    assert all((":" in name) == (theirs is None) for name, theirs in row.items())
+    present = {name for name, theirs in row.items() if theirs is not None}
+    page = rows["page that makes 50 gets: NativeCache, oxicache.django.cache"]
+    assert page.keys() == present | {"the same page without gets"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc and glibc")
+def test_bytes_of_an_entry_of_a_backend_are_measured(short_run: dict[str, Any]) -> None:
+    """An entry of a backend takes at least its own text, and a dict takes more than a short string."""
+    found = {result["row"]: result["judged"] for result in short_run["results"]}
+    for name in ("NativeCache", "LocMemCache"):
+        small, record = (
+            next(
+                size for row, size in found.items() if row.startswith(f"bytes of an entry, {values}: {name}/")
+            )
+            for values in ("small", "20-key dict")
+        )
+        assert 25 < small < record
+
+
 def test_save_costs_no_query(short_run: dict[str, Any]) -> None:
     """`save()` makes as many queries with oxicache as without, decorated members or not."""
     rows = [result for result in short_run["results"] if "queries added" in result["row"]]
@@ -118,6 +159,20 @@ def test_visibility_is_measured_without_a_redis_too() -> None:
     assert row["against"] == "Redis pub/sub: no redis-server"
     assert row["ours"] > 0
     assert row["theirs"] is None
+
+
+def test_backends_are_measured_without_servers_too() -> None:
+    """Where no server is installed, the row says so, and compares what runs in the process."""
+    finished = bench(
+        "--quick", "--rounds", "1", "--only", "NativeCache.get hit, small/", "--json", "-", PATH=""
+    )
+    assert finished.returncode == 0, finished.stderr
+    run = json.loads(finished.stdout)
+    figures = {result["against"]: result["theirs"] for result in run["results"]}
+    assert figures["LocMemCache"] > 0
+    without = {name for name, theirs in figures.items() if theirs is None}
+    assert {"RedisCache: no redis-server", "PyMemcacheCache: no memcached"} <= without
+    assert run["about"]["servers"] == "no redis-server, no memcached"
 
 
 def test_two_implementations_of_lru_have_the_same_hits(short_run: dict[str, Any]) -> None:
@@ -179,6 +234,7 @@ def test_the_less_favourable_of_net_and_gross_is_judged(module: Loader) -> None:
     ("unit", "limit", "judged"),
     [
         pytest.param("x", "<= 2x", "1.25x", id="ratio"),
+        pytest.param("x faster", "<= 2x faster", "1.25x faster", id="speed"),
         pytest.param("us", "<= 2 us", "1.2 us", id="time"),
         pytest.param("queries", "<= 2 queries", "1.2 queries", id="count"),
     ],
@@ -201,6 +257,20 @@ def test_a_target_in_nanoseconds_judges_the_time(module: Loader) -> None:
     (result,) = row.results(3, 1_000)
     assert result.unit == "ns"
     assert result.judged == result.ours
+    assert result.spread[0] <= result.judged <= result.spread[1]
+
+
+def test_a_target_of_a_speed_judges_how_often_ours_fits_into_theirs(module: Loader) -> None:
+    """A row with such a target is held against theirs divided by ours, the less favourable of net and gross."""
+    rows, timing = module("rows"), module("timing")
+    contenders = [
+        timing.Contender("ours", "pass", {}, range(10)),
+        timing.Contender("other", "sum(range(100))", {}, range(10)),
+    ]
+    row = rows.TimedRow("row", lambda: contenders, {"other": rows.Target(">=", 1, "x faster")})
+    (result,) = row.results(3, 1_000)
+    assert result.unit == "x faster"
+    assert result.judged == 1 / max(result.net, result.gross)
     assert result.spread[0] <= result.judged <= result.spread[1]
 
 
