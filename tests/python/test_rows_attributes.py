@@ -271,7 +271,7 @@ def test_a_key_of_the_state_that_replaces_the_primary_key() -> None:
 
     for pk in (777_777, 777_777, 5, 5):
         counted(Model(pk))
-    items = {Odd(name): value for name, value in instance._state.__dict__.items()}
+    items: dict[str, Any] = {Odd(name): value for name, value in instance._state.__dict__.items()}
     instance._state.__dict__.clear()
     instance._state.__dict__.update(items)
     assert counted(instance) == "5 ()"
