@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from profiles import MODEL
 
-from oxicache._native import clock_system, tokens_forget
+from oxicache._native import NativeStore, clock_system, tokens_forget
 
 # The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
 pytestmark = pytest.mark.oxicache_real_clock
@@ -37,7 +37,7 @@ class LocMemMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.modules = [(module, module.time) for module in (base, locmem)]  # type: ignore[attr-defined]
+        self.modules = [(module, module.time) for module in (base, locmem)]
         for module, _ in self.modules:
             module.time = SimpleNamespace(time=lambda: self.clock.at)  # type: ignore[attr-defined]
 
@@ -47,9 +47,7 @@ class LocMemMachine(RuleBasedStateMachine):
         clock_system()
         tokens_forget()
 
-    @initialize(
-        coherence=st.sampled_from(["host", "process"]), isolation=st.sampled_from(["auto", "pickle"])
-    )
+    @initialize(coherence=st.sampled_from(["host", "process"]), isolation=st.sampled_from(["auto", "pickle"]))
     def make(self, coherence: str, isolation: str) -> None:
         name = f"locmem:{next(_places)}"
         settings: list[dict[str, Any]] = [
@@ -317,7 +315,7 @@ class WorkersMachine(RuleBasedStateMachine):
         for cache, worker in zip(self.caches, self.workers, strict=True):
             store = cache._store
             assert store is not None
-            held = {key for _, _, key in store.keys()}
+            held = {parts[2] for parts in NativeStore.keys(store)}
             assert held == {key for key in ("a", "b", "c") if self.live(worker, key)}
 
 
