@@ -560,21 +560,23 @@ impl NativeStore {
     }
 
     /// Have every other process empty the store: it can't know which of its entries this one has just removed.
-    pub(super) fn empty_others(&self, py: Python<'_>) {
+    pub(super) fn empty_others(&self, py: Python<'_>) -> PyResult<()> {
         self.settle(py);
         if !self.is_host {
-            return;
+            return Ok(());
         }
+        let now = python_clock::now(py)?.at();
         let before = self.stamp();
         let mut after = before;
         let name = self.own_word(b"store:");
-        versions::advance(&[name], || seconds(py), |_, now| after = now);
+        versions::advance(&[name], now, false, |_, stamp| after = stamp);
         self.value.store(after.value, Ordering::Relaxed);
         if after.word != before.word || after.value != before.value.wrapping_add(1) {
             // Somebody else cleared it between the two.
             self.look_up_words();
             self.shared.clear(py);
         }
+        Ok(())
     }
 
     /// Remove a tag's entries, here and in every process; how many were here.

@@ -187,8 +187,8 @@ impl NativeStore {
     }
 
     /// Have every other process empty the store, and this one keep it.
-    fn _empty_others(&self, py: Python<'_>) {
-        self.empty_others(py);
+    fn _empty_others(&self, py: Python<'_>) -> PyResult<()> {
+        self.empty_others(py)
     }
 
     /// Remove what has expired; how many entries that were.
