@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-COUNTS_HEAD = ("Django", "Python", "OPTIONS", "ran", "passed", "listed")
+COUNTS_HEAD = ("Django", "Python", "set up with", "ran", "passed", "listed")
 
 
 class ListingError(Exception):
@@ -19,7 +19,7 @@ class Verdict:
 
     django: str
     python: str
-    options: str
+    setup: str  # OPTIONS and apps besides those of the tests
     ran: int
     passed: int
     listed: int
@@ -34,7 +34,14 @@ class Verdict:
     @property
     def counts(self) -> tuple[str, ...]:
         minor = ".".join(self.python.split(".")[:2])
-        return (self.django, minor, self.options or "-", str(self.ran), str(self.passed), str(self.listed))
+        return (
+            self.django,
+            minor,
+            self.setup or "nothing else",
+            str(self.ran),
+            str(self.passed),
+            str(self.listed),
+        )
 
 
 def compared(run: Mapping[str, Any], listed: Mapping[str, str]) -> Verdict:
@@ -46,7 +53,7 @@ def compared(run: Mapping[str, Any], listed: Mapping[str, str]) -> Verdict:
     return Verdict(
         django=run["django"],
         python=run["python"],
-        options=", ".join(f"{name} {value}" for name, value in run["options"].items()),
+        setup=", ".join([*run["apps"], *(f"{name} {value}" for name, value in run["options"].items())]),
         ran=len(outcomes),
         passed=len(outcomes) - len(failed),
         listed=len(failed.keys() & listed.keys()),

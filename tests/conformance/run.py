@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,36 @@ from sources import SourcesError, unpacked_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKEND = "oxicache.django.backends.NativeCache"
-# As a site has it that changes nothing, and as far from that as OPTIONS go.
-VARIANTS: tuple[Mapping[str, Any], ...] = (
-    {},
-    {"POLICY": "lru", "ISOLATION": "pickle", "COHERENCE": "process"},
-)
+AT_ONCE = 2  # Django's tests of expiry sleep, so a run leaves its core alone most of the time
 RUN_SECONDS = 600  # one run takes about half a minute
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run has besides the settings of Django's tests."""
+
+    options: Mapping[str, Any]
+    apps: tuple[str, ...] = ()
+
+
+# One line in CACHES and nothing else; then as far from that as OPTIONS go.
+SETUPS = (
+    Setup({}),
+    Setup({"POLICY": "lru", "ISOLATION": "pickle", "COHERENCE": "process"}, ("oxicache.django",)),
+)
 
 
 class RunError(Exception):
     """A run ended without saying what became of its tests."""
 
 
-def one_run(python: str, tests: Path, backend: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def one_run(python: str, tests: Path, backend: str, setup: Setup) -> dict[str, Any]:
     """What became of each test, run by this interpreter in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [python, str(Path(__file__).with_name("suite.py")), "--tests", str(tests)]
-        command += ["--backend", backend, "--options", json.dumps(dict(options)), "--result", str(result)]
+        command += ["--backend", backend, "--options", json.dumps(dict(setup.options))]
+        command += ["--result", str(result), *(f"--app={app}" for app in setup.apps)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
@@ -59,18 +72,24 @@ def installed_django(python: str) -> str:
 
 
 def verdicts_of(arguments: argparse.Namespace, listed: Mapping[str, str]) -> list[Verdict]:
-    verdicts = []
-    for python in arguments.python or [sys.executable]:
-        tests = arguments.tests or unpacked_tests(python, installed_django(python), arguments.folder)
-        for options in arguments.options or VARIANTS:
-            print(f"{python}: {arguments.backend} {json.dumps(dict(options))}", file=sys.stderr, flush=True)
-            verdicts.append(compared(one_run(python, tests, arguments.backend, options), listed))
-    return verdicts
+    pythons = arguments.python or [sys.executable]
+    setups = [Setup(options) for options in arguments.options or ()] or SETUPS
+    tests = {
+        python: arguments.tests or unpacked_tests(python, installed_django(python), arguments.folder)
+        for python in pythons
+    }
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = [
+            pool.submit(one_run, python, tests[python], arguments.backend, setup)
+            for python in pythons
+            for setup in setups
+        ]
+        return [compared(run.result(), listed) for run in runs]
 
 
 def explain(verdict: Verdict, page: Path) -> None:
     """Print what was not expected of one run."""
-    where = f"Django {verdict.django}, Python {verdict.python}, OPTIONS {verdict.options or 'none'}"
+    where = f"Django {verdict.django}, Python {verdict.python}, with {verdict.counts[2]}"
     if not verdict.ran:
         print(f"\n{where}: no test was found")
     for name, detail in verdict.unlisted.items():
@@ -91,7 +110,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         "--options",
         action="append",
         type=json.loads,
-        help="OPTIONS as JSON, instead of the two sets that are run",
+        help="OPTIONS as JSON, instead of the two set-ups; repeat for more",
     )
     parser.add_argument(
         "--tests", type=Path, help="the tests of a checkout of Django, instead of those that pip fetches"

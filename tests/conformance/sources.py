@@ -39,8 +39,8 @@ def _fetched(python: str, version: str, folder: Path) -> Path:
     kept = _kept(folder, version)
     if kept is None:
         raise SourcesError(
-            f"The source distribution of Django {version} is wanted, because it holds Django's own tests; pip could not "
-            f"fetch it. Put django-{version}.tar.gz into {folder}, or run `make conformance` once where an index "
+            f"The source distribution of Django {version} is wanted, because it holds Django's own tests; pip could "
+            f"not fetch it. Put django-{version}.tar.gz into {folder}, or run `make conformance` once where an index "
             f"answers. `pip download --no-deps --no-binary django {wanted}` said:\n{said}"
         )
     return kept

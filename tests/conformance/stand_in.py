@@ -1,16 +1,20 @@
 """What Django's tests find under the name LocMemCache: the backend under test, and the private parts they look into.
 
-The tests of LocMemCache read three of its private attributes. The stand-in answers from the backend's public methods, so
-that what these tests are about is tested, and not left out for how they ask.
+The tests of LocMemCache read three of its private attributes, and some of BaseCache the `__func__` of a bound method.
+The stand-in answers from the backend's public methods: what these tests are about is tested, not left out for how they
+ask.
 """
 
 import math
 import threading
 import time
+import types
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+# Django asks these for `__func__`, to see whether a backend with a method of its own has an async twin of its own.
+WITH_FUNC = ("get_many", "set_many", "delete_many", "has_key", "incr")
 LOCKED_SECONDS = 2  # what waits longer for a lookup in memory waits for a lock
 DEADLINE_SECONDS = (
     10  # a deadline is now and what is left, so two readings of one deadline differ by a little
@@ -63,6 +67,16 @@ class Lock:
         return other.is_alive()
 
 
+class Bound:
+    """A native method, bound as Python binds its own functions: with `__func__`."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        return self._method if instance is None else types.MethodType(self._method, instance)
+
+
 def _stand_in(backend: type[Any], options: Mapping[str, Any]) -> type[Any]:
     class StandIn(backend):  # type: ignore[misc]
         """The backend, with the options of this run beside those of the test."""
@@ -93,4 +107,6 @@ def _stand_in(backend: type[Any], options: Mapping[str, Any]) -> type[Any]:
         def _lock(self) -> Lock:
             return Lock(self)
 
+    for name in WITH_FUNC:
+        setattr(StandIn, name, Bound(getattr(backend, name)))
     return StandIn

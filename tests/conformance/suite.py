@@ -89,7 +89,7 @@ def cases(suite: unittest.TestSuite) -> Iterator[Any]:
             yield test
 
 
-def run(tests: Path, backend: str, options: dict[str, Any]) -> dict[str, Any]:
+def run(tests: Path, backend: str, options: dict[str, Any], apps: list[str]) -> dict[str, Any]:
     """Run the suites found in `tests`, a folder of Django's own tests, and say what became of each test."""
     os.chdir(tests)  # labels are found from here
     sys.path.insert(0, str(tests))
@@ -98,10 +98,11 @@ def run(tests: Path, backend: str, options: dict[str, Any]) -> dict[str, Any]:
 
     import django
     import runtests  # type: ignore[import-not-found]  # Django's
+    from django.conf import settings
     from django.core.cache import caches
     from django.test.runner import DiscoverRunner
 
-    left_out = []
+    left_out: list[Any] = []
 
     class Runner(DiscoverRunner):
         def get_resultclass(self) -> type[Outcomes]:
@@ -112,10 +113,13 @@ def run(tests: Path, backend: str, options: dict[str, Any]) -> dict[str, Any]:
             left_out.extend(test for test in found if not taken(test))
             return self.test_suite([test for test in found if taken(test)])
 
-        def suite_result(self, suite: Any, result: Outcomes, **kwargs: Any) -> int:
+        def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
             self.outcomes = result.outcomes
             return super().suite_result(suite, result, **kwargs)
 
+    # Words of its own, in a file as they are on a site: another run on this machine has the same SECRET_KEY.
+    settings.OXICACHE = {"RUNTIME_DIR": os.environ["TMPDIR"]}
+    runtests.ALWAYS_INSTALLED_APPS.extend(apps)
     labels, state = runtests.setup_run_tests(0, "", "", list(SUITES))
     if type(caches["default"]) is not under_test:
         raise RuntimeError(f"the default cache is a {type(caches['default'])}, not the backend under test")
@@ -127,6 +131,7 @@ def run(tests: Path, backend: str, options: dict[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "backend": backend,
         "options": options,
+        "apps": apps,
         "left_out": len(left_out),
         "outcomes": dict(sorted(runner.outcomes.items())),
     }
@@ -137,16 +142,16 @@ def main() -> None:
     parser.add_argument("--tests", type=Path, required=True, help="a folder of Django's own tests")
     parser.add_argument("--backend", required=True, help="dotted path of the backend under test")
     parser.add_argument("--options", type=json.loads, default={}, help="OPTIONS for it, as JSON")
-    parser.add_argument(
-        "--result", type=Path, required=True, help="the file that the outcomes are written to"
-    )
+    parser.add_argument("--app", action="append", default=[], help="an app to install besides Django's")
+    parser.add_argument("--result", type=Path, required=True, help="the file that the outcomes go to")
     arguments = parser.parse_args()
     # As `runtests.py` does when it is the program: its settings put files there.
     tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="conformance_")
     atexit.register(shutil.rmtree, tempfile.tempdir)
     faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
     result = arguments.result.resolve()
-    result.write_text(json.dumps(run(arguments.tests.resolve(), arguments.backend, arguments.options)))
+    found = run(arguments.tests.resolve(), arguments.backend, arguments.options, arguments.app)
+    result.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

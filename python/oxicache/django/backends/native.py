@@ -64,7 +64,7 @@ class NativeCache(BackendBase, Backend):
     @_max_entries.setter
     def _max_entries(self, most: int) -> None:
         if self._made:  # BaseCache sets what it read from OPTIONS, or 300
-            self._memory.cache.max_size = int(most)
+            self._memory.cache.max_size = max(int(most), 1)  # LocMemCache always has room for the newest
 
     @property
     def _made(self) -> bool:
