@@ -1,5 +1,7 @@
 """The Rust half of oxicache, as Python sees it. stubtest holds this page to the module."""
 
+# Long because it is one page for all of the native half.
+
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
