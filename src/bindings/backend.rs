@@ -15,7 +15,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::args;
 use super::backend_key::{self, Name, Owned};
-use super::backend_settings::{self as settings, METHODS, Parts, Settings};
+use super::backend_settings::{self as settings, METHODS, Settings};
 use super::clock as python_clock;
 use super::fastcall;
 use super::gil_lock::TableLock;
@@ -199,30 +199,26 @@ impl BackendBase {
         Ok(found)
     }
 
-    /// Take over a prefix or a version.
-    fn apply(
-        &self,
-        py: Python<'_>,
-        change: impl FnOnce(&mut Settings) -> Py<PyAny>,
-    ) -> PyResult<()> {
-        let (before, prefix, version) = {
+    /// Take over a store, a prefix or a version.
+    fn apply(&self, py: Python<'_>, change: impl FnOnce(&mut Settings)) -> PyResult<()> {
+        let (store, prefix, version) = {
             let mut settings = self.settings.lock();
+            change(&mut settings);
             (
-                change(&mut settings),
+                settings.store.as_ref().map(|store| store.clone_ref(py)),
                 settings.key_prefix.clone_ref(py),
                 settings.version.clone_ref(py),
             )
         };
-        drop(before);
-        let Parts {
-            prefix,
-            number,
-            salt,
-        } = settings::parts(prefix.bind(py), version.bind(py))?;
+        let store = store.as_ref().map(Py::get);
+        let parts = settings::parts(store, prefix.bind(py), version.bind(py))?;
         let before = {
             let mut settings = self.settings.lock();
-            (settings.number, settings.salt) = (number, salt);
-            std::mem::replace(&mut settings.prefix, prefix)
+            settings.number = parts.number;
+            settings.salt = parts.salt;
+            settings.word_start = parts.word_start;
+            settings.prefix_length = parts.prefix_length;
+            std::mem::replace(&mut settings.prefix, parts.prefix)
         };
         drop(before);
         Ok(())
@@ -240,21 +236,24 @@ impl BackendBase {
     #[new]
     #[pyo3(signature = (*args, **_kwargs))]
     fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let mut settings = Settings::new(args.py())?;
+        let py = args.py();
+        let handler = Self {
+            settings: Mutex::new(Settings::new(py)?),
+        };
         if let Ok(first) = args.get_item(0)
             && let Ok(store) = first.cast_into::<NativeStore>()
         {
-            settings.store = Some(store.unbind());
+            handler._attach(py, store.unbind())?;
         }
-        Ok(Self {
-            settings: Mutex::new(settings),
-        })
+        Ok(handler)
     }
 
     /// Use this store's memory.
-    fn _attach(&self, store: Py<NativeStore>) {
-        let before = self.settings.lock().store.replace(store);
-        drop(before);
+    fn _attach(&self, py: Python<'_>, store: Py<NativeStore>) -> PyResult<()> {
+        let mut before = Some(store);
+        self.apply(py, |settings| {
+            std::mem::swap(&mut settings.store, &mut before);
+        })
     }
 
     /// The memory.
@@ -477,10 +476,11 @@ impl BackendBase {
         let one = PyInt::new(py, 1).into_any();
         match call.store.get().add_to(py, &name, delta.unwrap_or(&one))? {
             Some(sum) => Ok(sum),
-            None => Err(PyValueError::new_err(format!(
-                "Key '{}' not found",
-                name.text()?.to_string_lossy()
-            ))),
+            None => {
+                // Not through a Rust string, which would lose lone surrogates.
+                let message = PyString::new(py, "Key '").add(name.text()?)?;
+                Err(PyValueError::new_err(message.add("' not found")?.unbind()))
+            }
         }
     }
 
@@ -587,8 +587,9 @@ impl BackendBase {
 
     #[setter]
     fn set_key_prefix(&self, py: Python<'_>, key_prefix: Py<PyAny>) -> PyResult<()> {
+        let mut before = key_prefix;
         self.apply(py, |settings| {
-            std::mem::replace(&mut settings.key_prefix, key_prefix)
+            std::mem::swap(&mut settings.key_prefix, &mut before);
         })
     }
 
@@ -599,8 +600,9 @@ impl BackendBase {
 
     #[setter]
     fn set_version(&self, py: Python<'_>, version: Py<PyAny>) -> PyResult<()> {
+        let mut before = version;
         self.apply(py, |settings| {
-            std::mem::replace(&mut settings.version, version)
+            std::mem::swap(&mut settings.version, &mut before);
         })
     }
 

@@ -338,27 +338,37 @@ impl<'a, 'py> Name<'a, 'py> {
     pub(super) fn word(&self, location: &[u8]) -> PyResult<Vec<u8>> {
         let mut name = Vec::with_capacity(96);
         match self.prefix {
-            Some(prefix) => {
-                name.extend_from_slice(b"key:");
-                name.extend_from_slice(location);
-                name.push(b':');
-                super::versions::encode(prefix, &mut name)?;
-                name.push(b':');
-                if self.version == 1 {
-                    name.push(b'1');
-                } else {
-                    name.extend_from_slice(self.version.to_string().as_bytes());
-                }
-            }
+            Some(prefix) => word_start(location, prefix, self.version, &mut name)?,
             None => {
                 name.extend_from_slice(b"made:");
                 name.extend_from_slice(location);
+                name.push(b':');
             }
         }
-        name.push(b':');
         super::versions::encode(self.key, &mut name)?;
         Ok(name)
     }
+}
+
+/// What the names of the words of all keys with this prefix and version begin with.
+pub(super) fn word_start(
+    location: &[u8],
+    prefix: &Bound<'_, PyString>,
+    version: i64,
+    name: &mut Vec<u8>,
+) -> PyResult<()> {
+    name.extend_from_slice(b"key:");
+    name.extend_from_slice(location);
+    name.push(b':');
+    super::versions::encode(prefix, name)?;
+    name.push(b':');
+    if version == 1 {
+        name.push(b'1');
+    } else {
+        name.extend_from_slice(version.to_string().as_bytes());
+    }
+    name.push(b':');
+    Ok(())
 }
 
 /// Are these exact strs equal? Anything else is not.

@@ -64,6 +64,10 @@ pub(super) struct Settings {
     pub(super) number: Option<i64>,
     /// For the hashes of keys of that version; see `backend_key::salt_of`.
     pub(super) salt: Option<u64>,
+    /// What stands before the key in the names of the version words of that version's keys.
+    pub(super) word_start: Vec<u8>,
+    /// How many characters the prefix takes of a key that memcached may have; more than any key has where it may have none.
+    pub(super) prefix_length: usize,
     pub(super) life: Life,
     /// The type of the handler, as it was when `is_plain` was found out; 0 for never.
     pub(super) tag: u32,
@@ -83,6 +87,8 @@ impl Settings {
             prefix: empty.unbind(),
             number: Some(1),
             salt: None,
+            word_start: Vec::new(),
+            prefix_length: 0,
             life: Life::For(300_000_000_000),
             tag: 0,
             is_plain: false,
@@ -95,13 +101,28 @@ pub(super) struct Parts {
     pub(super) prefix: Py<PyString>,
     pub(super) number: Option<i64>,
     pub(super) salt: Option<u64>,
+    pub(super) word_start: Vec<u8>,
+    pub(super) prefix_length: usize,
 }
 
-pub(super) fn parts(prefix: &Bound<'_, PyAny>, version: &Bound<'_, PyAny>) -> PyResult<Parts> {
+pub(super) fn parts(
+    store: Option<&NativeStore>,
+    prefix: &Bound<'_, PyAny>,
+    version: &Bound<'_, PyAny>,
+) -> PyResult<Parts> {
     let prefix = text_of(prefix)?;
     let number = version_of(version)?.ok();
     Ok(Parts {
         salt: salt_of(&prefix, number.unwrap_or(0))?,
+        word_start: match store {
+            Some(store) => store.word_start(&prefix, number.unwrap_or(0))?,
+            None => Vec::new(),
+        },
+        prefix_length: if fastcall::is_printable(&prefix) {
+            prefix.len()?
+        } else {
+            usize::MAX
+        },
         prefix: prefix.unbind(),
         number,
     })

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::args::TtlArg;
-use super::backend_key::Name;
+use super::backend_key::{self, Name};
 use super::cache::{Options, PyTtlCache};
 use super::clock as python_clock;
 use super::outside;
@@ -123,6 +123,26 @@ impl NativeStore {
         self.tags_word.store(tags, Ordering::Relaxed);
     }
 
+    /// What stands before the key in the names of the words of a handler's keys.
+    pub(super) fn word_start(
+        &self,
+        prefix: &Bound<'_, PyString>,
+        version: i64,
+    ) -> PyResult<Vec<u8>> {
+        let mut start = Vec::new();
+        backend_key::word_start(&self.place, prefix, version, &mut start)?;
+        Ok(start)
+    }
+
+    /// The word of all tags as it is now.
+    #[inline]
+    pub(super) fn tags_value(&self) -> u32 {
+        versions::current()
+            .capture(self.tags_word.load(Ordering::Relaxed))
+            .value
+    }
+
+    #[inline]
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             word: self.word.load(Ordering::Relaxed),
@@ -152,9 +172,7 @@ impl NativeStore {
         Ok(Seen {
             key: versions.capture(versions.word(&word)),
             store: self.value.load(Ordering::Relaxed),
-            tags: versions
-                .capture(self.tags_word.load(Ordering::Relaxed))
-                .value,
+            tags: self.tags_value(),
         })
     }
 
@@ -285,7 +303,7 @@ impl NativeStore {
                     }
                     stamps.push(seen.key);
                 }
-                None => stamps.push(self.advance(py, name)?),
+                None => stamps.push(self.advance(py, name, true)?),
             }
         }
         self.place(
@@ -339,10 +357,11 @@ impl NativeStore {
     }
 
     /// Make stale all that anybody holds for a key; what its word is now.
-    fn advance(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Stamp> {
+    fn advance(&self, py: Python<'_>, name: &Name<'_, '_>, is_hurried: bool) -> PyResult<Stamp> {
+        let now = python_clock::now(py)?.at();
         let word = name.word(&self.place)?;
         let mut stamp = Stamp { word: 0, value: 0 };
-        versions::advance(&[&word], || seconds(py), |_, now| stamp = now);
+        versions::advance(&[&word], now, is_hurried, |_, now| stamp = now);
         let before = Stamp {
             value: stamp.value.wrapping_sub(1),
             ..stamp
@@ -458,7 +477,7 @@ impl NativeStore {
         }
         drop(table);
         if self.is_host {
-            self.advance(py, name)?;
+            self.advance(py, name, false)?;
         }
         self.shared.removed(py, gone);
         Ok(was_live)
@@ -537,6 +556,26 @@ impl NativeStore {
             self.look_up_words();
         }
         self.shared.clear(py);
+        Ok(())
+    }
+
+    /// Have every other process empty the store: it can't know which of its entries this one has just removed.
+    pub(super) fn empty_others(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py);
+        if !self.is_host {
+            return Ok(());
+        }
+        let now = python_clock::now(py)?.at();
+        let before = self.stamp();
+        let mut after = before;
+        let name = self.own_word(b"store:");
+        versions::advance(&[name], now, false, |_, stamp| after = stamp);
+        self.value.store(after.value, Ordering::Relaxed);
+        if after.word != before.word || after.value != before.value.wrapping_add(1) {
+            // Somebody else cleared it between the two.
+            self.look_up_words();
+            self.shared.clear(py);
+        }
         Ok(())
     }
 

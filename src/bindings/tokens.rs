@@ -5,7 +5,7 @@
 //! A token is used up by its owner's next change of the key, and is worth nothing after [`LIFE`].
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use pyo3::intern;
@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
 use super::clock as python_clock;
 use super::outside;
+use super::typed::fold;
 use crate::engine::Stamp;
 use crate::engine::clock::Nanos;
 
@@ -40,12 +41,68 @@ struct Token {
     task: Option<Py<PyWeakrefReference>>,
 }
 
+/// The last misses of a thread. The newest takes the place of the oldest.
+struct Misses {
+    /// Of store and key; 0 for no token. They are beside the tokens because all of them are looked at for each change.
+    marks: [u64; SIZE],
+    tokens: [Option<Token>; SIZE],
+    next: usize,
+    /// No place from here on was ever used.
+    used: usize,
+}
+
 thread_local! {
-    static MISSES: RefCell<VecDeque<Token>> = const { RefCell::new(VecDeque::new()) };
+    static MISSES: RefCell<Misses> = const {
+        RefCell::new(Misses {
+            marks: [0; SIZE],
+            tokens: [const { None }; SIZE],
+            next: 0,
+            used: 0,
+        })
+    };
+}
+
+impl Misses {
+    /// Put a token in its place; what was there is to be dropped when nothing is borrowed.
+    #[inline]
+    fn push(&mut self, token: Token) -> Option<Token> {
+        let mark = mark(token.store, token.hash);
+        let before = self.next.wrapping_sub(1) % SIZE;
+        // Who asks again and again for what is not there has one token, not all of them.
+        let place = if self.marks[before] == mark {
+            before
+        } else {
+            let place = self.next;
+            self.next = (place + 1) % SIZE;
+            self.used = self.used.max(place + 1);
+            place
+        };
+        self.marks[place] = mark;
+        self.tokens[place].replace(token)
+    }
+
+    /// Take out what satisfies `which`, newest or oldest first is not said.
+    fn take(&mut self, mut which: impl FnMut(&Token) -> bool) -> Vec<Token> {
+        let mut taken = Vec::new();
+        for place in 0..self.used {
+            if self.tokens[place].as_ref().is_some_and(&mut which) {
+                self.marks[place] = 0;
+                taken.extend(self.tokens[place].take());
+            }
+        }
+        taken
+    }
+}
+
+/// Never 0.
+#[inline]
+fn mark(store: u64, hash: u64) -> u64 {
+    fold(store, hash) | 1
 }
 
 /// What tells the tasks of one thread apart, instead of asyncio: a callable that returns an object, or None.
 static TASKS: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Whose misses and changes these are; None for a thread's own.
 type Task<'py> = Option<Bound<'py, PyAny>>;
@@ -69,40 +126,63 @@ pub(super) fn note(py: Python<'_>, store: u64, hash: u64, seen: Seen) -> PyResul
         at,
         task: held,
     };
-    let dropped = with(|misses| {
-        let same = position(misses, store, hash, task.as_ref(), py);
-        let dropped = match same {
-            Some(place) => misses.remove(place),
-            None if misses.len() >= SIZE => misses.pop_front(),
-            None => None,
-        };
-        misses.push_back(token);
-        dropped
-    });
+    let dropped = with(|misses| misses.push(token));
     drop(dropped);
     Ok(())
 }
 
+/// As [`note`], where no event loop can be running and no Python code is to be run: false where only `note` can do it.
+#[inline]
+pub(super) fn note_of_thread(store: u64, hash: u64, seen: Seen, at: Nanos) -> bool {
+    let token = Token {
+        store,
+        hash,
+        seen,
+        at,
+        task: None,
+    };
+    with(|misses| {
+        let is_free = misses.tokens[misses.next]
+            .as_ref()
+            .is_none_or(|token| token.task.is_none())
+            && misses.tokens[misses.next.wrapping_sub(1) % SIZE]
+                .as_ref()
+                .is_none_or(|token| token.task.is_none());
+        if is_free {
+            misses.push(token);
+        }
+        is_free
+    })
+    .unwrap_or(false)
+}
+
+/// Does something else than asyncio tell whose misses are whose?
+#[inline]
+pub(super) fn is_told() -> bool {
+    IS_TOLD.load(Ordering::Relaxed)
+}
+
 /// Use up the token of a key, if this thread or task has one.
 pub(super) fn take(py: Python<'_>, store: u64, hash: u64) -> PyResult<Option<Seen>> {
-    // Nearly nobody has one: ask for the task only then.
-    let is_there = with(|misses| {
-        misses
-            .iter()
-            .any(|token| token.hash == hash && token.store == store)
-    });
-    if is_there != Some(true) {
+    // Most changes were preceded by no miss: ask for the task only then.
+    let mark = mark(store, hash);
+    if with(|misses| misses.marks[..misses.used].contains(&mark)) != Some(true) {
         return Ok(None);
     }
     let task = current_task(py)?;
     let now = python_clock::now(py)?.at();
-    let token = with(|misses| {
-        position(misses, store, hash, task.as_ref(), py).and_then(|place| misses.remove(place))
+    let taken = with(|misses| {
+        misses.take(|token| {
+            token.hash == hash && token.store == store && is_of(token, task.as_ref(), py)
+        })
     });
-    Ok(token
+    let newest = taken
+        .iter()
         .flatten()
         .filter(|token| (0..LIFE).contains(&now.saturating_sub(token.at)))
-        .map(|token| token.seen))
+        .max_by_key(|token| token.at)
+        .map(|token| token.seen);
+    Ok(newest)
 }
 
 /// Use up all tokens that this thread or task has of a store.
@@ -113,7 +193,7 @@ pub(super) fn take_all(py: Python<'_>, store: u64) -> PyResult<()> {
 /// Tell the tokens of this thread that a word was moved by the thread itself: what it missed before is as good as then.
 pub(super) fn moved(before: Stamp, after: Stamp) {
     with(|misses| {
-        for token in misses.iter_mut() {
+        for token in misses.tokens[..misses.used].iter_mut().flatten() {
             if token.seen.key == before {
                 token.seen.key = after;
             }
@@ -132,28 +212,30 @@ pub(super) fn tokens_forget(py: Python<'_>) -> PyResult<()> {
 #[pyfunction]
 #[pyo3(signature = (tell, /))]
 pub(super) fn set_task_of(tell: Option<Py<PyAny>>) {
+    IS_TOLD.store(tell.is_some(), Ordering::Relaxed);
     let before = std::mem::replace(&mut *TASKS.lock(), tell);
     drop(before);
 }
 
 fn forget(py: Python<'_>, mut which: impl FnMut(&Token) -> bool) -> PyResult<()> {
-    if with(|misses| misses.is_empty()) != Some(false) {
+    if with(|misses| misses.used == 0) != Some(false) {
         return Ok(());
     }
     let task = current_task(py)?;
-    let mut dropped = Vec::new();
-    with(|misses| {
-        let (gone, kept) = std::mem::take(misses)
-            .into_iter()
-            .partition(|token| which(token) && is_of(token, task.as_ref(), py));
-        (dropped, *misses) = (Vec::from(gone as VecDeque<Token>), kept);
+    let taken = with(|misses| {
+        let taken = misses.take(|token| which(token) && is_of(token, task.as_ref(), py));
+        if misses.tokens[..misses.used].iter().all(Option::is_none) {
+            (misses.next, misses.used) = (0, 0);
+        }
+        taken
     });
-    drop(dropped);
+    drop(taken);
     Ok(())
 }
 
 /// None late at a thread's end, and where a finaliser came in between.
-fn with<R>(body: impl FnOnce(&mut VecDeque<Token>) -> R) -> Option<R> {
+#[inline]
+fn with<R>(body: impl FnOnce(&mut Misses) -> R) -> Option<R> {
     MISSES
         .try_with(|misses| {
             misses
@@ -163,18 +245,6 @@ fn with<R>(body: impl FnOnce(&mut VecDeque<Token>) -> R) -> Option<R> {
         })
         .ok()
         .flatten()
-}
-
-fn position(
-    misses: &VecDeque<Token>,
-    store: u64,
-    hash: u64,
-    task: Option<&Bound<'_, PyAny>>,
-    py: Python<'_>,
-) -> Option<usize> {
-    misses
-        .iter()
-        .position(|token| token.hash == hash && token.store == store && is_of(token, task, py))
 }
 
 fn is_of(token: &Token, task: Option<&Bound<'_, PyAny>>, py: Python<'_>) -> bool {

@@ -17,6 +17,8 @@ use crate::engine::{Nanos, Stamp};
 
 /// How often the file is looked for when nothing is bumped.
 const LOOK_EVERY: Nanos = 1_000_000_000;
+/// How often the file is looked for while words are advanced.
+const GLANCE_EVERY: Nanos = 10_000_000;
 /// How often a bump follows its file: once to the file that is there, the rest for threads that move at the same time.
 const MOVES: u32 = 4;
 
@@ -29,6 +31,7 @@ static FIRST: Versions = Versions {
 };
 static CURRENT: Published<Versions> = Published::new(&FIRST);
 static LOOKED: AtomicI64 = AtomicI64::new(Nanos::MIN);
+static GLANCED: AtomicI64 = AtomicI64::new(Nanos::MIN);
 static BUMPS: AtomicU64 = AtomicU64::new(0);
 
 /// Version words, and where they are.
@@ -151,36 +154,51 @@ pub fn bump<N: AsRef<[u8]>>(names: &[N], mut seconds: impl FnMut() -> u32) {
     }
 }
 
-/// Makes stale what any process captured of these names' words, for values that are stored anew: each `name` is told what
-/// its word is from then on. Notes no time. The file is looked for as by [`bump`].
+/// Makes stale what any process captured of these names' words, for values that are stored anew: `now_is` is told what each
+/// word is from then on. Notes no time.
+///
+/// The file is looked for as by [`bump`], or in a hurry at most each [`GLANCE_EVERY`] by `now`, as looking costs three times
+/// what the rest does. That leaves one gap: whoever moved to another file since, and began to load there, is not told.
 pub fn advance<N: AsRef<[u8]>>(
     names: &[N],
-    seconds: impl Fn() -> u32,
+    now: Nanos,
+    is_hurried: bool,
     mut now_is: impl FnMut(usize, Stamp),
 ) {
     BUMPS.fetch_add(names.len() as u64, Ordering::Relaxed);
     for _ in 0..MOVES {
         let seen = current();
-        let look = seen.look();
+        let look = if seen.home.is_some() && (!is_hurried || is_glance_due(now)) {
+            seen.look()
+        } else {
+            Look::Same
+        };
         let is_shrunk = matches!(look, Look::Shrunk(_));
         for (at, name) in names.iter().enumerate() {
             let word = seen.word(name.as_ref());
-            now_is(
-                at,
-                if is_shrunk {
-                    seen.capture(word)
-                } else {
-                    seen.advance(word)
-                },
-            );
+            let stamp = if is_shrunk {
+                seen.capture(word)
+            } else {
+                seen.advance(word)
+            };
+            now_is(at, stamp);
         }
-        if !matches!(look, Look::Same) || seen.home.as_ref().is_some_and(|home| home.lost) {
-            seen.followed(look, seconds());
+        if !matches!(look, Look::Same) {
+            seen.followed(look, u32::try_from(now / LOOK_EVERY).unwrap_or(0));
         }
         if std::ptr::eq(current(), seen) {
             return;
         }
     }
+}
+
+fn is_glance_due(now: Nanos) -> bool {
+    let glanced = GLANCED.load(Ordering::Relaxed);
+    let is_due = now.saturating_sub(glanced) >= GLANCE_EVERY || now < glanced;
+    if is_due {
+        GLANCED.store(now, Ordering::Relaxed);
+    }
+    is_due
 }
 
 impl Versions {

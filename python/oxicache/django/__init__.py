@@ -1,7 +1,7 @@
 """The Django half of oxicache: put `"oxicache.django"` into INSTALLED_APPS. What it sets up is in apps.py.
 
-`cache`, `caches`, `invalidate` and `track_deletions` are loaded when they are first asked for, and may be imported before
-there are settings.
+`cache`, `caches`, `invalidate` and `track_deletions` are loaded when they are first asked for, and may be imported
+before there are settings.
 """
 
 import importlib

@@ -1,10 +1,11 @@
 """`from oxicache.django import cache, caches`: Django's caches without the cost of Django's proxy.
 
 `django.core.cache.cache` looks its handler up at every call, in a thread- and task-local place, which costs more than
-all that a NativeCache then does. Handlers of NativeCache may be used by any thread and task, so one serves all: a handle
-keeps that one's methods as its own attributes. It asks Django again at every call, as the proxy does, for other backends,
-and for as long as any handler has been changed (a debug toolbar wraps the methods of each one it sees). Attributes other
-than methods are always asked for. A method that is replaced on the class itself is seen by handles made afterwards.
+all that a NativeCache then does. Any thread and task may use the same handler of NativeCache, so one serves all: a
+handle keeps that one's methods as its own attributes. It asks Django at every call, as the proxy does, for other
+backends, and for as long as any handler has been changed (a debug toolbar wraps the methods of each one it sees).
+Attributes other than methods are always asked for. A method that is replaced on the class itself is seen once CACHES
+was overridden.
 """
 
 from collections.abc import Iterator
@@ -49,7 +50,9 @@ class DirectHandle:
         if patches.is_any_changed() or type(django_cache.caches) is not django_cache.CacheHandler:
             return None
         handlers, moment = django_cache.caches, caches.moment
-        if not isinstance(handlers[self._alias], NativeCache):  # and the error for an unknown alias is Django's
+        if not isinstance(
+            handlers[self._alias], NativeCache
+        ):  # and the error for an unknown alias is Django's
             return None
         # One of its own: what is set on a thread's handler is that thread's.
         target = handlers.create_connection(self._alias)
@@ -70,11 +73,11 @@ class DirectHandle:
         delattr(django_cache.caches[self._alias], name)
 
     def __contains__(self, key: Any) -> bool:
-        return self.__getattr__("has_key")(key)  # type: ignore[no-any-return]
+        return self.has_key(key)  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, DirectHandle):
-            return self._alias == other._alias
+            return bool(self._alias == other._alias)
         return bool(django_cache.caches[self._alias] == other)
 
     def __hash__(self) -> int:
@@ -132,6 +135,7 @@ def _handle(alias: str) -> DirectHandle:
 
 def _reset(*, setting: str, **_: Any) -> None:
     if setting == "CACHES":
+        patches.forget()
         caches.forget()
 
 

@@ -15,7 +15,7 @@ use crate::engine::{Put, Slot};
 /// # Safety
 /// `object` is a valid object and the thread is attached.
 #[inline(always)]
-unsafe fn is_exact_str(object: *mut PyObject) -> bool {
+pub(super) unsafe fn is_exact_str(object: *mut PyObject) -> bool {
     // SAFETY: the caller's promise; reading an object's type needs nothing more.
     unsafe { ffi::Py_TYPE(object) == &raw mut ffi::PyUnicode_Type }
 }
@@ -181,7 +181,7 @@ unsafe fn cache_of<'a>(object: *mut PyObject) -> &'a PyTtlCache {
 /// # Safety
 /// As for a vectorcall with `count` positional arguments.
 #[cold]
-unsafe fn ask_twin(
+pub(super) unsafe fn ask_twin(
     twin: &Py<PyAny>,
     slf: *mut PyObject,
     args: *const *mut PyObject,

@@ -41,6 +41,7 @@ pub(super) use value_bytes::shallow_bytes;
 pub(super) use value_copies::thaw_native;
 pub(super) use values::copy_in;
 
+use super::backend::BackendBase;
 use super::cache::PyTtlCache;
 use super::memo::MemoProperty;
 use super::memo_key::MemoKey;
@@ -53,6 +54,7 @@ struct Twins {
     subscript: ffi::binaryfunc,
     assign: ffi::objobjargproc,
     contains: ffi::objobjproc,
+    backend_get: Py<PyAny>,
     property_get: ffi::descrgetfunc,
 }
 
@@ -156,6 +158,8 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         return Ok(());
     }
     row::intern_names(py);
+    backend::prepare(py);
+    let handler = py.get_type::<BackendBase>();
     let (cache, property) = (py.get_type::<PyTtlCache>(), py.get_type::<MemoProperty>());
     let (cache_type, property_type) = (cache.as_type_ptr(), property.as_type_ptr());
     // SAFETY: pyo3 makes these types on the heap with all their slot tables, and nobody uses them before import ends.
@@ -176,6 +180,7 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
             subscript,
             assign,
             contains,
+            backend_get: handler.getattr("get")?.unbind(),
             property_get: get,
         };
         if TWINS.set(twins).is_err() {
@@ -183,6 +188,7 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         }
         add_method(&cache, "get", cache::cache_get)?;
         add_method(&cache, "set", cache::cache_set)?;
+        add_method(&handler, "get", backend::backend_get)?;
         (*mapping).mp_subscript = Some(cache::cache_subscript);
         (*mapping).mp_ass_subscript = Some(cache::cache_assign);
         (*sequence).sq_contains = Some(cache::cache_contains);

@@ -1,7 +1,8 @@
-"""What all backends have beyond Django's BaseCache: django-redis's names and signatures, with async twins of everything.
+"""What all backends have beyond Django's BaseCache: django-redis's names and signatures, and async twins.
 
-A backend says what it can tell about its keys (`time_left`, `_keys`, `_lock_name`); the rest follows from that here. Patterns are Redis's: `*`, `?`, `[abc]`, `[a-z]`, `[^abc]`, and a
-backslash before a character that means itself. They are matched against keys without prefix and version.
+A backend says what it can tell about its keys (`time_left`, `_keys`, `_lock_name`); the rest follows from that here.
+Patterns are Redis's: `*`, `?`, `[abc]`, `[a-z]`, `[^abc]`, and a backslash before a character that means itself. They
+are matched against keys without prefix and version.
 """
 
 import time
@@ -45,7 +46,12 @@ class Backend(BaseCache):
         matcher = KeyPattern(pattern)
         return matcher.select(self._keys(version))
 
-    def iter_keys(self, pattern: str = "*", itersize: int | None = None, version: Any = None) -> Iterator[str]:  # noqa: ARG002 -- one signature for all
+    def iter_keys(
+        self,
+        pattern: str = "*",
+        itersize: int | None = None,  # noqa: ARG002 -- one signature for all
+        version: Any = None,
+    ) -> Iterator[str]:
         """As `keys`, one by one. `itersize` is for backends that ask a server. Source: django-redis."""
         matcher = KeyPattern(pattern)
         return (key for key in self._keys(version) if matcher.matches(key))
@@ -149,7 +155,7 @@ class Backend(BaseCache):
         self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **options: Any
     ) -> list[Any]:
         """See set_many()."""
-        return self.set_many(data, timeout, version, **options)
+        return self.set_many(dict(data), timeout, version, **options)
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> None:
         """See delete_many()."""

@@ -4,11 +4,12 @@ What a load stores nobody else may change: the value of one caller is never hand
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from oxicache import _native
 from oxicache._native import MISSING, BackendKey, NativeStore, Stamps
 from oxicache.loader import Loader
+from oxicache.store import LoadStore
 
 __all__ = ["Request", "loader_of", "own_value"]
 
@@ -39,11 +40,9 @@ class _Loads:
 
     def __init__(self, store: NativeStore) -> None:
         self.store = store
+        self.name = store.name
 
-    @property
-    def name(self) -> str | None:
-        return self.store.name
-
+    # Properties, because the options of a store may be changed. A loader only reads them.
     @property
     def grace(self) -> float:
         return self.store.grace
@@ -107,7 +106,7 @@ def loader_of(store: NativeStore) -> Loader:
     """Return the one loader of a store: all handlers of all threads share its loads."""
     loader = _loaders.get(store)
     if loader is None:
-        loader = _loaders.setdefault(store, Loader(_Loads(store)))
+        loader = _loaders.setdefault(store, Loader(cast("LoadStore", _Loads(store))))
     return loader
 
 

@@ -50,8 +50,8 @@ class ProcessLock:
     """A named lock, usable as a context manager, also in `async with`. Not reentrant, as in Redis.
 
     `timeout`: seconds after which a lock that was not released is free again, None for never. `blocking_timeout`:
-    seconds that `acquire` waits at most. `sleep`: seconds between two tries of `acquire_async`. `thread_local`: only the
-    thread that acquired it through this object may release it; False for handing the object on.
+    seconds that `acquire` waits at most. `sleep`: seconds between two tries of `acquire_async`. `thread_local`: only
+    the thread that acquired it through this object may release it; False for handing the object on.
     """
 
     def __init__(  # noqa: PLR0917 -- redis-py's own order
@@ -121,7 +121,9 @@ class ProcessLock:
         with _table.changed:
             held = _table.holder(self._name)
             if held is None or held.token is not token:
-                raise LockNotOwnedError(f"The lock {self.name!r} is not held any more: its timeout has passed.")
+                raise LockNotOwnedError(
+                    f"The lock {self.name!r} is not held any more: its timeout has passed."
+                )
             del _table.held[self._name]
             _table.changed.notify_all()
 
@@ -164,7 +166,9 @@ class ProcessLock:
             raise LockError(f"The lock {self.name!r} has no timeout that could be extended.")
         with _table.changed:
             held = self._own()
-            held.deadline = self._deadline(additional_time) if replace_ttl else held.deadline + additional_time
+            held.deadline = (
+                self._deadline(additional_time) if replace_ttl else held.deadline + additional_time
+            )
         return True
 
     def reacquire(self) -> bool:

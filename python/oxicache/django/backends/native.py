@@ -1,9 +1,11 @@
 """`oxicache.django.backends.NativeCache`: in the memory of each process, invalidated for all processes of the host.
 
-`get`, `set` and their like are native (`_native.BackendBase`); what is written here is what Django and django-redis have
-besides. Where the memory is and whose it is: stores.py. What OPTIONS may hold: options.py.
+`get`, `set` and their like are native (`_native.BackendBase`); what is written here is what Django and django-redis
+have besides. Where the memory is and whose it is: stores.py. What OPTIONS may hold: options.py.
 """
 
+import importlib
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +26,7 @@ from oxicache.versions import version_words
 __all__ = ["NativeCache"]
 
 _PROBE = "oxicache.key"  # what a key function is asked to make a key of, to see what it adds
+_UNREMARKABLE = frozenset({"_is_made", "_max_entries"})  # may be set without changing what a handler does
 
 
 class NativeCache(BackendBase, Backend):
@@ -45,17 +48,23 @@ class NativeCache(BackendBase, Backend):
         BaseCache.__init__(self, given)
         self._is_made = True
 
+    @property
+    def _memory(self) -> NativeStore:
+        store = self._store
+        assert store is not None, "attached when the handler was made"
+        return store
+
     # ------------------------------------------------------------ what may be set on a handler
 
     @property
     def _max_entries(self) -> int:
         """How many entries the store holds; LocMemCache's users set it."""
-        return self._store.cache.max_size
+        return self._memory.cache.max_size
 
     @_max_entries.setter
     def _max_entries(self, most: int) -> None:
         if self._made:  # BaseCache sets what it read from OPTIONS, or 300
-            self._store.cache.max_size = max(int(most), 1)  # LocMemCache always has room for the newest
+            self._memory.cache.max_size = max(int(most), 1)  # LocMemCache always has room for the newest
 
     @property
     def _made(self) -> bool:
@@ -63,7 +72,7 @@ class NativeCache(BackendBase, Backend):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name != "_max_entries" and name != "_is_made" and self._made:
+        if name not in _UNREMARKABLE and self._made:
             patches.changed(self, name)
 
     def __delattr__(self, name: str) -> None:
@@ -89,8 +98,8 @@ class NativeCache(BackendBase, Backend):
     ) -> Any:
         """Return the value, or store and return `default`, or what it returns when it is callable.
 
-        One caller of this process computes, the others wait for it. None is a value. Stored is what was computed, unless
-        the key was invalidated meanwhile.
+        One caller of this process computes, the others wait for it. None is a value. What was computed is stored,
+        unless the key was invalidated meanwhile.
         """
         store, held, value, is_fresh = self._look(key, version)
         if is_fresh:
@@ -128,7 +137,7 @@ class NativeCache(BackendBase, Backend):
         return own_value(store, request, found)
 
     def _look(self, key: Any, version: Any) -> tuple[NativeStore, Any, Any, bool]:
-        store = self._store
+        store = self._memory
         held = self._key(key, version)
         value = store.get(held, MISSING)
         is_fresh = value is not MISSING and not (store.early_refresh and store._early(held))
@@ -139,7 +148,7 @@ class NativeCache(BackendBase, Backend):
     def _keys(self, version: Any = None, prefix: str | None = None) -> list[str]:
         before, behind = self._around(version, prefix)
         found = []
-        for key_prefix, number, key in self._store.keys():
+        for key_prefix, number, key in self._memory.keys():  # noqa: SIM118 -- a store is no dict
             made = key if key_prefix is None else f"{key_prefix}:{number}:{key}"
             if made.startswith(before) and made.endswith(behind) and len(made) >= len(before) + len(behind):
                 found.append(made[len(before) : len(made) - len(behind)])
@@ -151,8 +160,8 @@ class NativeCache(BackendBase, Backend):
         before, found, behind = made.partition(_PROBE)
         if not found:
             raise NotImplementedError(
-                f"The KEY_FUNCTION of {self!r} makes {made!r} of {_PROBE!r}: patterns cannot be matched against keys that "
-                "do not contain what they were made of."
+                f"The KEY_FUNCTION of {self!r} makes {made!r} of {_PROBE!r}: patterns cannot be matched against keys "
+                "that do not contain what they were made of."
             )
         return before, behind
 
@@ -161,15 +170,21 @@ class NativeCache(BackendBase, Backend):
         if prefix is None or prefix == self.key_prefix:
             return self
         other = type(self)(self._location, self._params)
-        BackendBase.key_prefix.__set__(other, prefix)  # type: ignore[attr-defined]
+        BackendBase.key_prefix.__set__(other, prefix)
         return other
 
     def delete_pattern(
         self, pattern: str, version: Any = None, prefix: str | None = None, itersize: int | None = None
     ) -> int:
-        """Delete the keys that match; how many there were in this process. O(entries). Source: django-redis."""
+        """Delete the keys that match; how many there were in this process. O(entries). Source: django-redis.
+
+        With coherence "host" all other processes of the host empty the whole store: they cannot know what matches
+        there. For what is done often, tags cost less: `delete_by_tag` reaches the tagged entries of all, and no other.
+        """
         other = self._other(prefix)
-        return super().delete_pattern(pattern, version) if other is self else other.delete_pattern(pattern, version)
+        count = super(NativeCache, other).delete_pattern(pattern, version, None, itersize)
+        self._memory._empty_others()
+        return count
 
     def _lock_name(self, key: Any, version: Any = None) -> tuple[str, str]:
         return self._location, self.make_and_validate_key(key, version=version)
@@ -178,15 +193,23 @@ class NativeCache(BackendBase, Backend):
 
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the store, as `TTLCache.stats` has them."""
-        return self._store.stats()
+        return self._memory.stats()
 
-    async def aget_with_ttl(self, key: Any, default: Any = None, version: Any = None) -> tuple[Any, float | None]:
+    async def aget_with_ttl(
+        self, key: Any, default: Any = None, version: Any = None
+    ) -> tuple[Any, float | None]:
         """See get_with_ttl()."""
         return self.get_with_ttl(key, default, version)
 
     async def adelete_by_tag(self, tag: str) -> int:
         """See delete_by_tag()."""
         return self.delete_by_tag(tag)
+
+
+def tell_greenlets_apart() -> None:
+    """Have each greenlet store what it missed itself, where a worker runs many in one thread."""
+    if {"gevent", "eventlet"} & sys.modules.keys():
+        _native.set_task_of(importlib.import_module("greenlet").getcurrent)
 
 
 def _forget_tokens(**_: Any) -> None:
@@ -197,5 +220,11 @@ def _forget_tokens(**_: Any) -> None:
 
 _native.set_backend_module(django_base)
 _native.set_text_type(SafeString)
-request_started.connect(_forget_tokens, dispatch_uid="oxicache.django.backends.native")
-request_finished.connect(_forget_tokens, dispatch_uid="oxicache.django.backends.native")
+tell_greenlets_apart()
+for _signal in (request_started, request_finished):
+    _signal.connect(_forget_tokens, dispatch_uid="oxicache.django.backends.native")
+if (
+    _celery := sys.modules.get("celery.signals")
+) is not None:  # a worker has loaded it before it sets Django up
+    for _signal in (_celery.task_prerun, _celery.task_postrun):
+        _signal.connect(_forget_tokens, weak=False, dispatch_uid="oxicache.django.backends.native")

@@ -29,11 +29,9 @@ class _Wrong(Exception):  # noqa: N818 -- never leaves this file
 
 def _count(most: int) -> Callable[[Any], int]:
     def count(value: Any) -> int:
-        # As Django does it: int() of numbers and of strings.
         try:
-            if isinstance(value, bool):
-                raise TypeError
-            number = int(value)
+            # As Django does it: int() of numbers and of strings.
+            number = -1 if isinstance(value, bool) else int(value)
         except (TypeError, ValueError, OverflowError):
             number = -1
         if not 0 <= number <= most:
@@ -85,7 +83,11 @@ def _share(value: Any) -> float:
 def _deploy_version(value: Any) -> str:
     text = "" if value is None else str(value)
     # Memcached could not have the keys otherwise, and every single one would warn.
-    if isinstance(value, bool) or not isinstance(value, str | int | None) or not re.fullmatch(r"[!-~]*", text):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int | None)
+        or not re.fullmatch(r"[!-~]*", text)
+    ):
         raise _Wrong("a string without spaces and control characters, a number, or None")
     return text
 

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["changed", "is_any_changed", "on_change", "restored"]
+__all__ = ["changed", "forget", "is_any_changed", "on_change", "restored"]
 
 _changed: dict[int, tuple[weakref.ref[Any], set[str]]] = {}  # by id, for as long as the handler lives
 _listeners: list[Callable[[], None]] = []
@@ -40,6 +40,11 @@ def restored(handler: Any, name: str) -> None:
 def is_any_changed() -> bool:
     """Whether any living handler is changed."""
     return bool(_changed)
+
+
+def forget() -> None:
+    """Begin anew: Django makes new handlers. The old ones may live on, unreachable, in the contexts of threads."""
+    _changed.clear()
 
 
 def _gone(mark: int) -> None:

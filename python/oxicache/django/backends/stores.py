@@ -1,7 +1,7 @@
 """One memory per LOCATION and process, however many handlers and aliases reach it.
 
 As with LocMemCache it lives as long as the process: handlers are made for every thread, and anew whenever CACHES is
-overridden, and what is stored under a LOCATION stays. Its options are what all the aliases of that LOCATION say together.
+overridden, and what is stored under a LOCATION stays. Its options are what all aliases of that LOCATION say together.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,9 @@ CHANGEABLE = {
     "early_refresh": "early_refresh",
 }
 
-_stores: dict[str, NativeStore] = {}  # by LOCATION; each step on it is one atomic operation, so a fork finds no lock
+_stores: dict[
+    str, NativeStore
+] = {}  # by LOCATION; each step on it is one atomic operation, so a fork finds no lock
 
 
 def store_at(location: str, params: Mapping[str, Any], kind: type) -> tuple[NativeStore, dict[str, Any]]:
@@ -43,17 +45,20 @@ def store_at(location: str, params: Mapping[str, Any], kind: type) -> tuple[Nati
     own = explicit_options(place_of(location, own_alias), params)
     options = StoreOptions.of(_agreed(location, aliases) if own_alias is not None else own)
     store = _stores.get(location)
-    if store is None or _differs(store, options):
+    if store is None:
         host.begin_once()
         version_words.open()
         made = _made(location, options)
         # Two threads may come at the same time, and both have to get the same one.
-        if store is None:
-            store = _stores.setdefault(location, made)
-        else:
-            _stores[location] = store = made
+        store = _stores.setdefault(location, made)
         if store is made:
-            _register(location, aliases, store)
+            _register(store, aliases)
+    elif _differs(store, options):
+        old, store = store, _made(location, options)
+        _stores[location] = store
+        # Handlers that were made before keep the old one, and nobody else reaches it.
+        cache_manager.remove(old.name or "", old.cache)
+        _register(store, aliases)
     elif own_alias is not None or own:
         _configure(store, options)
     return store, own
@@ -117,9 +122,7 @@ def _configure(store: NativeStore, options: StoreOptions) -> None:
             setattr(cache, attribute, getattr(options, name))
 
 
-def _register(location: str, aliases: Mapping[str, Any], store: NativeStore) -> None:
+def _register(store: NativeStore, aliases: Mapping[str, Any]) -> None:
     # One memory is counted once, under the first of its names.
-    alias = next(iter(aliases), location)
-    name = f"django:{alias}"
-    cache_manager.remove(name)
-    cache_manager.register(name, store.cache)
+    name = f"django:{next(iter(aliases), store.location)}"
+    store.name = cache_manager.register(name, store.cache)
