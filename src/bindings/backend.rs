@@ -238,18 +238,19 @@ impl BackendBase {
     fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let py = args.py();
         let handler = Self {
-            settings: Mutex::new(Settings::new(py)?),
+            settings: Mutex::new(Settings::new(py)),
         };
         if let Ok(first) = args.get_item(0)
             && let Ok(store) = first.cast_into::<NativeStore>()
         {
-            handler._attach(py, store.unbind())?;
+            handler.attach(py, store.unbind())?;
         }
         Ok(handler)
     }
 
     /// Use this store's memory.
-    fn _attach(&self, py: Python<'_>, store: Py<NativeStore>) -> PyResult<()> {
+    #[pyo3(name = "_attach")]
+    fn attach(&self, py: Python<'_>, store: Py<NativeStore>) -> PyResult<()> {
         let mut before = Some(store);
         self.apply(py, |settings| {
             std::mem::swap(&mut settings.store, &mut before);

@@ -76,9 +76,9 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'_>) -> Self {
         let empty = PyString::new(py, "");
-        Ok(Self {
+        Self {
             store: None,
             key_prefix: empty.clone().into_any().unbind(),
             version: PyInt::new(py, 1).into_any().unbind(),
@@ -92,7 +92,7 @@ impl Settings {
             life: Life::For(300_000_000_000),
             tag: 0,
             is_plain: false,
-        })
+        }
     }
 }
 

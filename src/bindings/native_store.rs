@@ -366,7 +366,7 @@ impl NativeStore {
             value: stamp.value.wrapping_sub(1),
             ..stamp
         };
-        tokens::moved(before, stamp);
+        tokens::moved(self.id, name.hash, before, stamp);
         Ok(stamp)
     }
 

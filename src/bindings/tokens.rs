@@ -190,11 +190,11 @@ pub(super) fn take_all(py: Python<'_>, store: u64) -> PyResult<()> {
     forget(py, |token| token.store == store)
 }
 
-/// Tell the tokens of this thread that a word was moved by the thread itself: what it missed before is as good as then.
-pub(super) fn moved(before: Stamp, after: Stamp) {
+/// Tell this thread's tokens of other keys that share a key's word that it was this key's change that moved it.
+pub(super) fn moved(store: u64, hash: u64, before: Stamp, after: Stamp) {
     with(|misses| {
         for token in misses.tokens[..misses.used].iter_mut().flatten() {
-            if token.seen.key == before {
+            if token.seen.key == before && token.store == store && token.hash != hash {
                 token.seen.key = after;
             }
         }

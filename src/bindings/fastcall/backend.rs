@@ -64,10 +64,11 @@ pub(in crate::bindings) fn is_printable(text: &Bound<'_, PyString>) -> bool {
 #[cfg(not(Py_LIMITED_API))]
 fn all_printable<T: Copy + Into<u32>>(text: &[T]) -> bool {
     // No early end: so it is done many characters at a time.
-    text.iter().fold(true, |is_good, &character| {
+    let bad = text.iter().fold(0, |bad, &character| {
         let character: u32 = character.into();
-        is_good & (character > 32) & (character != 127)
-    })
+        bad | u32::from(character <= 32) | u32::from(character == 127)
+    });
+    bad == 0
 }
 
 /// What changes with each change of the type or of its bases; 0 where that can't be told.
