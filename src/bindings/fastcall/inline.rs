@@ -107,7 +107,7 @@ unsafe fn values_of(object: *mut PyObject) -> Option<*const *mut PyObject> {
     // after their eight bytes the values.
     unsafe {
         let start = object.add(1).cast::<u8>();
-        (*start.add(3) != 0).then(|| start.add(8).cast())
+        (*start.add(3) != 0).then(|| start.add(8).cast::<*mut PyObject>().cast_const())
     }
     #[cfg(Py_3_14)]
     {
