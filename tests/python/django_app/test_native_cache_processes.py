@@ -1,8 +1,6 @@
 """NativeCache in several processes: what one invalidates no other serves, and what one stores is its own."""
 
-import os
 import random
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -380,55 +378,3 @@ class TestRandom:
             said.append((number, name, arguments, keywords, expected))
             answer = caches[number].do(name, *arguments, **keywords)
             assert answer == expected, said[-30:]
-
-
-class TestKilled:
-    def test_killed_amid_writes_a_process_leaves_nothing_that_others_stumble_over(
-        self, tmp_path: Path
-    ) -> None:
-        """SIGKILL at any instant: others read, fill and see each other's writes."""
-        keys = ["a", *(f"key:{number}" for number in range(50))]
-        with caching(tmp_path) as workers:
-            one, two = caches_of(workers)
-            for _ in range(4):
-                with CacheWorker(tmp_path) as dying:
-                    one.do("set", "a", "old")
-                    dying.say("write_for_ever", keys)
-                    assert dying.answer() == "begun"
-                    while one.get("a") is not None:
-                        pass  # it was killed when it certainly was at it
-                    os.kill(dying.pid, signal.SIGKILL)
-                    dying.process.wait(60)
-                one.worker.ask("request", "request_started")
-                one.do("set", "a", "new")
-                assert two.fill("a", "filled") == "filled"
-                assert one.get("a") == "new"
-                two.do("delete", "a")
-                assert one.get("a") is None
-            with CacheWorker(tmp_path) as late:
-                assert late.ask("shared")
-
-    def test_a_new_process_begins_with_nothing(self, tmp_path: Path) -> None:
-        """Values die with their process, and what others hold stays as it is."""
-        with CacheWorker(tmp_path) as worker:
-            one = worker.cache()
-            one.do("set", "a", 1)
-            with CacheWorker(tmp_path) as late:
-                assert late.cache().fill("a", 2) == 2
-            assert one.get("a") == 1
-
-    def test_a_file_that_was_replaced_empties_every_process(self, tmp_path: Path) -> None:
-        """Whose words are gone no longer knows what is current, and begins anew, together with the others."""
-        with caching(tmp_path) as workers:
-            one, two = caches_of(workers)
-            fill_all(one, two)
-            (folder,) = tmp_path.iterdir()
-            for file in folder.iterdir():
-                file.unlink()
-            for worker in workers:
-                worker.ask("drive", FIRST + 5)
-                worker.ask("request", "request_started")
-            assert holds(one) == holds(two) == [None, None]
-            fill_all(one, two)
-            one.do("set", "a", "new")
-            assert holds(two) == [None, "old"]
