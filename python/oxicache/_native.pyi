@@ -472,7 +472,8 @@ class BackendBase:
         version: Any = None,
         tags: Iterable[str] | None = None,
         write: bool = False,
-    ) -> None: ...
+        nx: bool = False,
+    ) -> Any: ...  # None; with nx whether it was stored
     def add(
         self,
         key: Any,
