@@ -12,12 +12,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from oxicache._native import NativeStore
-from oxicache.django import host
+from oxicache.django import conf, host
 from oxicache.django.backends.options import StoreOptions, explicit_options
 from oxicache.registry import cache_manager
 from oxicache.versions import version_words
 
-__all__ = ["place_of", "store_at"]
+__all__ = ["agreed_at", "place_of", "store_at"]
 
 # What a store cannot change while it holds entries.
 FIXED = ("policy", "isolation", "coherence", "jitter")
@@ -42,9 +42,14 @@ def store_at(location: str, params: Mapping[str, Any], kind: type) -> tuple[Nati
     """
     aliases = dict(_aliases(location, kind))
     own_alias = next((alias for alias, given in aliases.items() if given == params), None)
-    own = explicit_options(place_of(location, own_alias), params)
-    # A handler made by hand changes only what it names; what an alias leaves out is the default.
-    said = own if own_alias is None else _agreed(location, aliases)
+    try:
+        own = explicit_options(place_of(location, own_alias), params)
+        # A handler made by hand changes only what it names; what an alias leaves out is the default.
+        said = own if own_alias is None else _agreed(location, aliases)
+    except ImproperlyConfigured:
+        if not conf.is_checking():  # then E004 says so, once Django's own check has made every cache there is
+            raise
+        own = said = {}
     store = _stores.get(location)
     if store is None:
         host.begin_once()
@@ -66,6 +71,11 @@ def store_at(location: str, params: Mapping[str, Any], kind: type) -> tuple[Nati
     elif now != options:
         _configure(store, options)
     return store, own
+
+
+def agreed_at(location: str, kind: type) -> dict[str, Any]:
+    """Return the options that all aliases of a LOCATION name together. ImproperlyConfigured where they contradict."""
+    return _agreed(location, dict(_aliases(location, kind)))
 
 
 def place_of(location: str, alias: str | None) -> str:
