@@ -1,5 +1,7 @@
 """The Rust half of oxicache, as Python sees it. stubtest holds this page to the module."""
 
+# Long because it is the contract of one module.
+
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -470,7 +472,8 @@ class BackendBase:
         version: Any = None,
         tags: Iterable[str] | None = None,
         write: bool = False,
-    ) -> None: ...
+        nx: bool = False,
+    ) -> Any: ...  # None; with nx whether it was stored
     def add(
         self,
         key: Any,
