@@ -1,6 +1,6 @@
 """The Rust half of oxicache, as Python sees it. stubtest holds this page to the module."""
 
-# Long because it is the contract of one module.
+# Long because it is one page for all of the native half.
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager

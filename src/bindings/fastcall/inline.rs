@@ -106,8 +106,8 @@ unsafe fn values_of(object: *mut PyObject) -> Option<*const *mut PyObject> {
     // SAFETY: `_PyObject_InlineValues` of 3.13: behind the header four bytes, the last of which says whether they hold, and
     // after their eight bytes the values.
     unsafe {
-        let start = object.add(1).cast::<u8>().cast_const();
-        (*start.add(3) != 0).then(|| start.add(8).cast())
+        let start = object.add(1).cast::<u8>();
+        (*start.add(3) != 0).then(|| start.add(8).cast::<*mut PyObject>().cast_const())
     }
     #[cfg(Py_3_14)]
     {
