@@ -303,7 +303,14 @@ impl NativeStore {
                     }
                     stamps.push(seen.key);
                 }
-                None => stamps.push(self.advance(py, name, true)?),
+                None => {
+                    let own = self.advance(py, name, true)?;
+                    // A tag may have the key's word, which was moved by this write itself.
+                    for stamp in stamps.iter_mut().filter(|stamp| stamp.word == own.word) {
+                        *stamp = own;
+                    }
+                    stamps.push(own);
+                }
             }
         }
         self.place(
@@ -367,6 +374,11 @@ impl NativeStore {
             ..stamp
         };
         tokens::moved(self.id, name.hash, before, stamp);
+        // Of a million words a key may have the store's own, and a change of the one is no clearing of the other here.
+        if before == self.stamp() {
+            self.value.store(stamp.value, Ordering::Relaxed);
+            tokens::take_all(py, self.id)?;
+        }
         Ok(stamp)
     }
 
@@ -565,6 +577,8 @@ impl NativeStore {
         if !self.is_host {
             return Ok(());
         }
+        // As for `clear_all`: what this thread stores next comes after, and is not to be lost.
+        tokens::take_all(py, self.id)?;
         let now = python_clock::now(py)?.at();
         let before = self.stamp();
         let mut after = before;

@@ -76,6 +76,26 @@ class TestAttributes:
         cache.set("key", 2)
         assert cache.ttl("key") == 10
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("key_prefix", "p"),
+            ("version", 2),
+            ("key_func", lambda key, prefix, version: f"x{key}"),
+            ("default_timeout", 5),
+            ("_max_entries", 5),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_what_a_mock_sets_it_can_take_back(self, name: str, value: Any) -> None:
+        """`mock.patch.object` deletes what it has set, as these are in no instance's dict."""
+        cache = make(KEY_PREFIX="site", VERSION=3, TIMEOUT=77, OPTIONS={"MAX_ENTRIES": 50})
+        before = getattr(cache, name)
+        with mock.patch.object(cache, name, value):
+            assert getattr(cache, name) == value
+        assert getattr(cache, name) == before
+        assert not patches.is_any_changed()
+
     @pytest.mark.parametrize("most", [3, 3.0])
     def test_max_entries_may_be_set(self, cache: NativeCache, most: Any) -> None:
         """LocMemCache's users set `_max_entries` on a handler, and the store obeys."""
@@ -149,6 +169,24 @@ class TestPatterns:
         assert two.keys() == ["a:3"]
         assert not patches.is_any_changed()
 
+    def test_a_prefix_is_that_of_the_same_deployment(self) -> None:
+        """`prefix` is a KEY_PREFIX as the settings have it, whatever DEPLOY_VERSION adds."""
+        where = f"handlers-{next(_numbers)}"
+        options = {"OPTIONS": {"DEPLOY_VERSION": "r1"}}
+        one = NativeCache(where, {"KEY_PREFIX": "one", **options})
+        two = NativeCache(where, {"KEY_PREFIX": "two", **options})
+        one.set_many({"a": 1, "b": 2})
+        assert one.delete_pattern("a", prefix="one") == 1
+        assert two.delete_pattern("*", prefix="one") == 1
+
+    def test_another_prefix_has_what_was_set_on_the_handler(self) -> None:
+        """A key function and a version that were set later count for `prefix`, too."""
+        cache = NativeCache(f"handlers-{next(_numbers)}", {"KEY_PREFIX": "one"})
+        cache.version, cache.key_func = 7, lambda key, prefix, version: f"{prefix}|{key}|{version}"
+        cache.set("a", 1)
+        cache.key_prefix = "two"
+        assert cache.delete_pattern("*", prefix="one") == 1
+
     def test_delete_pattern_reaches_what_another_process_may_hold(self) -> None:
         """The word of the store moves, and this process's other entries stay."""
         cache = make()
@@ -169,6 +207,45 @@ class TestPatterns:
         word = _native.capture([f"store:{cache._location}"])
         assert cache.delete_pattern("*") == 1
         assert word.is_current()
+
+
+class TestSharedWords:
+    """There are a million words, so that one key in a million has a word that means something else besides."""
+
+    @pytest.fixture(autouse=True)
+    def _few_words(self) -> Iterator[None]:
+        _native.versions_keep_private(2**16)
+        yield
+        _native.versions_keep_private()
+
+    @staticmethod
+    def key_with_the_word_of(cache: NativeCache, name: str) -> str:
+        wanted = _native.capture([name]).words
+        keys = (f"k{number}" for number in itertools.count())
+        return next(
+            key for key in keys if _native.capture([f"key:{cache._location}::1:{key}"]).words == wanted
+        )
+
+    def test_a_key_may_have_the_word_of_its_store(self) -> None:
+        """Its writes and deletions are seen, and clear nothing in the process that makes them."""
+        cache = make()
+        key = self.key_with_the_word_of(cache, f"store:{cache._location}")
+        cache.set("other", 1)
+        assert cache.get("missed") is None
+        cache.set(key, 2)
+        cache.set("missed", 3)
+        assert cache.get_many([key, "other", "missed"]) == {key: 2, "other": 1, "missed": 3}
+        cache.delete(key)
+        assert cache.get_many([key, "other"]) == {"other": 1}
+
+    def test_a_key_may_have_the_word_of_its_tag(self) -> None:
+        """What is written with the tag can be read, and goes with it."""
+        cache = make()
+        key = self.key_with_the_word_of(cache, f"tag:{cache._location}:red")
+        cache.set(key, 1, tags=["red", "blue"])
+        assert cache.get(key) == 1
+        assert cache.delete_by_tag("red") == 1
+        assert cache.get(key) is None
 
 
 class TestTags:
