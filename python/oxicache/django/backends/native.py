@@ -27,6 +27,8 @@ __all__ = ["NativeCache"]
 
 _PROBE = "oxicache.key"  # what a key function is asked to make a key of, to see what it adds
 _UNREMARKABLE = frozenset({"_is_made", "_max_entries"})  # may be set without changing what a handler does
+# What BaseCache keeps in the instance's dict, and this class elsewhere: `mock.patch.object` deletes it when it ends.
+_SETTINGS = ("key_prefix", "version", "key_func", "default_timeout", "_max_entries")
 
 
 class NativeCache(BackendBase, Backend):
@@ -42,11 +44,15 @@ class NativeCache(BackendBase, Backend):
         store, options = store_at(location, self._params, NativeCache)
         self._attach(store)
         given = dict(params)
-        if deploy := deploy_version(options):
-            # Another release neither reads nor invalidates what this one stores.
-            given["KEY_PREFIX"] = f"{params.get('KEY_PREFIX', '')}@{deploy}"
+        self._deploy_version = deploy_version(options)
+        given["KEY_PREFIX"] = self._deployed(params.get("KEY_PREFIX", ""))
         BaseCache.__init__(self, given)
+        self._first = {name: getattr(self, name) for name in _SETTINGS}
         self._is_made = True
+
+    def _deployed(self, prefix: Any) -> Any:
+        # Another release neither reads nor invalidates what this one stores.
+        return f"{prefix}@{self._deploy_version}" if self._deploy_version else prefix
 
     @property
     def _memory(self) -> NativeStore:
@@ -76,7 +82,10 @@ class NativeCache(BackendBase, Backend):
             patches.changed(self, name)
 
     def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
+        if name in _SETTINGS:
+            super().__setattr__(name, self._first[name])
+        else:
+            super().__delattr__(name)
         patches.restored(self, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -105,11 +114,7 @@ class NativeCache(BackendBase, Backend):
         if is_fresh:
             return value
         request = Request(held, is_refresh=value is not MISSING)
-
-        def compute() -> Any:
-            request.is_leader = True
-            return default() if callable(default) else default
-
+        compute = default if callable(default) else lambda: default
         ttl = self._seconds(timeout)
         found = loader_of(store).load_missed(request, compute, ttl=ttl, tags=tags, current=value)
         return own_value(store, request, found)
@@ -127,11 +132,7 @@ class NativeCache(BackendBase, Backend):
         if is_fresh:
             return value
         request = Request(held, is_refresh=value is not MISSING)
-
-        def compute() -> Any:
-            request.is_leader = True
-            return default() if callable(default) else default
-
+        compute = default if callable(default) else lambda: default
         ttl = self._seconds(timeout)
         found = await loader_of(store).aload_missed(request, compute, ttl=ttl, tags=tags, current=value)
         return own_value(store, request, found)
@@ -167,10 +168,12 @@ class NativeCache(BackendBase, Backend):
 
     def _other(self, prefix: str | None) -> "NativeCache":
         """Return a handler of the same store with another KEY_PREFIX."""
-        if prefix is None or prefix == self.key_prefix:
+        if prefix is None or self.key_prefix in {prefix, self._deployed(prefix)}:
             return self
         other = type(self)(self._location, self._params)
-        BackendBase.key_prefix.__set__(other, prefix)
+        BackendBase.key_prefix.__set__(other, self._deployed(prefix))
+        BackendBase.key_func.__set__(other, self.key_func)
+        BackendBase.version.__set__(other, self.version)
         return other
 
     def delete_pattern(
