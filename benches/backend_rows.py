@@ -19,6 +19,7 @@ from timing import Contender
 FEW = 50  # keys that one pass asks a slow backend for: a thousand would take it a tenth of a second
 BATCH = 100  # keys in one get_many or set_many
 LEAST_HELD = 0.99
+FRAGMENT = "template.cache.sidebar.d41d8cd98f00b204e9800998ecf8427e"  # as {% cache %} makes keys
 PAGES = 100  # keys of the row whose values are big
 DIRECT = "oxicache.django.cache"
 PROXY = "through django.core.cache.cache"
@@ -147,6 +148,7 @@ def _row(
     proxied: bool = False,
     count: int = SIZE,
     few: int = FEW,
+    prefix: str = "key",
 ) -> BackendRow:
     """A row in which each cache holds `make(0)`, `make(1)` ... under `count` keys, or `few` where it is slow.
 
@@ -160,7 +162,7 @@ def _row(
         for backend in names:
             if backend in found.absent:
                 continue
-            keys = shuffled_keys(count if backend in IN_PROCESS else min(count, few))
+            keys = shuffled_keys(count if backend in IN_PROCESS else min(count, few), prefix)
             entries = {key: make(number) for number, key in enumerate(keys)}
             keys = found.fill(backend, entries)
             handler = (found.proxies if proxied else found.handlers)[backend]
@@ -209,6 +211,7 @@ ASIDE = "if cache.get(item) is None:\n    cache.set(item, value)"
 
 ROWS = (
     _row("NativeCache.get hit, small/1k", GET, small, faster=50),
+    _row("NativeCache.get hit, small, long keys/1k", GET, small, names=IN_PROCESS, prefix=FRAGMENT),
     _row("NativeCache.get hit, 20-key dict/1k", GET, record, faster=20),
     _row("NativeCache.get hit, 10 kB/100", GET, page, count=100),
     _row("NativeCache.get hit, 100 small dicts/100", GET, listing, faster=4, count=100),

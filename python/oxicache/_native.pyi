@@ -1,5 +1,7 @@
 """The Rust half of oxicache, as Python sees it. stubtest holds this page to the module."""
 
+# Long because it is one page for all of the native half.
+
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -386,6 +388,8 @@ class NativeStore:
     """The memory behind one LOCATION of the Django backend. Its keys are those of `BackendBase._key`."""
 
     name: str | None
+    grace: float
+    early_refresh: float
 
     def __new__(
         cls,
@@ -410,10 +414,6 @@ class NativeStore:
     def isolation(self) -> Literal["auto", "pickle", "none"]: ...
     @property
     def jitter(self) -> float: ...
-    @property
-    def grace(self) -> float: ...
-    @property
-    def early_refresh(self) -> float: ...
     def get(self, key: str | BackendKey, default: Any = None) -> Any: ...
     def peek(self, key: str | BackendKey, default: Any = None) -> Any: ...
     def set(
@@ -472,7 +472,8 @@ class BackendBase:
         version: Any = None,
         tags: Iterable[str] | None = None,
         write: bool = False,
-    ) -> None: ...
+        nx: bool = False,
+    ) -> Any: ...  # None; with nx whether it was stored
     def add(
         self,
         key: Any,

@@ -324,8 +324,9 @@ impl BackendBase {
     }
 
     /// Store a value. A fill when this thread or task just missed the key, else a write, which outdates every other copy;
-    /// `write=True` says that it is one.
-    #[pyo3(signature = (key, value, timeout=args::Passed::No, version=None, tags=None, write=false))]
+    /// `write=True` says that it is one. `nx=True` makes it an `add`, as in django-redis.
+    #[pyo3(signature = (key, value, timeout=args::Passed::No, version=None, tags=None, write=false, nx=false))]
+    #[expect(clippy::too_many_arguments, reason = "named arguments, in Python")]
     fn set<'py>(
         slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
@@ -334,7 +335,11 @@ impl BackendBase {
         version: Option<&Bound<'py, PyAny>>,
         tags: Option<&Bound<'py, PyAny>>,
         write: bool,
-    ) -> PyResult<()> {
+        nx: bool,
+    ) -> PyResult<Option<bool>> {
+        if nx {
+            return Self::add(slf, key, value, timeout, version, tags).map(Some);
+        }
         let py = slf.py();
         let call = Self::checked(slf, key, version)?;
         let storing = Storing {
@@ -344,7 +349,8 @@ impl BackendBase {
         };
         call.store
             .get()
-            .write(py, &Name::of(&call.owned), value, &storing)
+            .write(py, &Name::of(&call.owned), value, &storing)?;
+        Ok(None)
     }
 
     /// Store a value unless there is one; whether there was none. Says nothing to other processes.

@@ -438,23 +438,35 @@ impl NativeStore {
             traced: frozen.traced,
             write: placing.is_write,
         };
-        let key = name.object()?;
         let mut table = self.shared.cache.lock();
-        let slot = name.find(&table);
+        let mut slot = name.find(&table);
+        let mut key = None;
+        if slot.is_none() {
+            // A key is made without the lock, and only where there is no entry that has one.
+            drop(table);
+            key = Some(name.object()?);
+            table = self.shared.cache.lock();
+            slot = name.find(&table);
+        }
         let is_forbidden = (placing.is_add && slot.is_some_and(|slot| table.is_live(slot, now)))
             || placing
                 .token
                 .is_some_and(|token| !table.is_current(name.hash, token, &tags));
         if is_forbidden {
+            drop(table); // before the key
             return Ok(false);
         }
         let is_dead = now.reached(put.deadline);
-        let (unused, displaced) = match slot {
-            Some(slot) => {
+        let (unused, displaced) = match (slot, key) {
+            (None, Some(key)) => (
+                [None, None],
+                table.insert(name.hash, key, frozen.stored, &put, now),
+            ),
+            (Some(slot), key) => {
                 let (old, displaced) = table.replace(slot, frozen.stored, &put, now);
-                (Some([key, old]), displaced)
+                ([key, Some(old)], displaced)
             }
-            None => (None, table.insert(name.hash, key, frozen.stored, &put, now)),
+            (None, None) => return Ok(false), // made just above
         };
         drop(table);
         self.release(py, unused.into_iter().flatten(), displaced);

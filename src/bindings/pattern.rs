@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use super::outside;
 use crate::engine::Pattern;
 
 /// A key pattern: `*`, `?`, `[abc]`, `[a-z]`, `[^abc]` and `\` before a character that means itself, as Redis has them.
@@ -49,7 +50,7 @@ impl KeyPattern {
     /// Those of `keys` that match, in their order.
     fn select<'py>(&self, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let chosen = PyList::empty(keys.py());
-        for key in keys.try_iter()? {
+        for key in outside::iterate(keys)? {
             let key = key?;
             if self.matches(key.cast::<PyString>()?)? {
                 chosen.append(key)?;
@@ -59,17 +60,15 @@ impl KeyPattern {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let source = self.source.bind(py).repr()?;
-        Ok(format!("KeyPattern({})", source.to_string_lossy()))
+        let source = outside::repr(self.source.bind(py).as_any())?;
+        Ok(format!("KeyPattern({source})"))
     }
 }
 
 fn code_points(text: &Bound<'_, PyString>) -> PyResult<Vec<u32>> {
     let py = text.py();
-    let encoded = text.call_method1(
-        intern!(py, "encode"),
-        (intern!(py, "utf-32-le"), intern!(py, "surrogatepass")),
-    )?;
+    let encode = py.get_type::<PyString>().getattr(intern!(py, "encode"))?;
+    let encoded = outside::call_with(&encode, (text, "utf-32-le", "surrogatepass"))?;
     let points = encoded.cast::<PyBytes>()?.as_bytes().chunks_exact(4);
     Ok(points
         .map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]))

@@ -15,6 +15,10 @@ use super::segment::{Published, Segment};
 use super::word;
 use crate::engine::{Nanos, Stamp};
 
+/// One part of the words is for what many entries depend on and is seldom bumped, a whole store or all rows of a model; one for
+/// what many depend on and is bumped often, a model's changes or a store's tags. By chance a key's write would else share its
+/// word with a store and empty it.
+const PARTS: u32 = 32;
 /// How often the file is looked for when nothing is bumped.
 const LOOK_EVERY: Nanos = 1_000_000_000;
 /// How often the file is looked for while words are advanced.
@@ -231,9 +235,23 @@ impl Versions {
     /// The word of a name: the same in every process and build.
     #[must_use]
     pub fn word(&self, name: &[u8]) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "masked just below")]
-        let hash = XxHash3_64::oneshot_with_seed(self.seed, name) as u32;
-        hash & (self.words() - 1)
+        let hash = XxHash3_64::oneshot_with_seed(self.seed, name);
+        let part = u64::from(self.words() / PARTS);
+        let (start, count) = match name {
+            [b's', b't', b'o', b'r', b'e', b':', ..] | [b'r', b'o', b'w', b's', b':', ..] => {
+                (0, part)
+            }
+            [b'm', b'o', b'd', b'e', b'l', b':', ..] | [b't', b'a', b'g', b's', b':', ..] => {
+                (part, part)
+            }
+            _ => (2 * part, u64::from(self.words()) - 2 * part),
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "less than the count of words"
+        )]
+        let word = (start + (((hash >> 32) * count) >> 32)) as u32;
+        word
     }
 
     /// What the word is now. To be asked before a load begins.

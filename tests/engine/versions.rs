@@ -67,9 +67,29 @@ fn other_words_have_another_base() {
 fn a_name_has_one_word_in_every_build() {
     let words = Versions::private(DEFAULT_WORDS);
     // XXH3_64bits of nothing with seed 0 is 2D06800538D394C2 in the reference implementation.
-    assert_eq!(words.word(b""), 0x38D3_94C2 & (DEFAULT_WORDS - 1));
+    // Its upper half picks one of the words that are not set apart.
+    let apart = DEFAULT_WORDS / 16;
+    let rest = u64::from(DEFAULT_WORDS - apart);
+    let picked = u32::try_from((0x2D06_8005 * rest) >> 32).expect("less than the words");
+    assert_eq!(words.word(b""), apart + picked);
     assert_eq!(words.word(b"row:app.book:1"), words.word(b"row:app.book:1"));
     assert_ne!(words.word(b"row:app.book:1"), words.word(b"row:app.book:2"));
+}
+
+#[test]
+fn what_many_entries_depend_on_shares_no_word_with_what_few_do() {
+    let words = Versions::private(1 << 16);
+    let part = (1 << 16) / 32;
+    for number in 0..20_000 {
+        for (kind, apart) in [("store:", 0), ("rows:", 0), ("model:", 1), ("tags:", 1)] {
+            let word = words.word(format!("{kind}{number}").as_bytes());
+            assert_eq!(word / part, apart, "{kind}{number}");
+        }
+        for kind in ["key:", "made:", "tag:", "row:", "member:", "stores:"] {
+            let word = words.word(format!("{kind}{number}").as_bytes());
+            assert!((2 * part..1 << 16).contains(&word), "{kind}{number}");
+        }
+    }
 }
 
 #[test]

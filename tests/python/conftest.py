@@ -39,7 +39,7 @@ ANY_METHODS = (
     "test_versions_processes.py",
 )
 # About the tools around the package, not about the package: run once, on the first Python.
-ONCE = ("test_benches.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")
+ONCE = ("test_benches.py", "test_conformance.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")
 
 
 @pytest.hookimpl(tryfirst=True)

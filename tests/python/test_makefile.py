@@ -99,5 +99,16 @@ class TestHelp:
         """`make` builds nothing: it prints each target that people call, with a sentence."""
         done = make(folder, "help")
         listed = {line.split()[1] for line in done.stdout.splitlines()}
-        assert {"setup", "build", "demo", "test", "test-servers", "lint", "bench", "wheel", "check"} <= listed
+        assert {
+            "setup",
+            "build",
+            "demo",
+            "test",
+            "test-servers",
+            "lint",
+            "bench",
+            "wheel",
+            "check",
+            "conformance",
+        } <= listed
         assert "prerequisites" not in listed

@@ -251,3 +251,27 @@ class TestClasses:
         hit(counted, Model(1))
         assert hit(counted, pickle.loads(pickle.dumps(Model(1)))) == "1 ()"  # noqa: S301 - made on the spot
         assert len(counted.calls) == 1
+
+
+def test_a_key_of_the_state_that_replaces_the_primary_key() -> None:
+    """Code that runs while the state is read takes away no key that was read before: another row would be answered."""
+    counted = Counted()
+    instance = Model(1_000_001)
+    made: list[int] = []
+
+    class Odd(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            instance.__dict__["id"] = 5
+            made.extend(int("777777") for _ in range(50))  # one of them where the key was
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    for pk in (777_777, 777_777, 5, 5):
+        counted(Model(pk))
+    items: dict[str, Any] = {Odd(name): value for name, value in instance._state.__dict__.items()}
+    instance._state.__dict__.clear()
+    instance._state.__dict__.update(items)
+    assert counted(instance) == "5 ()"

@@ -36,6 +36,8 @@ impl Places {
 
     /// Two attributes of an instance, borrowed from it: valid until Python code runs. None: read them otherwise.
     ///
+    /// Looking into a dict may run Python code, which only `may_run` allows.
+    ///
     /// # Safety
     /// All are valid objects and the thread is attached.
     #[inline(always)]
@@ -43,6 +45,7 @@ impl Places {
         &self,
         object: *mut PyObject,
         names: [*mut PyObject; 2],
+        may_run: bool,
     ) -> Option<[*mut PyObject; 2]> {
         // SAFETY: the caller's promise. The tag is the class's own, so the places are those of its instances; a place that was
         // learnt is inside the values of each of them.
@@ -63,6 +66,9 @@ impl Places {
                 return None;
             }
             let Some(values) = values_of(object) else {
+                if !may_run {
+                    return None;
+                }
                 return in_dict(dict_of(object), names);
             };
             let (first, second) = (*values.add(first), *values.add(second));

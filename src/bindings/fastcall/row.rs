@@ -132,9 +132,10 @@ impl Identified {
         // SAFETY: the caller's promise; None and False are themselves. Nothing here runs Python code once all was learnt, and
         // where something is learnt nothing is returned.
         unsafe {
-            let [state, pk] = places.read(instance, [names.state.as_ptr(), attname])?;
+            let [state, pk] = places.read(instance, [names.state.as_ptr(), attname], true)?;
+            // State and key are borrowed: code that runs now could take them from the instance.
             let [adding, alias] =
-                STATE_PLACES.read(state, [names.adding.as_ptr(), names.db.as_ptr()])?;
+                STATE_PLACES.read(state, [names.adding.as_ptr(), names.db.as_ptr()], false)?;
             let none = ffi::Py_None();
             let is_row = adding == ffi::Py_False() && alias != none && pk != none;
             is_row.then_some(Row {

@@ -188,6 +188,14 @@ class BackendContract:
         assert cache.add("key", 3) is True
         assert cache.get("key") == 3
 
+    def test_set_with_nx_is_an_add(self, cache: Any) -> None:
+        """`nx=True` stores only what is not there, and says so, as django-redis has it."""
+        assert cache.set("key", 1, timeout=50, nx=True) is True
+        assert cache.set("key", 2, nx=True) is False
+        assert cache.get("key") == 1
+        assert cache.ttl("key") == 50
+        assert asyncio.run(cache.aset("key", 3, nx=True)) is False
+
     def test_delete_says_whether_there_was_one(self, cache: Any) -> None:
         """`delete` gives True only for a live entry."""
         cache.set("key", 1)
