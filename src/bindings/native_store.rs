@@ -374,11 +374,6 @@ impl NativeStore {
             ..stamp
         };
         tokens::moved(self.id, name.hash, before, stamp);
-        // Of a million words a key may have the store's own, and a change of the one is no clearing of the other here.
-        if before == self.stamp() {
-            self.value.store(stamp.value, Ordering::Relaxed);
-            tokens::take_all(py, self.id)?;
-        }
         Ok(stamp)
     }
 

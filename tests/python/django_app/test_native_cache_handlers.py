@@ -210,38 +210,18 @@ class TestPatterns:
 
 
 class TestSharedWords:
-    """There are a million words, so that one key in a million has a word that means something else besides."""
-
     @pytest.fixture(autouse=True)
     def _few_words(self) -> Iterator[None]:
         _native.versions_keep_private(2**16)
         yield
         _native.versions_keep_private()
 
-    @staticmethod
-    def key_with_the_word_of(cache: NativeCache, name: str) -> str:
-        wanted = _native.capture([name]).words
-        keys = (f"k{number}" for number in itertools.count())
-        return next(
-            key for key in keys if _native.capture([f"key:{cache._location}::1:{key}"]).words == wanted
-        )
-
-    def test_a_key_may_have_the_word_of_its_store(self) -> None:
-        """Its writes and deletions are seen, and clear nothing in the process that makes them."""
-        cache = make()
-        key = self.key_with_the_word_of(cache, f"store:{cache._location}")
-        cache.set("other", 1)
-        assert cache.get("missed") is None
-        cache.set(key, 2)
-        cache.set("missed", 3)
-        assert cache.get_many([key, "other", "missed"]) == {key: 2, "other": 1, "missed": 3}
-        cache.delete(key)
-        assert cache.get_many([key, "other"]) == {"other": 1}
-
     def test_a_key_may_have_the_word_of_its_tag(self) -> None:
-        """What is written with the tag can be read, and goes with it."""
+        """One in a million has. What is written with the tag can be read, and goes with it."""
         cache = make()
-        key = self.key_with_the_word_of(cache, f"tag:{cache._location}:red")
+        word = _native.capture([f"tag:{cache._location}:red"]).words
+        keys = (f"k{number}" for number in itertools.count())
+        key = next(key for key in keys if _native.capture([f"key:{cache._location}::1:{key}"]).words == word)
         cache.set(key, 1, tags=["red", "blue"])
         assert cache.get(key) == 1
         assert cache.delete_by_tag("red") == 1
