@@ -1,5 +1,6 @@
 """Handlers of NativeCache: what may be set on them, copies, key functions, tokens, and Django's own key warnings."""
 
+import asyncio
 import copy
 import itertools
 import pickle
@@ -143,6 +144,47 @@ class TestCopies:
 class Hashing(NativeCache):
     def make_key(self, key: Any, version: Any = None) -> str:
         return str(hash(key))
+
+
+class Wrapping(NativeCache):
+    """Has its own way with single values, as subclasses of LocMemCache have."""
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        found = super().get(key, default, version)
+        return found[1] if isinstance(found, tuple) else found
+
+    def set(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().set(key, ("wrapped", value), *args, **kwargs)
+
+    def add(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> bool:
+        return super().add(key, ("wrapped", value), *args, **kwargs)
+
+    def delete(self, key: Any, version: Any = None) -> bool:
+        return key != "kept" and super().delete(key, version)
+
+
+class WrappingMany(Wrapping):
+    def get_many(self, keys: Any, version: Any = None) -> Any:
+        return dict.fromkeys(keys, "own")
+
+
+class TestSubclasses:
+    def test_own_methods_are_asked_for_many_too(self) -> None:
+        """What Django makes of `get`, `set`, `add` and `delete` is made of the subclass's."""
+        cache = Wrapping(f"handlers-{next(_numbers)}", {})
+        cache.set_many({"a": 1, "kept": 2})
+        assert super(Wrapping, cache).get("a") == ("wrapped", 1)
+        assert cache.get_many(["a", "kept"]) == {"a": 1, "kept": 2}
+        cache.delete_many(["a", "kept"])
+        assert cache.get_many(["a", "kept"]) == {"kept": 2}
+        assert cache.get_or_set("b", lambda: 3) == 3
+        assert asyncio.run(cache.aget_or_set("c", 4)) == 4
+        assert super(Wrapping, cache).get("c") == ("wrapped", 4)
+
+    def test_a_subclass_may_have_its_own_way_with_many(self) -> None:
+        """Its own method stays its own; without any, the native ones stay."""
+        assert WrappingMany(f"handlers-{next(_numbers)}", {}).get_many(["a"]) == {"a": "own"}
+        assert Hashing.get_many is NativeCache.get_many
 
 
 class TestPatterns:

@@ -27,6 +27,14 @@ __all__ = ["NativeCache"]
 
 _PROBE = "oxicache.key"  # what a key function is asked to make a key of, to see what it adds
 _UNREMARKABLE = frozenset({"_is_made", "_max_entries"})  # may be set without changing what a handler does
+# What BaseCache makes of which methods. A subclass that has its own of these expects to be asked, as with LocMemCache.
+_MADE_OF = {
+    "get_many": ("get",),
+    "set_many": ("set",),
+    "delete_many": ("delete",),
+    "get_or_set": ("get", "add"),
+    "aget_or_set": ("get", "add", "aget", "aadd"),
+}
 # What BaseCache keeps in the instance's dict, and this class elsewhere: `mock.patch.object` deletes it when it ends.
 _SETTINGS = ("key_prefix", "version", "key_func", "default_timeout", "_max_entries")
 
@@ -53,6 +61,13 @@ class NativeCache(BackendBase, Backend):
     def _deployed(self, prefix: Any) -> Any:
         # Another release neither reads nor invalidates what this one stores.
         return f"{prefix}@{self._deploy_version}" if self._deploy_version else prefix
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, parts in _MADE_OF.items():
+            is_own = getattr(cls, name) is not getattr(NativeCache, name)
+            if not is_own and any(getattr(cls, part) is not getattr(NativeCache, part) for part in parts):
+                setattr(cls, name, getattr(BaseCache, name))
 
     @property
     def _memory(self) -> NativeStore:
