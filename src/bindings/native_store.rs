@@ -303,7 +303,14 @@ impl NativeStore {
                     }
                     stamps.push(seen.key);
                 }
-                None => stamps.push(self.advance(py, name, true)?),
+                None => {
+                    let own = self.advance(py, name, true)?;
+                    // A tag may have the key's word, which was moved by this write itself.
+                    for stamp in stamps.iter_mut().filter(|stamp| stamp.word == own.word) {
+                        *stamp = own;
+                    }
+                    stamps.push(own);
+                }
             }
         }
         self.place(
@@ -577,6 +584,8 @@ impl NativeStore {
         if !self.is_host {
             return Ok(());
         }
+        // As for `clear_all`: what this thread stores next comes after, and is not to be lost.
+        tokens::take_all(py, self.id)?;
         let now = python_clock::now(py)?.at();
         let before = self.stamp();
         let mut after = before;

@@ -438,6 +438,17 @@ class BackendContract:
         value.append(2)
         assert cache.get_many(["add", "many", "callable"]) == {"add": [1], "many": [1], "callable": [1]}
 
+    def test_get_or_set_returns_a_copy_of_its_default(self, cache: Any) -> None:
+        """Who changes what it returned changes neither the default nor what the callable has of its own."""
+        plain: list[Any] = [1]
+        own: dict[str, Any] = {"a": 1}
+        cache.get_or_set("plain", plain).append(2)
+        cache.get_or_set("callable", lambda: own)["b"] = 2
+        cache.get_or_set("over", plain, timeout=0).append(3)
+        asyncio.run(cache.aget_or_set("async", plain)).append(4)
+        assert plain == [1]
+        assert own == {"a": 1}
+
     def test_shared_containers_stay_shared(self, cache: Any) -> None:
         """A list that occurs twice is one list after reading too."""
         cache.set("key", shared_containers())
@@ -643,6 +654,15 @@ class BackendContract:
         assert sorted(cache.iter_keys("*:1", itersize=10)) == ["team:1", "user:1"]
         assert next(iter(cache.iter_keys("team:*"))) == "team:1"
 
+    def test_what_is_stored_after_a_deletion_stays(self, cache: Any) -> None:
+        """A key that was missed before everything or something else was deleted can be stored all the same."""
+        for delete in (cache.clear, lambda: cache.delete_pattern("none:*"), lambda: cache.delete("other")):
+            assert cache.get("key") is None
+            delete()
+            cache.set("key", 1)
+            assert cache.get("key") == 1
+            cache.delete("key")
+
     def test_delete_pattern_counts(self, cache: Any) -> None:
         """What matches is gone, and only that."""
         cache.set_many({"a:1": 1, "a:2": 2, "b:1": 3, "*": 4})
@@ -759,6 +779,32 @@ class BackendContract:
             assert lock.owned()
         with pytest.raises(ValueError, match="timeout"):
             cache.lock("job", timeout=0)
+
+    def test_whoever_waits_for_a_lock_hears_that_its_time_was_cut(self, cache: Any) -> None:
+        """`extend` may leave less time than there was, also for those who wait already."""
+        held = cache.lock("job", timeout=3600)
+        assert held.acquire()
+        got: list[bool] = []
+        waiter = cache.lock("job", blocking_timeout=30)
+        thread = threading.Thread(target=lambda: (got.append(waiter.acquire()), waiter.release()))
+        thread.start()
+        assert held.extend(0.001, replace_ttl=True)
+        thread.join(20)
+        assert got == [True]
+
+    def test_a_lock_that_runs_out_between_two_looks_is_taken(
+        self, cache: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody tells who waits that a time has run out, so nobody may wait for that."""
+        assert cache.lock("job", timeout=100).acquire()
+        start, asked = time.monotonic(), iter(range(200))
+        # The holder is found at the first look only.
+        monkeypatch.setattr(time, "monotonic", lambda: start + (200 if next(asked) > 1 else 0))
+        got: list[bool] = []
+        thread = threading.Thread(target=lambda: got.append(cache.lock("job").acquire()), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert got == [True]
 
     def test_a_lock_parts_tasks(self, cache: Any) -> None:
         """In `async with` nobody is blocked while it waits."""

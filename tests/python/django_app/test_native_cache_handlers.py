@@ -1,5 +1,6 @@
 """Handlers of NativeCache: what may be set on them, copies, key functions, tokens, and Django's own key warnings."""
 
+import asyncio
 import copy
 import itertools
 import pickle
@@ -76,6 +77,26 @@ class TestAttributes:
         cache.set("key", 2)
         assert cache.ttl("key") == 10
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("key_prefix", "p"),
+            ("version", 2),
+            ("key_func", lambda key, prefix, version: f"x{key}"),
+            ("default_timeout", 5),
+            ("_max_entries", 5),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_what_a_mock_sets_it_can_take_back(self, name: str, value: Any) -> None:
+        """`mock.patch.object` deletes what it has set, as these are in no instance's dict."""
+        cache = make(KEY_PREFIX="site", VERSION=3, TIMEOUT=77, OPTIONS={"MAX_ENTRIES": 50})
+        before = getattr(cache, name)
+        with mock.patch.object(cache, name, value):
+            assert getattr(cache, name) == value
+        assert getattr(cache, name) == before
+        assert not patches.is_any_changed()
+
     @pytest.mark.parametrize("most", [3, 3.0])
     def test_max_entries_may_be_set(self, cache: NativeCache, most: Any) -> None:
         """LocMemCache's users set `_max_entries` on a handler, and the store obeys."""
@@ -125,6 +146,47 @@ class Hashing(NativeCache):
         return str(hash(key))
 
 
+class Wrapping(NativeCache):
+    """Has its own way with single values, as subclasses of LocMemCache have."""
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        found = super().get(key, default, version)
+        return found[1] if isinstance(found, tuple) else found
+
+    def set(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().set(key, ("wrapped", value), *args, **kwargs)
+
+    def add(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> bool:
+        return super().add(key, ("wrapped", value), *args, **kwargs)
+
+    def delete(self, key: Any, version: Any = None) -> bool:
+        return key != "kept" and super().delete(key, version)
+
+
+class WrappingMany(Wrapping):
+    def get_many(self, keys: Any, version: Any = None) -> Any:
+        return dict.fromkeys(keys, "own")
+
+
+class TestSubclasses:
+    def test_own_methods_are_asked_for_many_too(self) -> None:
+        """What Django makes of `get`, `set`, `add` and `delete` is made of the subclass's."""
+        cache = Wrapping(f"handlers-{next(_numbers)}", {})
+        cache.set_many({"a": 1, "kept": 2})
+        assert super(Wrapping, cache).get("a") == ("wrapped", 1)
+        assert cache.get_many(["a", "kept"]) == {"a": 1, "kept": 2}
+        cache.delete_many(["a", "kept"])
+        assert cache.get_many(["a", "kept"]) == {"kept": 2}
+        assert cache.get_or_set("b", lambda: 3) == 3
+        assert asyncio.run(cache.aget_or_set("c", 4)) == 4
+        assert super(Wrapping, cache).get("c") == ("wrapped", 4)
+
+    def test_a_subclass_may_have_its_own_way_with_many(self) -> None:
+        """Its own method stays its own; without any, the native ones stay."""
+        assert WrappingMany(f"handlers-{next(_numbers)}", {}).get_many(["a"]) == {"a": "own"}
+        assert Hashing.get_many is NativeCache.get_many
+
+
 class TestPatterns:
     def test_keys_that_are_hidden_cannot_be_matched(self) -> None:
         """A key function that keeps nothing of the key makes patterns an error, never an empty answer."""
@@ -149,6 +211,24 @@ class TestPatterns:
         assert two.keys() == ["a:3"]
         assert not patches.is_any_changed()
 
+    def test_a_prefix_is_that_of_the_same_deployment(self) -> None:
+        """`prefix` is a KEY_PREFIX as the settings have it, whatever DEPLOY_VERSION adds."""
+        where = f"handlers-{next(_numbers)}"
+        options = {"OPTIONS": {"DEPLOY_VERSION": "r1"}}
+        one = NativeCache(where, {"KEY_PREFIX": "one", **options})
+        two = NativeCache(where, {"KEY_PREFIX": "two", **options})
+        one.set_many({"a": 1, "b": 2})
+        assert one.delete_pattern("a", prefix="one") == 1
+        assert two.delete_pattern("*", prefix="one") == 1
+
+    def test_another_prefix_has_what_was_set_on_the_handler(self) -> None:
+        """A key function and a version that were set later count for `prefix`, too."""
+        cache = NativeCache(f"handlers-{next(_numbers)}", {"KEY_PREFIX": "one"})
+        cache.version, cache.key_func = 7, lambda key, prefix, version: f"{prefix}|{key}|{version}"
+        cache.set("a", 1)
+        cache.key_prefix = "two"
+        assert cache.delete_pattern("*", prefix="one") == 1
+
     def test_delete_pattern_reaches_what_another_process_may_hold(self) -> None:
         """The word of the store moves, and this process's other entries stay."""
         cache = make()
@@ -169,6 +249,25 @@ class TestPatterns:
         word = _native.capture([f"store:{cache._location}"])
         assert cache.delete_pattern("*") == 1
         assert word.is_current()
+
+
+class TestSharedWords:
+    @pytest.fixture(autouse=True)
+    def _few_words(self) -> Iterator[None]:
+        _native.versions_keep_private(2**16)
+        yield
+        _native.versions_keep_private()
+
+    def test_a_key_may_have_the_word_of_its_tag(self) -> None:
+        """One in a million has. What is written with the tag can be read, and goes with it."""
+        cache = make()
+        word = _native.capture([f"tag:{cache._location}:red"]).words
+        keys = (f"k{number}" for number in itertools.count())
+        key = next(key for key in keys if _native.capture([f"key:{cache._location}::1:{key}"]).words == word)
+        cache.set(key, 1, tags=["red", "blue"])
+        assert cache.get(key) == 1
+        assert cache.delete_by_tag("red") == 1
+        assert cache.get(key) is None
 
 
 class TestTags:

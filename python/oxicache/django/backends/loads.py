@@ -17,13 +17,16 @@ __all__ = ["Request", "loader_of", "own_value"]
 class Request:
     """One caller's wish for one key. Equal to that of another caller for the same key."""
 
+<<<<<<< HEAD
     __slots__ = ("default", "error", "is_leader", "is_refresh", "key")
+=======
+    __slots__ = ("error", "is_refresh", "key")
+>>>>>>> i4-review
 
     def __init__(self, key: str | BackendKey, default: Any, *, is_refresh: bool) -> None:
         self.key = key
         self.default = default
         self.is_refresh = is_refresh  # its value is still fresh, and this caller was elected to renew it
-        self.is_leader = False
         self.error: Exception | None = None  # why the value could not be stored
 
     def compute(self) -> Any:
@@ -117,10 +120,10 @@ def loader_of(store: NativeStore) -> Loader:
 
 
 def own_value(store: NativeStore, request: Request, value: Any) -> Any:
-    """Return a loaded value as the caller's own: what others got of the same load is not touched by it."""
+    """Return a loaded value as the caller's own: neither its source nor what others got of it is touched by it."""
     if request.error is not None:
         raise request.error
-    if request.is_leader or store.isolation == "none":
+    if store.isolation == "none":
         return value
     held = store.peek(request.key, MISSING)
     return _native._thaw(_native._freeze(value, store.isolation)[0]) if held is MISSING else held

@@ -93,7 +93,9 @@ class ProcessLock:
                 if now >= give_up:
                     return False
                 held = _table.holder(self._name)
-                until = give_up if held is None else min(give_up, held.deadline)
+                if held is None:
+                    continue  # its time ran out just now, and nobody would tell
+                until = min(give_up, held.deadline)
                 _table.changed.wait(min(max(until - now, 0.0), threading.TIMEOUT_MAX))
         return True
 
@@ -169,6 +171,7 @@ class ProcessLock:
             held.deadline = (
                 self._deadline(additional_time) if replace_ttl else held.deadline + additional_time
             )
+            _table.changed.notify_all()  # it may end sooner than those who wait believe
         return True
 
     def reacquire(self) -> bool:

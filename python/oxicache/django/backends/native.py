@@ -27,6 +27,16 @@ __all__ = ["NativeCache"]
 
 _PROBE = "oxicache.key"  # what a key function is asked to make a key of, to see what it adds
 _UNREMARKABLE = frozenset({"_is_made", "_max_entries"})  # may be set without changing what a handler does
+# What BaseCache makes of which methods. A subclass that has its own of these expects to be asked, as with LocMemCache.
+_MADE_OF = {
+    "get_many": ("get",),
+    "set_many": ("set",),
+    "delete_many": ("delete",),
+    "get_or_set": ("get", "add"),
+    "aget_or_set": ("get", "add", "aget", "aadd"),
+}
+# What BaseCache keeps in the instance's dict, and this class elsewhere: `mock.patch.object` deletes it when it ends.
+_SETTINGS = ("key_prefix", "version", "key_func", "default_timeout", "_max_entries")
 
 
 class NativeCache(BackendBase, Backend):
@@ -42,11 +52,22 @@ class NativeCache(BackendBase, Backend):
         store, options = store_at(location, self._params, NativeCache)
         self._attach(store)
         given = dict(params)
-        if deploy := deploy_version(options):
-            # Another release neither reads nor invalidates what this one stores.
-            given["KEY_PREFIX"] = f"{params.get('KEY_PREFIX', '')}@{deploy}"
+        self._deploy_version = deploy_version(options)
+        given["KEY_PREFIX"] = self._deployed(params.get("KEY_PREFIX", ""))
         BaseCache.__init__(self, given)
+        self._first = {name: getattr(self, name) for name in _SETTINGS}
         self._is_made = True
+
+    def _deployed(self, prefix: Any) -> Any:
+        # Another release neither reads nor invalidates what this one stores.
+        return f"{prefix}@{self._deploy_version}" if self._deploy_version else prefix
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, parts in _MADE_OF.items():
+            is_own = getattr(cls, name) is not getattr(NativeCache, name)
+            if not is_own and any(getattr(cls, part) is not getattr(NativeCache, part) for part in parts):
+                setattr(cls, name, getattr(BaseCache, name))
 
     @property
     def _memory(self) -> NativeStore:
@@ -76,7 +97,10 @@ class NativeCache(BackendBase, Backend):
             patches.changed(self, name)
 
     def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
+        if name in _SETTINGS:
+            super().__setattr__(name, self._first[name])
+        else:
+            super().__delattr__(name)
         patches.restored(self, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,7 +130,12 @@ class NativeCache(BackendBase, Backend):
         value = store.get(held, MISSING)
         if value is not MISSING and not (store.early_refresh and store._early(held)):
             return value
+<<<<<<< HEAD
         request = Request(held, default, is_refresh=value is not MISSING)
+=======
+        request = Request(held, is_refresh=value is not MISSING)
+        compute = default if callable(default) else lambda: default
+>>>>>>> i4-review
         ttl = self._seconds(timeout)
         found = loader_of(store).load_missed(request, request.compute, ttl=ttl, tags=tags, current=value)
         return own_value(store, request, found)
@@ -120,6 +149,19 @@ class NativeCache(BackendBase, Backend):
         tags: Iterable[str] = (),
     ) -> Any:
         """See get_or_set(). `default` may be an async function too."""
+<<<<<<< HEAD
+=======
+        store, held, value, is_fresh = self._look(key, version)
+        if is_fresh:
+            return value
+        request = Request(held, is_refresh=value is not MISSING)
+        compute = default if callable(default) else lambda: default
+        ttl = self._seconds(timeout)
+        found = await loader_of(store).aload_missed(request, compute, ttl=ttl, tags=tags, current=value)
+        return own_value(store, request, found)
+
+    def _look(self, key: Any, version: Any) -> tuple[NativeStore, Any, Any, bool]:
+>>>>>>> i4-review
         store = self._memory
         held = self._key(key, version)
         value = store.get(held, MISSING)
@@ -156,10 +198,12 @@ class NativeCache(BackendBase, Backend):
 
     def _other(self, prefix: str | None) -> "NativeCache":
         """Return a handler of the same store with another KEY_PREFIX."""
-        if prefix is None or prefix == self.key_prefix:
+        if prefix is None or self.key_prefix in {prefix, self._deployed(prefix)}:
             return self
         other = type(self)(self._location, self._params)
-        BackendBase.key_prefix.__set__(other, prefix)
+        BackendBase.key_prefix.__set__(other, self._deployed(prefix))
+        BackendBase.key_func.__set__(other, self.key_func)
+        BackendBase.version.__set__(other, self.version)
         return other
 
     def delete_pattern(
