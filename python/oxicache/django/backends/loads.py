@@ -17,11 +17,7 @@ __all__ = ["Request", "loader_of", "own_value"]
 class Request:
     """One caller's wish for one key. Equal to that of another caller for the same key."""
 
-<<<<<<< HEAD
-    __slots__ = ("default", "error", "is_leader", "is_refresh", "key")
-=======
-    __slots__ = ("error", "is_refresh", "key")
->>>>>>> i4-review
+    __slots__ = ("default", "error", "is_refresh", "key")
 
     def __init__(self, key: str | BackendKey, default: Any, *, is_refresh: bool) -> None:
         self.key = key
@@ -31,7 +27,6 @@ class Request:
 
     def compute(self) -> Any:
         """Return what is to be stored. Only who leads the load calls it."""
-        self.is_leader = True
         return self.default() if callable(self.default) else self.default
 
     def __hash__(self) -> int:

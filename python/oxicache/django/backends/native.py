@@ -130,12 +130,7 @@ class NativeCache(BackendBase, Backend):
         value = store.get(held, MISSING)
         if value is not MISSING and not (store.early_refresh and store._early(held)):
             return value
-<<<<<<< HEAD
         request = Request(held, default, is_refresh=value is not MISSING)
-=======
-        request = Request(held, is_refresh=value is not MISSING)
-        compute = default if callable(default) else lambda: default
->>>>>>> i4-review
         ttl = self._seconds(timeout)
         found = loader_of(store).load_missed(request, request.compute, ttl=ttl, tags=tags, current=value)
         return own_value(store, request, found)
@@ -149,19 +144,6 @@ class NativeCache(BackendBase, Backend):
         tags: Iterable[str] = (),
     ) -> Any:
         """See get_or_set(). `default` may be an async function too."""
-<<<<<<< HEAD
-=======
-        store, held, value, is_fresh = self._look(key, version)
-        if is_fresh:
-            return value
-        request = Request(held, is_refresh=value is not MISSING)
-        compute = default if callable(default) else lambda: default
-        ttl = self._seconds(timeout)
-        found = await loader_of(store).aload_missed(request, compute, ttl=ttl, tags=tags, current=value)
-        return own_value(store, request, found)
-
-    def _look(self, key: Any, version: Any) -> tuple[NativeStore, Any, Any, bool]:
->>>>>>> i4-review
         store = self._memory
         held = self._key(key, version)
         value = store.get(held, MISSING)
