@@ -142,16 +142,15 @@ pub(super) fn note_of_thread(store: u64, hash: u64, seen: Seen, at: Nanos) -> bo
         task: None,
     };
     with(|misses| {
-        let is_free = misses.tokens[misses.next]
-            .as_ref()
-            .is_none_or(|token| token.task.is_none())
-            && misses.tokens[misses.next.wrapping_sub(1) % SIZE]
-                .as_ref()
-                .is_none_or(|token| token.task.is_none());
-        if is_free {
+        let is_free = |place: usize| {
+            let held = misses.tokens[place % SIZE].as_ref();
+            held.is_none_or(|held| held.task.is_none())
+        };
+        let may_push = is_free(misses.next) && is_free(misses.next.wrapping_sub(1));
+        if may_push {
             misses.push(token);
         }
-        is_free
+        may_push
     })
     .unwrap_or(false)
 }

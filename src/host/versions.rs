@@ -161,7 +161,7 @@ pub fn bump<N: AsRef<[u8]>>(names: &[N], mut seconds: impl FnMut() -> u32) {
 /// Makes stale what any process captured of these names' words, for values that are stored anew: `now_is` is told what each
 /// word is from then on. Notes no time.
 ///
-/// The file is looked for as by [`bump`], or in a hurry at most each [`GLANCE_EVERY`] by `now`, as looking costs three times
+/// The file is looked for as by [`bump`], or in a hurry at most each 10 ms by `now`, as looking costs three times
 /// what the rest does. That leaves one gap: whoever moved to another file since, and began to load there, is not told.
 pub fn advance<N: AsRef<[u8]>>(
     names: &[N],

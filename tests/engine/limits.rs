@@ -1,6 +1,6 @@
 //! What is stored, what is refused, and who makes room.
 
-use _native::engine::{Cause, Limits, PolicyKind, Put};
+use _native::engine::{Cause, Limits, PolicyKind, Put, TagRef};
 
 use crate::{at, collect, empty, filled, gone, order, put, read, slot, until};
 
@@ -203,4 +203,40 @@ fn limits_can_be_changed() {
     table.validate();
     assert!(collect(table.set_max_bytes(None, at(0))).is_empty());
     assert_eq!(table.weight_bytes(), 0);
+}
+
+/// An updated entry keeps deadline and tags, is weighed anew, and makes room for what it gained.
+#[test]
+fn an_update_changes_value_and_weight_alone() {
+    let mut table = empty(Limits {
+        max_bytes: Some(100),
+        ..Limits::new(10)
+    });
+    let heavy = |weight| Put {
+        weight,
+        tags: &[TagRef::Name("t")],
+        ..until(50)
+    };
+    put(&mut table, "a", 0, &heavy(40), at(0));
+    put(&mut table, "b", 1, &heavy(40), at(0));
+    let a = slot(&table, "a").expect("stored");
+    let (old, displaced) = table.update(a, 5, 70, false, at(1));
+    assert_eq!(
+        (old, collect(displaced)),
+        (0, vec![gone("b", 1, Cause::Evicted)])
+    );
+    assert_eq!(
+        (table.weight_bytes(), table.deadline(a)),
+        (70, until(50).deadline)
+    );
+    assert_eq!(table.tags(a).count(), 1);
+    table.validate();
+
+    let (old, displaced) = table.update(a, 6, 101, false, at(1));
+    assert_eq!(
+        (old, collect(displaced)),
+        (5, vec![gone("a", 6, Cause::Evicted)])
+    );
+    assert!(table.is_empty());
+    table.validate();
 }

@@ -6,7 +6,7 @@ use _native::engine::Stamp;
 use _native::host::place::{
     DEFAULT_WORDS, HEADER_BYTES, Header, MAX_WORDS, MIN_WORDS, Place, WrongPlace, checked_words,
 };
-use _native::host::versions::{Versions, current};
+use _native::host::versions::{Versions, advance, current};
 use _native::host::word;
 
 const SECOND: i64 = 1_000_000_000;
@@ -242,4 +242,19 @@ fn a_header_of_another_place_is_refused() {
         ..header
     };
     assert!(Header::decode(&other.encode(), &shop).is_err());
+}
+
+/// Whoever stores anew outdates what was captured before, and holds what is current until the next change.
+#[test]
+fn what_is_advanced_outdates_all_but_its_own_stamp() {
+    let before = current().capture(current().word(b"advanced"));
+    let mut after = before;
+    advance(&[b"advanced"], SECOND, true, |at, stamp| {
+        assert_eq!(at, 0);
+        after = stamp;
+    });
+    assert!(!current().are_current(&[before]));
+    assert!(current().are_current(&[after]));
+    advance(&[b"advanced"], SECOND, false, |_, _| {});
+    assert!(!current().are_current(&[after]));
 }

@@ -37,6 +37,7 @@ ANY_METHODS = (
     "test_versions.py",
     "test_versions_broken.py",
     "test_versions_processes.py",
+    "test_coherence_model.py",
 )
 # About the tools around the package, not about the package: run once, on the first Python.
 ONCE = ("test_benches.py", "test_conformance.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")

@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -147,6 +148,47 @@ class TestObjects:
         """Before `_attach` there is nothing to ask."""
         with pytest.raises(RuntimeError, match="_attach"):
             BackendBase().get("a")
+
+    def test_reading_leaves_no_reference(self) -> None:
+        """Hits of each kind, misses and writes give back every reference that they take."""
+        cache, text = handler(params={"KEY_PREFIX": "p"}), "a text of its own"
+        key, default = "key-of-its-own", object()
+        values = [text, {"text": text}, {"text": text, "odd": range(3), "twice": [[text]] * 2}]
+
+        def work() -> None:
+            for value in values:
+                cache.set(key, value)
+                assert cache.get(key) == value
+                assert cache.get_many([key, "none"]) == {key: value}
+                cache.add(key, value)
+            assert cache.get("none", default) is default
+            cache.delete(key)
+
+        work()
+        before = [sys.getrefcount(each) for each in (text, key, default, cache)]
+        for _ in range(100):
+            work()
+        assert [sys.getrefcount(each) for each in (text, key, default, cache)] == before
+
+    def test_finalisers_may_use_the_cache(self) -> None:
+        """What is displaced is dropped when the store can be used again."""
+
+        class Final:
+            def __del__(self) -> None:
+                seen.append(cache.get("count"))
+                cache.incr("count")
+
+        cache = handler(isolation="none", max_entries=3)
+        seen: list[int] = []
+        cache.set("count", 0, None)
+        for _ in range(3):
+            cache.set("a", Final())
+            cache.touch("count", None)
+            cache.set("b0", Final())
+        cache.delete("a")
+        cache.delete_many(["b0"])
+        gc.collect()
+        assert seen == list(range(6))
 
     def test_a_handler_in_a_cycle_is_collected(self) -> None:
         """A key function that refers to its handler keeps nothing alive."""

@@ -25,11 +25,13 @@ _captured: dict[str, _native.Stamps] = {}
 class Worker:
     """One process; leaving the `with` block ends it."""
 
+    program = __file__
+
     def __init__(
         self, directory: Path | str, namespace: str = "shop", *, drop: bool = False, **env: str
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, self.program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,6 +1,5 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
-import sys
 from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -13,9 +12,6 @@ from oxicache import _native, loader, scheduling
 from oxicache.django import checks, conf, host, rows, signals, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
-
-# Django runs the system checks in these, and E001 says what is wrong; a server would begin without.
-CHECKING_COMMANDS = frozenset({"check", "migrate", "runserver"})
 
 
 class OxicacheConfig(AppConfig):
@@ -35,7 +31,7 @@ class OxicacheConfig(AppConfig):
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
-        with suppress(ImproperlyConfigured) if _is_checking() else nullcontext():
+        with suppress(ImproperlyConfigured) if conf.is_checking() else nullcontext():
             rows.complete()
             signals.complete()
         configure()
@@ -67,13 +63,9 @@ def _settings() -> conf.Configuration:
     try:
         return conf.current()
     except ImproperlyConfigured:
-        if _is_checking():
+        if conf.is_checking():
             return conf.defaults()
         raise
-
-
-def _is_checking() -> bool:
-    return sys.argv[1:2] != [] and sys.argv[1] in CHECKING_COMMANDS
 
 
 def _reconfigure(**_: Any) -> None:

@@ -1,6 +1,7 @@
 """System checks: wrong settings, parted processes, members that may go stale. Each stands in docs/checks.md.
 
-What stands in the way of shared version words is found in neighbours.py; what a setting must be, in conf.py.
+What stands in the way of shared version words is found in neighbours.py; what a NativeCache is used for, in
+aliases.py; what a setting must be, in conf.py.
 """
 
 import importlib
@@ -82,6 +83,65 @@ def _tenants() -> Found:
             f"tenant would be served to another. {models[0]._meta.label} has cached members.",
             hint=f"Set {conf.DICT}['TENANT'] to a function that returns `django.db.connection.schema_name`.",
             id="oxicache.E003",
+        )
+
+
+# ---------------------------------------------------------------- CACHES
+
+
+def _options() -> Found:
+    """OPTIONS of a NativeCache are wrong."""
+    from oxicache.django import aliases  # here: only who has such a cache, or checks, need load its backend
+
+    for mistake in aliases.mistakes():
+        yield Error(mistake, hint="The options are listed in docs/backend.md.", id="oxicache.E004")
+
+
+def _sessions() -> Found:
+    """Sessions are kept where only one worker finds them."""
+    from oxicache.django import aliases
+
+    found = aliases.sessions()
+    if found is not None:
+        alias, why = found
+        yield Warning(
+            f"{why}. SESSION_ENGINE is {settings.SESSION_ENGINE!r}, and CACHES[{alias!r}] keeps the values of each "
+            "process apart.",
+            hint=f"{_REDIS.format(what='SESSION_CACHE_ALIAS')}, or keep sessions in "
+            "`django.contrib.sessions.backends.cached_db`.",
+            id="oxicache.W008",
+            obj=f"CACHES[{alias!r}]",
+        )
+
+
+def _counters() -> Found:
+    """What must be counted for all workers together is counted in each."""
+    from oxicache.django import aliases
+
+    for who, alias in aliases.counters():
+        yield Warning(
+            f"{who} counts in CACHES[{alias!r}], which keeps the values of each process apart: with four workers four "
+            "times as much is let through.",
+            hint=f"{_REDIS.format(what=who)}. With a single worker process silence this check.",
+            id="oxicache.W009",
+            obj=f"CACHES[{alias!r}]",
+        )
+
+
+_REDIS = "Give {what} an alias with `django.core.cache.backends.redis.RedisCache`"
+
+
+def _unbounded() -> Found:
+    """Entries never expire, and may take all memory there is."""
+    from oxicache.django import aliases
+
+    for alias in aliases.unbounded():
+        yield Warning(
+            "Its TIMEOUT is None, for ever, and its MAX_BYTES is None, unlimited: each worker keeps the largest values "
+            "that it ever met.",
+            hint="Give it a TIMEOUT, or leave MAX_BYTES at its default.",
+            id="oxicache.W010",
+            obj=f"CACHES[{alias!r}]",
         )
 
 
@@ -260,6 +320,10 @@ CHECKS = tuple(
     for find in (
         _settings,
         _tenants,
+        _options,
+        _sessions,
+        _counters,
+        _unbounded,
         _sharing,
         _parted,
         _replicas,

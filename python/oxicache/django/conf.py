@@ -8,6 +8,7 @@ import hashlib
 import math
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -26,6 +28,7 @@ __all__ = [
     "Configuration",
     "current",
     "defaults",
+    "is_checking",
     "namespace",
     "runtime_directory",
     "settings_table",
@@ -36,6 +39,8 @@ __all__ = [
 Resolver: TypeAlias = Callable[[], Hashable]
 
 DICT = "OXICACHE"
+# Django runs the system checks in these, which say what is wrong; a server would begin without.
+CHECKING_COMMANDS = frozenset({"check", "migrate", "runserver"})
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- memory, and what is made there has its owner and mode checked
 NAMESPACE_LABEL = b"oxicache.namespace\0"  # so that the name says nothing about other hashes of SECRET_KEY
 
@@ -348,6 +353,11 @@ def tenant_resolver() -> Resolver | None:
             raise _refuse(f"{DICT}['TENANT']", value, "the dotted path of a callable")
         _resolvers.append(found)
     return _resolvers[-1]
+
+
+def is_checking() -> bool:
+    """Whether this process runs the system checks, ours among them, before it does anything else."""
+    return sys.argv[1:2] != [] and sys.argv[1] in CHECKING_COMMANDS and "oxicache" in apps.app_configs
 
 
 def settings_table() -> str:

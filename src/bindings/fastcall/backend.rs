@@ -24,7 +24,7 @@ use crate::engine::clock::Nanos;
 use crate::host::versions;
 
 /// Longer names of version words are made by the safe twin.
-const MAX_WORD: usize = 320;
+const MAX_WORD: usize = 128;
 /// Django's limit for keys, less what prefix and version may take: see `Name::is_portable`.
 const MAX_KEY: usize = 227;
 
@@ -116,7 +116,8 @@ unsafe fn may_run_loop() -> bool {
     // SAFETY: the caller's promise; the dict and what is in it are borrowed, and looking up a str runs no Python code.
     unsafe {
         let own = ffi::PyThreadState_GetDict();
-        own.is_null() || !ffi::PyDict_GetItem(own, LOOP_NAME.load(Ordering::Relaxed)).is_null()
+        own.is_null()
+            || !ffi::PyDict_GetItemWithError(own, LOOP_NAME.load(Ordering::Relaxed)).is_null()
     }
 }
 

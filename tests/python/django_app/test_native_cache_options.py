@@ -283,6 +283,18 @@ class TestLocations:
             assert caches["default"]._memory.name == name
         assert old.get("key") == 1
 
+    def test_a_handler_made_by_hand_changes_only_what_it_names(self) -> None:
+        """Without options it takes the memory of its LOCATION as it is."""
+        where = location()
+        first = NativeCache(where, {"OPTIONS": {"POLICY": "lru", "MAX_ENTRIES": 50, "GRACE": 5}})
+        first.set("key", 1)
+        second = NativeCache(where, {})
+        assert second._memory is first._memory
+        assert (second.get("key"), second._max_entries) == (1, 50)
+        third = NativeCache(where, {"OPTIONS": {"MAX_ENTRIES": 20}})
+        assert third._memory is first._memory
+        assert (first._max_entries, third._memory.grace) == (20, 5)
+
     def test_stores_are_registered_under_the_first_alias(self) -> None:
         """The manager knows each memory once."""
         one, two = location(), location()

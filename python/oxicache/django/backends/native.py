@@ -125,13 +125,14 @@ class NativeCache(BackendBase, Backend):
         One caller of this process computes, the others wait for it. None is a value. What was computed is stored,
         unless the key was invalidated meanwhile.
         """
-        store, held, value, is_fresh = self._look(key, version)
-        if is_fresh:
+        store = self._memory
+        held = self._key(key, version)
+        value = store.get(held, MISSING)
+        if value is not MISSING and not (store.early_refresh and store._early(held)):
             return value
-        request = Request(held, is_refresh=value is not MISSING)
-        compute = default if callable(default) else lambda: default
+        request = Request(held, default, is_refresh=value is not MISSING)
         ttl = self._seconds(timeout)
-        found = loader_of(store).load_missed(request, compute, ttl=ttl, tags=tags, current=value)
+        found = loader_of(store).load_missed(request, request.compute, ttl=ttl, tags=tags, current=value)
         return own_value(store, request, found)
 
     async def aget_or_set(
@@ -143,21 +144,17 @@ class NativeCache(BackendBase, Backend):
         tags: Iterable[str] = (),
     ) -> Any:
         """See get_or_set(). `default` may be an async function too."""
-        store, held, value, is_fresh = self._look(key, version)
-        if is_fresh:
-            return value
-        request = Request(held, is_refresh=value is not MISSING)
-        compute = default if callable(default) else lambda: default
-        ttl = self._seconds(timeout)
-        found = await loader_of(store).aload_missed(request, compute, ttl=ttl, tags=tags, current=value)
-        return own_value(store, request, found)
-
-    def _look(self, key: Any, version: Any) -> tuple[NativeStore, Any, Any, bool]:
         store = self._memory
         held = self._key(key, version)
         value = store.get(held, MISSING)
-        is_fresh = value is not MISSING and not (store.early_refresh and store._early(held))
-        return store, held, value, is_fresh
+        if value is not MISSING and not (store.early_refresh and store._early(held)):
+            return value
+        request = Request(held, default, is_refresh=value is not MISSING)
+        ttl = self._seconds(timeout)
+        found = await loader_of(store).aload_missed(
+            request, request.compute, ttl=ttl, tags=tags, current=value
+        )
+        return own_value(store, request, found)
 
     # ------------------------------------------------------------ keys
 

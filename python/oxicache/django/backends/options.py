@@ -6,7 +6,7 @@ Django's own backends ignore what they do not know. A misspelt limit would then 
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -119,9 +119,10 @@ class StoreOptions:
     jitter: float = 0.0
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "StoreOptions":
-        """Make them from checked options by name; what is not given has its default."""
-        return cls(**{name: given[name.upper()] for name in cls.names() if name.upper() in given})
+    def of(cls, given: Mapping[str, Any], otherwise: "StoreOptions | None" = None) -> "StoreOptions":
+        """Make them from checked options by name; what is not given is as in `otherwise`, or has its default."""
+        named = {name: given[name.upper()] for name in cls.names() if name.upper() in given}
+        return cls(**named) if otherwise is None else replace(otherwise, **named)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

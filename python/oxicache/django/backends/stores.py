@@ -12,12 +12,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from oxicache._native import NativeStore
-from oxicache.django import host
+from oxicache.django import conf, host
 from oxicache.django.backends.options import StoreOptions, explicit_options
 from oxicache.registry import cache_manager
 from oxicache.versions import version_words
 
-__all__ = ["place_of", "store_at"]
+__all__ = ["agreed_at", "place_of", "store_at"]
 
 # What a store cannot change while it holds entries.
 FIXED = ("policy", "isolation", "coherence", "jitter")
@@ -42,26 +42,40 @@ def store_at(location: str, params: Mapping[str, Any], kind: type) -> tuple[Nati
     """
     aliases = dict(_aliases(location, kind))
     own_alias = next((alias for alias, given in aliases.items() if given == params), None)
-    own = explicit_options(place_of(location, own_alias), params)
-    options = StoreOptions.of(_agreed(location, aliases) if own_alias is not None else own)
+    try:
+        own = explicit_options(place_of(location, own_alias), params)
+        # A handler made by hand changes only what it names; what an alias leaves out is the default.
+        said = own if own_alias is None else _agreed(location, aliases)
+    except ImproperlyConfigured:
+        if not conf.is_checking():  # then E004 says so, once Django's own check has made every cache there is
+            raise
+        own = said = {}
     store = _stores.get(location)
     if store is None:
         host.begin_once()
         version_words.open()
-        made = _made(location, options)
+        made = _made(location, StoreOptions.of(said))
         # Two threads may come at the same time, and both have to get the same one.
         store = _stores.setdefault(location, made)
         if store is made:
             _register(store, aliases)
-    elif _differs(store, options):
+        return store, own
+    now = _options_of(store)
+    options = StoreOptions.of(said, now if own_alias is None else None)
+    if any(getattr(now, name) != getattr(options, name) for name in FIXED):
         old, store = store, _made(location, options)
         _stores[location] = store
         # Handlers that were made before keep the old one, and nobody else reaches it.
         cache_manager.remove(old.name or "", old.cache)
         _register(store, aliases)
-    elif own_alias is not None or own:
+    elif now != options:
         _configure(store, options)
     return store, own
+
+
+def agreed_at(location: str, kind: type) -> dict[str, Any]:
+    """Return the options that all aliases of a LOCATION name together. ImproperlyConfigured where they contradict."""
+    return _agreed(location, dict(_aliases(location, kind)))
 
 
 def place_of(location: str, alias: str | None) -> str:
@@ -110,16 +124,18 @@ def _made(location: str, options: StoreOptions) -> NativeStore:
     return NativeStore(location, **{name: getattr(options, name) for name in StoreOptions.names()})
 
 
-def _differs(store: NativeStore, options: StoreOptions) -> bool:
-    here = {"policy": store.cache.policy} | {name: getattr(store, name) for name in FIXED if name != "policy"}
-    return any(here[name] != getattr(options, name) for name in FIXED)
+def _options_of(store: NativeStore) -> StoreOptions:
+    fixed = {"policy": store.cache.policy} | {
+        name: getattr(store, name) for name in FIXED if name != "policy"
+    }
+    return StoreOptions(
+        **fixed, **{name: getattr(store.cache, theirs) for name, theirs in CHANGEABLE.items()}
+    )
 
 
 def _configure(store: NativeStore, options: StoreOptions) -> None:
-    cache = store.cache
-    for name, attribute in CHANGEABLE.items():
-        if getattr(cache, attribute) != getattr(options, name):
-            setattr(cache, attribute, getattr(options, name))
+    for name, theirs in CHANGEABLE.items():
+        setattr(store.cache, theirs, getattr(options, name))
 
 
 def _register(store: NativeStore, aliases: Mapping[str, Any]) -> None:
