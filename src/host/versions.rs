@@ -3,6 +3,8 @@
 //! A name hashes to a word, to invalidate is to increment it, and an entry keeps what it saw. All state hangs on one
 //! pointer that is replaced whole: no lock that a fork could leave held, nothing that a stopped process could keep.
 
+// Long because moving to another file concerns all that is known of words, and must be read with it.
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

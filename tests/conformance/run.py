@@ -148,6 +148,8 @@ def main() -> int:
         for verdict in verdicts:
             explain(verdict, arguments.page)
         print(f"\n{aligned(verdict.counts for verdict in verdicts)}")
+        left_out = dict.fromkeys(f"{verdict.left_out} of Django {verdict.django}" for verdict in verdicts)
+        print(f"Left out of these runs, being about other backends and sessions: {', '.join(left_out)}")
     for line in outdated:
         print(f"{line}: run `make conformance CONFORMANCE_ARGS=--write`", file=sys.stderr)
     return 0 if not outdated and all(verdict.good for verdict in verdicts) else 1

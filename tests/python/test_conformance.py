@@ -106,10 +106,11 @@ class TestVerdicts:
     def test_what_passes_is_good(self, harness: Harness) -> None:
         """A run in which every test passes ends with code 0 and an aligned table of counts."""
         done = harness.run()
-        head, rule, row = done.stdout.strip().splitlines()
+        head, rule, row, left_out = done.stdout.strip().splitlines()
         assert (done.returncode, len(head)) == (0, len(row)) == (0, len(rule))
         assert row.split("|")[1].strip() == django.__version__
         assert [cell.strip() for cell in row.split("|")[4:7]] == ["1", "1", "0"]
+        assert left_out.endswith(f": 0 of Django {django.__version__}")
 
     @pytest.mark.parametrize(
         "line",
@@ -245,6 +246,15 @@ class TestPage:
         """Each release adds tests, so a page that knows nothing of this one is not wrong."""
         harness.list(counts="4.2.1 | 3.11 | nothing else | 7 | 7 | 0")
         assert harness.run().returncode == 0
+
+    def test_what_shows_the_same_is_there(self) -> None:
+        """The page names a test of oxicache beside each of Django's that does not pass, and it exists."""
+        page = (ROOT / "docs" / "conformance.md").read_text()
+        rows = page.partition("<!-- listed: begin")[2].partition("<!-- listed: end")[0].splitlines()[3:]
+        tests = (ROOT / "tests" / "python" / "django_app" / "test_native_culling.py").read_text()
+        named = [row.split("|")[-2].strip().strip("`").removeprefix("TestCulling::") for row in rows]
+        assert named
+        assert [name for name in named if f"    def {name}(" not in tests] == []
 
 
 class TestSources:
