@@ -16,7 +16,7 @@ use super::place::{HEADER_BYTES, Header, Place};
 /// What a file is called while it is made.
 const UNFINISHED: &str = ".making-";
 /// Milliseconds to wait for another maker; it may be stopped, and then its lock does not count.
-const PATIENCE: u32 = 20;
+const PATIENCE: u32 = 200;
 
 /// Puts a new file where there is none, or where the judged one is.
 ///
