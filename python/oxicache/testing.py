@@ -43,7 +43,8 @@ _sources: list[_Apply] = [_native.clock_system]
 def reset() -> None:
     """Empty every registered cache, `DELETION_SET` and the table of running loads; counters start from zero.
 
-    A load that is still running goes on, and what it brings is not stored. Caches not registered stay as they are.
+    Registered are those of CACHES, too, that are a NativeCache; what this thread missed in them is forgotten. A load
+    that is still running goes on, and what it brings is not stored. Caches not registered stay as they are.
     """
     for name in cache_manager.names():
         cache = cache_manager._caches.get(name)
@@ -52,6 +53,7 @@ def reset() -> None:
             cache.reset_stats()
     DELETION_SET.clear_all()
     loader.forget_flights()
+    _native.tokens_forget()
 
 
 class Clock:

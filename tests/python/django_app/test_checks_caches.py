@@ -257,7 +257,7 @@ class TestCounters:
         assert "DEFAULT_THROTTLE_RATES" in said
         assert found("W009", CACHES=params, REST_FRAMEWORK={}) == []
         assert found("W009", CACHES={"default": LOCMEM}, REST_FRAMEWORK=rates) == []
-        with mock.patch.object(aliases.apps, "is_installed", lambda _: False):
+        with mock.patch.object(aliases.apps, "is_installed", return_value=False):
             assert found("W009", CACHES=params, REST_FRAMEWORK=rates) == []
 
     def test_a_default_class_that_counts_nothing_is_none(self) -> None:

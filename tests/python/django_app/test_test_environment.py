@@ -236,6 +236,100 @@ def test_rows_are_isolated_and_no_other_process_is_told(run: Run, tmp_path: Path
     assert list((tmp_path / "runtime").iterdir()) == []
 
 
+CACHES = """
+NATIVE = "oxicache.django.backends.NativeCache"
+CACHES = {"default": {"BACKEND": NATIVE}, "other": {"BACKEND": NATIVE, "LOCATION": "other", "TIMEOUT": None}}
+"""
+CACHES_TESTS = """
+    import time
+    import django
+    django.setup()
+    from unittest import TestCase, mock
+    from django.core.cache import cache, caches
+    from django.test import SimpleTestCase, TestCase as DatabaseTestCase, override_settings
+    from oxicache import _native
+    from oxicache.django import cache as handle
+
+    OWN = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "own"}}
+    kept = []
+
+    class Caches:
+        def test_one(self):
+            for one in (cache, caches["other"]):
+                self.assertIsNone(one.get("a"))
+                self.assertEqual(one.stats()["hits"], 0)
+                one.set("a", 1, tags=["t"])
+                self.assertEqual(one.get("a"), 1)
+            self.assertEqual(handle.get("a"), 1)
+            with override_settings(CACHES=OWN):
+                for one in (cache, handle):
+                    self.assertEqual(one.get("a"), None if one is cache else 5)
+                    one.set("a", 5)
+                kept.append(caches["default"])
+            self.assertEqual([one.get("a") for one in (cache, handle)], [1, 1])
+            cache.delete_by_tag("t")
+            self.assertIsNone(handle.get("a"))
+
+        def test_two(self):
+            self.test_one()
+
+        def test_three(self):
+            for one in kept:
+                self.assertIsNone(one.get("a"))
+            self.test_one()
+
+        def test_private(self):
+            cache.set("a", 1)
+            cache.clear()
+            self.assertFalse(_native.versions_state()["shared"])
+
+        def test_time(self):
+            cache.set("a", 1, 60)
+            caches["other"].set("a", 1)
+            with mock.patch("time.time", return_value=time.time() + 61):
+                self.assertIsNone(cache.get("a"))
+                self.assertEqual(caches["other"].get("a"), 1)
+
+    class Plain(Caches, TestCase):
+        pass
+
+    class Simple(Caches, SimpleTestCase):
+        pass
+
+    class Database(Caches, DatabaseTestCase):
+        pass
+"""
+
+
+@pytest.mark.parametrize("how", ["manage.py", "fork", "spawn", "script", "mixin", "pytest"])
+def test_a_native_cache_is_isolated_too(run: Run, tmp_path: Path, how: str) -> None:
+    """Each test finds every alias empty, also under override_settings, by its own clock, and no other process hears."""
+    (tmp_path / "runtests.py").write_text(SCRIPT)
+    parallel = (*MANAGE_TEST, "--parallel", "2")
+    commands = {"fork": parallel, "spawn": parallel, "script": ("runtests.py",)}
+    settings = CACHES
+    if how in {"fork", "spawn"}:
+        settings += f"import multiprocessing\nmultiprocessing.set_start_method({how!r}, force=True)\n"
+    if how == "mixin":
+        settings += 'TEST_RUNNER = "oxicache.django.test_runner.OxicacheDiscoverRunner"\n'
+    if how == "pytest":
+        plain = CACHES_TESTS.partition("    class Database")[
+            0
+        ]  # that one needs a database, as pytest-django makes it
+        done = run("-m", "pytest", "-q", "users_tests.py", tests=plain, settings=settings)
+        assert "10 passed" in done.stdout, done.stdout
+        return  # in collecting tests pytest looks at `cache`, which makes it, before any test is isolated
+    assert passed(run(*commands.get(how, MANAGE_TEST), tests=CACHES_TESTS, settings=settings), 15)
+    assert list((tmp_path / "runtime").iterdir()) == []
+
+
+def test_without_isolation_a_native_cache_keeps_what_a_test_stored(run: Run) -> None:
+    """OXICACHE["TEST_ISOLATION"] = False is for those who empty their caches themselves."""
+    done = run(*MANAGE_TEST, tests=CACHES_TESTS, settings=CACHES + 'OXICACHE |= {"TEST_ISOLATION": False}\n')
+    assert done.returncode == 1
+    assert "test_two" in done.stderr
+
+
 def test_after_the_runner_words_are_shared_again(run: Run, tmp_path: Path) -> None:
     """A process that goes on after its tests shares its invalidations, and tells nobody to look until then."""
     source = """
