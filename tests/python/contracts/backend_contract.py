@@ -10,6 +10,7 @@ import asyncio
 import copy
 import datetime as dt
 import enum
+import itertools
 import math
 import pickle
 import threading
@@ -28,6 +29,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy
 
 from oxicache import testing
+from oxicache.django.backends import locks
 from oxicache.errors import LockError, LockNotOwnedError
 
 
@@ -779,6 +781,18 @@ class BackendContract:
             assert lock.owned()
         with pytest.raises(ValueError, match="timeout"):
             cache.lock("job", timeout=0)
+
+    def test_locks_that_ran_out_are_forgotten(self, cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Names that nobody asks for again take no memory, and what is held stays held."""
+        kept = cache.lock("kept", timeout=3600)
+        assert kept.acquire()
+        start, passed = time.monotonic(), itertools.count()
+        monkeypatch.setattr(time, "monotonic", lambda: start + next(passed) / 1000)
+        for number in range(3 * locks.SWEEP_FROM):
+            assert cache.lock(f"job:{number}", timeout=0.001).acquire(blocking=False)
+        assert len(locks._table.held) <= locks.SWEEP_FROM
+        assert kept.owned()
+        kept.release()
 
     def test_whoever_waits_for_a_lock_hears_that_its_time_was_cut(self, cache: Any) -> None:
         """`extend` may leave less time than there was, also for those who wait already."""

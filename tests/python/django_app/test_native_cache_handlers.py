@@ -267,6 +267,17 @@ class TestSharedWords:
         assert cache.get(key) is None
 
 
+class TestLoads:
+    def test_an_error_about_a_result_names_the_callers_function(self, cache: NativeCache) -> None:
+        """Who returns what can be read once only is told which function did."""
+        with pytest.raises(TypeError, match=r"\.only_once returned a list_iterator"):
+            cache.get_or_set("key", only_once)
+
+
+def only_once() -> Iterator[int]:
+    return iter([1])
+
+
 class TestTags:
     def test_tagged_entries_go_together(self, cache: NativeCache) -> None:
         """`delete_by_tag` removes what was stored with the tag, by whichever method."""

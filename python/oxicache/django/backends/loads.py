@@ -3,7 +3,7 @@
 What a load stores nobody else may change: the value of one caller is never handed to another as it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from oxicache import _native
@@ -17,17 +17,14 @@ __all__ = ["Request", "loader_of", "own_value"]
 class Request:
     """One caller's wish for one key. Equal to that of another caller for the same key."""
 
-    __slots__ = ("default", "error", "is_refresh", "key")
+    __slots__ = ("compute", "error", "is_refresh", "key")
 
     def __init__(self, key: str | BackendKey, default: Any, *, is_refresh: bool) -> None:
         self.key = key
-        self.default = default
+        # The caller's own function, which errors about its results then name.
+        self.compute: Callable[[], Any] = default if callable(default) else lambda: default
         self.is_refresh = is_refresh  # its value is still fresh, and this caller was elected to renew it
         self.error: Exception | None = None  # why the value could not be stored
-
-    def compute(self) -> Any:
-        """Return what is to be stored. Only who leads the load calls it."""
-        return self.default() if callable(self.default) else self.default
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -16,6 +16,8 @@ from oxicache.errors import LockError, LockNotOwnedError
 
 __all__ = ["ProcessLock"]
 
+SWEEP_FROM = 256  # few enough to be looked through at once
+
 
 class _Held:
     """Who holds one name, and until when."""
@@ -32,6 +34,7 @@ class _Table:
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], _Held] = {}
+        self.most = SWEEP_FROM  # how many may be held before those that ran out are looked for
         self.changed = threading.Condition(threading.Lock())
 
     def holder(self, name: tuple[str, str]) -> _Held | None:
@@ -41,6 +44,15 @@ class _Table:
             del self.held[name]
             return None
         return held
+
+    def hold(self, name: tuple[str, str], held: _Held) -> None:
+        """Note who holds `name`. To be called inside the condition."""
+        if len(self.held) >= self.most:
+            # What ran out under a name that nobody asks for again would stay for ever.
+            now = time.monotonic()
+            self.held = {known: other for known, other in self.held.items() if other.deadline > now}
+            self.most = max(2 * len(self.held), SWEEP_FROM)
+        self.held[name] = held
 
 
 _table = _Table()
@@ -138,7 +150,7 @@ class ProcessLock:
     def _take(self, token: object) -> bool:
         if _table.holder(self._name) is not None:
             return False
-        _table.held[self._name] = _Held(token, self._deadline(self.timeout))
+        _table.hold(self._name, _Held(token, self._deadline(self.timeout)))
         self.local.token = token
         return True
 
