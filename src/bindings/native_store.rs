@@ -426,7 +426,7 @@ impl NativeStore {
         let put = Put {
             deadline: now.after(placing.ttl),
             own_ttl: placing.ttl != self.shared.cache.ttl(),
-            weight: frozen.weight + name.bytes(),
+            weight: frozen.weight + name.bytes() + tag_bytes(placing.tags),
             cost: placing.cost,
             tags: &tags,
             stamps: placing.stamps,
@@ -770,4 +770,10 @@ fn halves(token: u128) -> (u64, u64) {
 fn seconds(py: Python<'_>) -> u32 {
     let now = python_clock::now(py).map_or_else(|_| clock::precise(), Now::at);
     whole_seconds(now)
+}
+
+/// An estimate of what an entry's tags take: a name that no other entry has, its set of entries, and the links to it.
+fn tag_bytes(tags: &[String]) -> u64 {
+    const LINKS: u64 = 110;
+    tags.iter().map(|tag| tag.len() as u64 + LINKS).sum()
 }

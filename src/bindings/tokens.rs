@@ -19,7 +19,8 @@ use super::typed::fold;
 use crate::engine::Stamp;
 use crate::engine::clock::Nanos;
 
-const SIZE: usize = 64;
+/// As many as the keys that are commonly asked for at once: what `get_many` missed, `set_many` fills.
+const SIZE: usize = 256;
 const LIFE: Nanos = 10_000_000_000;
 
 /// What the words were when a key was missed.

@@ -68,6 +68,14 @@ class TestStore:
         cache.set("k99", bytes(20_000))
         assert cache.get("k99") is None
 
+    def test_tags_are_counted(self) -> None:
+        """The names and the links of an entry's tags weigh too."""
+        plain, tagged = handler(), handler()
+        plain.set("a", 1)
+        tagged.set("a", 1, tags=["t" * 1_000, "u"])
+        more = store_of(tagged).stats()["size_bytes"] - store_of(plain).stats()["size_bytes"]
+        assert more > 1_001
+
     def test_a_sum_that_grows_too_heavy_leaves(self) -> None:
         """`incr` weighs what it stores."""
         cache = handler(max_bytes=2_000)

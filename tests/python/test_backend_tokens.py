@@ -233,17 +233,17 @@ class TestLife:
         assert other.get("a") is None
 
     def test_so_many_are_kept(self, workers: tuple[Handler, Handler]) -> None:
-        """The last 64 misses count; the same key missed again and again counts once."""
+        """The last 256 misses count; the same key missed again and again counts once."""
         one, other = workers
-        for number in range(65):
+        for number in range(257):
             other.set(f"k{number}", 2)
             one.get(f"k{number}")
         for _ in range(100):
             one.get("nowhere")
-        for number in range(65):
+        for number in range(257):
             one.set(f"k{number}", 1)
-        held = other.get_many([f"k{number}" for number in range(65)])
-        assert set(held) == {f"k{number}" for number in range(2, 65)}
+        held = other.get_many([f"k{number}" for number in range(257)])
+        assert set(held) == {f"k{number}" for number in range(2, 257)}
 
     def test_a_miss_while_a_value_is_pickled_is_none_of_its_own(
         self, workers: tuple[Handler, Handler]

@@ -320,14 +320,14 @@ class TestTokens:
         assert self.is_write(one, two, lambda cache: cache.do(name, *arguments)) is written
 
     def test_more_misses_than_are_remembered(self, one: RemoteCache, two: RemoteCache) -> None:
-        """Each thread remembers 64: of a page that misses more the first sets are writes, which is safe."""
-        keys = [f"key:{number}" for number in range(65)]
+        """Each thread remembers 256: of a page that misses more the first sets are writes, which is safe."""
+        keys = [f"key:{number}" for number in range(257)]
         for key in keys:
             assert two.fill(key, "old") == "old"
             assert one.get(key) is None
         for key in keys:
             one.do("set", key, "old")
-        assert [two.get(key) for key in keys] == [None] + ["old"] * 64
+        assert [two.get(key) for key in keys] == [None] + ["old"] * 256
 
 
 class TestLocal:
