@@ -110,7 +110,8 @@ pub(super) fn prepare(py: Python<'_>) {
 /// The thread is attached.
 #[inline(always)]
 unsafe fn may_run_loop() -> bool {
-    if cfg!(Py_3_14) {
+    // Before 3.13 the running loop is in the thread's dict.
+    if cfg!(Py_3_13) {
         return true;
     }
     // SAFETY: the caller's promise; the dict and what is in it are borrowed, and looking up a str runs no Python code.
