@@ -388,9 +388,10 @@ class NativeStore:
     """The memory behind one LOCATION of the Django backend. Its keys are those of `BackendBase._key`."""
 
     name: str | None
-    grace: float
-    early_refresh: float
-
+    @property
+    def grace(self) -> float: ...
+    @property
+    def early_refresh(self) -> float: ...
     def __new__(
         cls,
         location: str,

@@ -182,18 +182,12 @@ impl BackendBase {
     }
 
     /// Read a key; None, noted, when it is missed.
-    fn read<'py>(
-        slf: &Bound<'py, Self>,
-        making: &Making<'py>,
-        key: &Bound<'py, PyAny>,
-        version: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        let call = Self::call_of(slf, making, key, version)?;
+    fn read(slf: &Bound<'_, Self>, call: &Call<'_>) -> PyResult<Option<Py<PyAny>>> {
         let name = Name::of(&call.owned);
         let store = call.store.get();
         let found = store.read(slf.py(), &name)?;
         if found.is_none() {
-            Self::check(slf, &call)?;
+            Self::check(slf, call)?;
             store.missed(slf.py(), &name)?;
         }
         Ok(found)
@@ -299,7 +293,7 @@ impl BackendBase {
         default: Option<Py<PyAny>>,
         version: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let found = Self::read(slf, &Self::making(slf)?, key, version)?;
+        let found = Self::read(slf, &Self::call(slf, key, version)?)?;
         Ok(found.or(default).unwrap_or_else(|| slf.py().None()))
     }
 
@@ -315,7 +309,8 @@ impl BackendBase {
         let found = PyDict::new(py);
         for key in outside::iterate(keys)? {
             let key = key?;
-            if let Some(value) = Self::read(slf, &making, &key, version)? {
+            let call = Self::call_of(slf, &making, &key, version)?;
+            if let Some(value) = Self::read(slf, &call)? {
                 outside::insert(&found, &key, value.bind(py))?;
             }
             outside::release(key.unbind(), py);
@@ -527,9 +522,8 @@ impl BackendBase {
     ) -> PyResult<(Py<PyAny>, Option<f64>)> {
         let py = slf.py();
         let call = Self::call(slf, key, version)?;
-        let (store, name) = (call.store.get(), Name::of(&call.owned));
-        let left = store.deadline(py, &name)?;
-        match Self::read(slf, &Self::making(slf)?, key, version)? {
+        let left = call.store.get().deadline(py, &Name::of(&call.owned))?;
+        match Self::read(slf, &call)? {
             Some(value) => Ok((
                 value,
                 left.map_or(Some(0.0), |(deadline, now)| seconds_left(deadline, now)),

@@ -246,17 +246,18 @@ impl NativeStore {
     /// Look without counting or touching.
     pub(super) fn look(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
         self.settle(py);
-        let now = python_clock::now(py)?;
-        let stored = {
-            let table = self.shared.cache.lock();
-            name.find(&table)
-                .and_then(|slot| table.peek(slot, now))
-                .map(|stored| stored.clone_ref(py))
-        };
-        match stored {
+        match self.stored(py, name, python_clock::now(py)?) {
             Some(stored) => self.thaw(py, name, stored),
             None => Ok(None),
         }
+    }
+
+    /// The stored form of a live entry's value. Neither counts nor touches.
+    fn stored(&self, py: Python<'_>, name: &Name<'_, '_>, now: Now) -> Option<Py<PyAny>> {
+        let table = self.shared.cache.lock();
+        name.find(&table)
+            .and_then(|slot| table.peek(slot, now))
+            .map(|stored| stored.clone_ref(py))
     }
 
     pub(super) fn has(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<bool> {
@@ -426,7 +427,9 @@ impl NativeStore {
         let put = Put {
             deadline: now.after(placing.ttl),
             own_ttl: placing.ttl != self.shared.cache.ttl(),
-            weight: frozen.weight + name.bytes() + tag_bytes(placing.tags),
+            weight: frozen.weight
+                + name.bytes()
+                + tag_bytes(placing.tags.iter().map(String::as_str)),
             cost: placing.cost,
             tags: &tags,
             stamps: placing.stamps,
@@ -538,13 +541,7 @@ impl NativeStore {
         self.settle(py);
         loop {
             let now = python_clock::now(py)?;
-            let stored = {
-                let table = self.shared.cache.lock();
-                name.find(&table)
-                    .and_then(|slot| table.peek(slot, now))
-                    .map(|stored| stored.clone_ref(py))
-            };
-            let Some(stored) = stored else {
+            let Some(stored) = self.stored(py, name, now) else {
                 return Ok(None);
             };
             let Some(value) = self.thaw(py, name, stored.clone_ref(py))? else {
@@ -552,7 +549,6 @@ impl NativeStore {
             };
             let sum = outside::add(value.bind(py), delta)?;
             let frozen = values::freeze(&sum, self.isolation)?;
-            let weight = frozen.weight + name.bytes();
             let mut table = self.shared.cache.lock();
             let found = name
                 .find(&table)
@@ -560,6 +556,11 @@ impl NativeStore {
             let Some(slot) = found else {
                 continue;
             };
+            let tags = table.tags(slot).filter_map(|tag| match tag {
+                TagRef::Name(name) => Some(name),
+                TagRef::Owner(_) => None,
+            });
+            let weight = frozen.weight + name.bytes() + tag_bytes(tags);
             let (old, displaced) = table.update(slot, frozen.stored, weight, frozen.traced, now);
             drop(table);
             self.release(py, [old], displaced);
@@ -773,7 +774,7 @@ fn seconds(py: Python<'_>) -> u32 {
 }
 
 /// An estimate of what an entry's tags take: a name that no other entry has, its set of entries, and the links to it.
-fn tag_bytes(tags: &[String]) -> u64 {
+fn tag_bytes<'a>(tags: impl Iterator<Item = &'a str>) -> u64 {
     const LINKS: u64 = 110;
-    tags.iter().map(|tag| tag.len() as u64 + LINKS).sum()
+    tags.map(|tag| tag.len() as u64 + LINKS).sum()
 }

@@ -129,20 +129,6 @@ impl NativeStore {
         self.shared.cache.lock().limits().early_refresh
     }
 
-    #[setter]
-    fn set_grace(&self, grace: &Bound<'_, PyAny>) -> PyResult<()> {
-        let GraceArg(grace) = grace.extract()?;
-        self.shared.cache.lock().set_grace(grace);
-        Ok(())
-    }
-
-    #[setter]
-    fn set_early_refresh(&self, beta: &Bound<'_, PyAny>) -> PyResult<()> {
-        let EarlyArg(beta) = beta.extract()?;
-        self.shared.cache.lock().set_early_refresh(beta);
-        Ok(())
-    }
-
     /// The value, or `default`. Counts a hit or a miss, but notes no miss.
     #[pyo3(signature = (key, default=None))]
     fn get(&self, key: &Bound<'_, PyAny>, default: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {

@@ -70,11 +70,14 @@ class TestStore:
 
     def test_tags_are_counted(self) -> None:
         """The names and the links of an entry's tags weigh too."""
-        plain, tagged = handler(), handler()
+        plain, tagged = handler("plain"), handler("tagged")
         plain.set("a", 1)
         tagged.set("a", 1, tags=["t" * 1_000, "u"])
         more = store_of(tagged).stats()["size_bytes"] - store_of(plain).stats()["size_bytes"]
         assert more > 1_001
+        tagged.incr("a")
+        plain.incr("a")
+        assert store_of(tagged).stats()["size_bytes"] - store_of(plain).stats()["size_bytes"] == more
 
     def test_a_sum_that_grows_too_heavy_leaves(self) -> None:
         """`incr` weighs what it stores."""
