@@ -227,6 +227,8 @@ class _Round:
         waiting = deque(workers)
         while (waiting or self._open) and (left := self._until - time.monotonic()) > 0:
             crowded = self._begin(waiting)
+            if not self._open and not waiting:
+                break
             for key, _ in self._selector.select(min(left, CROWDED_SECONDS) if crowded else left):
                 outcome = self._go_on(key.data)
                 if outcome is not None:

@@ -7,6 +7,7 @@ import resource
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from oxicache.workers import ask, discover
 
 STATS = {"verb": "stats"}
 SOON = 0.2  # seconds: a deadline that a silent worker is meant to miss
-AMPLE = 60.0  # seconds: a deadline that only a hang reaches
+AMPLE = 60.0  # seconds: a deadline that only a hang reaches, and a test that reaches it fails
+
+
+@pytest.fixture(autouse=True)
+def _in_time() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < AMPLE
 
 
 @pytest.fixture
