@@ -35,6 +35,12 @@ __all__ = [
     "clock_drive",
     "clock_follow",
     "clock_system",
+    "control_answer",
+    "control_ask",
+    "control_describe",
+    "control_start",
+    "control_state",
+    "control_stop",
     "now",
     "row_bypassing",
     "set_backend_module",
@@ -513,3 +519,22 @@ def _freeze(
 ) -> tuple[object, Literal["value", "tree", "pickled", "reference"], int]: ...
 def _thaw(stored: object) -> Any: ...
 def _weigh(stored: object, key: object) -> int: ...
+
+# ---------------------------------------------------------------- the control socket
+
+# {"serving": bool, "path": str | None, "reason": str | None, "answered": int, "refused": int}: of this process since it
+# started or was forked. Starting where it is served already does nothing; no socket is made where `serving` is false.
+def control_start(directory: str, namespace: str, /) -> dict[str, Any]: ...
+def control_state() -> dict[str, Any]: ...
+
+# Waits for the threads, without the GIL, a second at most. For good: none starts again in this process.
+def control_stop(*, for_good: bool = False) -> None: ...
+
+# answer(verb, arguments as a JSON object) -> result as JSON, called by a thread that Python did not start.
+def control_answer(answer: Callable[[str, str], str] | None, /) -> None: ...
+
+# A JSON object of static facts, which the verb `config` shows.
+def control_describe(text: str, /) -> None: ...
+
+# One request line answered by the calling thread, as the socket would answer it.
+def control_ask(request: str, /) -> str: ...

@@ -7,6 +7,7 @@ mod backend_settings;
 mod cache;
 mod callbacks;
 mod clock;
+mod control;
 mod deletions;
 mod error;
 mod fastcall;
@@ -61,6 +62,11 @@ mod _native {
 
     #[pymodule_export]
     use super::clock::{clock_drive, clock_follow, clock_system, now_seconds};
+
+    #[pymodule_export]
+    use super::control::{
+        control_answer, control_ask, control_describe, control_start, control_state, control_stop,
+    };
 
     #[pymodule_export]
     use super::deletions::PyDeletionTracker;
