@@ -12,6 +12,7 @@ pub mod error;
 pub mod eviction;
 mod limits;
 pub mod manager;
+pub mod orders;
 pub mod pattern;
 mod put;
 mod refresh;
