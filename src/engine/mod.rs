@@ -33,4 +33,4 @@ pub use pattern::Pattern;
 pub use slab::MAX_ENTRIES;
 pub use stamp::{MAX_STAMPS, NoWords, Stamp, Words};
 pub use stats::{Counters, GlobalStats, Seconds, Stats};
-pub use table::{Cause, Cleared, Displaced, Gone, Limits, Put, Read, Slot, Table, TagRef};
+pub use table::{Cause, Cleared, Displaced, Gone, Limits, Put, Read, Slot, Step, Table, TagRef};

@@ -101,12 +101,16 @@ pub fn post(target: Target, orders: Vec<Order>) -> Receipt {
     Receipt(reply)
 }
 
-/// Disables caches, which empties all of them, or enables them. From now on nothing is stored, or what is stored is held.
-///
-/// A receipt only where that was a change that is to be carried out.
-pub fn enable(on: bool) -> Option<Receipt> {
-    let is_changed = clock::disable(!on);
-    (is_changed && !on).then(|| post(Target::Everything, vec![Order::Clear]))
+/// Disables caches: from now on nothing is stored, and whoever uses one empties all of them first. None where they are
+/// disabled already.
+#[must_use = "says what became of the entries"]
+pub fn disable() -> Option<Receipt> {
+    clock::disable(true).then(|| post(Target::Everything, vec![Order::Clear]))
+}
+
+/// Enables caches, which are empty then; whether they were disabled.
+pub fn enable() -> bool {
+    clock::disable(false)
 }
 
 /// The orders that were left first. Whoever takes them carries them out before anything else is read from a cache.

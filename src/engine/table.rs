@@ -7,9 +7,11 @@
 
 mod adjust;
 mod inspect;
+mod walk;
 
 use super::clock::{FOREVER, Nanos, Now};
 use super::contents::Contents;
+use super::deadlines::Deadlines;
 use super::error::Error;
 use super::eviction::Eviction;
 use super::refresh::Draw;
@@ -18,7 +20,7 @@ use super::stamp::MAX_STAMPS;
 use super::stats::Counters;
 use super::stripes::Stripes;
 
-pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
+pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone, Step};
 pub use super::limits::Limits;
 pub use super::put::Put;
 pub use super::slab::Slot;
@@ -217,8 +219,12 @@ impl<K, V, W: Words> Table<K, V, W> {
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        self.contents
+        let slot = self
+            .contents
             .add(hash, (key, value), put, self.limits.max_size);
+        if put.own_ttl {
+            self.note_birth(slot, now.at());
+        }
         self.changed();
         self.counters.sets = self.counters.sets.wrapping_add(1);
         displaced
@@ -250,6 +256,9 @@ impl<K, V, W: Words> Table<K, V, W> {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
         let old = self.contents.renew(slot, value, put);
+        if put.own_ttl {
+            self.note_birth(slot, now.at());
+        }
         self.contents.policy.touched(&mut self.contents.slab, slot);
         if self.is_overweight(0) {
             self.contents.detach(slot);
@@ -319,7 +328,9 @@ impl<K, V, W: Words> Table<K, V, W> {
 
     /// Gives an entry another deadline. It is no write and no use.
     pub fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
+        let is_born = self.contents.slab[slot].meta.is_born();
         self.contents.retime(slot, deadline, own_ttl);
+        self.contents.slab[slot].meta.set_born(is_born);
     }
 
     /// Removes an entry. Loads of its key in flight will not be stored when it was deleted, cleared or invalidated.

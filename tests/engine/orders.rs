@@ -71,11 +71,11 @@ fn attention_may_be_asked_for_alone() {
 fn disabling_orders_everything_away() {
     let _driver = driver();
     assert!(!clock::is_disabled());
-    assert!(orders::enable(true).is_none());
-    let receipt = orders::enable(false).expect("a change");
+    assert!(!orders::enable());
+    let receipt = orders::disable().expect("a change");
     assert!(clock::is_disabled());
     assert_eq!(clock::ready(), None);
-    assert!(orders::enable(false).is_none());
+    assert!(orders::disable().is_none());
     let posted = orders::take().expect("the order");
     assert_eq!(posted.target, Target::Everything);
     assert_eq!(posted.orders, [Order::Clear]);
@@ -83,7 +83,7 @@ fn disabling_orders_everything_away() {
     assert!(orders::rest());
     assert_eq!(receipt.wait(NEVER), Some(Done::default()));
     assert_eq!(clock::ready(), None, "disabled is to be heeded, too");
-    assert!(orders::enable(true).is_none());
+    assert!(orders::enable());
     assert_eq!(clock::ready(), Some(Source::System));
 }
 
@@ -197,11 +197,14 @@ proptest! {
                     is_asked &= !waiting.is_empty();
                 }
                 Step::Enable(on) => {
-                    let receipt = orders::enable(on);
-                    prop_assert_eq!(receipt.is_some(), !on && !is_disabled);
-                    if let Some(receipt) = receipt {
+                    if on {
+                        prop_assert_eq!(orders::enable(), is_disabled);
+                    } else if let Some(receipt) = orders::disable() {
+                        prop_assert!(!is_disabled);
                         waiting.push_back((vec![Order::Clear], receipt));
                         is_asked = true;
+                    } else {
+                        prop_assert!(is_disabled);
                     }
                     is_disabled = !on;
                 }
@@ -224,7 +227,7 @@ proptest! {
             prop_assert_eq!(clock::source(), source);
             prop_assert_eq!(clock::ready(), (!is_asked && !is_disabled).then_some(source));
         }
-        orders::enable(true);
+        orders::enable();
         attend();
         prop_assert_eq!(orders::waiting(), 0);
     }
