@@ -16,6 +16,7 @@ mod keys;
 mod manager;
 mod memo;
 mod memo_key;
+mod metrics;
 mod native_store;
 mod outside;
 mod owners;
@@ -84,6 +85,9 @@ mod _native {
     use super::memo_key::MemoKey;
 
     #[pymodule_export]
+    use super::metrics::{key_pattern, process_metrics};
+
+    #[pymodule_export]
     use super::pattern::KeyPattern;
 
     #[pymodule_export]
@@ -109,7 +113,7 @@ mod _native {
         let _ = pyo3_log::Logger::new(py, pyo3_log::Caching::Loggers)?.install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("MISSING", keys::missing(py))?;
-        module.add("cache_manager", manager::PyCacheManager::new())?;
+        module.add("cache_manager", manager::PyCacheManager::of_process())?;
         module.add("DELETION_SET", deletions::PyDeletionTracker::new(py)?)?;
         views::complete(
             &py.get_type::<views::EntriesView>(),
