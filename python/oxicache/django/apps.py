@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from oxicache import _native, loader, scheduling
-from oxicache.django import checks, conf, host, rows, signals, test_environment, transactions
+from oxicache.django import callers, checks, conf, host, rows, signals, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
 
@@ -57,6 +57,7 @@ def configure() -> None:
         grace_errors=settings.grace_errors,
         grace_throttle=settings.grace_throttle,
     )
+    callers.configure(settings.trail_size)
 
 
 def _settings() -> conf.Configuration:

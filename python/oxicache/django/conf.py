@@ -236,6 +236,12 @@ class Configuration:
         "background thread.",
         _switch,
     )
+    trail_size: int = _setting(
+        options.TRAIL_SIZE,
+        "invalidations",
+        "How many invalidations a process remembers, with the line of code each came from; 0 is none.",
+        _count,
+    )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,
         "rows",
