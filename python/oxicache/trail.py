@@ -10,7 +10,6 @@ Nothing here holds a lock: every step is one atomic operation, so a fork or a si
 
 import os
 import sys
-import sysconfig
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -187,19 +186,16 @@ class Trail:
 
 
 def _own_rules() -> dict[str, Place]:
-    paths = sysconfig.get_paths()
+    library = Path(os.__file__).parent
     package = Path(__file__).parent
-    libraries = [Path(paths[name]) for name in ("stdlib", "platstdlib")]
-    rules = {f"{path}{os.sep}": Place.INSIDE for path in libraries}
-    installed = [
-        *(Path(paths[name]) for name in ("purelib", "platlib")),
-        *(path / name for path in libraries for name in ("site-packages", "dist-packages")),
-    ]
-    rules.update({f"{path}{os.sep}": Place.OUTSIDE for path in installed})
-    rules[f"{package}{os.sep}"] = Place.INSIDE
-    rules[f"{package / 'demo'}{os.sep}"] = Place.OUTSIDE  # a user of the package, as others are
-    rules["<frozen "] = Place.INSIDE
-    return rules
+    return {
+        f"{library}{os.sep}": Place.INSIDE,
+        f"{library / 'site-packages'}{os.sep}": Place.OUTSIDE,  # of an interpreter that has packages of its own
+        f"{library / 'dist-packages'}{os.sep}": Place.OUTSIDE,
+        f"{package}{os.sep}": Place.INSIDE,
+        f"{package / 'demo'}{os.sep}": Place.OUTSIDE,  # a user of the package, as others are
+        "<frozen ": Place.INSIDE,
+    }
 
 
 def _copied(notes: deque[Note]) -> list[Note]:
