@@ -251,6 +251,7 @@ class Configuration:
         "on or off",
         "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
         _switch,
+    )
     trail_size: int = _setting(
         options.TRAIL_SIZE,
         "invalidations",
