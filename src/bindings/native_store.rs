@@ -108,6 +108,10 @@ impl NativeStore {
             tags_word: AtomicU32::new(0),
         };
         store.look_up_words();
+        if is_host {
+            let metrics = store.shared.cache.metrics();
+            metrics.set_word(store.own_word(b"store:"));
+        }
         Ok(store)
     }
 
