@@ -14,11 +14,8 @@ mod process;
 mod sampling;
 
 use std::fmt;
-<<<<<<< HEAD
-use std::sync::OnceLock;
-=======
 use std::panic::RefUnwindSafe;
->>>>>>> i5-metrics
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
