@@ -236,6 +236,13 @@ class Configuration:
         "background thread.",
         _switch,
     )
+    enabled: bool = _setting(
+        True,
+        "on or off",
+        "Whether anything is cached at all; off, every read is a miss and nothing is stored. Live: "
+        "`manage_cache disable` and `enable`.",
+        _switch,
+    )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,
         "rows",
