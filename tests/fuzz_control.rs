@@ -231,7 +231,12 @@ fn through_lines(bytes: &[u8], chance: &mut Chance) {
             match lines.take() {
                 Ok(Some(line)) => {
                     assert!(line.len() < MAX_LINE_BYTES && !line.contains(&b'\n'));
-                    check(control::ask(&line, carry_out).as_bytes());
+                    let answer = control::ask(&line, carry_out);
+                    check(answer.as_bytes());
+                    // As for a client: who is not understood is not listened to any longer.
+                    if answer.contains("\"error\":\"malformed\"") {
+                        return;
+                    }
                 }
                 Ok(None) => break,
                 Err(failure) => {

@@ -264,6 +264,13 @@ class Configuration:
         "Caches, keys and key patterns whose keys no command and no page shows: a list of patterns as `sessions:*`.",
         _patterns,
     )
+    enabled: bool = _setting(
+        True,
+        "on or off",
+        "Whether anything is cached at all; off, every read is a miss and nothing is stored. Live: "
+        "`manage_cache disable` and `enable`.",
+        _switch,
+    )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,
         "rows",
