@@ -195,6 +195,7 @@ class TestTrouble:
             request()
             with later(control.LOOK_SECONDS):
                 request()
+            lines = [line for line in lines if line.startswith("Commands")]  # the words have no place either
             print(*lines, sep="\\n")
             print(control.failure() in lines[0])
             folder.chmod(0o700)
