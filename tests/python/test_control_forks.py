@@ -1,4 +1,4 @@
-"""Forks of a process with a control socket, and its end: nothing hangs, nothing aborts, each process has its own socket."""
+"""Forks of a process with a control socket, and its end: nothing hangs or aborts, and each process has its own."""
 
 import contextlib
 import ctypes
