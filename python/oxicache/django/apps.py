@@ -35,7 +35,9 @@ class OxicacheConfig(AppConfig):
             rows.complete()
             signals.complete()
         configure()
-        if not _settings().enabled:  # on by default, which is no reason to enable what an operator has disabled
+        if (
+            not _settings().enabled
+        ):  # on by default, which is no reason to enable what an operator has disabled
             _native.set_enabled(False)
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
