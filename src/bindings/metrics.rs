@@ -1,6 +1,6 @@
 //! What is counted, as Python asks for it, and the key pattern of what Python uses as keys.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyString};
@@ -11,8 +11,8 @@ use super::manager::Handle;
 use super::memo_key::MemoKey;
 use super::shared::Shared;
 use crate::engine::clock::{FOREVER, Nanos};
-use crate::engine::manager::Change;
-use crate::engine::metrics::{self, Asked, MAX_COUNTED};
+use crate::engine::metrics::{self, Asked, Event, MAX_COUNTED};
+use crate::engine::{CacheManager, Change};
 
 impl Shared {
     /// The pattern under which a key is counted. Runs no Python code.
@@ -36,6 +36,18 @@ impl Shared {
         )
     }
 
+    /// Sample a write of a key, which was counted. `bytes`: what was stored, where it was weighed.
+    pub(super) fn was_set(&self, key: &Bound<'_, PyAny>, bytes: Option<u64>) {
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Set, bytes, || self.pattern(key));
+    }
+
+    /// Sample the deletion of a key, which was counted.
+    pub(super) fn was_deleted(&self, key: &Bound<'_, PyAny>) {
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Delete, None, || self.pattern(key));
+    }
+
     /// Count a load of a key, stored or not.
     pub(super) fn loaded(&self, key: &Bound<'_, PyAny>, seconds: f64, has_failed: bool) {
         let metrics = self.cache.metrics();
@@ -52,8 +64,16 @@ fn load_nanos(seconds: f64) -> Nanos {
     ((seconds * 1e9) as Nanos).clamp(0, FOREVER - 1)
 }
 
-/// Let other threads see what the process-wide manager has.
-pub(super) fn list(change: Change<'_, Handle>) {
+/// The caches of the process-wide manager.
+static OF_PROCESS: OnceLock<Arc<CacheManager<Handle>>> = OnceLock::new();
+
+/// What the process-wide manager keeps, and whose caches every thread may ask for what they counted.
+pub(super) fn of_process() -> Arc<CacheManager<Handle>> {
+    let made = || Arc::new(CacheManager::watched(list));
+    Arc::clone(OF_PROCESS.get_or_init(made))
+}
+
+fn list(change: Change<'_, Handle>) {
     match change {
         Change::Added(name, cache) => {
             metrics::register(name, cache.get().shared.cache.metrics());
@@ -72,9 +92,10 @@ pub(super) fn list(change: Change<'_, Handle>) {
 pub(super) fn process_metrics(py: Python<'_>, patterns: bool) -> PyResult<Bound<'_, PyAny>> {
     let now = python_clock::now(py)?;
     let mut is_exact = true;
-    for cache in super::manager::process_caches() {
-        let shared = Arc::clone(&cache.get().shared);
-        let counted = shared.cache.lock().count_expired(now, MAX_COUNTED);
+    for (_, cache) in of_process().snapshot() {
+        let mut table = cache.get().shared.cache.lock();
+        let counted = table.count_expired(now, MAX_COUNTED);
+        drop(table); // before the cache
         is_exact &= counted < MAX_COUNTED;
     }
     let told = metrics::process_stats(Asked {
