@@ -161,7 +161,8 @@ def shown_key(cache: str, key: Any) -> str:
         if (text := lens.shown(cache, key)) is not None:
             return text
     if isinstance(key, MemoKey):
-        return f"{_owner(key)}{_arguments(key.args)}"
+        owner, args = _owner(key), key.args
+        return owner if owner and not args else f"{owner}{_arguments(args)}"
     return _printable(key) if type(key) is str else _shown(key)
 
 
