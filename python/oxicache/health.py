@@ -152,18 +152,18 @@ def assess(
 
 def _of_workers(snapshot: Snapshot, limits: Thresholds) -> Iterator[Reason]:
     if snapshot.silent:
-        worst: Literal["warning", "critical"] = "warning" if snapshot.workers else "critical"
+        worst: Literal["warning", "critical"] = "warning" if snapshot.processes else "critical"
         yield Reason(
             worst,
             f"{snapshot.answered} of {snapshot.known} workers answered; silent: {_pids(snapshot.silent)}",
         )
     if snapshot.disabled:
         yield Reason("warning", f"Caching is disabled in {_pids(snapshot.disabled)}")
-    for worker in snapshot.workers:
-        python = worker.health.get("python", {})
+    for process in snapshot.processes:
+        python = process.health.get("python", {})
         silent_ms = python.get("silent_for_ms")
         if not python.get("answers", True) and (silent_ms or 0) > limits.python_silent_ms:
-            yield Reason("warning", f"Python of worker {worker.pid} has not answered for {silent_ms:.0f} ms")
+            yield Reason("warning", f"Python of worker {process.pid} has not answered for {silent_ms:.0f} ms")
 
 
 def _of_memory(percent: float | None, limits: Thresholds) -> Iterator[Reason]:

@@ -18,7 +18,7 @@ __all__ = [
     "PatternStats",
     "Snapshot",
     "Stats",
-    "Worker",
+    "Process",
     "conceal",
     "global_stats",
     "local",
@@ -45,7 +45,7 @@ _PATTERN_SUMS = ("hits", "misses", "sets", "deletes", "loads", "load_seconds", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class Process:
     """What one process answered: the result of `stats`, and of `health` and `config` where these were asked."""
 
     pid: int
@@ -72,59 +72,59 @@ class Snapshot:
 
     caches: dict[str, Stats]
     patterns: dict[str, list[PatternStats]]
-    workers: tuple[Worker, ...]
+    processes: tuple[Process, ...]
     silent: tuple[int, ...] = ()  # pids of those that did not answer
     at: float = 0.0
 
     @property
     def known(self) -> int:
         """How many workers there are."""
-        return len(self.workers) + len(self.silent)
+        return len(self.processes) + len(self.silent)
 
     @property
     def answered(self) -> int:
         """How many of them answered."""
-        return len(self.workers)
+        return len(self.processes)
 
     @property
-    def processes(self) -> dict[int, Mapping[str, Stats]]:
-        """The caches of each worker, by pid."""
-        return {worker.pid: worker.caches for worker in self.workers}
+    def by_pid(self) -> dict[int, Mapping[str, Stats]]:
+        """The caches of each process."""
+        return {process.pid: process.caches for process in self.processes}
 
     @property
     def is_exact(self) -> bool:
         """Whether no figure is one that a busy worker knew from before."""
-        return all(worker.stats.get("exact", True) for worker in self.workers)
+        return all(process.stats.get("exact", True) for process in self.processes)
 
     @property
     def disabled(self) -> tuple[int, ...]:
-        """Pids of the workers whose caches are switched off."""
-        return tuple(worker.pid for worker in self.workers if not worker.enabled)
+        """Pids of the processes whose caches are switched off."""
+        return tuple(process.pid for process in self.processes if not process.enabled)
 
     def holders(self, cache: str) -> int:
-        """How many workers have this cache."""
-        return sum(cache in worker.caches for worker in self.workers)
+        """How many processes have this cache."""
+        return sum(cache in process.caches for process in self.processes)
 
 
 def local(*, patterns: bool = False) -> Snapshot:
     """The figures of this process alone."""
-    return merge([Worker(pid=os.getpid(), stats=_native.metrics(patterns))])
+    return merge([Process(pid=os.getpid(), stats=_native.metrics(patterns))])
 
 
-def merge(workers: Iterable[Worker], *, silent: Iterable[int] = ()) -> Snapshot:
-    """Sum what several workers answered; shares and percentages are computed anew from the sums."""
-    workers = tuple(workers)
+def merge(processes: Iterable[Process], *, silent: Iterable[int] = ()) -> Snapshot:
+    """Sum what several processes answered; shares and percentages are computed anew from the sums."""
+    processes = tuple(processes)
     caches: dict[str, list[Stats]] = {}
     patterns: dict[str, list[PatternStats]] = {}
-    for worker in workers:
-        for name, stats in worker.caches.items():
+    for process in processes:
+        for name, stats in process.caches.items():
             caches.setdefault(name, []).append(stats)
-        for name, found in (worker.stats.get("patterns") or {}).items():
+        for name, found in (process.stats.get("patterns") or {}).items():
             patterns.setdefault(name, []).extend(found)
     return Snapshot(
         caches={name: merge_stats(parts) for name, parts in caches.items()},
         patterns={name: merge_patterns(parts) for name, parts in patterns.items()},
-        workers=workers,
+        processes=processes,
         silent=tuple(silent),
         at=time.time(),
     )

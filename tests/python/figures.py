@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oxicache.metrics import Snapshot, Worker, merge
+from oxicache.metrics import Process, Snapshot, merge
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 
@@ -72,11 +72,11 @@ def worker(
     exact: bool = True,
     enabled: bool = True,
     **answers: Any,
-) -> Worker:
+) -> Process:
     stats: dict[str, Any] = {"caches": dict(caches), "exact": exact, "enabled": enabled}
     if patterns is not None:
         stats["patterns"] = dict(patterns)
-    return Worker(pid=pid, stats=stats, **answers)
+    return Process(pid=pid, stats=stats, **answers)
 
 
 def one_process(
