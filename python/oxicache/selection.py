@@ -76,7 +76,9 @@ def _names(field: str, given: Iterable[str]) -> tuple[str, ...]:
         if not name:
             raise ValueError(f"{field} must hold no empty name")
     if len(names) > SELECTION_MAX_NAMES:
-        raise ValueError(f"{field} holds {len(names)} names; at most {SELECTION_MAX_NAMES} fit into one request")
+        raise ValueError(
+            f"{field} holds {len(names)} names; at most {SELECTION_MAX_NAMES} fit into one request"
+        )
     return tuple(dict.fromkeys(names))
 
 

@@ -11,7 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TextIO
 
-__all__ = ["PLAIN", "Column", "Style", "bar", "count", "duration", "plain", "shortened", "size", "table", "width"]
+__all__ = [
+    "PLAIN",
+    "Column",
+    "Style",
+    "bar",
+    "count",
+    "duration",
+    "plain",
+    "shortened",
+    "size",
+    "table",
+    "width",
+]
 
 CODES: Final = {"bold": "1", "quiet": "2", "bad": "31", "good": "32", "warning": "33"}
 GAP: Final = "  "  # between two columns
@@ -19,6 +31,8 @@ ELLIPSIS: Final = "\u2026"
 LEAST: Final = 8  # columns of the screen that a shortened cell keeps, to be told from its neighbours
 BAR: Final = 30  # characters. Source: EnterpriseLand's `manage_cache monitor`
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+KIB: Final = 1024
+SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))  # seconds; each from twice its length on
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +181,8 @@ def duration(seconds: float | None) -> str:
     if seconds < 1:
         thousands = seconds * 1_000
         return f"{thousands:.1f} ms" if thousands >= 1 else f"{thousands * 1_000:.0f} us"
-    if seconds < 120:
-        return f"{seconds:.2f} s"
-    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    raise AssertionError("a span of two minutes or more has a unit")
+    length, unit = next(((length, unit) for length, unit in SPANS if seconds >= 2 * length), (1, "s"))
+    return f"{seconds / length:.1f} {unit}" if length > 1 else f"{seconds:.2f} s"
 
 
 def size(number: float | None) -> str:
@@ -180,7 +190,7 @@ def size(number: float | None) -> str:
     if number is None:
         return "-"
     step = 0
-    while number >= 1024 and step < len(UNITS) - 1:
-        number /= 1024
+    while number >= KIB and step < len(UNITS) - 1:
+        number /= KIB
         step += 1
     return f"{number:.0f} B" if step == 0 else f"{number:.1f} {UNITS[step]}"

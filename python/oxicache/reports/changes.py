@@ -38,7 +38,9 @@ class Removed(Report):
     processes: Mapping[int, Counts]
     pending: tuple[int, ...] = ()
     cache: str | None = None
-    outdated: tuple[str, ...] = ()  # caches whose entries died in every process of the host, also where none answered
+    outdated: tuple[
+        str, ...
+    ] = ()  # caches whose entries died in every process of the host, also where none answered
 
     def _json(self) -> dict[str, Any]:
         word = "cleaned" if self.verb == "cleanup" else "cleared"
@@ -143,7 +145,7 @@ class CountersReset(Report):
 
     def _lines(self, style: Style) -> Iterator[str]:
         noun = "cache" if len(self.caches) == 1 else "caches"
-        yield f"Reset the counters of {len(self.caches)} {noun}"
+        yield style.paint(f"Reset the counters of {len(self.caches)} {noun}", "good")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +159,15 @@ class Switched(Report):
     def _json(self) -> dict[str, Any]:
         return {"enabled": self.enabled, "cleared": self.cleared, "lasting": self.is_lasting}
 
-    def _lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
+    def _lines(self, style: Style) -> Iterator[str]:
         if self.enabled:
-            yield "Enabled all caches"
-        else:
-            yield f"Disabled all caches: every get is a miss and nothing is stored ({self.cleared} entries dropped)"
+            yield style.paint("Enabled all caches", "good")
+            return
+        dropped = f"{self.cleared} entries dropped"
+        yield style.paint(
+            f"Disabled all caches: every get is a miss, nothing is stored ({dropped})", "warning"
+        )
 
-    def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- as above
+    def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
         if self.is_lasting and not self.enabled:
             yield "Workers that start from now on begin disabled, until `manage_cache enable`."

@@ -51,7 +51,7 @@ class TrackerReport(Report):
 
     def _lines(self, style: Style) -> Iterator[str]:
         if self.action == "stats":
-            yield "Deletion tracker stats:"
+            yield style.paint("Deletion tracker stats:", "bold")
             yield f"  Active deletions: {self._sum('active')}"
             yield f"  Tracked timestamps: {self._sum('timestamps')}"
             yield f"  Cleanup threshold: {self.threshold:g}s"

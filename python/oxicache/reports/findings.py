@@ -132,7 +132,9 @@ class TopReport(Report):
     """The key patterns, and where that can be said the entries, that are first by one measure."""
 
     by: str
-    patterns: Sequence[Mapping[str, Any]]  # figures of key patterns, each with its `cache`, summed over the workers
+    patterns: Sequence[
+        Mapping[str, Any]
+    ]  # figures of key patterns, each with its `cache`, summed over the workers
     entries: Sequence[Mapping[str, Any]]  # single entries, each with the `pid` of its worker
 
     def _json(self) -> dict[str, Any]:

@@ -35,7 +35,9 @@ class MonitorReport(Report):
     status: Status
     issues: Sequence[str]
     recommendations: Sequence[str]
-    metrics: Mapping[str, Any]  # hit_rate (0 to 1), avg_response_time_ms, operations, key_statistics, recommendations
+    metrics: Mapping[
+        str, Any
+    ]  # hit_rate (0 to 1), avg_response_time_ms, operations, key_statistics, recommendations
     patterns: Sequence[Mapping[str, Any]]  # the most used first, each with its `cache`
 
     def _json(self) -> dict[str, Any]:
