@@ -16,9 +16,9 @@ from oxicache import _native
 __all__ = [
     "OTHER",
     "PatternStats",
+    "Process",
     "Snapshot",
     "Stats",
-    "Process",
     "conceal",
     "global_stats",
     "local",
