@@ -45,66 +45,47 @@ def exposition(snapshot: Snapshot, *, by_process: bool = False, sensitive: Itera
 
     Of what is `sensitive` (globs, see `metrics.conceal`) only the cache is named.
     """
-    source = _Source(
-        snapshot, _caches(snapshot, by_process), _patterns(snapshot, by_process, tuple(sensitive))
-    )
-    return "".join(line for family in FAMILIES for line in _lines(family, source))
+    return "".join(_lines(_source(snapshot.concealing(sensitive), by_process)))
 
 
-def _caches(snapshot: Snapshot, by_process: bool) -> list[tuple[Labels, Stats]]:
+def _source(snapshot: Snapshot, by_process: bool) -> _Source:
     if not by_process:
-        return [({"cache": name}, stats) for name, stats in snapshot.caches.items()]
-    return [
-        ({"cache": name, "pid": str(process.pid)}, stats)
-        for process in snapshot.processes
-        for name, stats in process.caches.items()
-    ]
-
-
-def _patterns(
-    snapshot: Snapshot, by_process: bool, sensitive: tuple[str, ...]
-) -> list[tuple[Labels, Mapping[str, Any]]]:
-    if not by_process:
-        return _labelled(snapshot.patterns, sensitive, {})
-    return [
-        found
-        for process in snapshot.processes
-        for found in _labelled(process.stats.get("patterns") or {}, sensitive, {"pid": str(process.pid)})
-    ]
+        caches: list[tuple[Labels, Stats]] = [
+            ({"cache": name}, stats) for name, stats in snapshot.caches.items()
+        ]
+        return _Source(snapshot, caches, _labelled(snapshot.patterns, {}))
+    found = _Source(snapshot, [], [])
+    for process in snapshot.processes:
+        labels = {"pid": str(process.pid)}
+        found.caches.extend(({"cache": name, **labels}, stats) for name, stats in process.caches.items())
+        found.patterns.extend(_labelled(process.stats.get("patterns") or {}, labels))
+    return found
 
 
 def _labelled(
-    patterns: Mapping[str, list[dict[str, Any]]], sensitive: tuple[str, ...], labels: Labels
+    patterns: Mapping[str, list[dict[str, Any]]], labels: Labels
 ) -> list[tuple[Labels, Mapping[str, Any]]]:
     return [
         ({"cache": name, "pattern": part["pattern"], **labels}, part)
-        for name, parts in metrics.conceal(patterns, sensitive).items()
+        for name, parts in patterns.items()
         for part in parts
     ]
 
 
-def _lines(family: Family, source: _Source) -> Iterator[str]:
-    samples = list(family.samples(source))
-    if not samples:
-        return
-    yield f"# HELP {family.name} {_escaped_help(family.help)}\n# TYPE {family.name} {family.kind}\n"
-    for suffix, labels, value in samples:
-        shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-        yield (
-            f"{family.name}{suffix}{{{shown}}} {_number(value)}\n"
-            if shown
-            else (f"{family.name}{suffix} {_number(value)}\n")
-        )
+def _lines(source: _Source) -> Iterator[str]:
+    for family in FAMILIES:
+        samples = list(family.samples(source))
+        if samples:
+            yield f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n"
+        for suffix, labels, value in samples:
+            shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            yield f"{family.name}{suffix}{f'{{{shown}}}' if shown else ''} {_number(value)}\n"
 
 
 def _escaped(text: str) -> str:
     # Lone surrogates have no place in UTF-8; spelt out, two of them stay two names.
     known = text.encode("utf-8", "backslashreplace").decode()
     return known.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _escaped_help(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
 def _number(value: float) -> str:

@@ -174,10 +174,7 @@ class TestForm:
         """What the table of the documentation says of labels is what is written."""
         snapshot = full_snapshot()
         for family in prometheus.FAMILIES:
-            source = prometheus._Source(
-                snapshot, prometheus._caches(snapshot, False), prometheus._patterns(snapshot, False, ())
-            )
-            for _, labels, _ in family.samples(source):
+            for _, labels, _ in family.samples(prometheus._source(snapshot, False)):
                 assert set(labels) - {"le"} == set(family.labels)
 
     @given(st.dictionaries(st.text(), st.text(max_size=20), min_size=1, max_size=4))
