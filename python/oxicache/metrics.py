@@ -8,7 +8,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from oxicache import _native
@@ -16,9 +16,9 @@ from oxicache import _native
 __all__ = [
     "OTHER",
     "PatternStats",
+    "Process",
     "Snapshot",
     "Stats",
-    "Process",
     "conceal",
     "global_stats",
     "local",
@@ -100,6 +100,15 @@ class Snapshot:
     def disabled(self) -> tuple[int, ...]:
         """Pids of the processes whose caches are switched off."""
         return tuple(process.pid for process in self.processes if not process.enabled)
+
+    def concealing(self, sensitive: Iterable[str]) -> "Snapshot":
+        """The same without the names of sensitive key patterns; see `conceal`."""
+        globs = tuple(sensitive)
+        processes = [
+            replace(one, stats={**one.stats, "patterns": conceal(one.stats.get("patterns") or {}, globs)})
+            for one in self.processes
+        ]
+        return replace(self, processes=tuple(processes), patterns=conceal(self.patterns, globs))
 
     def holders(self, cache: str) -> int:
         """How many processes have this cache."""

@@ -65,6 +65,12 @@ class Thresholds:
     )
     # The rest is oxicache's own.
     min_reads: float = _limit(100, "reads", "A hit rate of fewer reads says nothing, and is not judged.")
+    load_error_share: float = _limit(
+        10, "percent", "Computations that fail: advised upon, with priority high."
+    )
+    collision_share: float = _limit(
+        5, "percent", "Entries that are invalidated with another's version word: advised upon."
+    )
     python_silent_ms: float = _limit(
         5000, "milliseconds", "A worker whose Python has not answered for so long: a warning."
     )
