@@ -62,6 +62,12 @@ class Reach:
         where = f" in {self.place}" if self.place else ""
         return f"{len(self.answered)} of {self.workers} {noun} answered{where}."
 
+    def shortfall(self) -> str:
+        """Say how many answered, and who did not."""
+        noun = "worker" if self.workers == 1 else "workers"
+        pids = ", ".join(str(one.pid) for one in self.missing)
+        return f"{len(self.answered)} of {self.workers} {noun} answered; not {pids}"
+
     def lines(self, style: Style = PLAIN) -> Lines:
         """Say who did not answer, and who was not asked. Nothing where this process asked itself."""
         if self.place:
