@@ -14,6 +14,7 @@ mod process;
 mod sampling;
 
 use std::fmt;
+use std::panic::RefUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -97,6 +98,9 @@ pub struct Metrics {
     /// Held for microseconds. Paths that are hot try it, and leave a sample to the next operation where it is taken.
     sampler: Mutex<Sampler>,
 }
+
+/// Numbers have no state that a panic could leave half changed; and the sampler is worth no more than its samples.
+impl RefUnwindSafe for Metrics {}
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -289,6 +293,18 @@ impl Metrics {
         let mut sampler = self.sampler.lock();
         sampler.baseline = self.totals();
         self.restart(&mut sampler);
+    }
+
+    /// Panics unless a table's size, weight and limits are shown as they are.
+    pub(super) fn validate(&self, held: (usize, u64), limits: &Limits) {
+        let stats = self.stats();
+        let weight = self.weight.load(Ordering::Relaxed);
+        assert_eq!((stats.size, weight), held, "another size is shown");
+        assert_eq!(
+            (stats.max_size, stats.max_bytes, stats.grace_seconds),
+            (limits.max_size, limits.max_bytes, Seconds(limits.grace)),
+            "other limits are shown"
+        );
     }
 
     fn totals(&self) -> Totals {
