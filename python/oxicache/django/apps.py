@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from oxicache import _native, loader, scheduling
-from oxicache.django import checks, conf, host, rows, signals, test_environment, transactions
+from oxicache.django import checks, conf, control, host, rows, signals, test_environment, transactions
 
 __all__ = ["OxicacheConfig"]
 
@@ -38,6 +38,7 @@ class OxicacheConfig(AppConfig):
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
         checks.begin()
+        control.begin()
         scheduling.run_around(after=transactions.close_connections)
         test_environment.isolate_when_testing()
 

@@ -236,6 +236,12 @@ class Configuration:
         "background thread.",
         _switch,
     )
+    control: bool = _setting(
+        True,
+        "on or off",
+        "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
+        _switch,
+    )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,
         "rows",
