@@ -12,7 +12,7 @@ use super::keys;
 use super::outside;
 use super::shared::PyTable;
 use super::typed::fold;
-use crate::engine::Slot;
+use crate::engine::{Slot, key_pattern};
 
 /// In place of a prefix and a version, for keys as a whole.
 const WHOLE: u64 = 0x77_68_6F_6C_65;
@@ -302,6 +302,11 @@ impl<'a, 'py> Name<'a, 'py> {
         } else {
             text + size_of::<BackendKey>() as u64 + 32
         }
+    }
+
+    /// What keys like this one are counted under: neither prefix nor version is part of it.
+    pub(super) fn pattern(&self) -> String {
+        key_pattern(&self.key.to_string_lossy())
     }
 
     /// The key as Django makes it.

@@ -352,7 +352,7 @@ impl PyTtlCache {
 
     /// Set hits, misses and the other counters back to 0.
     fn reset_stats(&self) {
-        self.shared.cache.lock().reset_counters();
+        self.shared.cache.metrics().reset();
     }
 
     /// The live keys, the next to be evicted first. O(n).
@@ -621,6 +621,12 @@ impl PyTtlCache {
                 stamps: stamps.map_or(&[][..], |stamps| &*stamps.get().stamps),
             },
         )
+    }
+
+    /// Count a load of a key, which took so many seconds and which was stored or not, or failed.
+    #[pyo3(signature = (key, seconds, has_failed))]
+    fn _loaded(&self, key: &Bound<'_, PyAny>, seconds: f64, has_failed: bool) {
+        self.shared.loaded(key, seconds, has_failed);
     }
 
     /// An expired value still kept for `grace`, else MISSING. Counts as a stale serve.

@@ -1,6 +1,6 @@
 //! `CacheManager`: caches by name, and the process-wide one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
@@ -13,7 +13,10 @@ use super::outside;
 use crate::engine::clock;
 use crate::engine::{Adopted, CacheManager, GlobalStats, PolicyKind};
 
-type Handle = Arc<Py<PyTtlCache>>;
+pub(super) type Handle = Arc<Py<PyTtlCache>>;
+
+/// The caches of the process-wide manager.
+static OF_PROCESS: OnceLock<Arc<CacheManager<Handle>>> = OnceLock::new();
 
 /// Global cache manager for tracking and managing all TTL caches. Source: API reference (akvo), "CacheManager".
 #[pyclass(frozen, weakref, name = "CacheManager", module = "oxicache._native")]
@@ -277,7 +280,22 @@ impl PyCacheManager {
     }
 }
 
+/// The caches that the process-wide manager has now.
+pub(super) fn process_caches() -> Vec<Handle> {
+    let caches = OF_PROCESS.get().map(|caches| caches.snapshot());
+    let caches = caches.into_iter().flatten();
+    caches.map(|(_, cache)| cache).collect()
+}
+
 impl PyCacheManager {
+    /// The process-wide manager, whose caches every thread may ask for what they counted.
+    pub(super) fn of_process() -> Self {
+        let made = || Arc::new(CacheManager::watched(super::metrics::list));
+        Self {
+            caches: Arc::clone(OF_PROCESS.get_or_init(made)),
+        }
+    }
+
     fn unknown(&self, name: &str) -> PyErr {
         let names = self.caches.names().join("', '");
         PyKeyError::new_err(format!("no cache is named '{name}'; there are: '{names}'"))

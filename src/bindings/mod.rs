@@ -7,6 +7,7 @@ mod backend_settings;
 mod cache;
 mod callbacks;
 mod clock;
+mod control;
 mod deletions;
 mod error;
 mod fastcall;
@@ -15,6 +16,7 @@ mod keys;
 mod manager;
 mod memo;
 mod memo_key;
+mod metrics;
 mod native_store;
 mod outside;
 mod owners;
@@ -63,6 +65,11 @@ mod _native {
     use super::clock::{clock_drive, clock_follow, clock_system, now_seconds};
 
     #[pymodule_export]
+    use super::control::{
+        control_answer, control_ask, control_describe, control_start, control_state, control_stop,
+    };
+
+    #[pymodule_export]
     use super::deletions::PyDeletionTracker;
 
     #[pymodule_export]
@@ -76,6 +83,9 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::metrics::{key_pattern, process_metrics};
 
     #[pymodule_export]
     use super::pattern::KeyPattern;
@@ -103,7 +113,7 @@ mod _native {
         let _ = pyo3_log::Logger::new(py, pyo3_log::Caching::Loggers)?.install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("MISSING", keys::missing(py))?;
-        module.add("cache_manager", manager::PyCacheManager::new())?;
+        module.add("cache_manager", manager::PyCacheManager::of_process())?;
         module.add("DELETION_SET", deletions::PyDeletionTracker::new(py)?)?;
         views::complete(
             &py.get_type::<views::EntriesView>(),

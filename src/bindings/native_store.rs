@@ -25,6 +25,7 @@ use super::typed::fold;
 use super::values::{self, Frozen, Isolation, Thawed};
 use super::versions::whole_seconds;
 use crate::engine::clock::{self, FOREVER, Nanos, Now};
+use crate::engine::metrics::{Event, Kind};
 use crate::engine::{Cause, MAX_STAMPS, Put, Read, Stamp, TagRef};
 use crate::host::versions;
 
@@ -89,6 +90,7 @@ impl NativeStore {
         jitter: f64,
     ) -> PyResult<Self> {
         let cache = Py::new(py, PyTtlCache::build(py, options)?)?;
+        cache.get().shared.cache.metrics().set_kind(Kind::Django);
         let mut place = Vec::new();
         super::versions::encode(location, &mut place)?;
         let store = Self {
@@ -197,22 +199,30 @@ impl NativeStore {
     pub(super) fn read(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
         self.settle(py);
         let now = python_clock::now(py)?;
-        let mut table = self.shared.cache.lock();
-        let Some(slot) = name.find(&table) else {
-            table.miss();
-            return Ok(None);
-        };
-        let stored = match table.read(slot, now) {
-            Read::Fresh(stored) | Read::Early(stored) => stored.clone_ref(py),
-            Read::Stale => return Ok(None),
-            Read::Expired(gone) | Read::Outdated(gone) => {
-                drop(table);
-                self.shared.removed(py, [gone]);
-                return Ok(None);
+        let metrics = self.shared.cache.metrics();
+        let began = metrics.read_begins();
+        let (stored, gone) = {
+            let mut table = self.shared.cache.lock();
+            match name.find(&table) {
+                Some(slot) => match table.read(slot, now) {
+                    Read::Fresh(stored) | Read::Early(stored) => (Some(stored.clone_ref(py)), None),
+                    Read::Stale => (None, None),
+                    Read::Expired(gone) | Read::Outdated(gone) => (None, Some(gone)),
+                },
+                None => {
+                    table.miss();
+                    (None, None)
+                }
             }
         };
-        drop(table);
-        self.thaw(py, name, stored)
+        let Some(stored) = stored else {
+            metrics.read_ended(Event::Miss, began, || name.pattern());
+            self.shared.removed(py, gone);
+            return Ok(None);
+        };
+        let value = self.thaw(py, name, stored)?;
+        metrics.read_ended(Event::Hit, began, || name.pattern());
+        Ok(value)
     }
 
     /// A stored value as its reader's own. One that can't be read any more is removed, and is a miss.
@@ -467,6 +477,8 @@ impl NativeStore {
             (None, None) => return Ok(false), // made just above
         };
         drop(table);
+        let metrics = self.shared.cache.metrics();
+        metrics.changed(Event::Set, Some(put.weight), || name.pattern());
         self.release(py, unused.into_iter().flatten(), displaced);
         self.shared.sweep_if_due(py, now);
         Ok(!is_dead || placing.is_add)
@@ -498,11 +510,18 @@ impl NativeStore {
             table.bump(name.hash);
         }
         drop(table);
+        self.deleted(name);
         if self.is_host {
             self.advance(py, name, false)?;
         }
         self.shared.removed(py, gone);
         Ok(was_live)
+    }
+
+    /// Sample the deletion of a key, which was counted.
+    fn deleted(&self, name: &Name<'_, '_>) {
+        let metrics = self.shared.cache.metrics();
+        metrics.changed(Event::Delete, None, || name.pattern());
     }
 
     /// Give a live entry another life; whether there was one.
@@ -523,6 +542,7 @@ impl NativeStore {
         if now.reached(deadline) {
             let gone = table.remove(slot, Cause::Deleted);
             drop(table);
+            self.deleted(name);
             self.shared.removed(py, [gone]);
         } else {
             table.retime(slot, deadline, true);
@@ -563,6 +583,8 @@ impl NativeStore {
             let weight = frozen.weight + name.bytes() + tag_bytes(tags);
             let (old, displaced) = table.update(slot, frozen.stored, weight, frozen.traced, now);
             drop(table);
+            let metrics = self.shared.cache.metrics();
+            metrics.changed(Event::Set, Some(weight), || name.pattern());
             self.release(py, [old], displaced);
             return Ok(Some(sum.unbind()));
         }

@@ -22,6 +22,7 @@ use super::outside;
 use super::owners::{Bereaved, Owners};
 use super::words::HostWords;
 use crate::engine::clock::{Nanos, Now};
+use crate::engine::metrics::{Event, Kind};
 use crate::engine::{
     Cause, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef, TtlCache,
 };
@@ -82,6 +83,7 @@ impl Shared {
         sizeof: Option<Py<PyAny>>,
     ) -> PyResult<Arc<Self>> {
         let cache = TtlCache::new(limits, ttl, python_clock::now(py)?)?;
+        cache.metrics().start_sampling();
         Ok(Arc::new_cyclic(|this| Self {
             cache,
             callbacks: Callbacks { on_evict, sizeof },
@@ -95,7 +97,11 @@ impl Shared {
 
     /// Keep the cache for one decorated callable; false when it is another's. The keys of two would be the same.
     pub(super) fn take(&self) -> bool {
-        !self.is_taken.swap(true, Ordering::Relaxed)
+        let is_free = !self.is_taken.swap(true, Ordering::Relaxed);
+        if is_free {
+            self.cache.metrics().set_kind(Kind::Memo);
+        }
+        is_free
     }
 
     pub(super) fn name(&self) -> Option<String> {
@@ -130,20 +136,30 @@ impl Shared {
         let py = key.py();
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(py)?;
-        let (mut table, slot) = self.locate(key, hash)?;
-        let Some(slot) = slot else {
-            table.miss();
-            return Ok(Found::Miss);
+        let metrics = self.cache.metrics();
+        let began = metrics.read_begins();
+        let (found, gone) = {
+            let (mut table, slot) = self.locate(key, hash)?;
+            match slot {
+                Some(slot) => match table.read(slot, now) {
+                    Read::Fresh(value) => (Found::Fresh(value.clone_ref(py)), None),
+                    Read::Early(value) => (Found::Early(value.clone_ref(py)), None),
+                    Read::Stale => (Found::Miss, None),
+                    Read::Expired(gone) | Read::Outdated(gone) => (Found::Miss, Some(gone)),
+                },
+                None => {
+                    table.miss();
+                    (Found::Miss, None)
+                }
+            }
         };
-        let gone = match table.read(slot, now) {
-            Read::Fresh(value) => return Ok(Found::Fresh(value.clone_ref(py))),
-            Read::Early(value) => return Ok(Found::Early(value.clone_ref(py))),
-            Read::Stale => return Ok(Found::Miss),
-            Read::Expired(gone) | Read::Outdated(gone) => gone,
+        let event = match found {
+            Found::Miss => Event::Miss,
+            Found::Fresh(_) | Found::Early(_) => Event::Hit,
         };
-        drop(table);
-        self.removed(py, [gone]);
-        Ok(Found::Miss)
+        metrics.read_ended(event, began, || self.pattern(key));
+        self.removed(py, gone);
+        Ok(found)
     }
 
     /// Look without counting or touching.
@@ -224,6 +240,11 @@ impl Shared {
             )),
         };
         drop(table);
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Set, is_weighed.then_some(weight), || {
+            self.pattern(key)
+        });
+        self.deleted(key);
         self.removed(py, replaced);
         self.removed(py, displaced.into_iter().flatten());
         self.sweep_if_due(py, now);
@@ -243,17 +264,28 @@ impl Shared {
         let (was_live, was_outdated) = (table.is_live(slot, now), table.is_outdated(slot));
         let gone = table.remove(slot, Cause::Deleted);
         drop(table);
+        self.deleted(key);
         let value = (!was_outdated).then(|| gone.value.clone_ref(py));
         self.removed(py, [gone]);
         Ok(Removed { was_live, value })
     }
 
     /// Take out the entry that is next to be evicted. O(n).
-    pub(super) fn pop_next(&self) -> Option<PyGone> {
-        let mut table = self.cache.lock();
-        let mut slots = table.slots().into_iter();
-        let next = slots.find(|&slot| !table.is_outdated(slot))?;
-        Some(table.remove(next, Cause::Deleted))
+    pub(super) fn pop_next(&self, py: Python<'_>) -> Option<PyGone> {
+        let gone = {
+            let mut table = self.cache.lock();
+            let mut slots = table.slots().into_iter();
+            let next = slots.find(|&slot| !table.is_outdated(slot))?;
+            table.remove(next, Cause::Deleted)
+        };
+        self.deleted(gone.key.bind(py));
+        Some(gone)
+    }
+
+    /// Sample the deletion of a key, which was counted.
+    fn deleted(&self, key: &Bound<'_, PyAny>) {
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Delete, None, || self.pattern(key));
     }
 
     /// Is this one of the cache's callbacks?
@@ -305,6 +337,7 @@ impl Shared {
         if now.reached(deadline) {
             let gone = table.remove(slot, Cause::Deleted);
             drop(table);
+            self.deleted(key);
             self.removed(key.py(), [gone]);
         } else {
             table.retime(slot, deadline, true);

@@ -200,7 +200,7 @@ impl EntriesView {
 
     /// Remove the entry that is next to be evicted and return it; KeyError when there is none. O(n).
     fn popitem(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
-        let gone = self.shared().pop_next();
+        let gone = self.shared().pop_next(py);
         let gone = gone.ok_or_else(|| PyKeyError::new_err("popitem(): the cache is empty"))?;
         let item = (gone.key.clone_ref(py), gone.value.clone_ref(py));
         self.shared().removed(py, [gone]);

@@ -152,7 +152,9 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let is_safe = std::env::var_os("OXICACHE_SAFE_METHODS")
         .is_some_and(|value| !value.is_empty() && value != "0");
-    module.add("METHODS", if is_safe { "safe" } else { "raw" })?;
+    let methods = if is_safe { "safe" } else { "raw" };
+    crate::host::control::set_methods(methods);
+    module.add("METHODS", methods)?;
     memo::MEMO_KEY_TYPE.store(py.get_type::<MemoKey>().as_type_ptr(), Ordering::Relaxed);
     if is_safe || TWINS.get().is_some() {
         return Ok(());
