@@ -97,7 +97,13 @@ impl Deadlines {
     ) {
         self.unlink(slab, slot);
         slab[slot].deadline = deadline;
+        slab[slot].meta.set_born(false); // it is stored anew, and whoever knows better says so afterwards
         self.link(slab, slot, own_ttl);
+    }
+
+    /// Whether a slot stands in the queue.
+    pub(super) fn is_queued<K, V>(slab: &Slab<K, V>, slot: Slot) -> bool {
+        slab[slot].meta.home() == QUEUE
     }
 
     /// Takes a slot out of whatever it is linked in.

@@ -7,11 +7,13 @@
 
 mod adjust;
 mod inspect;
+mod walk;
 
 use std::sync::Arc;
 
 use super::clock::{FOREVER, Nanos, Now};
 use super::contents::Contents;
+use super::deadlines::Deadlines;
 use super::error::Error;
 use super::eviction::Eviction;
 use super::metrics::{Event, Metrics};
@@ -20,7 +22,7 @@ use super::slab::MAX_ENTRIES;
 use super::stamp::MAX_STAMPS;
 use super::stripes::Stripes;
 
-pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
+pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone, Step};
 pub use super::limits::Limits;
 pub use super::put::Put;
 pub use super::slab::Slot;
@@ -220,8 +222,12 @@ impl<K, V, W: Words> Table<K, V, W> {
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        self.contents
+        let slot = self
+            .contents
             .add(hash, (key, value), put, self.limits.max_size);
+        if put.own_ttl {
+            self.note_birth(slot, now.at());
+        }
         self.changed();
         self.metrics.sets.count.bump();
         displaced
@@ -253,6 +259,9 @@ impl<K, V, W: Words> Table<K, V, W> {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
         let old = self.contents.renew(slot, value, put);
+        if put.own_ttl {
+            self.note_birth(slot, now.at());
+        }
         self.contents.policy.touched(&mut self.contents.slab, slot);
         if self.is_overweight(0) {
             self.contents.detach(slot);
@@ -324,7 +333,9 @@ impl<K, V, W: Words> Table<K, V, W> {
 
     /// Gives an entry another deadline. It is no write and no use.
     pub fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
+        let is_born = self.contents.slab[slot].meta.is_born();
         self.contents.retime(slot, deadline, own_ttl);
+        self.contents.slab[slot].meta.set_born(is_born);
     }
 
     /// Removes an entry. Loads of its key in flight will not be stored when it was deleted, cleared or invalidated.

@@ -9,6 +9,7 @@ mod invalidation;
 mod limits;
 mod manager;
 mod model;
+mod orders;
 mod pattern;
 mod s3fifo;
 mod stamps;

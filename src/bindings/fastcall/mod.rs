@@ -92,10 +92,11 @@ fn raise_panic<R>(failed: R, payload: &(dyn std::any::Any + Send)) -> R {
     failed
 }
 
-/// The instant, unless telling it means asking Python.
+/// The instant, unless telling it means asking Python, or something is to be heeded first: orders, or that caches are
+/// disabled. Each raw method that reads or writes a cache asks here, and else leaves all to its safe twin.
 #[inline(always)]
 fn native_now() -> Option<Now> {
-    if clock::source() == Source::System {
+    if clock::ready() == Some(Source::System) {
         return Some(Now::coarse());
     }
     driven_now()
@@ -103,7 +104,7 @@ fn native_now() -> Option<Now> {
 
 #[cold]
 fn driven_now() -> Option<Now> {
-    (clock::source() == Source::Driven).then(clock::now)
+    (clock::ready() == Some(Source::Driven)).then(clock::now)
 }
 
 /// # Safety
