@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from django.conf import settings
@@ -63,7 +64,7 @@ def _tried(cache: Any, key: str, value: str) -> tuple[dict[str, float], object]:
     moments.append(time.perf_counter())
     cache.delete(key)
     moments.append(time.perf_counter())
-    spans = [(after - before) * 1000 for before, after in zip(moments, moments[1:], strict=False)]
+    spans = [(after - before) * 1000 for before, after in pairwise(moments)]
     return dict(zip(("set_ms", "get_ms", "delete_ms"), spans, strict=True)), found
 
 

@@ -92,8 +92,8 @@ class Report:
         return {**self._json(), **self.reach.as_json()}
 
     def lines(self, style: Style = PLAIN) -> Lines:
-        """Yield the report line by line; where nobody was asked that is said instead of zeros."""
-        if not self.reach.is_nobody:
+        """Yield the report line by line; where nobody answered that is said instead of zeros."""
+        if self.reach.answered:
             yield from self._lines(style)
         yield from self._host_lines(style)
         yield from self.reach.lines(style)

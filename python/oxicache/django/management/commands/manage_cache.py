@@ -165,6 +165,6 @@ def _judge(report: Report, fail_on: str | None) -> None:
     """CommandError with exit code 1 where not all was done, or where the caches are as bad as `--fail-on` says."""
     if report.reach.is_partial:
         raise CommandError(report.reach.shortfall())
-    if fail_on and isinstance(report, MonitorReport | StatusReport):
-        if SEVERITY[report.status] >= SEVERITY[fail_on]:
-            raise CommandError(f"The caches are in the state {report.status}")
+    judged = report.status if isinstance(report, MonitorReport | StatusReport) else "healthy"
+    if fail_on and SEVERITY[judged] >= SEVERITY[fail_on]:
+        raise CommandError(f"The caches are in the state {judged}")
