@@ -44,6 +44,7 @@ ANSWER_MAX_BYTES = 16 * 2**20  # a list of keys may be long; what is longer come
 OPEN_AT_ONCE = 256  # connections; a process may have 1,024 files, and it has others
 CROWDED_SECONDS = 0.005  # until a worker is tried again whose queue of connections is full
 SOCKET = re.compile(r"(\d{1,10})-(\d{1,20})-[0-9a-f]+\.sock")
+ADDRESS_MAX_BYTES = 107  # of a Unix socket, its final NUL apart
 DISABLED = "disabled"  # the mark that has processes of this site start with their caches disabled
 
 
@@ -154,11 +155,26 @@ def _connected(worker: Worker) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
-        connection.connect(worker.path)
+        with _address(worker.path) as address:
+            connection.connect(address)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+@contextlib.contextmanager
+def _address(path: str) -> Iterator[str]:
+    """An address of the socket that is short enough for one: a worker binds in a deep folder by the same way."""
+    if len(os.fsencode(path)) <= ADDRESS_MAX_BYTES or sys.platform != "linux":
+        yield path
+        return
+    folder, name = os.path.split(path)
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{name}"
+    finally:
+        os.close(handle)
 
 
 class Local:

@@ -189,6 +189,20 @@ class TestAsk:
         assert [worker.pid for worker in outcome.gone] == [1, 2]
         assert (outcome.asked, outcome.is_complete) == (0, True)
 
+    def test_a_deep_folder(self, folder: Path) -> None:
+        """The path of a worker's socket may be longer than an address."""
+        deep = folder.joinpath(*["d" * 50] * 4)
+        deep.mkdir(mode=0o700, parents=True)
+        before = Path.cwd()
+        os.chdir(deep)
+        try:
+            with scripted(Path(), says(answer({}))):
+                os.chdir(before)
+                assert len(ask(discover(deep), STATS, AMPLE).answers) == 1
+                os.chdir(deep)
+        finally:
+            os.chdir(before)
+
     def test_more_workers_than_connections_at_once(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

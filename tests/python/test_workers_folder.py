@@ -1,4 +1,4 @@
-"""The folder in which the workers of a host keep their sockets: which are refused, and the mark that disables caches."""
+"""The folder where the workers of a host keep their sockets: which are refused, and the mark that disables caches."""
 
 import os
 import stat
