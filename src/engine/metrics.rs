@@ -14,6 +14,8 @@ mod process;
 mod sampling;
 
 use std::fmt;
+use std::panic::RefUnwindSafe;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -94,9 +96,14 @@ pub struct Metrics {
     /// Those of which it was not noted under which pattern they were.
     unnamed_loads: Tally,
     id: u64,
+    /// The name of the version word that empties the cache in every process.
+    word: OnceLock<Box<[u8]>>,
     /// Held for microseconds. Paths that are hot try it, and leave a sample to the next operation where it is taken.
     sampler: Mutex<Sampler>,
 }
+
+/// Numbers have no state that a panic could leave half changed; and the sampler is worth no more than its samples.
+impl RefUnwindSafe for Metrics {}
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,6 +184,7 @@ impl Metrics {
             load: Tally::default(),
             unnamed_loads: Tally::default(),
             id: CACHES.fetch_add(1, Ordering::Relaxed),
+            word: OnceLock::new(),
             sampler: Mutex::new(Sampler::default()),
         };
         metrics.limits_changed(limits);
@@ -199,12 +207,29 @@ impl Metrics {
         }
     }
 
+    /// The name of the version word that empties the cache in every process; None where there is none.
+    #[must_use]
+    pub fn word(&self) -> Option<&[u8]> {
+        self.word.get().map(AsRef::as_ref)
+    }
+
+    /// Says which version word empties the cache in every process. Once is enough: it does not change.
+    pub fn set_word(&self, name: Vec<u8>) {
+        let _ = self.word.set(name.into());
+    }
+
     /// Says what the cache is for.
     pub fn set_kind(&self, kind: Kind) {
         self.kind.store(kind as u8, Ordering::Relaxed);
     }
 
     #[inline]
+    /// How many entries there are, the expired ones included.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
     pub(super) fn resized(&self, size: usize, weight: u64) {
         self.size.store(size as u64, Ordering::Relaxed);
         self.weight.store(weight, Ordering::Relaxed);
@@ -289,6 +314,18 @@ impl Metrics {
         let mut sampler = self.sampler.lock();
         sampler.baseline = self.totals();
         self.restart(&mut sampler);
+    }
+
+    /// Panics unless a table's size, weight and limits are shown as they are.
+    pub(super) fn validate(&self, held: (usize, u64), limits: &Limits) {
+        let stats = self.stats();
+        let weight = self.weight.load(Ordering::Relaxed);
+        assert_eq!((stats.size, weight), held, "another size is shown");
+        assert_eq!(
+            (stats.max_size, stats.max_bytes, stats.grace_seconds),
+            (limits.max_size, limits.max_bytes, Seconds(limits.grace)),
+            "other limits are shown"
+        );
     }
 
     fn totals(&self) -> Totals {

@@ -8,6 +8,7 @@ mod expiry;
 mod invalidation;
 mod limits;
 mod manager;
+mod metrics;
 mod model;
 mod orders;
 mod pattern;

@@ -48,6 +48,7 @@ pub fn find(name: &str) -> Option<Arc<Metrics>> {
 }
 
 /// Resets what was counted: of these caches, or of all. The names of those that there are.
+#[expect(clippy::must_use_candidate, reason = "the names are for reports")]
 pub fn reset(caches: Option<&[String]>) -> Vec<String> {
     let mut names = Vec::new();
     for (name, metrics) in registered() {

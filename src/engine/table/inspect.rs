@@ -154,5 +154,7 @@ impl<K, V, W: Words> Table<K, V, W> {
             !self.is_overweight(0),
             "the entries weigh more than allowed"
         );
+        let shown = (self.len(), self.weight_bytes());
+        self.metrics.validate(shown, &self.limits);
     }
 }
