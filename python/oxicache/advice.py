@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from oxicache import memos, metrics
 from oxicache.health import hit_rate
 from oxicache.metrics import OTHER, PatternStats, Snapshot, Stats
-from oxicache.thresholds import Thresholds
+from oxicache.thresholds import Thresholds, in_force
 
 __all__ = ["Priority", "Recommendation", "advise", "identities", "of_memory", "suggested_config"]
 
@@ -61,7 +61,7 @@ def advise(
     `identities` is what `identities()` returns where the members are decorated; `unhealthy` the error of each alias of
     CACHES that failed its check. A key pattern that must not be named is for the caller to conceal.
     """
-    limits = thresholds or Thresholds()
+    limits = thresholds or in_force()
     known = identities or {}
     found = [
         *_unhealthy(unhealthy or {}),
@@ -171,7 +171,7 @@ def _patterns(snapshot: Snapshot, limits: Thresholds) -> Found:
 
 def of_memory(parts: Iterable[PatternStats], thresholds: Thresholds | None = None) -> Found:
     """Name the key patterns that take a large share of the bytes stored. Source: EnterpriseLand."""
-    limits = thresholds or Thresholds()
+    limits = thresholds or in_force()
     merged = metrics.merge_patterns(parts)
     total = sum(part["bytes"] for part in merged)
     for part in merged:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from oxicache import metrics
 from oxicache.metrics import Snapshot, Stats
-from oxicache.thresholds import Thresholds
+from oxicache.thresholds import Thresholds, in_force
 
 __all__ = [
     "Health",
@@ -93,7 +93,7 @@ def monitor(caches: Mapping[str, Stats], thresholds: Thresholds | None = None) -
 
     `caches` may be what `get_global_stats()` returns: `_global` is computed anew.
     """
-    limits = thresholds or Thresholds()
+    limits = thresholds or in_force()
     caches = {name: stats for name, stats in caches.items() if name != "_global"}
     issues, recommendations = [], []
     total = metrics.global_stats(caches)["global_utilization_percent"]
@@ -120,7 +120,7 @@ def memory_warnings(
     utilization_percent: float, tracker_size: int, expired_entries: int, thresholds: Thresholds | None = None
 ) -> list[str]:
     """What document 000's `memory_health_check` warns of, in its words; empty when healthy."""
-    limits = thresholds or Thresholds()
+    limits = thresholds or in_force()
     found = []
     if utilization_percent > limits.memory_check_utilization:
         found.append("High cache utilization")
@@ -138,7 +138,7 @@ def assess(
 
     HIGH of document 001 is critical here and MEDIUM a warning. Not to answer is critical when no worker does.
     """
-    limits = thresholds or Thresholds()
+    limits = thresholds or in_force()
     reasons = [
         *_of_workers(snapshot, limits),
         *_of_memory(memory_percent, limits),
@@ -184,7 +184,7 @@ def targets(snapshot: Snapshot, thresholds: Thresholds | None = None) -> Iterato
 
     Memory efficiency is the share of the entries held that are alive; nothing else of memory is known of every cache.
     """
-    limits = thresholds or Thresholds()
+    limits = thresholds or in_force()
     least = limits.min_reads
     for name, stats in snapshot.caches.items():
         rate = hit_rate(stats, least)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from oxicache.registry import DELETION_SET, cache_manager
-from oxicache.thresholds import Thresholds
+from oxicache.thresholds import Thresholds, in_force
 
 __all__ = ["Pressure", "Usage", "collect_memory_metrics", "handle_memory_pressure", "resident_bytes", "usage"]
 
@@ -109,7 +109,7 @@ def handle_memory_pressure(
     Of this process alone: call it in each worker, from a middleware or a timer. Source: document 000, "Memory Pressure
     Handling".
     """
-    limits = thresholds or Thresholds()
+    limits = thresholds or in_force()
     found = look()
     if found is None:
         logger.warning("Memory pressure is not handled: this system does not say how much memory is in use")

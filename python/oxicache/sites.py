@@ -63,6 +63,7 @@ class Site:
 
     folders: tuple[Path, ...] = ()
     is_local: bool = False  # ask this process, and nobody else
+    includes_self: bool = False  # ask this process besides, whether it serves a socket or not
     process: int | None = None  # ask the worker with this pid, and no other
     siblings: tuple[str, ...] = ()  # who belongs to this site and meets elsewhere, a sentence each
     deadline: float = workers.DEADLINE  # seconds
@@ -88,7 +89,7 @@ class Site:
         request = {"verb": verb, **{name: value for name, value in arguments.items() if value is not None}}
         if self.is_local:
             return workers.Local().ask(request)
-        return workers.ask(self.live(), request, self.deadline)
+        return workers.ask(self.live(), request, self.deadline, include_self=self.includes_self)
 
     @property
     def is_whole(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["Thresholds", "thresholds_table"]
+__all__ = ["Thresholds", "in_force", "put_in_force", "thresholds_table"]
 
 
 def _limit(default: float, unit: str, doc: str) -> Any:
@@ -91,6 +91,19 @@ class Thresholds:
             if math.isnan(value) or value < 0:
                 raise ValueError(f"the threshold {name} must be at least 0, not {value!r}")
         return cls(**{known[name]: value for name, value in given.items()})
+
+
+_in_force = [Thresholds()]  # always one
+
+
+def in_force() -> Thresholds:
+    """Those that count where none are given: the defaults, or what the settings have."""
+    return _in_force[0]
+
+
+def put_in_force(thresholds: Thresholds) -> None:
+    """Have these count from now on."""
+    _in_force[0] = thresholds
 
 
 def thresholds_table() -> str:

@@ -143,6 +143,11 @@ impl<'py> Owned<'py> {
         if let Some((version, key)) = parts(prefix, made)? {
             return Self::new(prefix, version, key);
         }
+        Self::whole(made)
+    }
+
+    /// A key that can't be taken apart.
+    pub(super) fn whole(made: &Bound<'py, PyString>) -> PyResult<Self> {
         Ok(Self {
             prefix: None,
             version: 0,

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyLookupError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::outside;
+use super::{attend, clock, manager, outside};
 use crate::host::control::wire::{Answer, Code, Failure, checked};
 use crate::host::control::{self, Task};
 use crate::host::place::{DEFAULT_WORDS, Place};
@@ -29,9 +29,24 @@ impl control::Python for Interpreter {
 
 fn carry_out(py: Python<'_>, task: &Task) -> Answer {
     match task {
-        Task::Attend => Ok(String::new()),
+        Task::Attend => {
+            attend::attend(py);
+            Ok(String::new())
+        }
+        Task::Count(names) => Ok(count(py, names.as_deref()).to_string()),
         Task::Call { verb, arguments } => call(py, verb, arguments),
     }
+}
+
+/// Count what has expired in some of the registered caches; whether all of it was counted.
+fn count(py: Python<'_>, names: Option<&[String]>) -> bool {
+    let Ok(now) = clock::now(py) else {
+        return false;
+    };
+    let mut caches = manager::registered(py);
+    caches.retain(|(name, _)| names.is_none_or(|names| names.contains(name)));
+    let counted = caches.iter().map(|(_, shared)| shared.count_expired(now));
+    counted.fold(true, |all, one| all & one)
 }
 
 fn call(py: Python<'_>, verb: &str, arguments: &str) -> Answer {

@@ -1,7 +1,8 @@
 //! `CacheManager`: caches by name, and the process-wide one.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyString};
@@ -10,13 +11,11 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::args::{BytesArg, EarlyArg, GraceArg, Passed, PolicyArg, SizeArg, TtlArg};
 use super::cache::{Options, PyTtlCache};
 use super::outside;
+use super::shared::Shared;
 use crate::engine::clock;
 use crate::engine::{Adopted, CacheManager, GlobalStats, PolicyKind};
 
 pub(super) type Handle = Arc<Py<PyTtlCache>>;
-
-/// The caches of the process-wide manager.
-static OF_PROCESS: OnceLock<Arc<CacheManager<Handle>>> = OnceLock::new();
 
 /// Global cache manager for tracking and managing all TTL caches. Source: API reference (akvo), "CacheManager".
 #[pyclass(frozen, weakref, name = "CacheManager", module = "oxicache._native")]
@@ -30,10 +29,32 @@ pub(super) struct CachesView {
     caches: Arc<CacheManager<Handle>>,
 }
 
+/// The caches that are registered with the process-wide manager.
+static PROCESS: Mutex<Weak<CacheManager<Handle>>> = Mutex::new(Weak::new());
+
+/// Names and memories of the caches that are registered with the process-wide manager. Runs no Python code.
+pub(super) fn registered(_py: Python<'_>) -> Vec<(String, Arc<Shared>)> {
+    let manager = PROCESS.lock().upgrade();
+    let caches = manager.map(|manager| manager.snapshot()).into_iter();
+    caches
+        .flatten()
+        .map(|(name, cache)| (name, Arc::clone(&cache.get().shared)))
+        .collect()
+}
+
 /// A parameter of `get_cache`, as it was passed and as the cache has it.
 type Difference = (&'static str, String, String);
 
 impl PyCacheManager {
+    /// The one whose caches are those of the process.
+    pub(super) fn process_wide() -> Self {
+        let manager = Self {
+            caches: Arc::new(CacheManager::watched(super::metrics::list)),
+        };
+        *PROCESS.lock() = Arc::downgrade(&manager.caches);
+        manager
+    }
+
     /// What was passed, yet the first caller wanted otherwise.
     fn differences(
         cache: &Bound<'_, PyTtlCache>,
@@ -280,22 +301,7 @@ impl PyCacheManager {
     }
 }
 
-/// The caches that the process-wide manager has now.
-pub(super) fn process_caches() -> Vec<Handle> {
-    let caches = OF_PROCESS.get().map(|caches| caches.snapshot());
-    let caches = caches.into_iter().flatten();
-    caches.map(|(_, cache)| cache).collect()
-}
-
 impl PyCacheManager {
-    /// The process-wide manager, whose caches every thread may ask for what they counted.
-    pub(super) fn of_process() -> Self {
-        let made = || Arc::new(CacheManager::watched(super::metrics::list));
-        Self {
-            caches: Arc::clone(OF_PROCESS.get_or_init(made)),
-        }
-    }
-
     fn unknown(&self, name: &str) -> PyErr {
         let names = self.caches.names().join("', '");
         PyKeyError::new_err(format!("no cache is named '{name}'; there are: '{names}'"))

@@ -1,16 +1,14 @@
 //! What is counted, as Python asks for it, and the key pattern of what Python uses as keys.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyString};
 
 use super::backend_key::BackendKey;
 use super::clock as python_clock;
-use super::manager::Handle;
+use super::manager::{self, Handle};
 use super::memo_key::MemoKey;
 use super::shared::Shared;
-use crate::engine::clock::{FOREVER, Nanos};
+use crate::engine::clock::{self, FOREVER, Nanos, Now};
 use crate::engine::manager::Change;
 use crate::engine::metrics::{self, Asked, MAX_COUNTED};
 
@@ -34,6 +32,11 @@ impl Shared {
             |_| "<object>".to_owned(),
             |name| format!("<{}>", name.to_string_lossy()),
         )
+    }
+
+    /// Count what has expired, for all who ask until the next time; whether all of it was counted.
+    pub(super) fn count_expired(&self, now: Now) -> bool {
+        self.cache.lock().count_expired(now, MAX_COUNTED) < MAX_COUNTED
     }
 
     /// Count a load of a key, stored or not.
@@ -70,18 +73,15 @@ pub(super) fn list(change: Change<'_, Handle>) {
 #[pyfunction(name = "metrics")]
 #[pyo3(signature = (patterns=false, /))]
 pub(super) fn process_metrics(py: Python<'_>, patterns: bool) -> PyResult<Bound<'_, PyAny>> {
-    let now = python_clock::now(py)?;
     let mut is_exact = true;
-    for cache in super::manager::process_caches() {
-        let shared = Arc::clone(&cache.get().shared);
-        let counted = shared.cache.lock().count_expired(now, MAX_COUNTED);
-        is_exact &= counted < MAX_COUNTED;
+    for (_, shared) in manager::registered(py) {
+        is_exact &= shared.count_expired(python_clock::now(py)?);
     }
     let told = metrics::process_stats(Asked {
         caches: None,
         patterns,
         is_exact,
-        is_enabled: true,
+        is_enabled: !clock::is_disabled(),
     });
     Ok(pythonize::pythonize(py, &told)?)
 }

@@ -1,6 +1,7 @@
 //! The only Rust that knows Python: convert, lock, call, convert back.
 
 mod args;
+mod attend;
 mod backend;
 mod backend_key;
 mod backend_settings;
@@ -12,6 +13,7 @@ mod deletions;
 mod error;
 mod fastcall;
 mod gil_lock;
+mod graveyard;
 mod keys;
 mod manager;
 mod memo;
@@ -33,6 +35,7 @@ mod typed;
 mod values;
 mod versions;
 mod views;
+mod walk;
 mod words;
 
 use pyo3::prelude::*;
@@ -48,6 +51,12 @@ mod _native {
 
     #[pymodule_export]
     use super::args::set_defaults;
+
+    #[pymodule_export]
+    use super::attend::{attend_now, is_enabled, set_enabled};
+
+    #[pymodule_export]
+    use super::walk::{entries, inspect};
 
     #[pymodule_export]
     use super::backend::{BackendBase, set_backend_module};
@@ -113,7 +122,7 @@ mod _native {
         let _ = pyo3_log::Logger::new(py, pyo3_log::Caching::Loggers)?.install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("MISSING", keys::missing(py))?;
-        module.add("cache_manager", manager::PyCacheManager::of_process())?;
+        module.add("cache_manager", manager::PyCacheManager::process_wide())?;
         module.add("DELETION_SET", deletions::PyDeletionTracker::new(py)?)?;
         views::complete(
             &py.get_type::<views::EntriesView>(),

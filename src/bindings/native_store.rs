@@ -76,6 +76,8 @@ struct Placing<'a> {
     cost: Nanos,
     /// The engine's token, for what a loader loaded.
     token: Option<u64>,
+    /// What the memory's epoch was when a fill was missed.
+    epoch: Option<u32>,
     is_add: bool,
     is_write: bool,
 }
@@ -107,7 +109,12 @@ impl NativeStore {
             value: AtomicU32::new(0),
             tags_word: AtomicU32::new(0),
         };
+        store.shared.is_store.store(true, Ordering::Relaxed);
         store.look_up_words();
+        if is_host {
+            let metrics = store.shared.cache.metrics();
+            metrics.set_word(store.own_word(b"store:"));
+        }
         Ok(store)
     }
 
@@ -158,12 +165,13 @@ impl NativeStore {
         !self.is_host || versions::current().are_current(&[self.stamp()])
     }
 
-    /// Empty the store if anybody cleared it. Before each operation.
+    /// Empty the store if anybody cleared it: what it held is dropped later. Before each operation.
     #[inline]
     pub(super) fn settle(&self, py: Python<'_>) {
+        python_clock::heed(py);
         if !self.is_settled() {
             self.look_up_words();
-            self.shared.clear(py);
+            self.shared.clear_later();
         }
     }
 
@@ -175,12 +183,13 @@ impl NativeStore {
             key: versions.capture(versions.word(&word)),
             store: self.value.load(Ordering::Relaxed),
             tags: self.tags_value(),
+            epoch: self.shared.epoch.load(Ordering::Relaxed),
         })
     }
 
     /// Note that a key was missed: what its owner stores next was read elsewhere.
     pub(super) fn missed(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<()> {
-        if !self.is_host {
+        if !self.is_host || python_clock::is_disabled(py) {
             return Ok(());
         }
         tokens::note(py, self.id, name.hash, self.seen(name)?)
@@ -296,6 +305,13 @@ impl NativeStore {
         storing: &Storing<'_>,
     ) -> PyResult<()> {
         let token = self.take_token(py, name)?.filter(|_| !storing.is_write);
+        if python_clock::is_disabled(py) {
+            // Others may hold what this would have replaced.
+            if self.is_host && token.is_none() {
+                self.advance(py, name, true)?;
+            }
+            return Ok(());
+        }
         let frozen = values::freeze(value, self.isolation)?;
         let Life::For(ttl) = storing.life else {
             self.remove(py, name)?;
@@ -334,6 +350,7 @@ impl NativeStore {
                 stamps: &stamps,
                 cost: 0,
                 token: None,
+                epoch: token.map(|seen| seen.epoch),
                 is_add: false,
                 is_write: token.is_none(),
             },
@@ -396,6 +413,9 @@ impl NativeStore {
         value: &Bound<'_, PyAny>,
         storing: &Storing<'_>,
     ) -> PyResult<bool> {
+        if python_clock::is_disabled(py) {
+            return Ok(true);
+        }
         let frozen = values::freeze(value, self.isolation)?;
         self.take_token(py, name)?;
         self.settle(py);
@@ -418,6 +438,7 @@ impl NativeStore {
                 stamps: &stamps,
                 cost: 0,
                 token: None,
+                epoch: None,
                 is_add: true,
                 is_write: true,
             },
@@ -456,10 +477,17 @@ impl NativeStore {
             table = self.shared.cache.lock();
             slot = name.find(&table);
         }
+        if clock::is_disabled() {
+            drop(table); // before the key
+            return Ok(placing.is_add);
+        }
         let is_forbidden = (placing.is_add && slot.is_some_and(|slot| table.is_live(slot, now)))
             || placing
                 .token
-                .is_some_and(|token| !table.is_current(name.hash, token, &tags));
+                .is_some_and(|token| !table.is_current(name.hash, token, &tags))
+            || placing
+                .epoch
+                .is_some_and(|epoch| epoch != self.shared.epoch.load(Ordering::Relaxed));
         if is_forbidden {
             drop(table); // before the key
             return Ok(false);
@@ -545,7 +573,7 @@ impl NativeStore {
             self.deleted(name);
             self.shared.removed(py, [gone]);
         } else {
-            table.retime(slot, deadline, true);
+            self.shared.postpone(&mut table, slot, now, deadline);
         }
         Ok(true)
     }
@@ -667,7 +695,9 @@ impl NativeStore {
         if !self.is_host {
             return Ok((0, None));
         }
-        let Seen { key, store, tags } = self.seen(name)?;
+        let Seen {
+            key, store, tags, ..
+        } = self.seen(name)?;
         let sum = fold(
             fold(u64::from(key.word), u64::from(key.value)),
             fold(u64::from(store), u64::from(tags)),
@@ -728,6 +758,7 @@ impl NativeStore {
                 stamps: &stamps,
                 cost,
                 token: Some(token),
+                epoch: None,
                 is_add: false,
                 is_write: false,
             },

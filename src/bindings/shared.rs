@@ -4,7 +4,7 @@
 //! displaced is dropped and told to `on_evict` once the lock is gone. The callbacks themselves are in `callbacks.rs`; whose
 //! entries those of a decorated call are is told by `owners.rs`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -17,11 +17,12 @@ use super::args::TtlArg;
 use super::callbacks::Callbacks;
 use super::clock as python_clock;
 use super::gil_lock::TableLock;
+use super::graveyard::{self, Graves};
 use super::keys;
 use super::outside;
 use super::owners::{Bereaved, Owners};
 use super::words::HostWords;
-use crate::engine::clock::{Nanos, Now};
+use crate::engine::clock::{self, Nanos, Now};
 use crate::engine::metrics::{Event, Kind};
 use crate::engine::{
     Cause, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef, TtlCache,
@@ -31,7 +32,7 @@ use crate::engine::{
 pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;
 pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>, HostWords>;
 pub(super) type PyDisplaced = Displaced<Py<PyAny>, Py<PyAny>>;
-type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
+pub(super) type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
 
 /// What a read found.
 pub(super) enum Found {
@@ -67,9 +68,17 @@ pub(super) struct Shared {
     callbacks: Callbacks,
     name: Mutex<Option<String>>,
     python_lock: PyOnceLock<Py<PyAny>>,
-    owners: Owners,
+    pub(super) owners: Owners,
     /// Whether a decorated callable keeps its results here.
     is_taken: AtomicBool,
+    /// Whether this is the memory of a `NativeStore`.
+    pub(super) is_store: AtomicBool,
+    /// What left and is still to be dropped.
+    pub(super) graves: Graves,
+    /// Moves with each order that takes something out: what was read before is no fill any more.
+    pub(super) epoch: AtomicU32,
+    /// Deadlines up to here may be those of an earlier TTL of the cache, which was changed at the second one.
+    pub(super) retimed: [AtomicI64; 2],
     this: Weak<Shared>,
 }
 
@@ -84,15 +93,21 @@ impl Shared {
     ) -> PyResult<Arc<Self>> {
         let cache = TtlCache::new(limits, ttl, python_clock::now(py)?)?;
         cache.metrics().start_sampling();
-        Ok(Arc::new_cyclic(|this| Self {
+        let shared = Arc::new_cyclic(|this| Self {
             cache,
             callbacks: Callbacks { on_evict, sizeof },
             name: Mutex::new(name),
             python_lock: PyOnceLock::new(),
             owners: Owners::default(),
             is_taken: AtomicBool::new(false),
+            is_store: AtomicBool::new(false),
+            graves: Graves::default(),
+            epoch: AtomicU32::new(0),
+            retimed: [const { AtomicI64::new(Nanos::MIN) }; 2],
             this: this.clone(),
-        }))
+        });
+        graveyard::enrol(&shared.this);
+        Ok(shared)
     }
 
     /// Keep the cache for one decorated callable; false when it is another's. The keys of two would be the same.
@@ -171,7 +186,7 @@ impl Shared {
         Ok(value.map(|value| value.clone_ref(key.py())))
     }
 
-    /// Store; false where `mode` forbade it.
+    /// Store; false where `mode` forbade it. While caches are disabled nothing is stored, and adding does as if it were.
     // Long because it is one sequence under one lock, and a step moved out would hide what runs before and after.
     pub(super) fn store(
         &self,
@@ -182,6 +197,9 @@ impl Shared {
     ) -> PyResult<bool> {
         let py = key.py();
         let hash = keys::hash_of(key)?;
+        if python_clock::is_disabled(py) {
+            return Ok(mode == Mode::Add);
+        }
         let is_weighed = self.cache.lock().limits().max_bytes.is_some();
         let weight = if is_weighed {
             self.callbacks.weigh(key, value)?
@@ -205,6 +223,9 @@ impl Shared {
         };
 
         let (mut table, slot) = self.locate(key, hash)?;
+        if clock::is_disabled() {
+            return Ok(mode == Mode::Add);
+        }
         let is_forbidden = match mode {
             Mode::Write => false,
             Mode::Add => slot.is_some_and(|slot| table.is_live(slot, now)),
@@ -272,6 +293,7 @@ impl Shared {
 
     /// Take out the entry that is next to be evicted. O(n).
     pub(super) fn pop_next(&self, py: Python<'_>) -> Option<PyGone> {
+        python_clock::heed(py);
         let gone = {
             let mut table = self.cache.lock();
             let mut slots = table.slots().into_iter();
@@ -316,6 +338,7 @@ impl Shared {
 
     /// Remove a tag's entries; how many. Loads that are under way for the tag will not be stored.
     pub(super) fn delete_by_tag(&self, py: Python<'_>, tag: &str) -> usize {
+        python_clock::heed(py);
         let gone = self.cache.lock().remove_tag(TagRef::Name(tag));
         let count = gone.len();
         self.removed(py, gone);
@@ -340,7 +363,7 @@ impl Shared {
             self.deleted(key);
             self.removed(key.py(), [gone]);
         } else {
-            table.retime(slot, deadline, true);
+            self.postpone(&mut table, slot, now, deadline);
         }
         Ok(true)
     }
@@ -395,6 +418,7 @@ impl Shared {
         let Some(table) = self.cache.try_lock() else {
             return Ok(());
         };
+        self.graves.traverse(visit)?;
         if table.traced() == 0 {
             return Ok(());
         }
@@ -409,6 +433,7 @@ impl Shared {
     pub(super) fn release(&self) {
         let cleared = self.cache.try_lock().map(|mut table| table.clear());
         drop(cleared);
+        self.graves.release();
         self.owners.release();
     }
 }

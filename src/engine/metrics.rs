@@ -15,6 +15,7 @@ mod sampling;
 
 use std::fmt;
 use std::panic::RefUnwindSafe;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -95,6 +96,8 @@ pub struct Metrics {
     /// Those of which it was not noted under which pattern they were.
     unnamed_loads: Tally,
     id: u64,
+    /// The name of the version word that empties the cache in every process.
+    word: OnceLock<Box<[u8]>>,
     /// Held for microseconds. Paths that are hot try it, and leave a sample to the next operation where it is taken.
     sampler: Mutex<Sampler>,
 }
@@ -181,6 +184,7 @@ impl Metrics {
             load: Tally::default(),
             unnamed_loads: Tally::default(),
             id: CACHES.fetch_add(1, Ordering::Relaxed),
+            word: OnceLock::new(),
             sampler: Mutex::new(Sampler::default()),
         };
         metrics.limits_changed(limits);
@@ -203,12 +207,29 @@ impl Metrics {
         }
     }
 
+    /// The name of the version word that empties the cache in every process; None where there is none.
+    #[must_use]
+    pub fn word(&self) -> Option<&[u8]> {
+        self.word.get().map(AsRef::as_ref)
+    }
+
+    /// Says which version word empties the cache in every process. Once is enough: it does not change.
+    pub fn set_word(&self, name: Vec<u8>) {
+        let _ = self.word.set(name.into());
+    }
+
     /// Says what the cache is for.
     pub fn set_kind(&self, kind: Kind) {
         self.kind.store(kind as u8, Ordering::Relaxed);
     }
 
     #[inline]
+    /// How many entries there are, the expired ones included.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
     pub(super) fn resized(&self, size: usize, weight: u64) {
         self.size.store(size as u64, Ordering::Relaxed);
         self.weight.store(weight, Ordering::Relaxed);

@@ -108,9 +108,9 @@ pub fn disable() -> Option<Receipt> {
     clock::disable(true).then(|| post(Target::Everything, vec![Order::Clear]))
 }
 
-/// Enables caches, which are empty then; whether they were disabled.
-pub fn enable() -> bool {
-    clock::disable(false)
+/// Enables caches, which are empty then.
+pub fn enable() {
+    clock::disable(false);
 }
 
 /// The orders that were left first. Whoever takes them carries them out before anything else is read from a cache.

@@ -4,10 +4,13 @@
 //! leaves orders. What needs Python is left at the `desk` for the clerk, a native thread that takes the GIL.
 //!
 //! - [`wire`]: lines of JSON; `arguments`: what a request may say; `verbs`: what is answered to it.
+//! - `ordered`: what changes caches; `marker`: what disables workers to come; `process`: what is known without asking.
 //! - `socket`, `peer`, `serve`: the socket in its folder, one client, the thread. Linux only.
 
 mod arguments;
 mod desk;
+mod marker;
+mod ordered;
 #[cfg(target_os = "linux")]
 mod peer;
 mod process;
@@ -29,7 +32,7 @@ use serde::Serialize;
 
 pub use desk::Python;
 pub use process::{describe, set_methods};
-pub use verbs::{Outcome, Task};
+pub use verbs::{COUNTED, Outcome, Task};
 
 use super::place::Place;
 use serve::Running;
@@ -204,6 +207,12 @@ impl Control {
             refused: counted.refused,
         }
     }
+}
+
+/// The place of this process's socket, as long as it is served.
+fn served() -> Option<Place> {
+    let control = own()?;
+    control.running.as_ref().and(control.place.clone())
 }
 
 fn unknown() -> State {

@@ -12,4 +12,5 @@ router.register("projects", ProjectViewSet)
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include(router.urls)),
+    path("", include("oxicache.django.urls")),
 ]

@@ -1,87 +1,139 @@
-"""Whether each alias of CACHES works: something is stored, read and deleted, and how long that takes.
+"""Whether the aliases of CACHES work: each is written to, read and cleaned up. Source: documents 003 and 004.
 
-What the workers keep in them is oxicache.operations' to say. Source: EnterpriseLand, `get_cache_status`.
+What the caches have counted is in metrics.py, what that means in health.py. Which pages show it: views.py.
 """
 
-import re
+import itertools
+import logging
 import secrets
 import time
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
-from django.core.cache import caches
+from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache.backends.base import BaseCache
 
 from oxicache import _native
+from oxicache.django import conf
+from oxicache.django.backends import NativeCache
 
-__all__ = ["document", "probe", "probe_all"]
+__all__ = ["Probe", "backends", "configuration", "probe", "probe_all"]
 
-TTL: Final = 10  # seconds; a probe whose process dies half-way leaves nothing for longer
-# Of a URL with a password in it, which is nobody's to read in a report.
-PASSWORD: Final = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]*@")
-SWITCHES: Final = ("warming", "invalidation", "monitoring")
+logger = logging.getLogger("oxicache.health")
 
+KEY_PREFIX = "oxicache.health."
+TIMEOUT = 10  # seconds; should the key not be deleted, it does not stay
+PATIENCE = 2.0  # seconds; an alias that is still being tried since then is not tried by yet another thread
 
-def document() -> dict[str, Any]:
-    """Return what is known without the workers: `health`, `configuration` and `backends` of document 003."""
-    return {
-        "health": probe_all(),
-        "configuration": {
-            f"{name}_enabled": bool(getattr(settings, f"CACHE_{name.upper()}_ENABLED", True)) for name in SWITCHES
-        },
-        "backends": {alias: _described(given) for alias, given in caches.settings.items()},
-    }
+_tries: dict[str, dict[int, float]] = {}  # alias -> who tries it since when
+_numbers = itertools.count()
 
 
-def probe_all() -> dict[str, dict[str, Any]]:
-    """Try every alias."""
-    return {alias: probe(alias) for alias in caches.settings}
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of trying one alias."""
+
+    backend: str
+    error: str | None = None  # None: it works
+    response_times: dict[str, float] = field(default_factory=dict)  # in ms: set_ms, get_ms, delete_ms
+    disabled: bool = False  # switched off by an operator, which is no error
+
+    def as_json(self) -> dict[str, Any]:
+        """As document 003 has it: `healthy`, and either the times or the error."""
+        if self.error is not None:
+            return {"healthy": False, "error": self.error}
+        shown = {"healthy": True, "response_times": dict(self.response_times), "backend": self.backend}
+        return {**shown, "disabled": True} if self.disabled else shown
 
 
-def probe(alias: str) -> dict[str, Any]:
-    """Store, read and delete under a key of its own; `healthy` with the times, or not, with the `error`."""
-    key, value = f"oxicache.probe:{secrets.token_hex(8)}", secrets.token_hex(8)
+def probe(alias: str = DEFAULT_CACHE_ALIAS) -> Probe:
+    """Set a key of its own, get it and delete it. Whatever the backend raises is the error of the answer.
+
+    As long as the backend takes, but while it hangs only so many threads wait as came within PATIENCE.
+    """
+    tries = _tries.setdefault(alias, {})
+    now = time.monotonic()
+    # Over a copy, because others come and go.
+    if any(now - since > PATIENCE for since in list(tries.values())):
+        return Probe(_backend_of(alias), f"It has not answered for more than {PATIENCE:g} seconds")
+    number = next(_numbers)
+    tries[number] = now
     try:
-        cache = caches[alias]
-        times, found = _tried(cache, key, value)
-    except Exception as error:  # noqa: BLE001 -- whatever a backend fails with is the answer
-        return {"healthy": False, "error": f"{type(error).__name__}: {error}"}
+        return _tried(caches[alias])
+    except Exception as error:  # noqa: BLE001 -- each backend raises what its own client does
+        logger.warning("Cache '%s' failed its health check: %r", alias, error)
+        return Probe(_backend_of(alias), f"{type(error).__name__}: {error}")
+    finally:
+        tries.pop(number, None)
+
+
+def _tried(handler: BaseCache) -> Probe:
+    backend = f"{type(handler).__module__}.{type(handler).__qualname__}"
+    if isinstance(handler, NativeCache) and not _native.is_enabled():
+        return Probe(backend, disabled=True)
+    key, value = KEY_PREFIX + secrets.token_hex(8), secrets.token_hex(8)
+    times: dict[str, float] = {}
+    try:
+        began = time.perf_counter()
+        handler.set(key, value, TIMEOUT)  # what it returns says nothing: Django's backends return None
+        times["set_ms"] = _milliseconds_since(began)
+        began = time.perf_counter()
+        found = handler.get(key)
+        times["get_ms"] = _milliseconds_since(began)
+    finally:
+        began = time.perf_counter()
+        handler.delete(key)
+        times["delete_ms"] = _milliseconds_since(began)
     if found != value:
-        return {"healthy": False, "error": _why_not(cache)}
+        return Probe(backend, "What was set was not found")
+    if handler.get(key) is not None:
+        return Probe(backend, "What was deleted was still found")
+    return Probe(backend, response_times=times)
+
+
+def _milliseconds_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000
+
+
+def _backend_of(alias: str) -> str:
+    return str(settings.CACHES.get(alias, {}).get("BACKEND", ""))
+
+
+def probe_all() -> dict[str, Probe]:
+    """Try every alias, one after another."""
+    return {alias: probe(alias) for alias in settings.CACHES}
+
+
+def configuration() -> dict[str, bool]:
+    """What document 003 shows as `configuration`."""
     return {
-        "healthy": True,
-        "response_times": times,
-        "backend": f"{type(cache).__module__}.{type(cache).__qualname__}",
+        "warming_enabled": bool(getattr(settings, "CACHE_WARMING_ENABLED", True)),
+        "invalidation_enabled": bool(getattr(settings, "CACHE_INVALIDATION_ENABLED", True)),
+        "monitoring_enabled": conf.current().monitoring_enabled,
     }
 
 
-def _tried(cache: Any, key: str, value: str) -> tuple[dict[str, float], object]:
-    moments = [time.perf_counter()]
-    cache.set(key, value, TTL)
-    moments.append(time.perf_counter())
-    found = cache.get(key)
-    moments.append(time.perf_counter())
-    cache.delete(key)
-    moments.append(time.perf_counter())
-    spans = [(after - before) * 1000 for before, after in pairwise(moments)]
-    return dict(zip(("set_ms", "get_ms", "delete_ms"), spans, strict=True)), found
+def backends() -> dict[str, dict[str, Any]]:
+    """What document 003 shows as `backends`: of each alias where it is, and how long its entries live.
 
-
-def _why_not(cache: Any) -> str:
-    if not _native.is_enabled() and hasattr(cache, "_store"):
-        return "caching is disabled: `manage_cache enable`"
-    return f"{type(cache).__name__} does not keep what is stored"
-
-
-def _described(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the settings say of an alias, without passwords."""
-    location = given.get("LOCATION", "")
-    places = location if isinstance(location, list | tuple) else [location]
-    shown = [PASSWORD.sub(r"\1:***@", str(place)) for place in places]
+    A LOCATION may hold a password, as redis://:password@host/1 does; it is left out.
+    """
     return {
-        "backend": str(given.get("BACKEND", "")),
-        "location": shown if isinstance(location, list | tuple) else shown[0],
-        "timeout": given.get("TIMEOUT", 300),  # seconds; Django's default
-        "key_prefix": str(given.get("KEY_PREFIX", "")),
+        alias: {
+            "backend": params.get("BACKEND", ""),
+            "location": _without_password(params.get("LOCATION", "")),
+            "timeout": params.get("TIMEOUT", 300),
+        }
+        for alias, params in settings.CACHES.items()
     }
+
+
+def _without_password(location: Any) -> Any:
+    if isinstance(location, list | tuple):
+        return [_without_password(one) for one in location]
+    scheme, mark, rest = str(location).partition("://")
+    if not mark or "@" not in rest:
+        return str(location)
+    host = rest.rpartition("@")[2]
+    return f"{scheme}://...@{host}"

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::wire::{Code, Failure, shown};
+use crate::engine::metrics;
 
 /// The most keys, tags, words or caches that one request names.
 const MOST_NAMES: usize = 10_000;
@@ -40,6 +41,13 @@ impl Arguments {
                 .map(Some),
             Some(other) => Err(wrong(&other)),
         }
+    }
+
+    /// The names of caches that there are; None, for all, where the argument is missing or null.
+    pub(super) fn caches(&mut self) -> Result<Option<Vec<String>>, Failure> {
+        let names = self.names("caches")?;
+        known(names.as_deref().unwrap_or_default())?;
+        Ok(names)
     }
 
     /// A string; None where the argument is missing or null.
@@ -142,6 +150,46 @@ impl Arguments {
             )),
         }
     }
+}
+
+/// Whether this process has caches of these names.
+///
+/// # Errors
+/// `unknown_cache`, with what there is.
+pub(super) fn known(names: &[String]) -> Result<(), Failure> {
+    const MOST_SHOWN: usize = 20;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<String> = metrics::registered()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let Some(unknown) = names.iter().find(|name| !known.contains(name)) else {
+        return Ok(());
+    };
+    let mut list = known
+        .iter()
+        .take(MOST_SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if known.len() > MOST_SHOWN {
+        let more = known.len() - MOST_SHOWN;
+        list = format!("{list} and {more} more");
+    }
+    let list = if known.is_empty() {
+        "has none".to_owned()
+    } else {
+        format!("has {list}")
+    };
+    Err(Failure::new(
+        Code::UnknownCache,
+        format!(
+            "no cache is named {}; this process {list}",
+            shown(&Value::from(unknown.as_str()))
+        ),
+    ))
 }
 
 fn wrong_value(verb: &str, name: &str, value: &Value, wanted: &str) -> Failure {

@@ -4,15 +4,23 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, known};
+use super::ordered;
 use super::process;
 use super::wire::{Answer, Code, Failure, Request, encode};
+use crate::engine::{clock, metrics, orders};
 use crate::host::versions;
 
 /// How long Python may take to show that it answers.
 const HEALTH_PATIENCE: Duration = Duration::from_millis(100);
 /// How long Python may take for what only it can answer: less than the second that clients wait.
 const PYTHON_PATIENCE: Duration = Duration::from_millis(800);
+/// How many milliseconds Python may take to count what has expired, unless the client says otherwise.
+const COUNT_PATIENCE_MS: u64 = 30;
+/// The most that a client may say: a connection is not to be kept for ever.
+const MOST_WAIT_MS: u64 = 5_000;
+/// What counting to the end answers.
+pub const COUNTED: &str = "true";
 /// The most keys, patterns or events that one answer lists.
 const MOST_LISTED: u64 = 10_000;
 
@@ -40,6 +48,8 @@ const VERBS: &[&str] = &[
 pub enum Task {
     /// To carry out what was ordered; nothing, to show that Python answers.
     Attend,
+    /// To count what has expired in these caches, or in all: [`COUNTED`] when nothing was left out.
+    Count(Option<Vec<String>>),
     /// To have the callable of Python answer.
     Call {
         /// The verb.
@@ -80,6 +90,13 @@ pub(super) fn perform(request: Request) -> Step {
     let step = match *verb {
         "health" => health(arguments),
         "config" => config(arguments),
+        "stats" => stats(arguments),
+        "reset" => reset(arguments),
+        "clear" => ordered::clear(arguments),
+        "cleanup" => ordered::cleanup(arguments),
+        "invalidate" => ordered::invalidate(arguments),
+        "disable" => ordered::disable(arguments),
+        "enable" => ordered::enable(arguments),
         verb => of_python(verb, arguments),
     };
     step.unwrap_or_else(|failure| Step::Ready(Err(failure)))
@@ -116,10 +133,10 @@ fn health(arguments: Arguments) -> Result<Step, Failure> {
                 "python": python,
                 "uptime_seconds": process::uptime_seconds(),
                 "rss_bytes": process::rss_bytes(),
-                "enabled": true,
+                "enabled": !clock::is_disabled(),
                 "refused": counted.refused,
                 "answered": counted.answered,
-                "orders": 0,
+                "orders": orders::waiting(),
             }))
         }),
     })
@@ -128,6 +145,32 @@ fn health(arguments: Arguments) -> Result<Step, Failure> {
 fn milliseconds(span: Duration) -> f64 {
     // Microseconds are as fine as anybody wants to read it.
     (span.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn stats(mut arguments: Arguments) -> Result<Step, Failure> {
+    let caches = arguments.caches()?;
+    let patterns = arguments.flag("patterns", false)?;
+    let wait_ms = arguments.count("wait_ms", COUNT_PATIENCE_MS, MOST_WAIT_MS)?;
+    arguments.end()?;
+    Ok(Step::Ask {
+        task: Task::Count(caches.clone()),
+        patience: Duration::from_millis(wait_ms),
+        finish: Box::new(move |outcome| {
+            encode(&metrics::process_stats(metrics::Asked {
+                caches: caches.as_deref(),
+                patterns,
+                is_exact: matches!(outcome, Outcome::Done(Ok(counted), _) if counted == COUNTED),
+                is_enabled: !clock::is_disabled(),
+            }))
+        }),
+    })
+}
+
+fn reset(mut arguments: Arguments) -> Result<Step, Failure> {
+    let caches = arguments.caches()?;
+    arguments.end()?;
+    let names = metrics::reset(caches.as_deref());
+    Ok(Step::Ready(encode(&json!({"reset": names}))))
 }
 
 fn config(arguments: Arguments) -> Result<Step, Failure> {
@@ -152,7 +195,9 @@ fn of_python(verb: &'static str, mut arguments: Arguments) -> Result<Step, Failu
     };
     match verb {
         "keys" => {
-            hand("cache", Some(arguments.needed_text("cache")?.into()));
+            let cache = arguments.needed_text("cache")?;
+            known(std::slice::from_ref(&cache))?;
+            hand("cache", Some(cache.into()));
             hand("pattern", arguments.text("pattern")?.map(Value::from));
             hand(
                 "limit",
@@ -166,11 +211,13 @@ fn of_python(verb: &'static str, mut arguments: Arguments) -> Result<Step, Failu
                 "limit",
                 Some(arguments.count("limit", 10, MOST_LISTED)?.into()),
             );
-            hand("caches", arguments.names("caches")?.map(Value::from));
+            hand("caches", arguments.caches()?.map(Value::from));
         }
         "explain" => {
             hand("key", Some(arguments.needed_text("key")?.into()));
-            hand("cache", arguments.text("cache")?.map(Value::from));
+            let cache = arguments.text("cache")?;
+            known(cache.as_slice())?;
+            hand("cache", cache.map(Value::from));
             hand("version", arguments.any("version"));
             hand("prefix", arguments.text("prefix")?.map(Value::from));
         }
