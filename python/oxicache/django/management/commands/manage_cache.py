@@ -88,20 +88,33 @@ def _run(action: str, site: Site, selection: Selection, options: dict[str, Any])
 
 
 def _monitor(site: Site, selection: Selection, options: dict[str, Any]) -> Report:
+    settings = conf.current()
     return operations.monitor(
-        site, selection, thresholds=_thresholds(), limit=options["limit"] or operations.TOP_LIMIT
+        site,
+        selection,
+        thresholds=settings.thresholds,
+        sensitive=settings.sensitive,
+        limit=options["limit"] or operations.TOP_LIMIT,
     )
 
 
 def _status(site: Site, _: Selection, __: dict[str, Any]) -> Report:
-    return operations.status(site, document=probes.document(), thresholds=_thresholds())
+    document = {
+        "health": {alias: found.as_json() for alias, found in probes.probe_all().items()},
+        "configuration": probes.configuration(),
+        "backends": probes.backends(),
+    }
+    return operations.status(site, document=document, thresholds=conf.current().thresholds)
 
 
 def _optimize(site: Site, _: Selection, __: dict[str, Any]) -> Report:
-    found = probes.document()["health"]
-    unhealthy = {alias: one["error"] for alias, one in found.items() if not one["healthy"]}
+    settings = conf.current()
     return operations.optimize(
-        site, default_timeout=_default_ttl(), unhealthy=unhealthy, thresholds=_thresholds()
+        site,
+        default_timeout=settings.default_ttl or 0.0,  # for ever is long enough
+        unhealthy={alias: one.error for alias, one in probes.probe_all().items() if one.error is not None},
+        thresholds=settings.thresholds,
+        sensitive=settings.sensitive,
     )
 
 
@@ -134,19 +147,11 @@ RUNS: dict[str, Run] = {
 }
 
 
-def _thresholds() -> Any:
-    return None
-
-
-def _default_ttl() -> float:
-    return conf.current().default_ttl or 0.0
-
-
 def _text(report: Report, site: Site, options: dict[str, Any]) -> str | None:
     """Return what is written instead of the report: the figures, in the format that `--export` names."""
     if options["export"] == "prometheus":
         found, _ = operations.snapshot(site, patterns=True, details=True)
-        return prometheus.exposition(found)
+        return prometheus.exposition(found, sensitive=conf.current().sensitive)
     if options["export"] == "json" and isinstance(report, MonitorReport):
         return Printer.json(report.metrics)
     return Printer.json(report.as_json()) if options["export"] == "json" else None
