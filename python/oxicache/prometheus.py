@@ -159,7 +159,7 @@ def _resident(source: _Source) -> Samples:
 
 def _utilization(source: _Source) -> Samples:
     for labels, stats in source.caches:
-        yield "", labels, stats["utilization_percent"] / 100
+        yield "", labels, (stats.get("utilization_percent") or 0) / 100
 
 
 def _hit_rate(source: _Source) -> Samples:

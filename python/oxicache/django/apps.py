@@ -46,6 +46,10 @@ class OxicacheConfig(AppConfig):
             rows.complete()
             signals.complete()
         configure()
+        if (
+            not _settings().enabled
+        ):  # on by default, which is no reason to enable what an operator has disabled
+            _native.set_enabled(False)
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
         checks.begin()
@@ -84,5 +88,7 @@ def _settings() -> conf.Configuration:
         raise
 
 
-def _reconfigure(**_: Any) -> None:
+def _reconfigure(*, setting: str, **_: Any) -> None:
     configure()
+    if setting == conf.DICT:
+        _native.set_enabled(_settings().enabled)

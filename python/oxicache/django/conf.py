@@ -303,6 +303,13 @@ class Configuration:
         "(docs/monitoring.md#thresholds), where None leaves their defaults.",
         _thresholds,
     )
+    enabled: bool = _setting(
+        True,
+        "on or off",
+        "Whether anything is cached at all; off, every read is a miss and nothing is stored. Live: "
+        "`manage_cache disable` and `enable`.",
+        _switch,
+    )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,
         "rows",

@@ -7,7 +7,6 @@ functions that wait for one second at most, so they serve under WSGI and ASGI al
 import functools
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from django.conf import settings
@@ -21,13 +20,10 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from oxicache import advice, memory, metrics, operations, prometheus
+from oxicache import advice, memory, metrics, prometheus
 from oxicache import health as judgement
 from oxicache.django import conf, probes
-from oxicache.django.site import this_site
-from oxicache.errors import UnsafeFolderError
-from oxicache.metrics import Snapshot
-from oxicache.reports import Reach
+from oxicache.django.figures import live_snapshot
 
 __all__ = ["health", "health_detail", "memory_health_check", "prometheus_metrics"]
 
@@ -101,7 +97,7 @@ def _or_by_token(view: View, guarded: View) -> View:
 @_for_staff
 def health_detail(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 -- a view is given it
     """Status and its reasons, targets, advice and the figures of every live worker of this host."""
-    snapshot, reach = _snapshot()
+    snapshot, reach = live_snapshot()
     tried = probes.probe_all()
     in_use = memory.usage()
     percent = None if in_use is None else in_use.percent
@@ -146,10 +142,8 @@ def _worker(process: metrics.Process) -> dict[str, Any]:
 
 def _metrics(request: HttpRequest) -> HttpResponse:
     """The figures of every live worker of this host as Prometheus text; `?by=process` keeps the workers apart."""
-    snapshot, _ = _snapshot()
-    text = prometheus.exposition(
-        snapshot, by_process=request.GET.get("by") == BY_PROCESS, sensitive=conf.current().sensitive
-    )
+    snapshot, _ = live_snapshot()
+    text = prometheus.exposition(snapshot, by_process=request.GET.get("by") == BY_PROCESS)
     return HttpResponse(text, content_type=prometheus.CONTENT_TYPE)
 
 
@@ -177,16 +171,3 @@ def memory_health_check(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 -
             "timestamp": timezone.now().isoformat(),
         }
     )
-
-
-def _snapshot() -> tuple[Snapshot, Reach]:
-    """What all workers have counted, this one among them whether it serves a socket or not."""
-    site = replace(this_site(), includes_self=True)
-    try:
-        snapshot, reach = operations.snapshot(site, patterns=True, details=True)
-    except (
-        UnsafeFolderError
-    ) as error:  # who put the others' sockets there is not known, so nobody is asked there
-        snapshot, reach = operations.snapshot(replace(site, is_local=True), patterns=True, details=True)
-        reach = replace(reach, siblings=(*reach.siblings, str(error)))
-    return snapshot.concealing(conf.current().sensitive), reach
