@@ -152,9 +152,14 @@ OPTIONS: Final = (
     ),
     _option("--view", verbs=("warm",), about="A view, by the name of its URL", metavar="NAME"),
     _option("--api", verbs=("warm",), about="An endpoint", metavar="NAME"),
-    _option("--tags", verbs=("invalidate",), about="Entries with one of these tags", metavar="TAG", nargs="+"),
     _option(
-        "--pattern", verbs=("warm", "invalidate"), about="Keys that match a regular expression", metavar="REGEX"
+        "--tags", verbs=("invalidate",), about="Entries with one of these tags", metavar="TAG", nargs="+"
+    ),
+    _option(
+        "--pattern",
+        verbs=("warm", "invalidate"),
+        about="Keys that match a regular expression",
+        metavar="REGEX",
     ),
     _option(
         "--cascade",
