@@ -158,3 +158,9 @@ pub(super) fn control_ask(py: Python<'_>, request: &str) -> String {
     line.truncate(line.trim_end().len());
     line
 }
+
+/// What operators ordered of this process lately that changed caches, newest first; `user` None is this process itself.
+#[pyfunction]
+pub(super) fn control_orders(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(pythonize::pythonize(py, &control::orders())?)
+}

@@ -4,11 +4,12 @@
 //! leaves orders. What needs Python is left at the `desk` for the clerk, a native thread that takes the GIL.
 //!
 //! - [`wire`]: lines of JSON; `arguments`: what a request may say; `verbs`: what is answered to it.
-//! - `ordered`: what changes caches; `marker`: what disables workers to come; `process`: what is known without asking.
+//! - `ordered`: what changes caches; `log`: what was ordered lately; `marker`: what disables workers to come; `process`: what is known without asking.
 //! - `socket`, `peer`, `serve`: the socket in its folder, one client, the thread. Linux only.
 
 mod arguments;
 mod desk;
+mod log;
 mod marker;
 mod ordered;
 #[cfg(target_os = "linux")]
@@ -31,6 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 pub use desk::Python;
+pub use log::{Ordered, orders};
 pub use process::{describe, set_methods};
 pub use verbs::{COUNTED, Outcome, Task};
 

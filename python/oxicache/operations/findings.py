@@ -16,39 +16,43 @@ TRAIL_WORDS = 256  # that are asked about at once
 
 
 def explain(
-    site: Site, key: str, selection: Selection = EVERYTHING, *, version: int | None = None
+    site: Site,
+    key: str,
+    selection: Selection = EVERYTHING,
+    *,
+    version: int | None = None,
+    prefix: str | None = None,
 ) -> ExplainReport:
     """Find every entry of a key, and who invalidated what it was computed from.
 
-    Only the worker that holds an entry knows its words, and only the one that moved them knows from where: where an entry
-    is stale, all workers are asked a second time.
+    `version` and `prefix` are those of a NativeCache's key; None is what its alias has.
     """
-    answers = ask_about(site, selection, "explain", single=True, key=key, version=version)
+    answers = ask_about(site, selection, "explain", single=True, key=key, version=version, prefix=prefix)
     absent: dict[str, int] = {}
     for answer in answers.answers:
         for name in answer.result["missing"]:
             absent[name] = absent.get(name, 0) + 1
     found = [{**entry, "pid": answer.pid} for answer in answers.answers for entry in answer.result["found"]]
     events = [event for answer in answers.answers for event in answer.result["trail"]]
-    rounds = [answers]
-    if moved := live.moved_words(found):
+    moved = live.moved_words(found)[:TRAIL_WORDS]
+    if moved and not site.is_local:
+        # Who moved them may be a worker that does not have the key.
         told = site.ask("trail", words=moved, limit=TRAIL_LIMIT)
         events += [event for answer in told.answers for event in answer.result["events"]]
-        rounds.append(told)
     trail = _newest(events)
     return ExplainReport(
-        reach=reach_of(site, *rounds),
+        reach=reach_of(site, answers),
         key=key,
         found=live.attributed(found, trail),
         absent=absent,
-        trail=trail[:TRAIL_LIMIT],
+        trail=trail,
     )
 
 
-def _newest(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return events in order, each once: a worker may have told of it in both rounds."""
-    once = {(event["pid"], event["at"], event["kind"], tuple(event["words"])): event for event in events}
-    return sorted(once.values(), key=lambda event: -event["at"])
+def _newest(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the newest first, each once: a worker may have told it twice."""
+    known = {(event["pid"], event["at"], event["kind"], tuple(event["names"])): event for event in events}
+    return sorted(known.values(), key=lambda event: -event["at"])[:TRAIL_LIMIT]
 
 
 MEASURES = ("hits", "misses", "bytes", "loads", "age")

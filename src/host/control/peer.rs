@@ -8,6 +8,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::desk::{Desk, Ticket};
+use super::log;
 use super::process;
 use super::verbs::{Finish, Outcome, Step, Task};
 use super::wire::{Answer, Code, Failure, Lines};
@@ -44,6 +45,7 @@ enum State {
 /// One client.
 pub(super) struct Peer {
     stream: OwnedFd,
+    user: u32,
     lines: Lines,
     state: State,
     deadline: Instant,
@@ -54,9 +56,10 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(stream: OwnedFd, now: Instant) -> Self {
+    pub(super) fn new(stream: OwnedFd, user: u32, now: Instant) -> Self {
         Self {
             stream,
+            user,
             lines: Lines::default(),
             state: State::Reading,
             deadline: now + PATIENCE,
@@ -184,6 +187,7 @@ impl Peer {
             }
             Err(failure) => return self.refuse(&failure),
         };
+        log::asked_by(Some(self.user));
         match perform(&line) {
             Step::Ready(answer) => self.answer(&answer),
             Step::Ask {
