@@ -161,7 +161,8 @@ def shown_key(cache: str, key: Any) -> str:
         if (text := lens.shown(cache, key)) is not None:
             return text
     if isinstance(key, MemoKey):
-        return f"{_owner(key)}{_arguments(key.args)}"
+        owner, args = _owner(key), key.args
+        return owner if owner and not args else f"{owner}{_arguments(args)}"
     return _printable(key) if type(key) is str else _shown(key)
 
 
@@ -178,8 +179,8 @@ def _owner(key: MemoKey) -> str:
 
 
 def _arguments(args: tuple[Any, ...], *, is_inner: bool = False) -> str:
-    """Spell the arguments of a call: those by position, then those by name, which stand behind a MISSING."""
-    at = next((index for index, one in enumerate(args) if one is _native.MISSING), len(args))
+    """Spell the arguments of a call: those by position, then those by name, which stand behind a mark."""
+    at = next((index for index, one in enumerate(args) if isinstance(one, _native.Missing)), len(args))
     named = args[at + 1 :]
     spelt = chain(
         (_shown(one, is_inner=is_inner) for one in args[:at]),
