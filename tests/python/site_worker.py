@@ -94,7 +94,9 @@ class SiteWorker(CacheWorker):
         self.site = site
         Worker.__init__(self, site.directory, NAMESPACE, **site.environment())
 
-    def fill(self, name: str, count: int, *, ttl: float = 60, max_size: int = 100, tags: Sequence[str] = ()) -> None:
+    def fill(
+        self, name: str, count: int, *, ttl: float = 60, max_size: int = 100, tags: Sequence[str] = ()
+    ) -> None:
         """Store `count` entries under key:0, key:1, ... in a cache of the manager."""
         self.ask("fill", name, count, ttl, max_size, list(tags))
 
@@ -118,6 +120,12 @@ def fill(name: str, count: int, ttl: float, max_size: int, tags: list[str]) -> N
     cache = cache_manager.get_cache(name, max_size=max_size, ttl=ttl)
     for number in range(count):
         cache.set(f"key:{number}", number, tags=tags or None)
+
+
+def add(name: str, key: str, value: Any = 1) -> None:
+    from oxicache import cache_manager
+
+    cache_manager.get_cache(name, max_size=100).set(key, value, ttl=60)
 
 
 def read(name: str, hits: int, misses: int) -> None:
@@ -165,7 +173,9 @@ def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) 
     return getattr(caches[alias], name)(*arguments, **keywords)
 
 
-COMMANDS = {function.__name__: function for function in (serve, fill, read, size, track, is_enabled, drive, call)}
+COMMANDS = {
+    function.__name__: function for function in (serve, fill, add, read, size, track, is_enabled, drive, call)
+}
 
 
 def _configure() -> None:
