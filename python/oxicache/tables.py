@@ -9,15 +9,17 @@ import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 __all__ = [
     "PLAIN",
     "Column",
+    "Stream",
     "Style",
     "bar",
     "count",
     "duration",
+    "is_terminal",
     "plain",
     "shortened",
     "size",
@@ -32,7 +34,16 @@ LEAST: Final = 8  # columns of the screen that a shortened cell keeps, to be tol
 BAR: Final = 30  # characters. Source: EnterpriseLand's `manage_cache monitor`
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 KIB: Final = 1024
+PARTS: Final = ((1e3, "ms"), (1e6, "us"), (1e9, "ns"))  # of a second
 SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))  # seconds; each from twice its length on
+
+
+class Stream(Protocol):
+    """What is asked of a stream that somebody may look at."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ class Style:
     columns: int | None = None  # of the screen; None where lines may be of any length
 
     @classmethod
-    def of(cls, stream: TextIO) -> "Style":
+    def of(cls, stream: Stream) -> "Style":
         """Plain off a terminal; on one without colour where NO_COLOR says so, or where it is a dumb one."""
         if not is_terminal(stream):
             return PLAIN
@@ -59,7 +70,7 @@ class Style:
 PLAIN: Final = Style()
 
 
-def is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: Stream) -> bool:
     """Whether a person reads this stream. A stream that does not say is a file."""
     try:
         return stream.isatty()
@@ -178,9 +189,11 @@ def duration(seconds: float | None) -> str:
         return "-"
     if seconds == float("inf"):
         return "for ever"
-    if seconds < 1:
-        thousands = seconds * 1_000
-        return f"{thousands:.1f} ms" if thousands >= 1 else f"{thousands * 1_000:.0f} us"
+    if 0 < seconds < 1:
+        shown, unit = next(
+            ((seconds * each, unit) for each, unit in PARTS if seconds * each >= 1), (0.0, "ns")
+        )
+        return f"{shown:.1f} {unit}" if unit == "ms" else f"{shown:.0f} {unit}"
     length, unit = next(((length, unit) for length, unit in SPANS if seconds >= 2 * length), (1, "s"))
     return f"{seconds / length:.1f} {unit}" if length > 1 else f"{seconds:.2f} s"
 

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
+from project import live
 from project.projects.viewsets import ProjectViewSet
 
 router = SimpleRouter()
@@ -13,4 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include(router.urls)),
     path("", include("oxicache.django.urls")),
+    path("live/work/", live.work_view),
+    path("live/hang/", live.hang_view),
+    path("live/fork/", live.fork_view),
 ]

@@ -64,7 +64,7 @@ class Removed(Report):
         yield from _pending_lines(self.pending, style)
 
     def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
-        if self.outdated and (self.reach.is_nobody or self.reach.is_partial):
+        if self.outdated and (not self.reach.answered or self.reach.is_partial):
             names = ", ".join(map(plain, self.outdated))
             yield f"Every process of this host finds {names} empty from now on."
 
@@ -95,10 +95,12 @@ class Preview(Report):
             "disable": "clear and disable every cache",
         }
         yield f"DRY RUN: Would {what[self.verb]}"
-        if self.counts:
-            columns = (Column("cache", flexible=True), Column("entries", right=True))
-            rows = [(name, count(number)) for name, number in self.counts.items()]
-            yield from table(columns, [*rows, ("together", count(total(self.counts)))], style)
+        columns = (Column("cache", flexible=True), Column("entries", right=True))
+        most = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
+        rows = [(name, count(number)) for name, number in most if number > 0]
+        yield from table(columns, [*rows, ("together", count(total(self.counts)))], style)
+        if not self.is_exact:
+            yield "A worker is busy: its expired entries are those that it last counted."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

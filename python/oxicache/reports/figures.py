@@ -45,7 +45,7 @@ class StatsReport(Report):
         return {**own, GLOBAL: self._global()}
 
     def _global(self) -> dict[str, Any]:
-        totals = {name: None if self.reach.is_nobody else value for name, value in self.totals.items()}
+        totals = {name: value if self.reach.answered else None for name, value in self.totals.items()}
         processes = {
             str(pid): {name: dict(stats) for name, stats in caches.items()}
             for pid, caches in self.processes.items()
@@ -84,19 +84,23 @@ class StatsReport(Report):
 
     def table(self, style: Style = PLAIN, earlier: "StatsReport | None" = None) -> Iterator[str]:
         """Yield the figures as one table; with an earlier report also how many reads there were since, by cache."""
-        if not self.reach.is_nobody:
+        if self.reach.answered:
             yield from self.table_lines(style, earlier)
             yield from self.notes(style)
         yield from self.reach.lines(style)
 
-    def table_lines(self, style: Style, earlier: "StatsReport | None" = None) -> Iterator[str]:
-        """Yield the table alone, the caches that are read most first."""
+    def table_lines(
+        self, style: Style, earlier: "StatsReport | None" = None, limit: int | None = None
+    ) -> Iterator[str]:
+        """Yield the table alone, the caches that are read most first, at most `limit` of them."""
         columns = TABLE if earlier is None else (*TABLE, Column("reads since", right=True))
         rows = []
         for name, stats in sorted(self.caches.items(), key=lambda one: (-_reads(one[1]), one[0])):
             since = [] if earlier is None else [count(_since(stats, earlier.caches.get(name)))]
             rows.append([*_row(name, stats), *since])
-        return table(columns, rows, style)
+        yield from table(columns, rows[:limit], style)
+        if limit is not None and len(rows) > limit:
+            yield f"  and {len(rows) - limit} more: see `manage_cache stats`"
 
 
 def _row(name: str, stats: Mapping[str, Any]) -> list[str]:
