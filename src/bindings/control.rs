@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::{attend, clock, manager, outside};
-use crate::host::control::wire::{Answer, Code, Failure, checked};
+use crate::host::control::wire::{Answer, Code, Failure};
 use crate::host::control::{self, Task};
 use crate::host::place::{DEFAULT_WORDS, Place};
 
@@ -65,14 +65,11 @@ fn call(py: Python<'_>, verb: &str, arguments: &str) -> Answer {
         Err(_) => Err(PyTypeError::new_err("the answer is no string")),
     });
     outside::release(answerer, py);
-    match answer {
-        Ok(text) => checked(text),
-        Err(error) => {
-            let failure = failure(py, &error);
-            outside::release(error.into_value(py).into_any(), py);
-            Err(failure)
-        }
-    }
+    answer.map_err(|error| {
+        let failure = failure(py, &error);
+        outside::release(error.into_value(py).into_any(), py);
+        failure
+    })
 }
 
 /// What an exception says to an operator: what is wrong with the request, or what went wrong.

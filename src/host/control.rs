@@ -86,7 +86,7 @@ pub fn start(place: &Place, python: &'static dyn Python) -> State {
         && control
             .running
             .as_ref()
-            .is_some_and(|running| running.trouble().is_none());
+            .is_some_and(|running| running.trouble().is_none() && running.is_there());
     if is_there || control.is_over {
         return control.state();
     }

@@ -95,7 +95,12 @@ impl Running {
         })
     }
 
-    /// Whether it still serves; why not.
+    /// Whether the socket can be found: somebody may have emptied the folder.
+    pub(super) fn is_there(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    /// Why it serves no longer.
     pub(super) fn trouble(&self) -> Option<String> {
         if !self.thread.is_finished() {
             return None;
