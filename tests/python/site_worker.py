@@ -167,6 +167,13 @@ def drive(at: float) -> None:
     _native.clock_drive(at)
 
 
+def advance(seconds: float) -> None:
+    """Move on the clock of this process, which is driven by hand."""
+    from oxicache import _native
+
+    _native.clock_drive(_native.now() + seconds)
+
+
 def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
     from django.core.cache import caches
 
@@ -174,7 +181,8 @@ def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) 
 
 
 COMMANDS = {
-    function.__name__: function for function in (serve, fill, add, read, size, track, is_enabled, drive, call)
+    function.__name__: function
+    for function in (serve, fill, add, read, size, track, is_enabled, drive, advance, call)
 }
 
 
