@@ -39,7 +39,7 @@ class TestStats:
             worker.fill(cache_name, 1)
         report = operations.stats(live_site)
         assert report.totals["total_caches"] == len(report.caches)
-        assert name in report.caches
+        assert cache_name in report.caches
 
     def test_each_process_is_shown_alone_in_json(
         self, live_site: Site, live_workers: list[SiteWorker], cache_name: str
@@ -78,7 +78,7 @@ class TestStats:
         live_workers[0].fill(cache_name, 1)
         with pytest.raises(UnknownCacheError, match="Cache 'nobodys' not found; these exist:") as caught:
             operations.stats(live_site, Selection(caches=("nobodys",)))
-        assert name in caught.value.existing
+        assert cache_name in caught.value.existing
 
     @pytest.mark.parametrize("verb", ["cleanup", "clear", "reset", "explain", "top", "monitor"])
     def test_every_verb_refuses_an_unknown_cache(
@@ -202,7 +202,7 @@ class TestJudgements:
         live_workers[0].fill(cache_name, 1)
         live_workers[0].ask("read", cache_name, 10, 190)
         report = operations.optimize(replace(live_site, process=live_workers[0].pid))
-        assert any(name in one["issue"] for one in report.document["recommendations"])
+        assert any(cache_name in one["issue"] for one in report.document["recommendations"])
         assert text(report)[1] == "CACHE OPTIMIZATION ANALYSIS"
 
 

@@ -103,7 +103,7 @@ class TestInvalidate:
     def test_entries_with_a_tag_go_everywhere(
         self, live_site: Site, live_workers: list[SiteWorker], cache_name: str
     ) -> None:
-        """Document 003's words, with the sum over the live_workers."""
+        """Document 003's words, with the sum over the workers."""
         for worker in live_workers:
             worker.fill(cache_name, 2, tags=["user", cache_name])
             worker.ask("add", cache_name, "untagged")

@@ -52,7 +52,7 @@ class TestFindings:
     def test_top_shows_the_largest_entries(
         self, live_site: Site, live_workers: list[SiteWorker], cache_name: str
     ) -> None:
-        """By bytes single entries are ranked too, over all live_workers."""
+        """By bytes single entries are ranked too, over all workers."""
         for worker, size in zip(live_workers, (1, 10_000), strict=True):
             worker.ask("call", "default", "set", [f"{cache_name}.{size}", "x" * size], {})
         report = operations.top(live_site, Selection(caches=("django:default",)), by="bytes", limit=1)
