@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 
+use super::descriptor::Descriptor;
 use super::desk::{Desk, Ticket};
 use super::log;
 use super::process;
@@ -44,7 +46,7 @@ enum State {
 
 /// One client.
 pub(super) struct Peer {
-    stream: OwnedFd,
+    stream: Descriptor,
     user: u32,
     lines: Lines,
     state: State,
@@ -58,7 +60,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(stream: OwnedFd, user: u32, now: Instant) -> Self {
         Self {
-            stream,
+            stream: Descriptor::new(stream),
             user,
             lines: Lines::default(),
             state: State::Reading,
@@ -68,8 +70,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn stream(&self) -> &OwnedFd {
-        &self.stream
+    /// Its socket.
+    ///
+    /// # Errors
+    /// When somebody else closed it.
+    pub(super) fn stream(&self) -> Result<&OwnedFd, Errno> {
+        self.stream.get()
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -167,7 +173,11 @@ impl Peer {
         if room == 0 {
             return Next::On;
         }
-        match rustix::io::read(&self.stream, &mut chunk[..room]) {
+        let read = self
+            .stream
+            .get()
+            .and_then(|stream| rustix::io::read(stream, &mut chunk[..room]));
+        match read {
             Ok(0) => self.has_ended = true,
             Ok(count) => self.lines.push(&chunk[..count]),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -237,9 +247,11 @@ impl Peer {
         let State::Writing { bytes, at, is_last } = &mut self.state else {
             return Next::On;
         };
+        let Ok(stream) = self.stream.get() else {
+            return Next::Closed;
+        };
         while *at < bytes.len() {
-            let flags = rustix::net::SendFlags::NOSIGNAL;
-            match rustix::net::send(&self.stream, &bytes[*at..], flags) {
+            match rustix::net::send(stream, &bytes[*at..], SendFlags::NOSIGNAL) {
                 Ok(count) => *at += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Next::On,
