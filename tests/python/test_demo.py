@@ -198,6 +198,15 @@ class TestRun:
         assert "rankings: the results with and without the cache differ" in done.stderr
         assert "GET /" not in done.stdout
 
+    def test_a_command_without_effect_is_named(self, demo_data: Path) -> None:
+        """A worker that answers from what was cleared ends the demo with exit code 1 and says so."""
+        source = f"from oxicache.demo import operators\noperators._first_answers = lambda *_: {{True}}\n{QUICK}"
+        flags = ("--once", "--port", "0", "--cities", CITIES, *places(demo_data))
+        done = run("-c", source, *flags)
+        assert done.returncode == 1
+        assert "operations: not so: each worker's next search is a miss" in done.stderr
+        assert "BAD each worker's next search is a miss" in done.stdout
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_stops_it_cleanly(self, demo_data: Path, number: signal.Signals) -> None:
         """Ctrl-C and SIGTERM end the demo and gunicorn with exit code 0 and no traceback."""
