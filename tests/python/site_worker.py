@@ -48,6 +48,7 @@ class LiveSite:
         """What tells a process its settings."""
         caches = self.settings.get("CACHES", {"default": {"BACKEND": BACKEND}})
         own = {"RUNTIME_DIR": str(self.directory), "NAMESPACE": NAMESPACE, "VERSION_WORDS": 2**16}
+        own |= self.settings.get("OXICACHE", {})
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
             "SITE_SETTINGS": json.dumps({**self.settings, "CACHES": caches, "OXICACHE": own}),
@@ -94,7 +95,9 @@ class SiteWorker(CacheWorker):
         self.site = site
         Worker.__init__(self, site.directory, NAMESPACE, **site.environment())
 
-    def fill(self, name: str, count: int, *, ttl: float = 60, max_size: int = 100, tags: Sequence[str] = ()) -> None:
+    def fill(
+        self, name: str, count: int, *, ttl: float = 60, max_size: int = 100, tags: Sequence[str] = ()
+    ) -> None:
         """Store `count` entries under key:0, key:1, ... in a cache of the manager."""
         self.ask("fill", name, count, ttl, max_size, list(tags))
 
@@ -159,13 +162,26 @@ def drive(at: float) -> None:
     _native.clock_drive(at)
 
 
+def page(path: str, token: str) -> tuple[int, str]:
+    """Status and text of a page of oxicache.django.urls, asked for by somebody who sends this token."""
+    from django.test import RequestFactory
+    from django.urls import resolve
+
+    view = resolve(path.partition("?")[0], "oxicache.django.urls").func
+    response = view(RequestFactory().get(path, headers={"authorization": f"Bearer {token}"}))
+    return response.status_code, response.content.decode()
+
+
 def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
     from django.core.cache import caches
 
     return getattr(caches[alias], name)(*arguments, **keywords)
 
 
-COMMANDS = {function.__name__: function for function in (serve, fill, read, size, track, is_enabled, drive, call)}
+COMMANDS = {
+    function.__name__: function
+    for function in (serve, fill, read, size, track, is_enabled, drive, page, call)
+}
 
 
 def _configure() -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from django.conf import settings
-from django.contrib.auth.views import redirect_to_login
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.exceptions import PermissionDenied
 from django.db.transaction import non_atomic_requests
@@ -60,6 +59,10 @@ def _for_staff(view: View) -> View:
         if user is None or (user.is_authenticated and not (user.is_active and user.is_staff)):
             raise PermissionDenied
         if not user.is_authenticated:
+            from django.contrib.auth.views import (
+                redirect_to_login,
+            )  # here: it needs models that a site may not have
+
             return redirect_to_login(request.get_full_path(), _login_url())
         return view(request)
 
