@@ -166,7 +166,7 @@ class CacheManager:
 
     def get_cache_status(self) -> dict[str, Any]:
         """Health of each alias, performance in all live workers, what is warmed and configured."""
-        document = operations.status(figures.own_site(), document=_known()).document
+        document = operations.status(figures.own_site(), document=probes.document()).document
         return {**document, "performance": _numbers(document["performance"])}
 
     def optimize_cache_configuration(self) -> dict[str, Any]:
@@ -183,14 +183,6 @@ class CacheManager:
     def clear_all_caches(self) -> dict[str, bool]:
         """Clear every alias of CACHES; by alias whether that worked."""
         return probes.clear_all()
-
-
-def _known() -> dict[str, Any]:
-    return {
-        "health": {alias: one.as_json() for alias, one in probes.probe_all().items()},
-        "configuration": probes.configuration(),
-        "backends": probes.backends(),
-    }
 
 
 def _numbers(performance: dict[str, Any]) -> dict[str, Any]:

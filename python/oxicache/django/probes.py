@@ -18,7 +18,7 @@ from oxicache import _native
 from oxicache.django import conf
 from oxicache.django.backends import NativeCache
 
-__all__ = ["Probe", "backends", "clear_all", "configuration", "probe", "probe_all"]
+__all__ = ["Probe", "backends", "clear_all", "configuration", "document", "probe", "probe_all"]
 
 logger = logging.getLogger("oxicache.health")
 
@@ -117,6 +117,12 @@ def clear_all() -> dict[str, bool]:
         else:
             done[alias] = True
     return done
+
+
+def document() -> dict[str, Any]:
+    """What document 003 has in its status and no worker needs to be asked for: health, configuration, backends."""
+    health = {alias: one.as_json() for alias, one in probe_all().items()}
+    return {"health": health, "configuration": configuration(), "backends": backends()}
 
 
 def configuration() -> dict[str, bool]:
