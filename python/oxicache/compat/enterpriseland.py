@@ -5,6 +5,7 @@ what it shows. The figures of other backends are those that callers record.
 """
 
 import json
+import os
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -63,8 +64,21 @@ class CacheMetrics:
             return metrics.merge([])
         found, _ = figures.live_snapshot(self._process)
         name, alias = store_name(f"django:{self.cache_alias}"), self.cache_alias
-        parts = [replace(one, stats=_only(one, name, alias)) for one in found.processes]
-        return metrics.merge([*parts, self._recorder.process(alias)], silent=found.silent)
+        parts = [
+            replace(one, stats=self._with_recorded(one.pid, _only(one, name, alias)))
+            for one in found.processes
+        ]
+        # Again, for what was recorded by hand.
+        return metrics.merge(parts, silent=found.silent).concealing(conf.current().sensitive)
+
+    def _with_recorded(self, pid: int, stats: dict[str, Any]) -> dict[str, Any]:
+        """What this process has recorded belongs to its own figures."""
+        if pid != os.getpid() or self._recorder.is_empty:
+            return stats
+        alias = self.cache_alias
+        counted = [found for found in (stats["caches"].get(alias), self._recorder.stats()) if found]
+        patterns = [*stats["patterns"].get(alias, []), *self._recorder.patterns()]
+        return {**stats, "caches": {alias: metrics.merge_stats(counted)}, "patterns": {alias: patterns}}
 
     def stats(self) -> Stats:
         """The sums of `snapshot`."""

@@ -153,7 +153,7 @@ def _without_password(location: Any) -> Any:
     if isinstance(location, list | tuple):
         return [_without_password(one) for one in location]
     scheme, mark, rest = str(location).partition("://")
-    if not mark or "@" not in rest:
+    if not mark:
         return str(location)
-    host = rest.rpartition("@")[2]
-    return f"{scheme}://...@{host}"
+    place = rest.rpartition("@")[2].partition("?")[0]  # a query may hold one too: ?password=
+    return f"{scheme}://{'...@' if '@' in rest else ''}{place}"
