@@ -163,30 +163,6 @@ class TestMetrics:
             assert set(cache_monitor.metrics.get_key_statistics()) == {"other"}
             assert "secret" not in cache_monitor.export_metrics("prometheus")
 
-    def test_recording_is_bounded(self) -> None:
-        """A key of one segment is a pattern of its own, and there may be any number of those."""
-        metrics = CacheMetrics("other")
-        for number in range(1000):
-            metrics.record_hit(f"key-{number}")
-        found = metrics.get_key_statistics()
-        assert len(found) <= 257
-        assert sum(one["hits"] for one in found.values()) == 1000
-
-    def test_threads_lose_nothing(self) -> None:
-        """Each operation that is recorded is counted, from whichever thread."""
-        metrics = CacheMetrics("other")
-
-        def record() -> None:
-            for number in range(2000):
-                metrics.record_hit(f"a:{number}")
-
-        threads = [threading.Thread(target=record) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert metrics.stats()["hits"] == 8000
-
 
 class TestMonitor:
     def test_memory_by_pattern(self) -> None:
