@@ -8,21 +8,34 @@ together: operations.py, with `attributed` from here.
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest
+from itertools import chain
 from typing import Any, Final
 
 from oxicache import _native
-from oxicache._native import KeyPattern, MemoKey, TTLCache
+from oxicache._native import BackendKey, KeyPattern, MemoKey, TTLCache
 from oxicache.registry import DELETION_SET
 from oxicache.trail import trail, word_numbers
-from oxicache.walks import Entry, Pace, cache_of, caches, is_sensitive, lenses, shown_key, walk
+from oxicache.walks import (
+    Entry,
+    Pace,
+    cache_of,
+    caches,
+    has_sensitive,
+    is_sensitive,
+    lenses,
+    shown_key,
+    walk,
+)
 
 __all__ = ["answer", "attributed", "moved_words"]
 
 MOST_FOUND: Final = 100  # entries that one `explain` describes: a row may have many, by arguments
 MOST_EVENTS: Final = 20  # of the trail that one `explain` tells
+EVENTS_LIMIT: Final = 100
 KEYS_LIMIT: Final = 100
 TOP_LIMIT: Final = 10
 # What a key pattern is ranked by. An entry's own hits are not counted: that would cost each read a write.
@@ -48,7 +61,8 @@ def _keys(given: Mapping[str, Any]) -> dict[str, Any]:
     total = 0
     for entry in walk(cache, Pace()):
         text = shown_key(name, entry.key)
-        if not entry.is_outdated and pattern.matches(text) and not _is_hidden(text):
+        is_shown = not entry.is_outdated and pattern.matches(text)
+        if is_shown and not is_sensitive(text, _pattern(name, entry.key)):
             total += 1
             if len(found) < limit:
                 found.append(text)
@@ -59,20 +73,23 @@ def _top(given: Mapping[str, Any]) -> dict[str, Any]:
     by, limit = given["by"], given.get("limit", TOP_LIMIT)
     chosen = caches(given.get("caches"))
     rank = RANKS[by]
-    patterns = [] if rank is None else _patterns(chosen, rank)
+    patterns = [] if rank is None else _patterns(chosen, rank, limit)
     entries = _top_entries(chosen, by, limit) if by in {"bytes", "age"} else []
-    return {"patterns": patterns[:limit], "entries": entries}
+    return {"patterns": patterns, "entries": entries}
 
 
-def _patterns(chosen: Collection[str], rank: str) -> list[dict[str, Any]]:
-    counted = _native.metrics(True).get("patterns", {})
-    found = [
-        {**one, "cache": name}
-        for name in chosen
-        for one in counted.get(name, ())
-        if one[rank] > 0 and not is_sensitive(name, one["pattern"])
-    ]
-    return sorted(found, key=lambda one: one[rank], reverse=True)
+def _patterns(chosen: Collection[str], rank: str, limit: int) -> list[dict[str, Any]]:
+    pace = Pace()
+    best: list[dict[str, Any]] = []
+    for name in chosen:
+        here = [
+            {**one, "cache": name}
+            for one in _native.pattern_stats(name)
+            if one[rank] > 0 and not is_sensitive(name, one["pattern"])
+        ]
+        best = nlargest(limit, [*best, *here], key=lambda one: one[rank])
+        pace.step()
+    return best
 
 
 def _top_entries(chosen: Mapping[str, TTLCache[Any, Any]], by: str, limit: int) -> list[dict[str, Any]]:
@@ -92,7 +109,7 @@ def _measured(
 ) -> Iterator[tuple[float, int, str, Entry]]:
     for number, entry in enumerate(walk(cache, pace)):
         measure = entry.weight if by == "bytes" else _looked_at(cache, entry.key).get("age_seconds")
-        if measure is not None and not _is_hidden(shown_key(name, entry.key)):
+        if measure is not None and not is_sensitive(shown_key(name, entry.key), _pattern(name, entry.key)):
             yield measure, -number, name, entry  # no two have one number, so that entries are never compared
 
 
@@ -110,8 +127,12 @@ def _described(name: str, entry: Entry, by: str, measure: float) -> dict[str, An
     }
 
 
-def _is_hidden(text: str) -> bool:
-    return is_sensitive(text, _native.key_pattern(text))
+def _pattern(name: str, key: Any) -> str:
+    """Return the key pattern that a key is counted under."""
+    if isinstance(key, MemoKey):
+        return name
+    text = key.key if isinstance(key, BackendKey) else key
+    return _native.key_pattern(text) if isinstance(text, str) else f"<{type(key).__name__}>"
 
 
 def _finite(seconds: float | None) -> float | None:
@@ -142,7 +163,7 @@ def _explain(given: Mapping[str, Any]) -> dict[str, Any]:
         found += here[: MOST_FOUND - len(found)]
         pace.step()
     words.update(word["word"] for one in found for word in one["words"])
-    events = [_concealed(event) for event in trail.events(words, MOST_EVENTS)]
+    events = _events(words, MOST_EVENTS, lambda order: _is_about(order, text, missing))
     return {"found": attributed(found, events), "missing": missing, "trail": events}
 
 
@@ -159,32 +180,21 @@ def _candidates(name: str, cache: TTLCache[Any, Any], given: Mapping[str, Any], 
     for lens in lenses:
         if (keys := lens.keys(name, text, version, prefix)) is not None:
             return keys
-    held = _keys_held(cache, pace)
-    if any(isinstance(key, MemoKey) for key in held[:1]):
-        return [key for key in held if _is_called(name, key, text, pace)]
+    held = (entry.key for entry in walk(cache, pace, is_whole=True))
+    first = next(held, None)
+    if isinstance(first, MemoKey):  # then all are
+        return [key for key in chain([first], held) if _is_called(name, key, text)]
     return [text, *([int(text)] if text.isascii() and text.isdigit() else [])]
 
 
-def _keys_held(cache: TTLCache[Any, Any], pace: Pace) -> list[Any]:
-    """Return all keys of a decorated callable, stale ones too; of any other cache the first."""
-    keys: list[Any] = []
-    for key in cache._cache:
-        keys.append(key)
-        if not isinstance(key, MemoKey):
-            break
-        pace.step()
-    return keys
-
-
-def _is_called(name: str, key: Any, text: str, pace: Pace) -> bool:
-    pace.step()
+def _is_called(name: str, key: Any, text: str) -> bool:
     shown = shown_key(name, key)
     return shown == text or shown.partition("(")[0].casefold() == text.casefold()
 
 
 def _explained(name: str, key: Any, looked_at: Mapping[str, Any]) -> dict[str, Any]:
     text = shown_key(name, key)
-    pattern = _native.key_pattern(text)
+    pattern = _pattern(name, key)
     hidden = is_sensitive(name, text, pattern)
     names = {number: word for word, number in word_numbers(_words(name, key, looked_at["tags"])).items()}
     words: list[dict[str, Any]] = [
@@ -213,7 +223,7 @@ def _explained(name: str, key: Any, looked_at: Mapping[str, Any]) -> dict[str, A
 
 
 def _pattern_hits(name: str, pattern: str) -> int | None:
-    counted = _native.metrics(True).get("patterns", {}).get(name, ())
+    counted = _native.pattern_stats(name)
     return next((one["hits"] for one in counted if one["pattern"] == pattern), None)
 
 
@@ -276,15 +286,55 @@ def _told(event: Mapping[str, Any]) -> str:
 
 
 def _trail(given: Mapping[str, Any]) -> dict[str, Any]:
-    events = trail.events(given.get("words"), given.get("limit", 100))
-    return {"events": [_concealed(event) for event in events]}
+    words = given.get("words")
+    limit = given.get("limit", EVENTS_LIMIT)
+    return {"events": _events(None if words is None else set(words), limit, lambda _: words is None)}
+
+
+def _events(
+    words: Collection[int] | None, limit: int, is_wanted: Callable[[Mapping[str, Any]], bool]
+) -> list[dict[str, Any]]:
+    """Return what this process invalidated and what it was ordered to, newest first."""
+    ordered = [
+        event
+        for order in _native.control_orders()
+        if not set((event := _as_event(order))["words"]).isdisjoint(words or ()) or is_wanted(order)
+    ]
+    events = sorted([*trail.events(words, limit), *ordered], key=lambda event: -event["at"])
+    return [_concealed(event) for event in events[:limit]]
+
+
+def _as_event(order: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = word_numbers(order["names"])
+    told = [f"{what} {', '.join(order[what])}" for what in ("keys", "tags") if order[what]]
+    if not order["names"] or told:
+        told.append("all caches" if order["caches"] is None else ", ".join(order["caches"]))
+    user = order["user"]
+    return {
+        "at": order["at"],
+        "pid": os.getpid(),
+        "kind": order["verb"],
+        "names": list(numbers),
+        "words": list(numbers.values()),
+        "where": None,
+        "actor": "order" if user is None else f"order by uid {user}",
+        "detail": "; ".join(told) or None,
+    }
+
+
+def _is_about(order: Mapping[str, Any], key: str, missing: Collection[str]) -> bool:
+    """Whether an order may be why some caches have no entry of a key."""
+    if order["caches"] is not None and not set(order["caches"]) & set(missing):
+        return False
+    return order["verb"] in {"clear", "disable"} or key in order["keys"]
 
 
 def _concealed(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event without names that tell keys and tags of sensitive caches; the words' numbers stay."""
     told = {name: cache for lens in lenses for name in event["names"] if (cache := lens.cache_of_word(name))}
     hidden = {name for name, cache in told.items() if is_sensitive(cache, name.rpartition(":")[2])}
-    if not hidden:
+    is_order = event["where"] is None and has_sensitive()  # its detail may name keys of any cache
+    if not hidden and not is_order:
         return dict(event)
     return {**event, "names": [name for name in event["names"] if name not in hidden], "detail": None}
 

@@ -25,6 +25,7 @@ __all__ = [
     "cache_of",
     "caches",
     "conceal",
+    "has_sensitive",
     "is_sensitive",
     "lenses",
     "look_through",
@@ -125,6 +126,11 @@ def cache_of(name: str) -> TTLCache[Any, Any]:
     return caches([name])[name]
 
 
+def has_sensitive() -> bool:
+    """Whether anything is marked sensitive."""
+    return bool(_sensitive)
+
+
 class Pace:
     """How long somebody may go on before others get their turn."""
 
@@ -138,11 +144,14 @@ class Pace:
             self._since = time.perf_counter()
 
 
-def walk(cache: TTLCache[Any, Any], pace: Pace) -> Iterator[Entry]:
-    """Yield the live entries of a cache, in no order. What is stored meanwhile may be missed, nothing comes twice."""
+def walk(cache: TTLCache[Any, Any], pace: Pace, *, is_whole: bool = False) -> Iterator[Entry]:
+    """Yield the live entries of a cache in no order, and with `is_whole` the expired ones that are still held.
+
+    What is stored meanwhile may be missed.
+    """
     cursor: int | None = 0
     while cursor is not None:
-        cursor, found = _native.entries(cache, cursor, BITE)
+        cursor, found = _native.entries(cache, cursor, BITE, is_whole)
         for entry in found:
             yield Entry(*entry)
             pace.step()
@@ -158,7 +167,8 @@ def shown_key(cache: str, key: Any) -> str:
         if (text := lens.shown(cache, key)) is not None:
             return text
     if isinstance(key, MemoKey):
-        return f"{_owner(key)}{_arguments(key.args)}"
+        owner, args = _owner(key), key.args
+        return owner if owner and not args else f"{owner}{_arguments(args)}"
     return _printable(key) if type(key) is str else _shown(key)
 
 
@@ -175,8 +185,8 @@ def _owner(key: MemoKey) -> str:
 
 
 def _arguments(args: tuple[Any, ...], *, is_inner: bool = False) -> str:
-    """Spell the arguments of a call: those by position, then those by name, which stand behind a MISSING."""
-    at = next((index for index, one in enumerate(args) if one is _native.MISSING), len(args))
+    """Spell the arguments of a call: those by position, then those by name, which stand behind a mark."""
+    at = next((index for index, one in enumerate(args) if isinstance(one, _native.Missing)), len(args))
     named = args[at + 1 :]
     spelt = chain(
         (_shown(one, is_inner=is_inner) for one in args[:at]),

@@ -75,7 +75,8 @@ mod _native {
 
     #[pymodule_export]
     use super::control::{
-        control_answer, control_ask, control_describe, control_start, control_state, control_stop,
+        control_answer, control_ask, control_describe, control_orders, control_start,
+        control_state, control_stop,
     };
 
     #[pymodule_export]
@@ -94,7 +95,7 @@ mod _native {
     use super::memo_key::MemoKey;
 
     #[pymodule_export]
-    use super::metrics::{key_pattern, process_metrics};
+    use super::metrics::{key_pattern, pattern_stats, process_metrics};
 
     #[pymodule_export]
     use super::pattern::KeyPattern;

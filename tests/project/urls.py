@@ -13,6 +13,7 @@ router.register("projects", ProjectViewSet)
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include(router.urls)),
+    path("", include("oxicache.django.urls")),
     path("live/work/", live.work_view),
     path("live/hang/", live.hang_view),
     path("live/fork/", live.fork_view),

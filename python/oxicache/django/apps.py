@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from oxicache import _native, loader, scheduling, walks
+from oxicache import _native, loader, scheduling, thresholds, walks
 from oxicache.django import (
     callers,
     checks,
@@ -69,6 +69,7 @@ def configure() -> None:
     """Hand the engine and the loader what they cannot ask for."""
     settings = _settings()
     _native.set_default_cleanup_interval(settings.cleanup_interval)
+    thresholds.put_in_force(settings.thresholds)
     loader.configure(
         lock_timeout=settings.lock_timeout,
         grace_errors=settings.grace_errors,

@@ -38,7 +38,7 @@ class DjangoLens:
 
     def alias(self, cache: str) -> str | None:
         """Return the alias in CACHES."""
-        return cache.removeprefix(PREFIX) if _store(cache) is not None else None
+        return None if _store(cache) is None else _alias(cache)
 
     def keys(
         self, cache: str, text: str, version: int | None, prefix: str | None
@@ -96,9 +96,11 @@ class DjangoLens:
             model = apps.get_model(label)
             if member not in rows.members_of(model):
                 return []
-            return dependencies.words_of(model, member).of(pk)
+            of_row = dependencies.words_of(model, member).of(pk)
         except (LookupError, ValueError, TypeError, ArithmeticError, ValidationError):
             return []  # no model, or no primary key of it: then nothing is known of it
+        # Any row of a model moves its model's word, and nobody knows whether that is why there is no entry.
+        return [word for word in of_row if not word.startswith("model:")]
 
     def cache_of_word(self, name: str) -> str | None:
         """Return the name of the store whose key or tag a word's name tells."""
@@ -128,13 +130,21 @@ def _store(cache: str) -> NativeStore | None:
     return next((store for store in stores() if store.name == cache), None)
 
 
+def _alias(cache: str) -> str:
+    alias = cache.removeprefix(PREFIX)
+    if alias in caches.settings:
+        return alias
+    # Where a LOCATION was changed while the process ran, the name of the new store has a number behind it.
+    return alias.rpartition("#")[0] or alias
+
+
 def _handler(cache: str) -> NativeCache | None:
     store = _store(cache)
-    alias = cache.removeprefix(PREFIX)
+    alias = _alias(cache)
     if store is None or alias not in caches.settings:
         return None  # made by hand, or under settings that were since overridden
     handler = caches[alias]
-    return handler if isinstance(handler, NativeCache) else None
+    return handler if isinstance(handler, NativeCache) and handler._memory is store else None
 
 
 def _member(cache: str) -> Member | None:
