@@ -164,7 +164,7 @@ class TestStats:
 class TestCost:
     @pytest.mark.parametrize("verb", ["stats", "health", "trail"])
     def test_a_request_takes_little_of_the_gil(self, verb: str, worker: Worker) -> None:
-        """The clerk's time on a processor, of which it holds the GIL for a part, is far below a millisecond a request."""
+        """The clerk's time on a processor, part of which is with the GIL, is far below a millisecond a request."""
         path = worker.start()
         worker.tell("fill", 1_000)
         with Client(path) as client:
