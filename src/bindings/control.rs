@@ -60,16 +60,17 @@ fn call(py: Python<'_>, verb: &str, arguments: &str) -> Answer {
         return Err(Failure::new(Code::Failed, message));
     };
     let answer = outside::call_with(answerer.bind(py), (verb, arguments));
-    let answer = answer.and_then(|answer| match answer.extract::<String>() {
-        Ok(text) => Ok(text),
-        Err(_) => Err(PyTypeError::new_err("the answer is no string")),
-    });
     outside::release(answerer, py);
-    answer.map_err(|error| {
-        let failure = failure(py, &error);
-        outside::release(error.into_value(py).into_any(), py);
-        failure
-    })
+    match answer {
+        Ok(answer) => answer
+            .extract()
+            .map_err(|_| Failure::new(Code::Failed, "Python's answer is no text")),
+        Err(error) => {
+            let failure = failure(py, &error);
+            outside::release(error.into_value(py).into_any(), py);
+            Err(failure)
+        }
+    }
 }
 
 /// What an exception says to an operator: what is wrong with the request, or what went wrong.

@@ -136,7 +136,8 @@ impl Site {
         let entries = std::fs::read_dir(self.folder()).expect("a folder");
         let names = entries.map(|entry| entry.expect("an entry").file_name());
         let names = names.map(|name| name.into_string().expect("ASCII"));
-        names.filter(|name| name.ends_with(".sock")).collect()
+        let names = names.filter(|name| name.rsplit('.').next() == Some("sock"));
+        names.collect()
     }
 
     fn connect(&self) -> Client {

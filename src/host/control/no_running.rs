@@ -23,8 +23,8 @@ impl Running {
         None
     }
 
-    pub(super) fn stop(self) -> bool {
-        true
+    pub(super) fn stop(self) -> Result<(), String> {
+        Ok(())
     }
 
     pub(super) fn abandon(self) {}
