@@ -39,6 +39,7 @@ __all__ = [
     "control_answer",
     "control_ask",
     "control_describe",
+    "control_orders",
     "control_start",
     "control_state",
     "control_stop",
@@ -562,6 +563,10 @@ def control_answer(answer: Callable[[str, str], str] | None, /) -> None: ...
 
 # A JSON object of static facts, which the verb `config` shows.
 def control_describe(text: str, /) -> None: ...
+
+# {"at", "verb", "user", "names", "caches", "keys", "tags"}: the orders that changed caches, newest first; `names` are
+# those of the version words that were bumped, `user` is None for this process itself, `caches` None for all.
+def control_orders() -> list[dict[str, Any]]: ...
 
 # One request line answered by the calling thread, as the socket would answer it.
 def control_ask(request: str, /) -> str: ...

@@ -98,9 +98,9 @@ class Site:
         return self.process is None
 
     @property
-    def marked_folder(self) -> Path | None:
-        """Where a mark for workers to come is left: nowhere when only some processes are meant."""
-        return self.folders[0] if self.is_whole and not self.is_local and self.folders else None
+    def marked_folders(self) -> Sequence[Path]:
+        """Where workers to come look for a mark: where others have met already, else in the own folder."""
+        return [] if self.is_local else [one for one in self.folders if one.exists()] or self.folders[:1]
 
 
 def reach_of(site: Site, *rounds: Answers) -> Reach:

@@ -25,6 +25,7 @@ __all__ = [
     "cache_of",
     "caches",
     "conceal",
+    "has_sensitive",
     "is_sensitive",
     "lenses",
     "look_through",
@@ -123,6 +124,11 @@ def caches(names: Collection[str] | None = None) -> dict[str, TTLCache[Any, Any]
 def cache_of(name: str) -> TTLCache[Any, Any]:
     """Return the cache of a name. LookupError as above."""
     return caches([name])[name]
+
+
+def has_sensitive() -> bool:
+    """Whether anything is marked sensitive."""
+    return bool(_sensitive)
 
 
 class Pace:

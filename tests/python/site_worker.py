@@ -123,6 +123,12 @@ def fill(name: str, count: int, ttl: float, max_size: int, tags: list[str]) -> N
         cache.set(f"key:{number}", number, tags=tags or None)
 
 
+def add(name: str, key: str, value: Any = 1) -> None:
+    from oxicache import cache_manager
+
+    cache_manager.get_cache(name, max_size=100).set(key, value, ttl=60)
+
+
 def read(name: str, hits: int, misses: int) -> None:
     from oxicache import cache_manager
 
@@ -162,6 +168,13 @@ def drive(at: float) -> None:
     _native.clock_drive(at)
 
 
+def advance(seconds: float) -> None:
+    """Move on the clock of this process, which is driven by hand."""
+    from oxicache import _native
+
+    _native.clock_drive(_native.now() + seconds)
+
+
 def page(path: str, token: str) -> tuple[int, str]:
     """Status and text of a page of oxicache.django.urls, asked for by somebody who sends this token."""
     from django.test import RequestFactory
@@ -180,7 +193,7 @@ def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) 
 
 COMMANDS = {
     function.__name__: function
-    for function in (serve, fill, read, size, track, is_enabled, drive, page, call)
+    for function in (serve, fill, add, read, size, track, is_enabled, drive, advance, page, call)
 }
 
 

@@ -265,12 +265,6 @@ class Configuration:
         "background thread.",
         _switch,
     )
-    control: bool = _setting(
-        True,
-        "on or off",
-        "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
-        _switch,
-    )
     trail_size: int = _setting(
         options.TRAIL_SIZE,
         "invalidations",
@@ -282,6 +276,12 @@ class Configuration:
         "patterns",
         "Caches, keys and key patterns whose keys no command and no page shows: a list of patterns as `sessions:*`.",
         _patterns,
+    )
+    control: bool = _setting(
+        True,
+        "on or off",
+        "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
+        _switch,
     )
     monitoring_enabled: bool = _setting(
         True,

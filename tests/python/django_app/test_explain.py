@@ -19,7 +19,7 @@ from oxicache.trail import trail, word_numbers
 
 BACKEND = "oxicache.django.backends.NativeCache"
 CACHES: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": BACKEND, "LOCATION": "explain"},
+    "explained": {"BACKEND": BACKEND, "LOCATION": "explain"},
     "prefixed": {"BACKEND": BACKEND, "LOCATION": "explain-prefixed", "KEY_PREFIX": "shop", "VERSION": 3},
     "made": {
         "BACKEND": BACKEND,
@@ -49,7 +49,7 @@ def _empty() -> Iterator[None]:
     trail.clear()
 
 
-@override_settings(CACHES=CACHES)
+@override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}, **CACHES})
 class TestKeys(TestCase):
     def setUp(self) -> None:
         for alias in CACHES:
@@ -64,7 +64,7 @@ class TestKeys(TestCase):
 
     def test_a_key_is_found_as_its_user_writes_it(self) -> None:
         """Whatever prefix and version the alias adds."""
-        for alias in ("default", "prefixed", "process"):
+        for alias in ("explained", "prefixed", "process"):
             entry = self.entry(alias)
             assert (entry["alias"], entry["key"], entry["state"]) == (alias, "user:5", "fresh")
             assert entry["pattern"] == "user:*"
@@ -72,18 +72,18 @@ class TestKeys(TestCase):
 
     def test_a_key_of_another_version_or_prefix_is_found_when_it_is_named(self) -> None:
         """`--version` and `--prefix` are for those, and so is the key as Django makes it."""
-        caches["default"].set("user:5", "two", version=2)
-        assert self.entry("default", version=2)["key"] == ":2:user:5"
-        assert self.entry("default", ":2:user:5")["key"] == ":2:user:5"
+        caches["explained"].set("user:5", "two", version=2)
+        assert self.entry("explained", version=2)["key"] == ":2:user:5"
+        assert self.entry("explained", ":2:user:5")["key"] == ":2:user:5"
         assert self.entry("prefixed", "shop:3:user:5")["key"] == "user:5"
         assert self.entry("prefixed", prefix="shop", version=3)["key"] == "user:5"
         assert ask("explain", key="user:5", cache="django:prefixed", version=4)["found"] == []
 
     def test_keys_are_listed_as_their_users_write_them(self) -> None:
         """Those of another version as Django makes them."""
-        caches["default"].set("user:5", "two", version=2)
+        caches["explained"].set("user:5", "two", version=2)
         caches["prefixed"].set("user:6", "one", version=1)
-        assert sorted(ask("keys", cache="django:default")["keys"]) == [":2:user:5", "user:5"]
+        assert sorted(ask("keys", cache="django:explained")["keys"]) == [":2:user:5", "user:5"]
         assert sorted(ask("keys", cache="django:prefixed")["keys"]) == ["shop:1:user:6", "user:5"]
 
     def test_the_words_of_an_entry_have_names(self) -> None:
@@ -109,18 +109,18 @@ class TestKeys(TestCase):
 
     def test_a_key_that_was_cleared_away_tells_by_whom(self) -> None:
         """A missing entry's trail is that of its own word and of its store's."""
-        caches["default"].clear()
-        found = ask("explain", key="user:5", cache="django:default")
+        caches["explained"].clear()
+        found = ask("explain", key="user:5", cache="django:explained")
         assert found["found"] == []
-        assert found["missing"] == ["django:default"]
+        assert found["missing"] == ["django:explained"]
         assert [event["kind"] for event in found["trail"]] == ["clear", "clear"]
         assert all(__file__.rpartition("/")[2] in event["where"] for event in found["trail"])
 
     def test_a_sensitive_alias_tells_neither_keys_nor_tags(self) -> None:
         """Neither in what is found nor in the trail."""
-        walks.conceal(["django:default"])
-        caches["default"].delete_by_tag("people")
-        shown = json.dumps([ask("explain", key="user:5", cache="django:default"), ask("trail")])
+        walks.conceal(["django:explained"])
+        caches["explained"].delete_by_tag("people")
+        shown = json.dumps([ask("explain", key="user:5", cache="django:explained"), ask("trail")])
         assert "people" not in shown
         assert "user" not in shown
 
