@@ -323,7 +323,9 @@ with socket.socket(socket.AF_UNIX) as client:
 
 
 class TestWhatIsLeft:
-    def test_a_killed_worker_leaves_a_socket_that_the_next_removes(self, worker: Worker, folder: Path) -> None:
+    def test_a_killed_worker_leaves_a_socket_that_the_next_removes(
+        self, worker: Worker, folder: Path
+    ) -> None:
         """The socket of a process that died by kill -9 refuses, and is gone once another process serves."""
         path = Path(worker.start())
         worker.process.kill()
