@@ -264,7 +264,11 @@ class TestWords:
 class TestAnswersOfAllKinds:
     """What workers answer that are busy, of another version, or wrong: told, and never taken for figures."""
 
-    FIGURES: ClassVar[dict[str, Any]] = {"caches": {"users": cache_stats(4, 10)}, "exact": True, "enabled": True}
+    FIGURES: ClassVar[dict[str, Any]] = {
+        "caches": {"users": cache_stats(4, 10)},
+        "exact": True,
+        "enabled": True,
+    }
 
     def ask(self, *lines: bytes) -> tuple[Report, str]:
         with short_folder() as folder, scripted(folder, *(says(line) for line in lines)):
@@ -299,6 +303,15 @@ class TestAnswersOfAllKinds:
             report = operations.cleanup(Site(folders=(folder,)))
         shown = report.as_json()
         assert (shown["cleaned"], shown["pending"], shown["total"]) == ({"users": 3}, [2], 3)
+
+    def test_loads_are_ranked_by_the_time_they_took(self) -> None:
+        """A few slow loads come before many quick ones, whichever worker loads."""
+        slow = {**pattern_stats("slow", loads=2, load_seconds=3.0), "cache": "users"}
+        quick = {**pattern_stats("quick", loads=900, load_seconds=0.5), "cache": "users"}
+        lines = [answer({"patterns": [one], "entries": []}, pid=pid) for pid, one in ((1, quick), (2, slow))]
+        with short_folder() as folder, scripted(folder, *map(says, lines)):
+            report = operations.top(Site(folders=(folder,)), by="loads")
+        assert [one["pattern"] for one in report.patterns] == ["slow", "quick"]
 
     def test_one_failure_outweighs_what_others_cleaned(self) -> None:
         """-1 of a cleanup that failed is kept for the cache; what went elsewhere counts."""
