@@ -125,7 +125,7 @@ class TestPace:
         rests: list[float] = []
 
         def perf_counter() -> float:
-            now[0] += 0.0001  # what a step takes
+            now[0] += 0.0001  # what a bite takes
             return now[0]
 
         def sleep(seconds: float) -> None:
@@ -135,5 +135,5 @@ class TestPace:
         monkeypatch.setattr(walks.time, "perf_counter", perf_counter)
         monkeypatch.setattr(walks.time, "sleep", sleep)
         assert len(keys_of(cache)) == 10_000
-        assert len(rests) > 1000
-        assert max(after - before for before, after in itertools.pairwise(rests)) <= 0.0006
+        assert len(rests) >= 10_000 / walks.BITE / 3
+        assert max(after - before for before, after in itertools.pairwise(rests)) <= 0.0005
