@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.db import connections, transaction
 from django.db.utils import ConnectionHandler
-from project.catalogue.models import Atlas, Author, Book, Crate, Item, Label, Stock
+from django.test import TransactionTestCase
+from project.catalogue.models import Atlas, Author, Book, Crate, Item, Label, Stock, computed
 
 from oxicache import _native
 
@@ -112,3 +113,23 @@ class Words:
     def moved(self) -> list[str]:
         """Those that were."""
         return [name for name, stamps in self._stamps.items() if not stamps.is_current()]
+
+
+class RowsTestCase(TransactionTestCase):
+    """A row whose value is held, and its words, with transactions that really end."""
+
+    databases: ClassVar = {"default", "other"}  # type: ignore[misc]
+
+    def setUp(self) -> None:
+        self.item = Item.objects.create(pk=1, title="Set", price=10)
+        assert self.item.doubled == 20
+        computed.clear()
+        self.words = Words("row:catalogue.item:1", "model:catalogue.item")
+
+    def reads(self) -> int:
+        """What the next request reads."""
+        return Item.objects.get(pk=1).doubled
+
+    def write(self, price: int = 50) -> None:
+        """Save another price."""
+        Item(pk=1, title="Set", price=price).save()

@@ -2,37 +2,18 @@
 
 import gc
 import threading
-from typing import Any, ClassVar
+from typing import Any
 from unittest import mock
 
 import pytest
 from django.core.handlers.base import BaseHandler
 from django.db import connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
-from django.test import TransactionTestCase
 from project.catalogue.models import Item, Label, computed
-from sessions import RolledBackError, Words
+from sessions import RolledBackError, RowsTestCase, Words
 
 from oxicache import _native
 from oxicache.django import marks, transactions
-
-
-class RowsTestCase(TransactionTestCase):
-    databases: ClassVar = {"default", "other"}  # type: ignore[misc]
-
-    def setUp(self) -> None:
-        self.item = Item.objects.create(pk=1, title="Set", price=10)
-        assert self.item.doubled == 20
-        computed.clear()
-        self.words = Words("row:catalogue.item:1", "model:catalogue.item")
-
-    def reads(self) -> int:
-        """What the next request reads."""
-        return Item.objects.get(pk=1).doubled
-
-    def write(self, price: int = 50) -> None:
-        """Save another price."""
-        Item(pk=1, title="Set", price=price).save()
 
 
 class TestSwitch(RowsTestCase):

@@ -1,36 +1,15 @@
 """Row caches in transactions of the code under test: bypassed once it has written, invalidated by the commit."""
 
-from typing import ClassVar
-
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.test import TransactionTestCase
 from project.catalogue.models import Item, Label, computed
-from sessions import RolledBackError, Words, rolled_back
+from sessions import RolledBackError, RowsTestCase, Words, rolled_back
 
 from oxicache import store
 from oxicache.django import marks, transactions
 
 # The older name, which is all that Django 5.2 has, is deprecated from 6.1 on.
 SAVEPOINT = vars(transaction).get("savepoint_create") or transaction.savepoint
-
-
-class RowsTestCase(TransactionTestCase):
-    databases: ClassVar = {"default", "other"}  # type: ignore[misc]
-
-    def setUp(self) -> None:
-        self.item = Item.objects.create(pk=1, title="Set", price=10)
-        assert self.item.doubled == 20
-        computed.clear()
-        self.words = Words("row:catalogue.item:1", "model:catalogue.item")
-
-    def reads(self) -> int:
-        """What the next request reads."""
-        return Item.objects.get(pk=1).doubled
-
-    def write(self, price: int = 50) -> None:
-        """Save another price."""
-        Item(pk=1, title="Set", price=price).save()
 
 
 class TestCommitted(RowsTestCase):
