@@ -12,14 +12,13 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
 from oxicache import _native, flights, grace, options, scheduling
 from oxicache._native import MISSING, TTLCache
 from oxicache.errors import ScheduleFullError, ScheduleThreadError
 from oxicache.flights import Flight, forbid_waiting
-from oxicache.loads import Load, Tags
+from oxicache.loads import Load, Tags, Timed
 from oxicache.results import checked
 from oxicache.rows import RowCall
 from oxicache.store import LoadStore, attempt
@@ -232,12 +231,11 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    started = perf_counter()
-                    if request.row_call is not None:
-                        request.row_call.load_instance(self.cache, flight.stamps)
-                    flight.tags = request.tag_names()
-                    value = checked(request.compute, request.compute())
-                    cost = perf_counter() - started
+                    with Timed(self.cache, request.key) as timed:
+                        if request.row_call is not None:
+                            request.row_call.load_instance(self.cache, flight.stamps)
+                        flight.tags = request.tag_names()
+                        value = checked(request.compute, request.compute())
                 except Exception as error:  # the caller's own, raised again unless something is held
                     held = self._failed(flight, request, error)
                     if held is MISSING:
@@ -245,7 +243,7 @@ class Loader:
                     return held
                 if self._is_private(flight, request):
                     return value  # the flight ends without a result: one of those who wait takes over
-                self._keep(flight, request, value, cost)
+                self._keep(flight, request, value, timed.seconds)
             flight.land(value)
             return value
 
@@ -254,15 +252,14 @@ class Loader:
             value = self._found(request)
             if value is MISSING:
                 try:
-                    started = perf_counter()
-                    if request.row_call is not None:
-                        await request.row_call.aload_instance(self.cache, flight.stamps)
-                    flight.tags = request.tag_names()
-                    value = request.compute()
-                    if inspect.isawaitable(value):
-                        value = await value
-                    checked(request.compute, value)
-                    cost = perf_counter() - started
+                    with Timed(self.cache, request.key) as timed:
+                        if request.row_call is not None:
+                            await request.row_call.aload_instance(self.cache, flight.stamps)
+                        flight.tags = request.tag_names()
+                        value = request.compute()
+                        if inspect.isawaitable(value):
+                            value = await value
+                        checked(request.compute, value)
                 except Exception as error:  # as in `_fly`; a cancellation is none and hands the flight over
                     held = self._failed(flight, request, error)
                     if held is MISSING:
@@ -270,7 +267,7 @@ class Loader:
                     return held
                 if self._is_private(flight, request):
                     return value  # the flight ends without a result: one of those who wait takes over
-                self._keep(flight, request, value, cost)
+                self._keep(flight, request, value, timed.seconds)
             flight.land(value)
             return value
 

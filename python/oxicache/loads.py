@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from time import perf_counter
+from typing import Any, Self, TypeAlias
 
 from oxicache._native import Stamps
 from oxicache.rows import RowCall
+from oxicache.store import LoadStore, attempt
 
-__all__ = ["Load", "Tags", "tag_names"]
+__all__ = ["Load", "Tags", "Timed", "tag_names"]
 
 Tags: TypeAlias = Iterable[str] | Callable[[], Iterable[str]]
 
@@ -31,6 +33,26 @@ class Load:
     def tag_names(self) -> tuple[str, ...]:
         """Return the tags of the value. To be asked when its load has begun."""
         return tag_names(self.tags() if callable(self.tags) else self.tags)
+
+
+class Timed:
+    """A load: measured, and counted once however it ends. One that is cancelled has failed."""
+
+    __slots__ = ("_cache", "_key", "_started", "seconds")
+
+    def __init__(self, cache: LoadStore, key: Any) -> None:
+        """Measure a load of `key` into `cache`, begun where the block begins."""
+        self._cache = cache
+        self._key = key
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.seconds = perf_counter() - self._started
+        attempt(self._cache, self._cache._loaded, None, self._key, self.seconds, kind is not None)
 
 
 def tag_names(tags: Iterable[str]) -> tuple[str, ...]:

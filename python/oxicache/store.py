@@ -83,6 +83,10 @@ class LoadStore(Store, Protocol):
         """Store a load's result if its token and its versions still hold; whether it was stored."""
         ...
 
+    def _loaded(self, key: Any, seconds: float, has_failed: bool, /) -> None:
+        """Count a load, stored or not."""
+        ...
+
     def _stale(self, key: Any, /) -> Any:
         """Return a value that has expired but was not invalidated, or MISSING."""
         ...

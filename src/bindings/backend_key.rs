@@ -12,7 +12,7 @@ use super::keys;
 use super::outside;
 use super::shared::PyTable;
 use super::typed::fold;
-use crate::engine::Slot;
+use crate::engine::{Slot, key_pattern};
 
 /// In place of a prefix and a version, for keys as a whole.
 const WHOLE: u64 = 0x77_68_6F_6C_65;
@@ -143,6 +143,11 @@ impl<'py> Owned<'py> {
         if let Some((version, key)) = parts(prefix, made)? {
             return Self::new(prefix, version, key);
         }
+        Self::whole(made)
+    }
+
+    /// A key that can't be taken apart.
+    pub(super) fn whole(made: &Bound<'py, PyString>) -> PyResult<Self> {
         Ok(Self {
             prefix: None,
             version: 0,
@@ -302,6 +307,11 @@ impl<'a, 'py> Name<'a, 'py> {
         } else {
             text + size_of::<BackendKey>() as u64 + 32
         }
+    }
+
+    /// What keys like this one are counted under: neither prefix nor version is part of it.
+    pub(super) fn pattern(&self) -> String {
+        key_pattern(&self.key.to_string_lossy())
     }
 
     /// The key as Django makes it.

@@ -352,7 +352,7 @@ impl PyTtlCache {
 
     /// Set hits, misses and the other counters back to 0.
     fn reset_stats(&self) {
-        self.shared.cache.lock().reset_counters();
+        self.shared.cache.metrics().reset();
     }
 
     /// The live keys, the next to be evicted first. O(n).
@@ -391,7 +391,8 @@ impl PyTtlCache {
         Ok(self.shared.peek(key)?.is_some())
     }
 
-    fn __len__(&self) -> usize {
+    fn __len__(&self, py: Python<'_>) -> usize {
+        python_clock::heed(py);
         self.shared.cache.lock().len()
     }
 
@@ -404,6 +405,7 @@ impl PyTtlCache {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        python_clock::heed(py);
         let (size, max_size) = {
             let table = self.shared.cache.lock();
             (table.len(), table.limits().max_size)
@@ -476,8 +478,9 @@ impl PyTtlCache {
 
     #[setter]
     fn set_ttl(&self, ttl: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let TtlArg::Given(ttl) = ttl.extract()? {
-            self.shared.cache.set_ttl(ttl);
+        if let TtlArg::Given(own) = ttl.extract()? {
+            let now = python_clock::now(ttl.py())?;
+            self.shared.change_ttl(now, own);
         }
         Ok(())
     }
@@ -577,6 +580,8 @@ impl PyTtlCache {
     /// What a load takes before it begins; `_fill` then knows whether key or tags were invalidated meanwhile.
     fn _token(&self, key: &Bound<'_, PyAny>) -> PyResult<u64> {
         let hash = keys::hash_of(key)?;
+        // What was ordered before the load began does not outdate it.
+        python_clock::heed(key.py());
         Ok(self.shared.cache.lock().token(hash))
     }
 
@@ -591,6 +596,7 @@ impl PyTtlCache {
         let tags = args::tags(tags)?;
         let tags: Vec<TagRef<'_>> = tags.iter().map(|tag| TagRef::Name(tag)).collect();
         let hash = keys::hash_of(key)?;
+        python_clock::heed(key.py());
         Ok(self.shared.cache.lock().is_current(hash, token, &tags))
     }
 
@@ -621,6 +627,12 @@ impl PyTtlCache {
                 stamps: stamps.map_or(&[][..], |stamps| &*stamps.get().stamps),
             },
         )
+    }
+
+    /// Count a load of a key, which took so many seconds and which was stored or not, or failed.
+    #[pyo3(signature = (key, seconds, has_failed))]
+    fn _loaded(&self, key: &Bound<'_, PyAny>, seconds: f64, has_failed: bool) {
+        self.shared.loaded(key, seconds, has_failed);
     }
 
     /// An expired value still kept for `grace`, else MISSING. Counts as a stale serve.

@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use super::args::exact_nanos;
+use super::attend;
 use super::outside;
 use crate::engine::clock::{self, Nanos, Now, Source};
 
@@ -21,10 +22,43 @@ static FOLLOWED: Mutex<Option<Followed>> = Mutex::new(None);
 /// Engine time minus wall-clock time, read once: for display only, so that one deadline always shows as one second.
 static WALL_OFFSET: PyOnceLock<Nanos> = PyOnceLock::new();
 
-/// The instant an operation happens at. Runs Python only while a callable is followed, so never under a table's lock.
+/// The instant an operation happens at. What was ordered is carried out first: whatever the operation reads, it reads after.
+///
+/// Runs Python where a callable is followed or something is heeded, so never under a table's lock.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one relaxed load on every hit")]
 pub(super) fn now(py: Python<'_>) -> PyResult<Now> {
+    match clock::ready() {
+        Some(Source::System) => Ok(Now::coarse()),
+        Some(Source::Driven) => Ok(clock::now()),
+        Some(Source::External) => followed_now(py),
+        None => heeded_now(py),
+    }
+}
+
+#[cold]
+fn heeded_now(py: Python<'_>) -> PyResult<Now> {
+    heed(py);
+    instant(py)
+}
+
+/// Carry out what was ordered. For operations that need no time: the others do it by asking for the time.
+#[inline]
+pub(super) fn heed(py: Python<'_>) {
+    if clock::is_attention_asked() {
+        attend::attend(py);
+    }
+}
+
+/// Are caches disabled, once everything that was ordered is done?
+#[inline]
+pub(super) fn is_disabled(py: Python<'_>) -> bool {
+    heed(py);
+    clock::is_disabled()
+}
+
+/// The instant, whatever was ordered.
+pub(super) fn instant(py: Python<'_>) -> PyResult<Now> {
     match clock::source() {
         Source::System => Ok(Now::coarse()),
         Source::Driven => Ok(clock::now()),

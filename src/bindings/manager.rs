@@ -1,7 +1,8 @@
 //! `CacheManager`: caches by name, and the process-wide one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyString};
@@ -10,10 +11,11 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::args::{BytesArg, EarlyArg, GraceArg, Passed, PolicyArg, SizeArg, TtlArg};
 use super::cache::{Options, PyTtlCache};
 use super::outside;
+use super::shared::Shared;
 use crate::engine::clock;
 use crate::engine::{Adopted, CacheManager, GlobalStats, PolicyKind};
 
-type Handle = Arc<Py<PyTtlCache>>;
+pub(super) type Handle = Arc<Py<PyTtlCache>>;
 
 /// Global cache manager for tracking and managing all TTL caches. Source: API reference (akvo), "CacheManager".
 #[pyclass(frozen, weakref, name = "CacheManager", module = "oxicache._native")]
@@ -27,10 +29,32 @@ pub(super) struct CachesView {
     caches: Arc<CacheManager<Handle>>,
 }
 
+/// The caches that are registered with the process-wide manager.
+static PROCESS: Mutex<Weak<CacheManager<Handle>>> = Mutex::new(Weak::new());
+
+/// Names and memories of the caches that are registered with the process-wide manager. Runs no Python code.
+pub(super) fn registered(_py: Python<'_>) -> Vec<(String, Arc<Shared>)> {
+    let manager = PROCESS.lock().upgrade();
+    let caches = manager.map(|manager| manager.snapshot()).into_iter();
+    caches
+        .flatten()
+        .map(|(name, cache)| (name, Arc::clone(&cache.get().shared)))
+        .collect()
+}
+
 /// A parameter of `get_cache`, as it was passed and as the cache has it.
 type Difference = (&'static str, String, String);
 
 impl PyCacheManager {
+    /// The one whose caches are those of the process.
+    pub(super) fn process_wide() -> Self {
+        let manager = Self {
+            caches: Arc::new(CacheManager::watched(super::metrics::list)),
+        };
+        *PROCESS.lock() = Arc::downgrade(&manager.caches);
+        manager
+    }
+
     /// What was passed, yet the first caller wanted otherwise.
     fn differences(
         cache: &Bound<'_, PyTtlCache>,

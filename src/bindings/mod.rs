@@ -1,20 +1,24 @@
 //! The only Rust that knows Python: convert, lock, call, convert back.
 
 mod args;
+mod attend;
 mod backend;
 mod backend_key;
 mod backend_settings;
 mod cache;
 mod callbacks;
 mod clock;
+mod control;
 mod deletions;
 mod error;
 mod fastcall;
 mod gil_lock;
+mod graveyard;
 mod keys;
 mod manager;
 mod memo;
 mod memo_key;
+mod metrics;
 mod native_store;
 mod outside;
 mod owners;
@@ -31,6 +35,7 @@ mod typed;
 mod values;
 mod versions;
 mod views;
+mod walk;
 mod words;
 
 use pyo3::prelude::*;
@@ -48,6 +53,12 @@ mod _native {
     use super::args::set_defaults;
 
     #[pymodule_export]
+    use super::attend::{attend_now, is_enabled, set_enabled};
+
+    #[pymodule_export]
+    use super::walk::{entries, inspect};
+
+    #[pymodule_export]
     use super::backend::{BackendBase, set_backend_module};
 
     #[pymodule_export]
@@ -63,6 +74,11 @@ mod _native {
     use super::clock::{clock_drive, clock_follow, clock_system, now_seconds};
 
     #[pymodule_export]
+    use super::control::{
+        control_answer, control_ask, control_describe, control_start, control_state, control_stop,
+    };
+
+    #[pymodule_export]
     use super::deletions::PyDeletionTracker;
 
     #[pymodule_export]
@@ -76,6 +92,9 @@ mod _native {
 
     #[pymodule_export]
     use super::memo_key::MemoKey;
+
+    #[pymodule_export]
+    use super::metrics::{key_pattern, process_metrics};
 
     #[pymodule_export]
     use super::pattern::KeyPattern;
@@ -103,7 +122,7 @@ mod _native {
         let _ = pyo3_log::Logger::new(py, pyo3_log::Caching::Loggers)?.install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("MISSING", keys::missing(py))?;
-        module.add("cache_manager", manager::PyCacheManager::new())?;
+        module.add("cache_manager", manager::PyCacheManager::process_wide())?;
         module.add("DELETION_SET", deletions::PyDeletionTracker::new(py)?)?;
         views::complete(
             &py.get_type::<views::EntriesView>(),

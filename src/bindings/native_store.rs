@@ -25,6 +25,7 @@ use super::typed::fold;
 use super::values::{self, Frozen, Isolation, Thawed};
 use super::versions::whole_seconds;
 use crate::engine::clock::{self, FOREVER, Nanos, Now};
+use crate::engine::metrics::{Event, Kind};
 use crate::engine::{Cause, MAX_STAMPS, Put, Read, Stamp, TagRef};
 use crate::host::versions;
 
@@ -75,6 +76,8 @@ struct Placing<'a> {
     cost: Nanos,
     /// The engine's token, for what a loader loaded.
     token: Option<u64>,
+    /// What the memory's epoch was when a fill was missed.
+    epoch: Option<u32>,
     is_add: bool,
     is_write: bool,
 }
@@ -89,6 +92,7 @@ impl NativeStore {
         jitter: f64,
     ) -> PyResult<Self> {
         let cache = Py::new(py, PyTtlCache::build(py, options)?)?;
+        cache.get().shared.cache.metrics().set_kind(Kind::Django);
         let mut place = Vec::new();
         super::versions::encode(location, &mut place)?;
         let store = Self {
@@ -105,7 +109,12 @@ impl NativeStore {
             value: AtomicU32::new(0),
             tags_word: AtomicU32::new(0),
         };
+        store.shared.is_store.store(true, Ordering::Relaxed);
         store.look_up_words();
+        if is_host {
+            let metrics = store.shared.cache.metrics();
+            metrics.set_word(store.own_word(b"store:"));
+        }
         Ok(store)
     }
 
@@ -156,12 +165,13 @@ impl NativeStore {
         !self.is_host || versions::current().are_current(&[self.stamp()])
     }
 
-    /// Empty the store if anybody cleared it. Before each operation.
+    /// Empty the store if anybody cleared it: what it held is dropped later. Before each operation.
     #[inline]
     pub(super) fn settle(&self, py: Python<'_>) {
+        python_clock::heed(py);
         if !self.is_settled() {
             self.look_up_words();
-            self.shared.clear(py);
+            self.shared.clear_later();
         }
     }
 
@@ -173,12 +183,13 @@ impl NativeStore {
             key: versions.capture(versions.word(&word)),
             store: self.value.load(Ordering::Relaxed),
             tags: self.tags_value(),
+            epoch: self.shared.epoch.load(Ordering::Relaxed),
         })
     }
 
     /// Note that a key was missed: what its owner stores next was read elsewhere.
     pub(super) fn missed(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<()> {
-        if !self.is_host {
+        if !self.is_host || python_clock::is_disabled(py) {
             return Ok(());
         }
         tokens::note(py, self.id, name.hash, self.seen(name)?)
@@ -197,22 +208,30 @@ impl NativeStore {
     pub(super) fn read(&self, py: Python<'_>, name: &Name<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
         self.settle(py);
         let now = python_clock::now(py)?;
-        let mut table = self.shared.cache.lock();
-        let Some(slot) = name.find(&table) else {
-            table.miss();
-            return Ok(None);
-        };
-        let stored = match table.read(slot, now) {
-            Read::Fresh(stored) | Read::Early(stored) => stored.clone_ref(py),
-            Read::Stale => return Ok(None),
-            Read::Expired(gone) | Read::Outdated(gone) => {
-                drop(table);
-                self.shared.removed(py, [gone]);
-                return Ok(None);
+        let metrics = self.shared.cache.metrics();
+        let began = metrics.read_begins();
+        let (stored, gone) = {
+            let mut table = self.shared.cache.lock();
+            match name.find(&table) {
+                Some(slot) => match table.read(slot, now) {
+                    Read::Fresh(stored) | Read::Early(stored) => (Some(stored.clone_ref(py)), None),
+                    Read::Stale => (None, None),
+                    Read::Expired(gone) | Read::Outdated(gone) => (None, Some(gone)),
+                },
+                None => {
+                    table.miss();
+                    (None, None)
+                }
             }
         };
-        drop(table);
-        self.thaw(py, name, stored)
+        let Some(stored) = stored else {
+            metrics.read_ended(Event::Miss, began, || name.pattern());
+            self.shared.removed(py, gone);
+            return Ok(None);
+        };
+        let value = self.thaw(py, name, stored)?;
+        metrics.read_ended(Event::Hit, began, || name.pattern());
+        Ok(value)
     }
 
     /// A stored value as its reader's own. One that can't be read any more is removed, and is a miss.
@@ -286,6 +305,13 @@ impl NativeStore {
         storing: &Storing<'_>,
     ) -> PyResult<()> {
         let token = self.take_token(py, name)?.filter(|_| !storing.is_write);
+        if python_clock::is_disabled(py) {
+            // Others may hold what this would have replaced.
+            if self.is_host && token.is_none() {
+                self.advance(py, name, true)?;
+            }
+            return Ok(());
+        }
         let frozen = values::freeze(value, self.isolation)?;
         let Life::For(ttl) = storing.life else {
             self.remove(py, name)?;
@@ -324,6 +350,7 @@ impl NativeStore {
                 stamps: &stamps,
                 cost: 0,
                 token: None,
+                epoch: token.map(|seen| seen.epoch),
                 is_add: false,
                 is_write: token.is_none(),
             },
@@ -386,6 +413,9 @@ impl NativeStore {
         value: &Bound<'_, PyAny>,
         storing: &Storing<'_>,
     ) -> PyResult<bool> {
+        if python_clock::is_disabled(py) {
+            return Ok(true);
+        }
         let frozen = values::freeze(value, self.isolation)?;
         self.take_token(py, name)?;
         self.settle(py);
@@ -408,6 +438,7 @@ impl NativeStore {
                 stamps: &stamps,
                 cost: 0,
                 token: None,
+                epoch: None,
                 is_add: true,
                 is_write: true,
             },
@@ -446,10 +477,17 @@ impl NativeStore {
             table = self.shared.cache.lock();
             slot = name.find(&table);
         }
+        if clock::is_disabled() {
+            drop(table); // before the key
+            return Ok(placing.is_add);
+        }
         let is_forbidden = (placing.is_add && slot.is_some_and(|slot| table.is_live(slot, now)))
             || placing
                 .token
-                .is_some_and(|token| !table.is_current(name.hash, token, &tags));
+                .is_some_and(|token| !table.is_current(name.hash, token, &tags))
+            || placing
+                .epoch
+                .is_some_and(|epoch| epoch != self.shared.epoch.load(Ordering::Relaxed));
         if is_forbidden {
             drop(table); // before the key
             return Ok(false);
@@ -467,6 +505,8 @@ impl NativeStore {
             (None, None) => return Ok(false), // made just above
         };
         drop(table);
+        let metrics = self.shared.cache.metrics();
+        metrics.changed(Event::Set, Some(put.weight), || name.pattern());
         self.release(py, unused.into_iter().flatten(), displaced);
         self.shared.sweep_if_due(py, now);
         Ok(!is_dead || placing.is_add)
@@ -498,11 +538,18 @@ impl NativeStore {
             table.bump(name.hash);
         }
         drop(table);
+        self.deleted(name);
         if self.is_host {
             self.advance(py, name, false)?;
         }
         self.shared.removed(py, gone);
         Ok(was_live)
+    }
+
+    /// Sample the deletion of a key, which was counted.
+    fn deleted(&self, name: &Name<'_, '_>) {
+        let metrics = self.shared.cache.metrics();
+        metrics.changed(Event::Delete, None, || name.pattern());
     }
 
     /// Give a live entry another life; whether there was one.
@@ -523,9 +570,10 @@ impl NativeStore {
         if now.reached(deadline) {
             let gone = table.remove(slot, Cause::Deleted);
             drop(table);
+            self.deleted(name);
             self.shared.removed(py, [gone]);
         } else {
-            table.retime(slot, deadline, true);
+            self.shared.postpone(&mut table, slot, now, deadline);
         }
         Ok(true)
     }
@@ -563,6 +611,8 @@ impl NativeStore {
             let weight = frozen.weight + name.bytes() + tag_bytes(tags);
             let (old, displaced) = table.update(slot, frozen.stored, weight, frozen.traced, now);
             drop(table);
+            let metrics = self.shared.cache.metrics();
+            metrics.changed(Event::Set, Some(weight), || name.pattern());
             self.release(py, [old], displaced);
             return Ok(Some(sum.unbind()));
         }
@@ -645,7 +695,9 @@ impl NativeStore {
         if !self.is_host {
             return Ok((0, None));
         }
-        let Seen { key, store, tags } = self.seen(name)?;
+        let Seen {
+            key, store, tags, ..
+        } = self.seen(name)?;
         let sum = fold(
             fold(u64::from(key.word), u64::from(key.value)),
             fold(u64::from(store), u64::from(tags)),
@@ -706,6 +758,7 @@ impl NativeStore {
                 stamps: &stamps,
                 cost,
                 token: Some(token),
+                epoch: None,
                 is_add: false,
                 is_write: false,
             },

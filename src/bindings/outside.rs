@@ -28,6 +28,9 @@ type Binary = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut 
 type Insert = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> c_int;
 type Float = unsafe extern "C-unwind" fn(*mut PyObject) -> f64;
 type DecRef = unsafe extern "C-unwind" fn(*mut PyObject);
+type Ensure = unsafe extern "C-unwind" fn() -> ffi::PyGILState_STATE;
+type Release = unsafe extern "C-unwind" fn(ffi::PyGILState_STATE);
+type Restore = unsafe extern "C-unwind" fn(*mut ffi::PyThreadState);
 
 unsafe extern "C-unwind" {
     fn PyObject_Hash(object: *mut PyObject) -> ffi::Py_hash_t;
@@ -56,6 +59,10 @@ unsafe extern "C-unwind" {
     ) -> c_int;
     fn PyImport_Import(name: *mut PyObject) -> *mut PyObject;
     fn Py_DecRef(object: *mut PyObject);
+    fn PyGILState_Ensure() -> ffi::PyGILState_STATE;
+    fn PyGILState_Release(state: ffi::PyGILState_STATE);
+    fn PyEval_SaveThread() -> *mut ffi::PyThreadState;
+    fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
 }
 
 /// Dropped only when the stack is unwound: then by a panic, which goes on, or by force, which ends here.
@@ -308,4 +315,42 @@ pub(super) unsafe fn decref(object: *mut PyObject) {
 pub(super) fn release(object: Py<PyAny>, _py: Python<'_>) {
     // SAFETY: the reference was owned, and the thread is attached.
     outside(|| unsafe { black_box(Py_DecRef as DecRef)(object.into_ptr()) });
+}
+
+/// Calls `work` in a thread that Python did not start, with the GIL; None where the interpreter is gone or about to go.
+pub(super) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    if !is_alive() {
+        return None;
+    }
+    // SAFETY: the interpreter is initialised. Should it end meanwhile, waiting for the GIL ends this thread, which `outside`
+    // is there for.
+    let state = outside(|| unsafe { black_box(PyGILState_Ensure as Ensure)() });
+    // Attached already, so that pyo3 has only to count it.
+    let result = Python::try_attach(work);
+    // SAFETY: of the same thread, and the counterpart of the call above. Frees the thread's state, which may run finalisers.
+    outside(|| unsafe { black_box(PyGILState_Release as Release)(state) });
+    result
+}
+
+fn is_alive() -> bool {
+    // SAFETY: may be called at any time.
+    if unsafe { ffi::Py_IsInitialized() } == 0 {
+        return false;
+    }
+    // SAFETY: may be called at any time.
+    #[cfg(Py_3_13)]
+    if unsafe { ffi::Py_IsFinalizing() } != 0 {
+        return false;
+    }
+    true
+}
+
+/// Calls `work` without the GIL. It must touch nothing of Python's, and no table may be locked.
+pub(super) fn detached<R>(_py: Python<'_>, work: impl FnOnce() -> R) -> R {
+    // SAFETY: the thread is attached.
+    let state = unsafe { PyEval_SaveThread() };
+    let result = work();
+    // SAFETY: of the same thread, and the counterpart of the call above.
+    outside(|| unsafe { black_box(PyEval_RestoreThread as Restore)(state) });
+    result
 }

@@ -93,8 +93,12 @@ impl Owners {
 
     /// Watch nobody any more.
     pub(super) fn forget(&self) {
-        let watched = std::mem::take(&mut *self.watched.lock());
-        drop(watched);
+        drop(self.take());
+    }
+
+    /// Watch nobody any more: the references that did.
+    pub(super) fn take(&self) -> HashMap<usize, Py<PyWeakrefReference>> {
+        std::mem::take(&mut *self.watched.lock())
     }
 
     /// As [`Owners::forget`], without waiting: for the garbage collector.

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cache::PyTtlCache;
+use super::clock as python_clock;
 use super::keys;
 use super::memo_key::{MemoKey, Owner, ROW_ARGS, Whose};
 use super::outside;
@@ -314,6 +315,7 @@ impl Plan {
     }
 
     pub(super) fn cache_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        python_clock::heed(py);
         let (hits, misses, max_size, size) = {
             let table = self.shared.cache.lock();
             let counters = table.counters();

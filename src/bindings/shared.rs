@@ -4,7 +4,7 @@
 //! displaced is dropped and told to `on_evict` once the lock is gone. The callbacks themselves are in `callbacks.rs`; whose
 //! entries those of a decorated call are is told by `owners.rs`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -17,11 +17,13 @@ use super::args::TtlArg;
 use super::callbacks::Callbacks;
 use super::clock as python_clock;
 use super::gil_lock::TableLock;
+use super::graveyard::{self, Graves};
 use super::keys;
 use super::outside;
 use super::owners::{Bereaved, Owners};
 use super::words::HostWords;
-use crate::engine::clock::{Nanos, Now};
+use crate::engine::clock::{self, Nanos, Now};
+use crate::engine::metrics::{Event, Kind};
 use crate::engine::{
     Cause, Displaced, Gone, Limits, Put, Read, Slot, Stamp, Table, TagRef, TtlCache,
 };
@@ -30,7 +32,7 @@ use crate::engine::{
 pub(super) type TableGuard<'a> = MutexGuard<'a, TableLock, PyTable>;
 pub(super) type PyTable = Table<Py<PyAny>, Py<PyAny>, HostWords>;
 pub(super) type PyDisplaced = Displaced<Py<PyAny>, Py<PyAny>>;
-type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
+pub(super) type PyGone = Gone<Py<PyAny>, Py<PyAny>>;
 
 /// What a read found.
 pub(super) enum Found {
@@ -66,9 +68,17 @@ pub(super) struct Shared {
     callbacks: Callbacks,
     name: Mutex<Option<String>>,
     python_lock: PyOnceLock<Py<PyAny>>,
-    owners: Owners,
+    pub(super) owners: Owners,
     /// Whether a decorated callable keeps its results here.
     is_taken: AtomicBool,
+    /// Whether this is the memory of a `NativeStore`.
+    pub(super) is_store: AtomicBool,
+    /// What left and is still to be dropped.
+    pub(super) graves: Graves,
+    /// Moves with each order that takes something out: what was read before is no fill any more.
+    pub(super) epoch: AtomicU32,
+    /// Deadlines up to here may be those of an earlier TTL of the cache, which was changed at the second one.
+    pub(super) retimed: [AtomicI64; 2],
     this: Weak<Shared>,
 }
 
@@ -82,20 +92,31 @@ impl Shared {
         sizeof: Option<Py<PyAny>>,
     ) -> PyResult<Arc<Self>> {
         let cache = TtlCache::new(limits, ttl, python_clock::now(py)?)?;
-        Ok(Arc::new_cyclic(|this| Self {
+        cache.metrics().start_sampling();
+        let shared = Arc::new_cyclic(|this| Self {
             cache,
             callbacks: Callbacks { on_evict, sizeof },
             name: Mutex::new(name),
             python_lock: PyOnceLock::new(),
             owners: Owners::default(),
             is_taken: AtomicBool::new(false),
+            is_store: AtomicBool::new(false),
+            graves: Graves::default(),
+            epoch: AtomicU32::new(0),
+            retimed: [const { AtomicI64::new(Nanos::MIN) }; 2],
             this: this.clone(),
-        }))
+        });
+        graveyard::enrol(&shared.this);
+        Ok(shared)
     }
 
     /// Keep the cache for one decorated callable; false when it is another's. The keys of two would be the same.
     pub(super) fn take(&self) -> bool {
-        !self.is_taken.swap(true, Ordering::Relaxed)
+        let is_free = !self.is_taken.swap(true, Ordering::Relaxed);
+        if is_free {
+            self.cache.metrics().set_kind(Kind::Memo);
+        }
+        is_free
     }
 
     pub(super) fn name(&self) -> Option<String> {
@@ -130,20 +151,30 @@ impl Shared {
         let py = key.py();
         let hash = keys::hash_of(key)?;
         let now = python_clock::now(py)?;
-        let (mut table, slot) = self.locate(key, hash)?;
-        let Some(slot) = slot else {
-            table.miss();
-            return Ok(Found::Miss);
+        let metrics = self.cache.metrics();
+        let began = metrics.read_begins();
+        let (found, gone) = {
+            let (mut table, slot) = self.locate(key, hash)?;
+            match slot {
+                Some(slot) => match table.read(slot, now) {
+                    Read::Fresh(value) => (Found::Fresh(value.clone_ref(py)), None),
+                    Read::Early(value) => (Found::Early(value.clone_ref(py)), None),
+                    Read::Stale => (Found::Miss, None),
+                    Read::Expired(gone) | Read::Outdated(gone) => (Found::Miss, Some(gone)),
+                },
+                None => {
+                    table.miss();
+                    (Found::Miss, None)
+                }
+            }
         };
-        let gone = match table.read(slot, now) {
-            Read::Fresh(value) => return Ok(Found::Fresh(value.clone_ref(py))),
-            Read::Early(value) => return Ok(Found::Early(value.clone_ref(py))),
-            Read::Stale => return Ok(Found::Miss),
-            Read::Expired(gone) | Read::Outdated(gone) => gone,
+        let event = match found {
+            Found::Miss => Event::Miss,
+            Found::Fresh(_) | Found::Early(_) => Event::Hit,
         };
-        drop(table);
-        self.removed(py, [gone]);
-        Ok(Found::Miss)
+        metrics.read_ended(event, began, || self.pattern(key));
+        self.removed(py, gone);
+        Ok(found)
     }
 
     /// Look without counting or touching.
@@ -155,7 +186,7 @@ impl Shared {
         Ok(value.map(|value| value.clone_ref(key.py())))
     }
 
-    /// Store; false where `mode` forbade it.
+    /// Store; false where `mode` forbade it. While caches are disabled nothing is stored, and adding does as if it were.
     // Long because it is one sequence under one lock, and a step moved out would hide what runs before and after.
     pub(super) fn store(
         &self,
@@ -166,6 +197,9 @@ impl Shared {
     ) -> PyResult<bool> {
         let py = key.py();
         let hash = keys::hash_of(key)?;
+        if python_clock::is_disabled(py) {
+            return Ok(mode == Mode::Add);
+        }
         let is_weighed = self.cache.lock().limits().max_bytes.is_some();
         let weight = if is_weighed {
             self.callbacks.weigh(key, value)?
@@ -189,6 +223,9 @@ impl Shared {
         };
 
         let (mut table, slot) = self.locate(key, hash)?;
+        if clock::is_disabled() {
+            return Ok(mode == Mode::Add);
+        }
         let is_forbidden = match mode {
             Mode::Write => false,
             Mode::Add => slot.is_some_and(|slot| table.is_live(slot, now)),
@@ -224,6 +261,11 @@ impl Shared {
             )),
         };
         drop(table);
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Set, is_weighed.then_some(weight), || {
+            self.pattern(key)
+        });
+        self.deleted(key);
         self.removed(py, replaced);
         self.removed(py, displaced.into_iter().flatten());
         self.sweep_if_due(py, now);
@@ -243,17 +285,29 @@ impl Shared {
         let (was_live, was_outdated) = (table.is_live(slot, now), table.is_outdated(slot));
         let gone = table.remove(slot, Cause::Deleted);
         drop(table);
+        self.deleted(key);
         let value = (!was_outdated).then(|| gone.value.clone_ref(py));
         self.removed(py, [gone]);
         Ok(Removed { was_live, value })
     }
 
     /// Take out the entry that is next to be evicted. O(n).
-    pub(super) fn pop_next(&self) -> Option<PyGone> {
-        let mut table = self.cache.lock();
-        let mut slots = table.slots().into_iter();
-        let next = slots.find(|&slot| !table.is_outdated(slot))?;
-        Some(table.remove(next, Cause::Deleted))
+    pub(super) fn pop_next(&self, py: Python<'_>) -> Option<PyGone> {
+        python_clock::heed(py);
+        let gone = {
+            let mut table = self.cache.lock();
+            let mut slots = table.slots().into_iter();
+            let next = slots.find(|&slot| !table.is_outdated(slot))?;
+            table.remove(next, Cause::Deleted)
+        };
+        self.deleted(gone.key.bind(py));
+        Some(gone)
+    }
+
+    /// Sample the deletion of a key, which was counted.
+    fn deleted(&self, key: &Bound<'_, PyAny>) {
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Delete, None, || self.pattern(key));
     }
 
     /// Is this one of the cache's callbacks?
@@ -284,6 +338,7 @@ impl Shared {
 
     /// Remove a tag's entries; how many. Loads that are under way for the tag will not be stored.
     pub(super) fn delete_by_tag(&self, py: Python<'_>, tag: &str) -> usize {
+        python_clock::heed(py);
         let gone = self.cache.lock().remove_tag(TagRef::Name(tag));
         let count = gone.len();
         self.removed(py, gone);
@@ -305,9 +360,10 @@ impl Shared {
         if now.reached(deadline) {
             let gone = table.remove(slot, Cause::Deleted);
             drop(table);
+            self.deleted(key);
             self.removed(key.py(), [gone]);
         } else {
-            table.retime(slot, deadline, true);
+            self.postpone(&mut table, slot, now, deadline);
         }
         Ok(true)
     }
@@ -362,6 +418,7 @@ impl Shared {
         let Some(table) = self.cache.try_lock() else {
             return Ok(());
         };
+        self.graves.traverse(visit)?;
         if table.traced() == 0 {
             return Ok(());
         }
@@ -376,6 +433,7 @@ impl Shared {
     pub(super) fn release(&self) {
         let cleared = self.cache.try_lock().map(|mut table| table.clear());
         drop(cleared);
+        self.graves.release();
         self.owners.release();
     }
 }

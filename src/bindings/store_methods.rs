@@ -264,6 +264,12 @@ impl NativeStore {
         )
     }
 
+    /// Count a load of a key, which took so many seconds and which was stored or not, or failed.
+    #[pyo3(signature = (key, seconds, has_failed))]
+    fn _loaded(&self, key: &Bound<'_, PyAny>, seconds: f64, has_failed: bool) {
+        self.shared.loaded(key, seconds, has_failed);
+    }
+
     /// An expired value still kept for `grace`, else MISSING. Counts as a stale serve.
     fn _stale(&self, key: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let (py, owned) = (key.py(), Owned::from_object(key)?);

@@ -32,6 +32,8 @@ pub(super) struct Seen {
     pub(super) store: u32,
     /// Of all tags of the store, which moves with each of them.
     pub(super) tags: u32,
+    /// Of the store's memory, which orders move (`attend.rs`).
+    pub(super) epoch: u32,
 }
 
 struct Token {

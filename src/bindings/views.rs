@@ -59,13 +59,13 @@ fn key_error(key: &Bound<'_, PyAny>) -> PyErr {
 fn held_keys<'py>(py: Python<'py>, shared: &Shared) -> PyResult<Bound<'py, PyIterator>> {
     PyList::new(
         py,
-        held(shared, |table, slot| table.key(slot).clone_ref(py)),
+        held(py, shared, |table, slot| table.key(slot).clone_ref(py)),
     )?
     .try_iter()
 }
 
 fn held_deadlines(shared: &Shared, py: Python<'_>) -> Vec<(Py<PyAny>, Nanos)> {
-    held(shared, |table, slot| {
+    held(py, shared, |table, slot| {
         (table.key(slot).clone_ref(py), table.deadline(slot))
     })
 }
@@ -75,7 +75,9 @@ fn held_slot<'a>(
     key: &Bound<'_, PyAny>,
     shared: &'a Shared,
 ) -> PyResult<(TableGuard<'a>, Option<Slot>)> {
-    let (table, slot) = shared.locate(key, keys::hash_of(key)?)?;
+    let hash = keys::hash_of(key)?;
+    python_clock::heed(key.py());
+    let (table, slot) = shared.locate(key, hash)?;
     let slot = slot.filter(|&slot| !table.is_outdated(slot));
     Ok((table, slot))
 }
@@ -100,7 +102,8 @@ fn held_deadline(key: &Bound<'_, PyAny>, shared: &Shared) -> PyResult<Option<f64
 }
 
 /// Everything that is held and not outdated, the next to be evicted first, as it is now. O(n).
-fn held<T>(shared: &Shared, of: impl Fn(&PyTable, Slot) -> T) -> Vec<T> {
+fn held<T>(py: Python<'_>, shared: &Shared, of: impl Fn(&PyTable, Slot) -> T) -> Vec<T> {
+    python_clock::heed(py);
     let table = shared.cache.lock();
     table
         .slots()
@@ -111,10 +114,11 @@ fn held<T>(shared: &Shared, of: impl Fn(&PyTable, Slot) -> T) -> Vec<T> {
 }
 
 /// How many that are. O(1) where nothing can be outdated.
-fn held_count(shared: &Shared) -> usize {
+fn held_count(py: Python<'_>, shared: &Shared) -> usize {
+    python_clock::heed(py);
     let is_stamped = shared.cache.lock().is_stamped();
     if is_stamped {
-        held(shared, |_, _| ()).len()
+        held(py, shared, |_, _| ()).len()
     } else {
         shared.cache.lock().len()
     }
@@ -153,8 +157,8 @@ impl EntriesView {
         is_held(key, self.shared())
     }
 
-    fn __len__(&self) -> usize {
-        held_count(self.shared())
+    fn __len__(&self, py: Python<'_>) -> usize {
+        held_count(py, self.shared())
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -178,14 +182,16 @@ impl EntriesView {
                 table.value(slot).clone_ref(py),
             )
         };
-        PyList::new(py, held(self.shared(), pair))
+        PyList::new(py, held(py, self.shared(), pair))
     }
 
     /// The values as they are now. O(n).
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(
             py,
-            held(self.shared(), |table, slot| table.value(slot).clone_ref(py)),
+            held(py, self.shared(), |table, slot| {
+                table.value(slot).clone_ref(py)
+            }),
         )
     }
 
@@ -200,7 +206,7 @@ impl EntriesView {
 
     /// Remove the entry that is next to be evicted and return it; KeyError when there is none. O(n).
     fn popitem(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
-        let gone = self.shared().pop_next();
+        let gone = self.shared().pop_next(py);
         let gone = gone.ok_or_else(|| PyKeyError::new_err("popitem(): the cache is empty"))?;
         let item = (gone.key.clone_ref(py), gone.value.clone_ref(py));
         self.shared().removed(py, [gone]);
@@ -221,9 +227,10 @@ impl DeadlinesView {
     /// Move an entry's deadline to a wall-clock second; KeyError without an entry.
     fn __setitem__(&self, key: &Bound<'_, PyAny>, at: f64) -> PyResult<()> {
         let deadline = python_clock::from_wall(key.py(), at)?;
+        let now = python_clock::now(key.py())?;
         let (mut table, slot) = held_slot(key, self.shared())?;
         let slot = slot.ok_or_else(|| key_error(key))?;
-        table.retime(slot, deadline, true);
+        self.shared().postpone(&mut table, slot, now, deadline);
         Ok(())
     }
 
@@ -239,8 +246,8 @@ impl DeadlinesView {
         is_held(key, self.shared())
     }
 
-    fn __len__(&self) -> usize {
-        held_count(self.shared())
+    fn __len__(&self, py: Python<'_>) -> usize {
+        held_count(py, self.shared())
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -272,7 +279,7 @@ impl DeadlinesView {
 
     /// The seconds of expiry as they are now. O(n).
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let deadlines = held(self.shared(), PyTable::deadline);
+        let deadlines = held(py, self.shared(), PyTable::deadline);
         let shown: PyResult<Vec<f64>> = deadlines
             .into_iter()
             .map(|at| python_clock::wall(py, at))

@@ -2,13 +2,15 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::lock_api::{Mutex, MutexGuard, RawMutex};
 
 use super::clock::{self, Nanos, Now};
 use super::error::Error;
-use super::stats::{Seconds, Stats, hit_rate, percent};
+use super::metrics::Metrics;
+use super::stats::Stats;
 use super::table::{Cause, Limits, NoWords, Put, Read, Table, Words};
 
 /// The interval of a cache that has none of its own, in nanoseconds: 300 s, as documented.
@@ -33,6 +35,8 @@ pub fn default_cleanup_interval() -> Nanos {
 #[derive(Debug)]
 pub struct TtlCache<K, V, R: RawMutex = parking_lot::RawMutex, W = NoWords> {
     table: Mutex<R, Table<K, V, W>>,
+    /// The table's.
+    metrics: Arc<Metrics>,
     ttl: AtomicI64,
     last_cleanup: AtomicI64,
     cleanup_interval: AtomicI64,
@@ -44,8 +48,12 @@ impl<K, V, R: RawMutex, W: Words + Default> TtlCache<K, V, R, W> {
     /// # Errors
     /// See [`Limits::validated`].
     pub fn new(limits: Limits, ttl: Nanos, now: Now) -> Result<Self, Error> {
+        let table = Table::with_words(limits, W::default())?;
+        let metrics = Arc::clone(table.metrics());
+        metrics.ttl_changed(ttl);
         Ok(Self {
-            table: Mutex::new(Table::with_words(limits, W::default())?),
+            table: Mutex::new(table),
+            metrics,
             ttl: AtomicI64::new(ttl),
             last_cleanup: AtomicI64::new(now.at()),
             cleanup_interval: AtomicI64::new(INHERITED),
@@ -74,6 +82,7 @@ impl<K, V, R: RawMutex, W: Words + Default> TtlCache<K, V, R, W> {
     /// Changes how long new entries live. Those that are there keep their deadlines.
     pub fn set_ttl(&self, ttl: Nanos) {
         self.ttl.store(ttl, Ordering::Relaxed);
+        self.metrics.ttl_changed(ttl);
     }
 
     /// When expired entries were last swept for being due.
@@ -117,33 +126,18 @@ impl<K, V, R: RawMutex, W: Words + Default> TtlCache<K, V, R, W> {
                 .is_ok()
     }
 
+    /// What is counted, for any thread to read without the lock.
+    #[inline]
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The cache's state. O(expired entries).
     #[must_use]
     pub fn stats(&self, now: Now) -> Stats {
-        let mut table = self.lock();
-        let expired_entries = table.count_expired(now);
-        let counters = table.counters().clone();
-        let limits = table.limits();
-        Stats {
-            size: table.len(),
-            max_size: limits.max_size,
-            expired_entries,
-            ttl_seconds: Seconds(self.ttl()),
-            utilization_percent: percent(table.len(), limits.max_size),
-            hits: counters.hits,
-            misses: counters.misses,
-            hit_rate: hit_rate(&counters),
-            stale_hits: counters.stale,
-            sets: counters.sets,
-            evictions: counters.evictions,
-            expirations: counters.expirations,
-            invalidations: counters.invalidations,
-            rejected: counters.rejected,
-            size_bytes: limits.max_bytes.map(|_| table.weight_bytes()),
-            max_bytes: limits.max_bytes,
-            policy: limits.policy.as_str(),
-            grace_seconds: Seconds(limits.grace),
-        }
+        self.lock().count_expired(now, usize::MAX);
+        self.metrics.stats()
     }
 }
 

@@ -99,26 +99,81 @@ pub enum Source {
     External,
 }
 
+/// The source, and above it what is to be heeded before a cache is used at all: see [`ready`].
 static SOURCE: AtomicU8 = AtomicU8::new(Source::System as u8);
 static DRIVEN: AtomicI64 = AtomicI64::new(0);
 /// Two ticks of the coarse clock; 0 until first needed.
 static SLACK: AtomicI64 = AtomicI64::new(0);
 
+/// Somebody asks for attention: see `orders`.
+const ATTENTION: u8 = 1 << 6;
+/// Caches are disabled in this process.
+const DISABLED: u8 = 1 << 7;
+const FLAGS: u8 = ATTENTION | DISABLED;
+
 /// The source in force.
 #[must_use]
 pub fn source() -> Source {
-    match SOURCE.load(Ordering::Relaxed) {
+    match SOURCE.load(Ordering::Relaxed) & !FLAGS {
         0 => Source::System,
         1 => Source::Driven,
         _ => Source::External,
     }
 }
 
+/// The source in force, unless there is something to heed first: attention is asked for, or caches are disabled.
+///
+/// One relaxed load. Whoever asks before each operation, as the paths of hits do for the time, needs not ask for the rest.
+#[inline(always)]
+#[must_use]
+pub fn ready() -> Option<Source> {
+    match SOURCE.load(Ordering::Relaxed) {
+        0 => Some(Source::System),
+        1 => Some(Source::Driven),
+        flags if flags & FLAGS == 0 => Some(Source::External),
+        _ => None,
+    }
+}
+
+/// Whether somebody asks for attention.
+#[inline]
+#[must_use]
+pub fn is_attention_asked() -> bool {
+    SOURCE.load(Ordering::Relaxed) & ATTENTION != 0
+}
+
+/// Asks whoever uses a cache next for attention, or says that it was given.
+pub(super) fn ask_attention(on: bool) {
+    flag(ATTENTION, on);
+}
+
+/// Whether caches are disabled: nothing is held, and nothing may be stored.
+#[inline]
+#[must_use]
+pub fn is_disabled() -> bool {
+    SOURCE.load(Ordering::Relaxed) & DISABLED != 0
+}
+
+/// Disables caches or enables them; whether that was a change. Emptying them is the caller's business: see `orders`.
+pub(super) fn disable(on: bool) -> bool {
+    flag(DISABLED, on)
+}
+
+/// Sequentially consistent: what the asker wrote before is seen by whoever sees the flag, on any machine.
+fn flag(bit: u8, on: bool) -> bool {
+    let before = if on {
+        SOURCE.fetch_or(bit, Ordering::SeqCst)
+    } else {
+        SOURCE.fetch_and(!bit, Ordering::SeqCst)
+    };
+    (before & bit != 0) != on
+}
+
 /// The present, by the source in force. Under [`Source::External`] it is the instant last given to [`drive`].
 #[inline]
 #[must_use]
 pub fn now() -> Now {
-    if SOURCE.load(Ordering::Relaxed) == Source::System as u8 {
+    if SOURCE.load(Ordering::Relaxed) & !FLAGS == Source::System as u8 {
         Now::coarse()
     } else {
         driven()
@@ -133,17 +188,30 @@ fn driven() -> Now {
 /// Freezes time at `at`; called again it moves time.
 pub fn drive(at: Nanos) {
     DRIVEN.store(at, Ordering::Relaxed);
-    SOURCE.store(Source::Driven as u8, Ordering::Relaxed);
+    change(Source::Driven);
 }
 
 /// Leaves the reading of time to the caller.
 pub fn external() {
-    SOURCE.store(Source::External as u8, Ordering::Relaxed);
+    change(Source::External);
 }
 
 /// Goes back to the machine's monotonic clock.
 pub fn system() {
-    SOURCE.store(Source::System as u8, Ordering::Relaxed);
+    change(Source::System);
+}
+
+/// The flags stay as they are, whoever sets them meanwhile.
+fn change(source: Source) {
+    let mut byte = SOURCE.load(Ordering::Relaxed);
+    while let Err(other) = SOURCE.compare_exchange_weak(
+        byte,
+        byte & FLAGS | source as u8,
+        Ordering::Relaxed,
+        Ordering::Relaxed,
+    ) {
+        byte = other;
+    }
 }
 
 /// Seconds as a span. Infinity and spans beyond the range (some 292 years) are `FOREVER`.

@@ -20,6 +20,9 @@ pub(super) struct Columns {
     /// The sum of `weights`.
     bytes: u64,
     costs: Vec<u32>,
+    /// The seconds in which entries were stored whose deadline does not tell; only where `Meta` says so, and never asked on
+    /// a hit.
+    births: Vec<u32>,
     stamps: Vec<Stamp>,
     /// How many stamps each slot has room for: the most that any entry had.
     stride: usize,
@@ -81,6 +84,22 @@ impl Columns {
             self.set_cost(slot, put.cost, slots);
         }
         self.set_stamps(slot, put.stamps, slots);
+    }
+
+    /// The second in which an entry was stored, where it is noted.
+    pub(super) fn birth(&self, slot: Slot) -> u32 {
+        self.births.get(slot as usize).copied().unwrap_or(0)
+    }
+
+    #[inline(never)]
+    pub(super) fn set_birth(&mut self, slot: Slot, second: u32, slots: usize) {
+        *place(&mut self.births, slot, 1, slots, 0) = second;
+    }
+
+    /// What an entry weighs, where entries are weighed.
+    pub(super) fn weight(&self, slot: Slot) -> Option<u64> {
+        let weight = self.weights.get(slot as usize).copied();
+        self.weighs.then(|| weight.map_or(0, u64::from))
     }
 
     /// What all entries weigh.

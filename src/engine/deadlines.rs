@@ -97,7 +97,13 @@ impl Deadlines {
     ) {
         self.unlink(slab, slot);
         slab[slot].deadline = deadline;
+        slab[slot].meta.set_born(false); // it is stored anew, and whoever knows better says so afterwards
         self.link(slab, slot, own_ttl);
+    }
+
+    /// Whether a slot stands in the queue.
+    pub(super) fn is_queued<K, V>(slab: &Slab<K, V>, slot: Slot) -> bool {
+        slab[slot].meta.home() == QUEUE
     }
 
     /// Takes a slot out of whatever it is linked in.
@@ -155,6 +161,25 @@ impl Deadlines {
                 .filter(over)
                 .for_each(&mut visit);
         }
+    }
+
+    /// How many entries are over, to the nanosecond, and `most` where there are more. O(that many), plus one bucket.
+    pub(super) fn count_expired<K, V>(
+        &mut self,
+        slab: &mut Slab<K, V>,
+        now: Now,
+        most: usize,
+    ) -> usize {
+        self.turn(slab, now);
+        let over = |slot: &Slot| now.reached(slab[*slot].deadline);
+        let queued = self.queue.iter(slab).take_while(over).take(most).count();
+        let due = self.due.iter(slab).filter(over).take(most - queued).count();
+        let most = most - queued - due;
+        let ticking = self.wheel.as_ref().map_or(0, |wheel| {
+            let bucket = wheel.bucket(slab, 0, digit(wheel.tick, 0));
+            bucket.filter(over).take(most).count()
+        });
+        queued + due + ticking
     }
 
     /// Turns the wheel to `now`, so that what is due is found and what is linked next is placed well.

@@ -120,6 +120,43 @@ impl<K, V> Cleared<K, V> {
     }
 }
 
+/// What came of a step of taking apart what was cleared.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<K, V> {
+    /// An entry came out.
+    Pair(K, V),
+    /// Something was freed that is nobody's business.
+    Freed,
+    /// Nothing is left.
+    Over,
+}
+
+impl<K, V> Cleared<K, V> {
+    /// Takes out one entry or frees some of the storage: at most some microseconds, however much was held.
+    pub fn step(&mut self) -> Step<K, V> {
+        match self.contents.slab.pop() {
+            Some(last) => match last.pair {
+                Some((key, value)) => Step::Pair(key, value),
+                None => Step::Freed,
+            },
+            None if self.contents.tags.pop() => Step::Freed,
+            None => Step::Over,
+        }
+    }
+
+    /// Whether an entry may take part in a reference cycle, of those that are left or were.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.contents.traced > 0
+    }
+
+    /// The entries that are left, in no particular order. For the garbage collector.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let entries = self.contents.slab.iter();
+        entries.map(|(_, (key, value))| (key, value))
+    }
+}
+
 impl<K, V> IntoIterator for Cleared<K, V> {
     type Item = (K, V);
     type IntoIter = ClearedIter<K, V>;

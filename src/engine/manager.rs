@@ -13,6 +13,17 @@ pub const RESERVED_NAME: &str = "_global";
 #[derive(Debug, Default)]
 pub struct CacheManager<C> {
     caches: Mutex<Vec<(String, C)>>,
+    /// Told of every change, in its order.
+    watcher: Option<fn(Change<'_, C>)>,
+}
+
+/// What became of a manager's caches.
+#[derive(Debug)]
+pub enum Change<'a, C> {
+    /// A cache has this name now.
+    Added(&'a str, &'a C),
+    /// A cache has this name no longer.
+    Removed(&'a str, &'a C),
 }
 
 /// What became of a cache offered to [`CacheManager::adopt`].
@@ -35,6 +46,22 @@ impl<C: Clone> CacheManager<C> {
     pub const fn new() -> Self {
         Self {
             caches: Mutex::new(Vec::new()),
+            watcher: None,
+        }
+    }
+
+    /// A manager without caches that tells `watcher` of every change, under its lock: it must not ask the manager.
+    #[must_use]
+    pub const fn watched(watcher: fn(Change<'_, C>)) -> Self {
+        Self {
+            caches: Mutex::new(Vec::new()),
+            watcher: Some(watcher),
+        }
+    }
+
+    fn tell(&self, change: Change<'_, C>) {
+        if let Some(watcher) = self.watcher {
+            watcher(change);
         }
     }
 
@@ -95,6 +122,7 @@ impl<C: Clone> CacheManager<C> {
                 refused: cache,
             });
         }
+        self.tell(Change::Added(name, &cache));
         caches.push((name.to_owned(), cache.clone()));
         Ok(Adopted::New(cache))
     }
@@ -124,6 +152,7 @@ impl<C: Clone> CacheManager<C> {
             number += 1;
             free = format!("{name}#{number}");
         }
+        self.tell(Change::Added(&free, &cache));
         caches.push((free.clone(), cache));
         Ok(free)
     }
@@ -134,7 +163,9 @@ impl<C: Clone> CacheManager<C> {
         let at = caches
             .iter()
             .position(|(known, cache)| known == name && matches(cache))?;
-        Some(caches.remove(at).1)
+        let (name, cache) = caches.remove(at);
+        self.tell(Change::Removed(&name, &cache));
+        Some(cache)
     }
 }
 

@@ -20,6 +20,12 @@ pub(super) struct Draw {
     state: u64,
 }
 
+impl Default for Draw {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Draw {
     /// Each table draws its own sequence; a run of a program repeats them.
     pub(super) fn new() -> Self {
@@ -41,11 +47,19 @@ impl Draw {
     /// Uniform in (0, 1].
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float exactly")]
     fn unit(&mut self) -> f64 {
+        ((self.bits() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Uniform below `end`, which is not 0, but for a bias that nobody can measure while `end` is small.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.bits() % end
+    }
+
+    fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         let mut bits = self.state;
         bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^= bits >> 31;
-        ((bits >> 11) + 1) as f64 / (1_u64 << 53) as f64
+        bits ^ bits >> 31
     }
 }

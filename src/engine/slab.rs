@@ -55,6 +55,7 @@ impl Meta {
     const FREQUENCY: u32 = 0b11;
     const MAIN: u32 = 1 << 2;
     const TRACED: u32 = 1 << 3;
+    const BORN: u32 = 1 << 4;
     const HOME_SHIFT: u32 = 16;
 
     /// How often the policy saw it, 0 to 3.
@@ -83,6 +84,15 @@ impl Meta {
 
     pub(super) fn set_traced(&mut self, traced: bool) {
         self.set(Self::TRACED, traced);
+    }
+
+    /// Whether the second in which it was stored is noted in `columns`.
+    pub(super) fn is_born(self) -> bool {
+        self.0 & Self::BORN != 0
+    }
+
+    pub(super) fn set_born(&mut self, born: bool) {
+        self.set(Self::BORN, born);
     }
 
     /// Which list of `deadlines` it is linked in.
@@ -185,6 +195,21 @@ impl<K, V> Slab<K, V> {
         (0..)
             .zip(&self.entries)
             .filter_map(|(slot, entry)| Some((slot, entry.pair.as_ref()?)))
+    }
+
+    /// Takes off the last slot, filled or not; None when only the roots are left. For a slab that nobody uses any more.
+    ///
+    /// Memory goes back by and by, as giving back much at once takes milliseconds.
+    pub(super) fn pop(&mut self) -> Option<Entry<K, V>> {
+        const AT_ONCE: usize = 1 << 13;
+        if self.entries.len() <= ROOTS as usize {
+            return None;
+        }
+        let last = self.entries.pop();
+        if self.entries.capacity() - self.entries.len() >= AT_ONCE {
+            self.entries.shrink_to_fit();
+        }
+        last
     }
 
     pub(super) fn into_entries(self) -> std::vec::IntoIter<Entry<K, V>> {

@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::clock::{FOREVER, Nanos, seconds};
+use super::metrics::Histogram;
 
 /// What happened in one cache since it was made or its counters were reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,6 +24,31 @@ pub struct Counters {
     pub invalidations: u64,
     /// Values too heavy to be stored at all.
     pub rejected: u64,
+    /// Entries deleted by their key.
+    pub deletes: u64,
+    /// Values loaded on a miss or ahead of one, stored or not; failed ones too.
+    pub loads: u64,
+    /// Loads that failed.
+    pub load_errors: u64,
+}
+
+impl Counters {
+    /// What was counted after these.
+    pub(super) fn since(self, before: &Self) -> Self {
+        Self {
+            hits: self.hits.saturating_sub(before.hits),
+            misses: self.misses.saturating_sub(before.misses),
+            stale: self.stale.saturating_sub(before.stale),
+            sets: self.sets.saturating_sub(before.sets),
+            evictions: self.evictions.saturating_sub(before.evictions),
+            expirations: self.expirations.saturating_sub(before.expirations),
+            invalidations: self.invalidations.saturating_sub(before.invalidations),
+            rejected: self.rejected.saturating_sub(before.rejected),
+            deletes: self.deletes.saturating_sub(before.deletes),
+            loads: self.loads.saturating_sub(before.loads),
+            load_errors: self.load_errors.saturating_sub(before.load_errors),
+        }
+    }
 }
 
 /// A span that is serialised in seconds: whole ones as an integer, others as a float, for ever as null.
@@ -79,6 +105,27 @@ pub struct Stats {
     pub policy: &'static str,
     /// How long an expired value may still be served when loading fails.
     pub grace_seconds: Seconds,
+    /// See [`Counters::loads`].
+    pub loads: u64,
+    /// See [`Counters::load_errors`].
+    pub load_errors: u64,
+    /// What all loads took together.
+    pub load_seconds: f64,
+    /// One in so many hits is a sample now; 0 where none is.
+    pub sampled_every: u64,
+    /// How long reads and loads took.
+    pub latency: Latencies,
+    /// What the cache is for: "cache", "memo" or "django".
+    pub kind: &'static str,
+}
+
+/// How long reads and loads took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Latencies {
+    /// Reads, as far as they were sampled: each counts for all that came after the one before.
+    pub get: Histogram,
+    /// Loads, each of them.
+    pub load: Histogram,
 }
 
 /// The sums over all caches of a manager.

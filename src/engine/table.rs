@@ -7,18 +7,22 @@
 
 mod adjust;
 mod inspect;
+mod walk;
+
+use std::sync::Arc;
 
 use super::clock::{FOREVER, Nanos, Now};
 use super::contents::Contents;
+use super::deadlines::Deadlines;
 use super::error::Error;
 use super::eviction::Eviction;
+use super::metrics::{Event, Metrics};
 use super::refresh::Draw;
 use super::slab::MAX_ENTRIES;
 use super::stamp::MAX_STAMPS;
-use super::stats::Counters;
 use super::stripes::Stripes;
 
-pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone};
+pub use super::displaced::{Cause, Cleared, ClearedIter, Displaced, Gone, Step};
 pub use super::limits::Limits;
 pub use super::put::Put;
 pub use super::slab::Slot;
@@ -44,7 +48,7 @@ pub enum Read<'a, K, V> {
 #[derive(Debug)]
 pub struct Table<K, V, W = NoWords> {
     contents: Contents<K, V>,
-    counters: Counters,
+    metrics: Arc<Metrics>,
     generation: u64,
     limits: Limits,
     draw: Draw,
@@ -71,7 +75,7 @@ impl<K, V, W: Words> Table<K, V, W> {
         let limits = limits.validated()?;
         Ok(Self {
             contents: Contents::new(&limits),
-            counters: Counters::default(),
+            metrics: Arc::new(Metrics::new(&limits)),
             generation: 0,
             limits,
             draw: Draw::new(),
@@ -91,13 +95,14 @@ impl<K, V, W: Words> Table<K, V, W> {
 
     /// The fast half of [`Self::read`], a handful of loads: the value of a live entry, counted and marked as used.
     ///
-    /// `None` says that nothing was done and `read` is to be asked: the entry is over or outdated, or its table elects
-    /// early refreshes.
+    /// `None` says that nothing was done and `read` is to be asked: the entry is over or outdated, its table elects early
+    /// refreshes, or this hit is to be a sample.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
     pub fn hit(&mut self, slot: Slot, now: Now) -> Option<&V> {
         if now.reached(self.deadline(slot))
             || self.contents.columns.is_asked() && !self.is_certain(slot)
+            || self.metrics.is_due(Event::Hit)
         {
             return None;
         }
@@ -130,7 +135,7 @@ impl<K, V, W: Words> Table<K, V, W> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the path of every hit")]
     fn touch(&mut self, slot: Slot) {
-        self.counters.hits = self.counters.hits.wrapping_add(1);
+        self.metrics.hits.count.bump();
         self.contents.policy.touched(&mut self.contents.slab, slot);
     }
 
@@ -153,7 +158,7 @@ impl<K, V, W: Words> Table<K, V, W> {
     /// Counts a read of a key that was not found.
     #[inline]
     pub fn miss(&mut self) {
-        self.counters.misses = self.counters.misses.wrapping_add(1);
+        self.metrics.misses.count.bump();
     }
 
     /// The value of a live entry. Neither counts nor touches.
@@ -171,7 +176,7 @@ impl<K, V, W: Words> Table<K, V, W> {
 
     /// Counts that an expired value was served.
     pub fn stale_served(&mut self) {
-        self.counters.stale = self.counters.stale.wrapping_add(1);
+        self.metrics.stale.bump();
     }
 
     /// Whether a hit at `now` is elected to load the value anew. Each call draws again.
@@ -217,10 +222,14 @@ impl<K, V, W: Words> Table<K, V, W> {
         if put.own_ttl {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
-        self.contents
+        let slot = self
+            .contents
             .add(hash, (key, value), put, self.limits.max_size);
+        if put.own_ttl {
+            self.note_birth(slot, now.at());
+        }
         self.changed();
-        self.counters.sets = self.counters.sets.wrapping_add(1);
+        self.metrics.sets.count.bump();
         displaced
     }
 
@@ -250,13 +259,17 @@ impl<K, V, W: Words> Table<K, V, W> {
             self.contents.expiry.turn(&mut self.contents.slab, now);
         }
         let old = self.contents.renew(slot, value, put);
+        if put.own_ttl {
+            self.note_birth(slot, now.at());
+        }
         self.contents.policy.touched(&mut self.contents.slab, slot);
         if self.is_overweight(0) {
             self.contents.detach(slot);
             self.shed(0, now, &mut displaced);
             self.contents.attach(slot, put.own_ttl);
         }
-        self.counters.sets = self.counters.sets.wrapping_add(1);
+        self.resized();
+        self.metrics.sets.count.bump();
         (old, displaced)
     }
 
@@ -280,7 +293,7 @@ impl<K, V, W: Words> Table<K, V, W> {
         self.stripes.bump_key(self.hash(slot));
         let old = self.contents.overwrite(slot, value, deadline, traced);
         self.contents.policy.touched(&mut self.contents.slab, slot);
-        self.counters.sets = self.counters.sets.wrapping_add(1);
+        self.metrics.sets.count.bump();
         Ok(old)
     }
 
@@ -299,7 +312,7 @@ impl<K, V, W: Words> Table<K, V, W> {
         self.stripes.bump_key(self.hash(slot));
         let mut displaced = Displaced::none();
         if self.limits.max_bytes.is_some_and(|most| weight > most) {
-            self.counters.rejected = self.counters.rejected.wrapping_add(1);
+            self.metrics.rejected.bump();
             let (key, old) = self.contents.take(slot);
             self.changed();
             let cause = Cause::Evicted;
@@ -313,19 +326,25 @@ impl<K, V, W: Words> Table<K, V, W> {
             self.shed(0, now, &mut displaced);
             self.contents.attach(slot, true);
         }
-        self.counters.sets = self.counters.sets.wrapping_add(1);
+        self.resized();
+        self.metrics.sets.count.bump();
         (old, displaced)
     }
 
     /// Gives an entry another deadline. It is no write and no use.
     pub fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
+        let is_born = self.contents.slab[slot].meta.is_born();
         self.contents.retime(slot, deadline, own_ttl);
+        self.contents.slab[slot].meta.set_born(is_born);
     }
 
     /// Removes an entry. Loads of its key in flight will not be stored when it was deleted, cleared or invalidated.
     pub fn remove(&mut self, slot: Slot, cause: Cause) -> Gone<K, V> {
         if matches!(cause, Cause::Deleted | Cause::Cleared | Cause::Invalidated) {
             self.stripes.bump_key(self.hash(slot));
+        }
+        if matches!(cause, Cause::Deleted) {
+            self.metrics.deletes.count.bump();
         }
         self.depart(slot, cause)
     }
@@ -352,10 +371,7 @@ impl<K, V, W: Words> Table<K, V, W> {
     /// Removes everything in O(1): the storage leaves with the entries. Counters and limits stay.
     pub fn clear(&mut self) -> Cleared<K, V> {
         let contents = std::mem::replace(&mut self.contents, Contents::new(&self.limits));
-        self.counters.invalidations = self
-            .counters
-            .invalidations
-            .wrapping_add(contents.len() as u64);
+        self.metrics.invalidations.add(contents.len() as u64);
         self.stripes.bump_all();
         self.changed();
         Cleared { contents }
@@ -375,12 +391,11 @@ impl<K, V, W: Words> Table<K, V, W> {
             .collect()
     }
 
-    /// How many entries are expired and still held, those in their grace included. O(expired).
-    pub fn count_expired(&mut self, now: Now) -> usize {
-        let mut count = 0;
-        self.contents
-            .expiry
-            .visit_expired(&mut self.contents.slab, now, 0, |_| count += 1);
+    /// How many entries are expired and still held, those in their grace included; at most `most`. O(that many).
+    pub fn count_expired(&mut self, now: Now, most: usize) -> usize {
+        let expiry = &mut self.contents.expiry;
+        let count = expiry.count_expired(&mut self.contents.slab, now, most);
+        self.metrics.expired_counted(count);
         count
     }
 
@@ -403,9 +418,11 @@ impl<K, V, W: Words> Table<K, V, W> {
         self.stripes.bump_key(hash);
     }
 
-    /// Sets all counters to 0.
-    pub fn reset_counters(&mut self) {
-        self.counters = Counters::default();
+    /// What is counted, for any thread to read.
+    #[inline]
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Why a value may not be stored at all, if so.
@@ -419,7 +436,7 @@ impl<K, V, W: Words> Table<K, V, W> {
         }
         let is_too_heavy = self.limits.max_bytes.is_some_and(|most| put.weight > most);
         if is_too_heavy || put.stamps.len() > MAX_STAMPS {
-            self.counters.rejected = self.counters.rejected.wrapping_add(1);
+            self.metrics.rejected.bump();
             return Some(Cause::Evicted);
         }
         (self.limits.max_size == 0).then_some(Cause::Evicted)
@@ -457,21 +474,27 @@ impl<K, V, W: Words> Table<K, V, W> {
     fn depart(&mut self, slot: Slot, cause: Cause) -> Gone<K, V> {
         let (key, value) = self.contents.take(slot);
         self.changed();
-        let counter = match cause {
-            Cause::Evicted => &mut self.counters.evictions,
-            Cause::Expired => &mut self.counters.expirations,
+        match cause {
+            Cause::Evicted => self.metrics.evictions.bump(),
+            Cause::Expired => self.metrics.expirations.bump(),
             Cause::Deleted | Cause::Cleared | Cause::Invalidated => {
-                &mut self.counters.invalidations
+                self.metrics.invalidations.bump();
             }
-            Cause::Replaced => return Gone { key, value, cause },
-        };
-        *counter = counter.wrapping_add(1);
+            Cause::Replaced => {}
+        }
         Gone { key, value, cause }
     }
 
+    /// Entries came or went.
     #[inline]
     fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.resized();
+    }
+
+    #[inline]
+    fn resized(&self) {
+        self.metrics.resized(self.len(), self.weight_bytes());
     }
 
     fn is_kept(&self, slot: Slot, now: Now) -> bool {

@@ -123,6 +123,12 @@ impl Tags {
         (head != NONE).then(|| used.memberships[head as usize].slot)
     }
 
+    /// Forgets the last tag; whether there was one. For tags that nobody uses any more.
+    pub(super) fn pop(&mut self) -> bool {
+        let last = self.used.as_mut().and_then(|used| used.tags.pop());
+        last.is_some()
+    }
+
     /// Panics unless memberships agree with their tags and their entries.
     pub(super) fn validate<K, V>(&self, slab: &Slab<K, V>) {
         let carried: usize = slab

@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
+use super::folder;
 pub(super) use super::identity::Identity;
 use super::identity::size;
 use super::making::make;
@@ -56,7 +57,7 @@ enum Fault {
 pub(super) fn open(place: &Place, seconds: u32) -> Result<Opened, String> {
     let mut replaced = None;
     for _ in 0..ATTEMPTS {
-        let (folder, path) = open_folder(place)?;
+        let (folder, path) = folder::open(place)?;
         let path = path.join(place.file());
         let (judged, fault) = match open_file(&folder, place) {
             Ok((file, stat, header)) => {
@@ -104,59 +105,6 @@ pub(super) fn look(path: &Path, identity: Identity, place: &Place) -> Look {
         Err(Fault::Broken(reason) | Fault::Hopeless(reason)) => Look::Other(reason),
         Err(Fault::Gone) => Look::Other("the file was deleted".to_owned()),
     }
-}
-
-/// The folder that this user's processes share, made when it is missing. One that others could write is not trusted.
-fn open_folder(place: &Place) -> Result<(OwnedFd, PathBuf), String> {
-    let directory = place.directory();
-    let user = rustix::process::geteuid().as_raw();
-    let name = place.folder(user);
-    let path = directory.join(&name);
-    let failed = |error: Errno| format!("{}: {error}", path.display());
-
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = rustix::fs::openat(CWD, directory, flags | OFlags::PATH, Mode::empty())
-        .map_err(|error| format!("{}: {error}", directory.display()))?;
-    let made = match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
-        Ok(()) => true,
-        Err(Errno::EXIST) => false,
-        Err(error) => return Err(failed(error)),
-    };
-    let folder = match rustix::fs::openat(
-        &parent,
-        &name,
-        flags | OFlags::RDONLY | OFlags::NOFOLLOW,
-        Mode::empty(),
-    ) {
-        Ok(folder) => folder,
-        Err(Errno::LOOP | Errno::NOTDIR) => {
-            return Err(format!(
-                "{} is not a folder: links are not followed",
-                path.display()
-            ));
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    if made {
-        // The umask may have taken away more than it should.
-        rustix::fs::fchmod(&folder, Mode::RWXU).map_err(failed)?;
-    }
-    let stat = rustix::fs::fstat(&folder).map_err(failed)?;
-    let mode = stat.st_mode & 0o777;
-    if stat.st_uid != user {
-        return Err(format!(
-            "{} belongs to user {}, not to user {user} of this process",
-            path.display(),
-            stat.st_uid
-        ));
-    }
-    if mode != 0o700 {
-        return Err(format!(
-            "{} has mode {mode:04o}, but must have 0700, as nobody else may write there",
-            path.display()
-        ));
-    }
-    Ok((folder, path))
 }
 
 type Found = (File, Stat, Header);

@@ -4,13 +4,17 @@
 //! - [`word`]: the protocol of one word, apart from where it lies.
 //! - [`segment`]: the memory they lie in. The only `unsafe` of this half.
 //! - [`file`](mod@file): the file behind it: found, judged, looked for; `making`: made, and put in a broken one's place.
-//! - [`place`]: where the file is and how it is laid out.
+//! - [`place`]: where the file is and how it is laid out; `folder`: the folder around it, checked.
+//! - [`control`]: the socket on which a live worker answers operators, and the threads behind it.
 
+pub mod control;
 #[cfg(target_os = "linux")]
 pub mod file;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_file.rs"]
 pub mod file;
+#[cfg(target_os = "linux")]
+mod folder;
 #[cfg(target_os = "linux")]
 mod identity;
 #[cfg(target_os = "linux")]

@@ -147,12 +147,23 @@ fn statistics_have_the_documented_fields() {
     };
     let cache: TtlCache<u32, u32> = cache(limits, 60 * SECOND);
     let fresh = serde_json::to_string(&cache.stats(at(0))).expect("plain data");
+    let bounds = "5e-8,1e-7,2e-7,5e-7,1e-6,2e-6,5e-6,0.00001,0.00002,0.00005,0.0001,0.0002,0.0005,0.001,0.002,0.005,0.01,\
+        0.02,0.05,0.1,0.2,0.5,1.0,2.0,5.0,10.0";
+    let zeros = ["0"; 27].join(",");
+    let histogram = format!(
+        r#"{{"bounds_seconds":[{bounds}],"counts":[{zeros}],"sum_seconds":0.0,"count":0}}"#
+    );
     assert_eq!(
         fresh,
         r#"{"size":0,"max_size":8,"expired_entries":0,"ttl_seconds":60,"utilization_percent":0.0,"hits":0,"misses":0,"#
             .to_owned()
             + r#""hit_rate":null,"stale_hits":0,"sets":0,"evictions":0,"expirations":0,"invalidations":0,"rejected":0,"#
-            + r#""size_bytes":0,"max_bytes":1048576,"policy":"lru","grace_seconds":0.5}"#
+            + r#""size_bytes":0,"max_bytes":1048576,"policy":"lru","grace_seconds":0.5,"loads":0,"load_errors":0,"#
+            + r#""load_seconds":0.0,"sampled_every":0,"latency":{"get":"#
+            + &histogram
+            + r#","load":"#
+            + &histogram
+            + r#"},"kind":"cache"}"#
     );
 }
 

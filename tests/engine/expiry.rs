@@ -63,7 +63,7 @@ fn grace_keeps_the_expired() {
     table.stale_served();
     assert_eq!(
         (
-            table.count_expired(at(12)),
+            table.count_expired(at(12), usize::MAX),
             table.sweep(at(14)).len(),
             table.len()
         ),

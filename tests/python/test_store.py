@@ -37,7 +37,8 @@ class FailingCache:
     def _fail(self, *args: Any, **kwargs: Any) -> Any:
         raise self.error
 
-    get = peek = set = delete = delete_by_tag = clear = _token = _is_current = _fill = _stale = _early = _fail
+    get = peek = set = delete = delete_by_tag = clear = _fail
+    _token = _is_current = _fill = _loaded = _stale = _early = _fail
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("gone"), RuntimeError("poisoned")], ids=repr)

@@ -21,6 +21,7 @@ use crate::bindings::typed::fold;
 use crate::bindings::values::{self, Thawed, Wrapped};
 use crate::engine::Slot;
 use crate::engine::clock::Nanos;
+use crate::engine::metrics::Event;
 use crate::host::versions;
 
 /// Longer names of version words are made by the safe twin.
@@ -233,13 +234,14 @@ unsafe fn read(slf: *mut PyObject, key: *mut PyObject) -> Outcome {
             hash,
             KEY_TYPE.load(Ordering::Relaxed),
         ) else {
-            if !noted(store, &settings, key, hash, now.at()) {
+            if table.metrics().is_due(Event::Miss) || !noted(store, &settings, key, hash, now.at())
+            {
                 return Outcome::Ask;
             }
             table.miss();
             return Outcome::Miss;
         };
-        // An entry that is over, or may elect an early refresh: `hit` has left it untouched for the twin.
+        // An entry that is over or may elect an early refresh, or a sample: `hit` has left it untouched for the twin.
         let Some(stored) = table.hit(slot, now).map(Py::as_ptr) else {
             return Outcome::Ask;
         };
@@ -290,6 +292,7 @@ unsafe fn noted(
         key: versions.capture(versions.word(&name[..length])),
         store: store.stamp().value,
         tags: store.tags_value(),
+        epoch: store.shared.epoch.load(Ordering::Relaxed),
     };
     tokens::note_of_thread(store.id, hash, seen, at)
 }

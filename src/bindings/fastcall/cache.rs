@@ -10,6 +10,7 @@ use super::{TWINS, attached, guarded, native_now, same_str, str_hash};
 use crate::bindings::cache::PyTtlCache;
 use crate::bindings::outside;
 use crate::bindings::shared::{PyDisplaced, PyTable, Shared};
+use crate::engine::metrics::Event;
 use crate::engine::{Put, Slot};
 
 /// # Safety
@@ -72,13 +73,13 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
     // SAFETY: the caller's promise.
     let found = unsafe { find_str(&table, hash, key, &mut is_unsure) };
     let Some(slot) = found else {
-        if is_unsure {
+        if is_unsure || table.metrics().is_due(Event::Miss) {
             return Outcome::Ask;
         }
         table.miss();
         return Outcome::Miss;
     };
-    // An entry that is over, or may elect an early refresh: `hit` has left it untouched for the twin.
+    // An entry that is over or may elect an early refresh, or a sample: `hit` has left it untouched for the twin.
     let Some(value) = table.hit(slot, now).map(Py::as_ptr) else {
         return Outcome::Ask;
     };
@@ -122,6 +123,9 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
     let deadline = now.after(ttl);
     let mut is_unsure = false;
     let mut table = shared.cache.lock();
+    if table.metrics().is_due(Event::Set) {
+        return false;
+    }
     // SAFETY: the caller's promise.
     let found = unsafe { find_str(&table, hash, key, &mut is_unsure) };
     // SAFETY: the caller's promise; these references become the table's.

@@ -171,7 +171,7 @@ unsafe fn memo_hit<const FRONT: usize>(
                 && (0..args.len()).all(|position| is_item(FRONT + position, args[position]))
         }
     })?;
-    // Early refresh and expired entries are the safe way's business; `hit` leaves both untouched.
+    // Early refresh, expired entries and samples are the safe way's business; `hit` leaves them untouched.
     let value = table.hit(slot, now)?.as_ptr();
     // SAFETY: the table holds a reference, and the thread is attached.
     unsafe { ffi::Py_INCREF(value) };

@@ -92,10 +92,11 @@ fn raise_panic<R>(failed: R, payload: &(dyn std::any::Any + Send)) -> R {
     failed
 }
 
-/// The instant, unless telling it means asking Python.
+/// The instant, unless telling it means asking Python, or something is to be heeded first: orders, or that caches are
+/// disabled. Each raw method that reads or writes a cache asks here, and else leaves all to its safe twin.
 #[inline(always)]
 fn native_now() -> Option<Now> {
-    if clock::source() == Source::System {
+    if clock::ready() == Some(Source::System) {
         return Some(Now::coarse());
     }
     driven_now()
@@ -103,7 +104,7 @@ fn native_now() -> Option<Now> {
 
 #[cold]
 fn driven_now() -> Option<Now> {
-    (clock::source() == Source::Driven).then(clock::now)
+    (clock::ready() == Some(Source::Driven)).then(clock::now)
 }
 
 /// # Safety
@@ -152,7 +153,9 @@ pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let is_safe = std::env::var_os("OXICACHE_SAFE_METHODS")
         .is_some_and(|value| !value.is_empty() && value != "0");
-    module.add("METHODS", if is_safe { "safe" } else { "raw" })?;
+    let methods = if is_safe { "safe" } else { "raw" };
+    crate::host::control::set_methods(methods);
+    module.add("METHODS", methods)?;
     memo::MEMO_KEY_TYPE.store(py.get_type::<MemoKey>().as_type_ptr(), Ordering::Relaxed);
     if is_safe || TWINS.get().is_some() {
         return Ok(());

@@ -138,6 +138,18 @@ pub(super) fn weigh(stored: &Bound<'_, PyAny>, key: &Bound<'_, PyAny>) -> PyResu
     Ok(value + weigh_plain(key)?)
 }
 
+/// The name of a value's type, given its stored form; "pickled" where only loading the pickle would tell.
+pub(super) fn type_name(stored: &Bound<'_, PyAny>) -> PyResult<String> {
+    if let Ok(wrapped) = stored.cast_exact::<Wrapped>()
+        && matches!(wrapped.get().content, Content::Pickled(_))
+    {
+        return Ok("pickled".to_owned());
+    }
+    let value = fastcall::thaw_native(stored).transpose()?;
+    let kind = value.as_ref().unwrap_or(stored).get_type();
+    Ok(kind.fully_qualified_name()?.to_string_lossy().into_owned())
+}
+
 fn weigh_plain(object: &Bound<'_, PyAny>) -> PyResult<u64> {
     match fastcall::copy_in(kinds(object.py())?, object, false) {
         Ok((_, weight)) => Ok(weight),

@@ -1,7 +1,8 @@
 //! What can be asked of a table without changing anything.
 
-use super::{Counters, Limits, Nanos, Now, Slot, Stamp, Table, TagRef, Words};
+use super::{Limits, Nanos, Now, Slot, Stamp, Table, TagRef, Words};
 use crate::engine::eviction::Eviction;
+use crate::engine::stats::Counters;
 
 /// A slot given to these must be one that `find` gave and that was not removed since.
 impl<K, V, W: Words> Table<K, V, W> {
@@ -120,10 +121,10 @@ impl<K, V, W: Words> Table<K, V, W> {
         self.contents.columns.bytes()
     }
 
-    /// What was counted so far.
+    /// What was counted since the last reset.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counters(&self) -> Counters {
+        self.metrics.counters()
     }
 
     /// All entries, expired ones included, in no particular order. For the garbage collector.
@@ -153,5 +154,7 @@ impl<K, V, W: Words> Table<K, V, W> {
             !self.is_overweight(0),
             "the entries weigh more than allowed"
         );
+        let shown = (self.len(), self.weight_bytes());
+        self.metrics.validate(shown, &self.limits);
     }
 }

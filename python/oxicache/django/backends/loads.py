@@ -93,6 +93,9 @@ class _Loads:
             request.error = error
             return False
 
+    def _loaded(self, request: Request, seconds: float, has_failed: bool) -> None:
+        self.store._loaded(request.key, seconds, has_failed)
+
     def _stale(self, request: Request) -> Any:
         return self.store._stale(request.key)
 

@@ -1,0 +1,157 @@
+//! Carrying out what other threads ordered, by whoever uses a cache next; and disabling all caches.
+//!
+//! What is ordered away runs no Python code while it leaves: no thread gets in between taking an order and having carried it
+//! out, so nobody reads what an order that is gone from the queue has not yet removed. What left is dropped later, in
+//! bites (`graveyard.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::backend_key::{Name, Owned};
+use super::clock as python_clock;
+use super::graveyard;
+use super::keys;
+use super::manager;
+use super::shared::{PyTable, Shared};
+use crate::engine::clock;
+use crate::engine::metrics::MAX_COUNTED;
+use crate::engine::orders::{self, Done, Order, Posted, Target};
+use crate::engine::{Cause, Slot, TagRef};
+
+/// A key of Django's form may be taken apart at so many places.
+const MAX_PARTS: usize = 8;
+
+/// Carry out all orders, and drop a bite of what they took out; how many posts that were. Hold no table.
+#[cold]
+#[inline(never)]
+pub(super) fn attend(py: Python<'_>) -> usize {
+    let mut count = 0;
+    while let Some(posted) = orders::take() {
+        carry_out(py, posted);
+        count += 1;
+    }
+    if !graveyard::bury(py, graveyard::SMALL_BITE) {
+        orders::rest();
+    }
+    count
+}
+
+fn carry_out(py: Python<'_>, posted: Posted) {
+    let caches = match &posted.target {
+        Target::Everything => graveyard::everybody(),
+        Target::Registered => manager::registered(py),
+        Target::Named(names) => {
+            let mut caches = manager::registered(py);
+            caches.retain(|(name, _)| names.contains(name));
+            caches
+        }
+    };
+    let counts = caches.iter().map(|(name, shared)| {
+        let counts = posted.orders.iter().map(|order| shared.obey(py, order));
+        (name.clone(), counts.collect())
+    });
+    let counts = counts.collect();
+    posted.answer(Done { counts });
+}
+
+impl Shared {
+    /// Carry out one order; how many entries were removed or counted, None where it failed.
+    fn obey(self: &Arc<Self>, py: Python<'_>, order: &Order) -> Option<u64> {
+        let count = match order {
+            Order::Clear => self.clear_later(),
+            Order::Key(text) => self.remove_text(&PyString::new(py, text)).ok()?,
+            Order::Tag(tag) => {
+                self.renounce_fills();
+                let gone = self.cache.lock().remove_tag(TagRef::Name(tag));
+                self.drop_later(gone)
+            }
+            // These two may ask Python for the time. That lets others in, but what is over nobody is given anyway.
+            Order::Sweep => {
+                let now = python_clock::instant(py).ok()?;
+                let gone = self.cache.lock().sweep(now);
+                self.drop_later(gone)
+            }
+            Order::CountExpired => {
+                let now = python_clock::instant(py).ok()?;
+                self.cache.lock().count_expired(now, MAX_COUNTED)
+            }
+        };
+        Some(count as u64)
+    }
+
+    /// Remove what is held under a text: a str, or a key of the Django backend that Django would make so.
+    fn remove_text(self: &Arc<Self>, text: &Bound<'_, PyString>) -> PyResult<usize> {
+        self.renounce_fills();
+        let is_store = self.is_store.load(Ordering::Relaxed);
+        let candidates = if is_store { spellings(text)? } else { vec![] };
+        let mut gone = Vec::new();
+        let hash = keys::hash_of(text.as_any())?;
+        let mut table = self.cache.lock();
+        if let Some(slot) = find_text(&table, text, hash) {
+            gone.push(table.remove(slot, Cause::Deleted));
+        } else {
+            table.bump(hash);
+        }
+        for owned in &candidates {
+            let name = Name::of(owned);
+            match name.find(&table) {
+                Some(slot) => gone.push(table.remove(slot, Cause::Deleted)),
+                None => table.bump(name.hash),
+            }
+        }
+        drop(table);
+        Ok(self.drop_later(gone))
+    }
+}
+
+/// The slot of an exact str. Runs no Python code: another kind of key is not found, though it may say that it is equal.
+fn find_text(table: &PyTable, text: &Bound<'_, PyString>, hash: u64) -> Option<Slot> {
+    let py = text.py();
+    table.find(hash, |held| {
+        keys::native_eq(held.bind(py), text.as_any()) == Some(true)
+    })
+}
+
+/// The keys of the Django backend that are this text when Django makes them: prefix, version and key may be parted in many
+/// places.
+fn spellings<'py>(text: &Bound<'py, PyString>) -> PyResult<Vec<Owned<'py>>> {
+    let py = text.py();
+    let plain = text.to_str()?;
+    let ends = plain.match_indices(':').map(|(at, _)| at);
+    let mut spellings = vec![Owned::whole(text)?];
+    for end in ends.take(MAX_PARTS) {
+        let owned = Owned::parsed(&PyString::new(py, &plain[..end]), text)?;
+        if owned.prefix.is_some() {
+            spellings.push(owned);
+        }
+    }
+    Ok(spellings)
+}
+
+/// Carry out what other threads ordered, and drop some of what that took out; how many orders there were.
+#[pyfunction(name = "attend")]
+pub(super) fn attend_now(py: Python<'_>) -> usize {
+    attend(py)
+}
+
+/// Disable all caches of this process or enable them. Disabled they are empty, every read misses, and nothing is stored;
+/// keys, tags and version words are invalidated as ever. Misses are counted.
+#[pyfunction]
+#[pyo3(signature = (on, /))]
+pub(super) fn set_enabled(py: Python<'_>, on: bool) {
+    if on {
+        orders::enable();
+    } else {
+        drop(orders::disable());
+    }
+    python_clock::heed(py);
+}
+
+/// Whether caches are enabled.
+#[pyfunction]
+pub(super) fn is_enabled() -> bool {
+    !clock::is_disabled()
+}
