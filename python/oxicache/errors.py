@@ -3,7 +3,15 @@
 Wrong use raises Python's TypeError and ValueError instead, and a load that asks for its own key a RecursionError.
 """
 
-__all__ = ["LockError", "LockNotOwnedError", "OxicacheError", "ScheduleFullError", "ScheduleThreadError"]
+__all__ = [
+    "LockError",
+    "LockNotOwnedError",
+    "OxicacheError",
+    "RequestTooLongError",
+    "ScheduleFullError",
+    "ScheduleThreadError",
+    "UnsafeFolderError",
+]
 
 
 class OxicacheError(Exception):
@@ -24,3 +32,11 @@ class LockError(OxicacheError, ValueError):
 
 class LockNotOwnedError(LockError):
     """A lock of `cache.lock` is released after its timeout has passed."""
+
+
+class RequestTooLongError(OxicacheError, ValueError):
+    """A request to the live workers is longer than they read: 64 KiB."""
+
+
+class UnsafeFolderError(OxicacheError):
+    """The folder of the workers' sockets is a symbolic link, another user's, or open to others."""

@@ -25,6 +25,7 @@ __all__ = [
     "SCHEDULE_IDLE",
     "SCHEDULE_MAX_JOBS",
     "STORE_LOG_INTERVAL",
+    "TRAIL_SIZE",
     "VERSION_WORDS",
     "VERSION_WORDS_MAX",
     "VERSION_WORDS_MIN",
@@ -70,6 +71,7 @@ NAMESPACE_MAX_CHARS: Final = 32  # part of a folder's name, and a socket's whole
 VERSION_WORDS_MIN: Final = 2**16  # as many as there are groups of "last bumped at" seconds
 VERSION_WORDS: Final = 2**20  # 4 MiB
 VERSION_WORDS_MAX: Final = 2**24  # 64 MiB
+TRAIL_SIZE: Final = 256  # invalidations that a process remembers, with the line of code each came from
 REPLICA_HOLD: Final = 5.0  # seconds; longer than a replica that is well lags behind
 
 # What system checks warn of.

@@ -78,6 +78,13 @@ impl PyDeletionTracker {
         Ok(stale.len())
     }
 
+    /// The ids that `force_cleanup` would drop, in no order. O(ids).
+    fn _stale_ids(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        let at = python_time(py)?;
+        let tracker = self.tracked.tracker.lock();
+        Ok(tracker.stale(at).map(|id| id.clone_ref(py)).collect())
+    }
+
     /// Drop every id; how many.
     fn clear_all(&self) -> usize {
         let gone = self.tracked.tracker.lock().clear();

@@ -72,6 +72,16 @@ impl MemoKey {
         )))
     }
 
+    /// Whose the entry is, where it is an object's: None for a function's and a row's, and once that object is dead.
+    #[getter]
+    fn owner<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        match &self.owner {
+            Owner::Weak(reference) => reference.bind(py).upgrade(),
+            Owner::Strong(object) => Some(object.bind(py).clone()),
+            Owner::None | Owner::Row(_) => None,
+        }
+    }
+
     fn __hash__(&self) -> u64 {
         self.hash
     }

@@ -103,6 +103,16 @@ impl<K> DeletionTracker<K> {
         self.remove_where(|item| item.holds == 0 && at - item.stamp > threshold)
     }
 
+    /// The keys that [`Self::sweep`] would remove, in no particular order. O(keys).
+    pub fn stale(&self, at: f64) -> impl Iterator<Item = &K> {
+        let is_stale = move |item: &&Item<K>| item.holds == 0 && at - item.stamp > self.threshold;
+        self.items
+            .iter()
+            .flatten()
+            .filter(is_stale)
+            .map(|item| &item.key)
+    }
+
     /// Sweeps when more than a quarter of the threshold has passed since this last swept.
     pub fn auto_sweep(&mut self, at: f64) -> Vec<K> {
         if at - self.last_cleanup > self.threshold / SWEEPS_PER_THRESHOLD {

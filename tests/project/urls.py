@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
+from project import live
 from project.projects.viewsets import ProjectViewSet
 
 router = SimpleRouter()
@@ -12,4 +13,7 @@ router.register("projects", ProjectViewSet)
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include(router.urls)),
+    path("live/work/", live.work_view),
+    path("live/hang/", live.hang_view),
+    path("live/fork/", live.fork_view),
 ]

@@ -8,8 +8,19 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from oxicache import _native, loader, scheduling
-from oxicache.django import checks, conf, host, rows, signals, test_environment, transactions
+from oxicache import _native, loader, scheduling, walks
+from oxicache.django import (
+    callers,
+    checks,
+    conf,
+    control,
+    host,
+    rows,
+    signals,
+    test_environment,
+    transactions,
+)
+from oxicache.django.lens import DjangoLens
 
 __all__ = ["OxicacheConfig"]
 
@@ -38,7 +49,9 @@ class OxicacheConfig(AppConfig):
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
         checks.begin()
+        control.begin()
         scheduling.run_around(after=transactions.close_connections)
+        walks.look_through(DjangoLens())
         test_environment.isolate_when_testing()
 
 
@@ -57,6 +70,8 @@ def configure() -> None:
         grace_errors=settings.grace_errors,
         grace_throttle=settings.grace_throttle,
     )
+    callers.configure(settings.trail_size)
+    walks.conceal(settings.sensitive)
 
 
 def _settings() -> conf.Configuration:

@@ -6,6 +6,7 @@ aliases.py; what a setting must be, in conf.py.
 
 import importlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from django.db.models import Model
 
 from oxicache import memos, options, rows
 from oxicache._native import TTLCache
-from oxicache.django import conf, host, neighbours
+from oxicache.django import conf, control, host, neighbours
 from oxicache.registry import cache_manager
 from oxicache.rows import Member
 
@@ -159,6 +160,22 @@ def _sharing() -> Found:
             hint=f"Set {conf.DICT}['RUNTIME_DIR'] to a directory that the site's user may write. One process alone "
             "needs none: then silence this check.",
             id="oxicache.W001",
+        )
+
+
+def _unreachable() -> Found:
+    """Commands cannot reach the processes of this site."""
+    if not conf.current().control or sys.platform != "linux":
+        return
+    reason = control.failure()
+    if reason is None and host.failure() is None and not _row_models():  # else W001 has said it
+        reason = neighbours.obstacle()
+    if reason is not None:
+        yield Warning(
+            f"`manage.py manage_cache` cannot reach the processes of this site: {reason}.",
+            hint=f"Set {conf.DICT}['RUNTIME_DIR'] to a directory that the site's user may write, or "
+            f"{conf.DICT}['CONTROL'] to False.",
+            id="oxicache.W011",
         )
 
 
@@ -325,6 +342,7 @@ CHECKS = tuple(
         _counters,
         _unbounded,
         _sharing,
+        _unreachable,
         _parted,
         _replicas,
         _interpreters,

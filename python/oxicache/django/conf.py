@@ -102,6 +102,16 @@ def _exceptions(name: str, value: object) -> tuple[type[BaseException], ...]:
     return tuple(classes)
 
 
+def _patterns(name: str, value: object) -> tuple[str, ...]:
+    wanted = "a list of patterns, strings that are not empty"
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise _refuse(name, value, wanted)
+    for item in (found := tuple(value)):
+        if not isinstance(item, str) or not item:
+            raise _refuse(name, item, wanted)
+    return found
+
+
 def _directory(name: str, value: object) -> str | None:
     if value is None:
         return None
@@ -235,6 +245,24 @@ class Configuration:
         "Whether `manage.py test` isolates tests: empty caches, private version words, time from `time.time`, no "
         "background thread.",
         _switch,
+    )
+    control: bool = _setting(
+        True,
+        "on or off",
+        "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
+        _switch,
+    )
+    trail_size: int = _setting(
+        options.TRAIL_SIZE,
+        "invalidations",
+        "How many invalidations a process remembers, with the line of code each came from; 0 is none.",
+        _count,
+    )
+    sensitive: tuple[str, ...] = _setting(
+        (),
+        "patterns",
+        "Caches, keys and key patterns whose keys no command and no page shows: a list of patterns as `sessions:*`.",
+        _patterns,
     )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,

@@ -7,6 +7,7 @@ transaction or the savepoint. What is done with marks: transactions.py.
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from oxicache import _native
 from oxicache.django.statements import ending_of, may_write, rolls_back_to
 from oxicache.store import Store, attempt
+from oxicache.trail import Note, trail
 from oxicache.versions import version_words
 
 __all__ = [
@@ -88,10 +90,11 @@ def _leave_written(number: int) -> None:
 class _Written:
     """This transaction has written, and these words are invalidated when it commits."""
 
-    __slots__ = ("words",)
+    __slots__ = ("notes", "words")
 
     def __init__(self, alias: str) -> None:
         self.words: set[str] = set()
+        self.notes: deque[Note] = deque(maxlen=trail.size)  # of who has written; as many as the trail keeps
         _enter_written(id(self), alias)
 
     def __del__(self) -> None:
@@ -101,13 +104,20 @@ class _Written:
         """Invalidate; the transaction is committed."""
         words, self.words = self.words, set()
         bump(words)
+        trail.enter(self.notes)
+        self.notes.clear()
         _leave_written(id(self))
 
-    def add(self, names: Iterable[str]) -> None:
+    def add(self, names: Iterable[str], notes: Iterable[Note | None] = ()) -> None:
         """Invalidate these too. Beyond MAX_PENDING_WORDS all rows of their models."""
         self.words.update(names)
+        self.notes.extend(note for note in notes if note is not None)
         if len(self.words) > MAX_PENDING_WORDS:
             self.words = {_all_rows(word) for word in self.words}
+            note = trail.note(
+                "many", self.words, f"a transaction that changed more than {MAX_PENDING_WORDS:,} words"
+            )
+            self.notes.extend([] if note is None else [note])
 
 
 def _all_rows(word: str) -> str:
@@ -173,7 +183,7 @@ def mark_written(connection: BaseDatabaseWrapper) -> _Written:
         if isinstance(mark, _Written):
             kept = marks.setdefault(frozenset(sids & active), mark)
             if kept is not mark:
-                kept.add(mark.words)
+                kept.add(mark.words, mark.notes)
     mine = marks.pop(frozenset(active), None) or _Written(connection.alias)
     entries[: len(own)] = [
         (active, mine, True),
@@ -207,7 +217,10 @@ class _Commit:
             self._commit()
         except BaseException:
             # Nobody knows whether the database has committed. Too much invalidated is harmless.
-            bump({word for _, mark, _ in _marks(connection) for word in getattr(mark, "words", ())})
+            written = [mark for _, mark, _ in _marks(connection) if isinstance(mark, _Written)]
+            bump({word for mark in written for word in mark.words})
+            for mark in written:
+                trail.enter(mark.notes)
             raise
         if vars(connection).get("commit") is self:
             del vars(connection)["commit"]

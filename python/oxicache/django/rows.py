@@ -65,10 +65,11 @@ class DjangoRows:
     def forgotten(self, member: Member, row: Row | None) -> None:
         """Move the member's word for one row, or for all, once the caller's transaction is committed."""
         if row is None:
-            transactions.invalidate_words([words.member_word(member.name)])
+            transactions.invalidate_words([words.member_word(member.name)], kind="forget")
         else:
             model, alias, pk = row
-            transactions.invalidate_words(words.member_row_words(member.name, model, pk), using=alias)
+            names = words.member_row_words(member.name, model, pk)
+            transactions.invalidate_words(names, using=alias, kind="forget")
 
     def vary(self, name: str) -> Hashable:
         """Return the language or the time zone that is active where the call is made."""

@@ -15,6 +15,7 @@ from django.apps import apps
 from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, Model
 from django.db.models.fields.related import lazy_related_operation
 from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save
+from django.dispatch import Signal
 
 from oxicache import memos, rows
 from oxicache.django import dependencies, transactions, words
@@ -168,12 +169,16 @@ def _connect_if_watched(relation: _Relation) -> None:
 # ---------------------------------------------------------------- receivers
 
 
-def _changed(instance: Model, using: str, **_: Any) -> None:
-    attempt(_STORE, _invalidate, None, instance, using)
+def _changed(instance: Model, using: str, signal: Signal, **_: Any) -> None:
+    attempt(_STORE, _invalidate, None, instance, using, _kind_of(signal))
 
 
-def _invalidate(instance: Model, using: str) -> None:
-    transactions.invalidate_words(instance_words(instance), using)
+def _invalidate(instance: Model, using: str, kind: str) -> None:
+    transactions.invalidate_words(instance_words(instance), using, kind=kind)
+
+
+def _kind_of(signal: Signal) -> str:
+    return "delete" if signal is post_delete else "save"
 
 
 def _referred_deleted(instance: Model, using: str, **_: Any) -> None:
@@ -194,7 +199,7 @@ def _invalidate_referring(instance: Model, using: str) -> None:
         if relation.on_delete not in KEEPING_VALUES and _is_watched(relation.related_model):
             names.update(words.rows_words(relation.related_model))
             names.update(words.model_words(relation.related_model))
-    transactions.invalidate_words(names, using)
+    transactions.invalidate_words(names, using, kind="delete")
 
 
 def _m2m_changed(  # noqa: PLR0917 - Django sends them by name
@@ -221,7 +226,7 @@ def _invalidate_relation(
             names.update(words.rows_words(model))
         else:
             names.update(word for pk in pk_set for word in words.row_words(model, pk))
-    transactions.invalidate_words(names, using)
+    transactions.invalidate_words(names, using, kind="m2m")
 
 
 def _holds_pks(through: type[Model], model: type[Model]) -> bool:
@@ -234,11 +239,11 @@ def _holds_pks(through: type[Model], model: type[Model]) -> bool:
     )
 
 
-def _through_changed(instance: Model, using: str, **_: Any) -> None:
-    attempt(_STORE, _invalidate_ends, None, instance, using)
+def _through_changed(instance: Model, using: str, signal: Signal, **_: Any) -> None:
+    attempt(_STORE, _invalidate_ends, None, instance, using, _kind_of(signal))
 
 
-def _invalidate_ends(instance: Model, using: str) -> None:
+def _invalidate_ends(instance: Model, using: str, kind: str) -> None:
     """Invalidate the rows that a row between them relates now. Those that it related before are for `depends_on`."""
     through = type(instance)
     names = instance_words(instance)
@@ -252,7 +257,7 @@ def _invalidate_ends(instance: Model, using: str) -> None:
             names.update((*words.row_words(target, value), *words.model_words(target)))
         elif value is not None:
             names.update((*words.rows_words(target), *words.model_words(target)))
-    transactions.invalidate_words(names, using)
+    transactions.invalidate_words(names, using, kind=kind)
 
 
 def instance_words(instance: Model) -> set[str]:

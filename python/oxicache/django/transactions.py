@@ -23,6 +23,7 @@ from oxicache import _native
 from oxicache._native import Stamps
 from oxicache.django import marks
 from oxicache.django.marks import in_own_transaction
+from oxicache.trail import Note, trail
 
 __all__ = [
     "allows_storing",
@@ -75,25 +76,32 @@ def _created(connection: BaseDatabaseWrapper, **_: Any) -> None:
 # ---------------------------------------------------------------- what the rest may ask
 
 
-def invalidate_words(names: Iterable[str], using: str | None = None) -> None:
+def invalidate_words(names: Iterable[str], using: str | None = None, *, kind: str = "invalidate") -> None:
     """Bump these version words: now, or when the transaction that this thread has open on `using` is committed.
 
-    Without `using`: now, and at the commit of each of this thread's transactions too.
+    Without `using`: now, and at the commit of each of this thread's transactions too. `kind` is the trail's word.
     """
     names = frozenset(names)
+    note = trail.note(kind, names) if names else None  # now: at the commit nobody sees who it was
     if using is None:
-        marks.bump(names)
+        _bump_now(names, note)
         for connection in connections.all(initialized_only=True):
             if in_own_transaction(connection):
-                marks.mark_written(connection).add(names)
+                marks.mark_written(connection).add(names, [note])
         return
     connection = connections[using]
     watcher = marks.watched(connection)
     if in_own_transaction(connection):
-        marks.mark_written(connection).add(names)
+        marks.mark_written(connection).add(names, [note])
     else:
         watcher.mark_in_test(connection)
-        marks.bump(names)
+        _bump_now(names, note)
+
+
+def _bump_now(names: frozenset[str], note: Note | None) -> None:
+    marks.bump(names)
+    if note is not None:
+        trail.enter([note])
 
 
 def is_written(using: str) -> bool:

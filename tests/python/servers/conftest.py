@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import pytest
 import server_process
 
+pytest.register_assert_rewrite("live_workers")
+
 HERE = Path(__file__).parent
 Server = TypeVar("Server")
 

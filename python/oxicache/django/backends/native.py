@@ -21,6 +21,8 @@ from oxicache.django.backends.base import Backend
 from oxicache.django.backends.loads import Request, loader_of, own_value
 from oxicache.django.backends.options import deploy_version
 from oxicache.django.backends.stores import store_at
+from oxicache.django.backends.words import store_word, tag_word
+from oxicache.trail import trail
 from oxicache.versions import version_words
 
 __all__ = ["NativeCache"]
@@ -199,7 +201,24 @@ class NativeCache(BackendBase, Backend):
         other = self._other(prefix)
         count = super(NativeCache, other).delete_pattern(pattern, version, None, itersize)
         self._memory._empty_others()
+        self._noted("pattern", [store_word(self._location)], pattern)
         return count
+
+    def clear(self) -> None:
+        """Delete everything, in all processes of the host."""
+        super().clear()
+        self._noted("clear", [store_word(self._location)], None)
+
+    def delete_by_tag(self, tag: str) -> int:
+        """Delete the entries that carry this tag, in all processes of the host; how many there were in this one."""
+        count = super().delete_by_tag(tag)
+        self._noted("tag", [tag_word(self._location, tag)], tag)
+        return count
+
+    def _noted(self, kind: str, names: list[str], detail: str | None) -> None:
+        store = self._memory
+        said = store.name if detail is None else f"{detail!r} in {store.name}"
+        trail.record(kind, names if store.coherence == "host" else (), said)
 
     def _lock_name(self, key: Any, version: Any = None) -> tuple[str, str]:
         return self._location, self.make_and_validate_key(key, version=version)

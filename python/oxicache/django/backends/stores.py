@@ -17,7 +17,7 @@ from oxicache.django.backends.options import StoreOptions, explicit_options
 from oxicache.registry import cache_manager
 from oxicache.versions import version_words
 
-__all__ = ["agreed_at", "place_of", "store_at"]
+__all__ = ["agreed_at", "place_of", "store_at", "stores"]
 
 # What a store cannot change while it holds entries.
 FIXED = ("policy", "isolation", "coherence", "jitter")
@@ -76,6 +76,11 @@ def store_at(location: str, params: Mapping[str, Any], kind: type) -> tuple[Nati
 def agreed_at(location: str, kind: type) -> dict[str, Any]:
     """Return the options that all aliases of a LOCATION name together. ImproperlyConfigured where they contradict."""
     return _agreed(location, dict(_aliases(location, kind)))
+
+
+def stores() -> list[NativeStore]:
+    """Return the stores that this process has, one for each LOCATION that was used."""
+    return list(_stores.values())
 
 
 def place_of(location: str, alias: str | None) -> str:

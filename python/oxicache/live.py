@@ -1,0 +1,325 @@
+"""What this process answers an operator when only Python can: keys, top, explain, tracker and trail.
+
+`answer` is what the control socket's clerk calls (`_native.control_answer`), with the GIL held: LookupError is for a
+cache that there is not, ValueError for an argument that means nothing, NotImplementedError for what is not set up.
+How caches are looked through without holding up their users: walks.py. What the answers of several workers mean
+together: operations.py, with `attributed` from here.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from heapq import nlargest
+from typing import Any, Final
+
+from oxicache import _native
+from oxicache._native import KeyPattern, MemoKey, TTLCache
+from oxicache.registry import DELETION_SET
+from oxicache.trail import trail, word_numbers
+from oxicache.walks import Entry, Pace, cache_of, caches, is_sensitive, lenses, shown_key, walk
+
+__all__ = ["answer", "attributed", "moved_words"]
+
+MOST_FOUND: Final = 100  # entries that one `explain` describes: a row may have many, by arguments
+MOST_EVENTS: Final = 20  # of the trail that one `explain` tells
+KEYS_LIMIT: Final = 100
+TOP_LIMIT: Final = 10
+# What a key pattern is ranked by. An entry's own hits are not counted: that would cost each read a write.
+RANKS: Final = {"hits": "hits", "misses": "misses", "bytes": "bytes", "loads": "load_seconds", "age": None}
+
+
+def answer(verb: str, request: str) -> str:
+    """Answer one request, a JSON object of arguments that the native half has checked."""
+    return json.dumps(_VERBS[verb](json.loads(request)), ensure_ascii=False, allow_nan=False)
+
+
+# ---------------------------------------------------------------- keys and top
+
+
+def _keys(given: Mapping[str, Any]) -> dict[str, Any]:
+    name = given["cache"]
+    cache = cache_of(name)
+    if is_sensitive(name):
+        return {"keys": [], "total": len(cache), "sensitive": True}
+    pattern = KeyPattern(given.get("pattern") or "*")
+    limit = given.get("limit", KEYS_LIMIT)
+    found: list[str] = []
+    total = 0
+    for entry in walk(cache, Pace()):
+        text = shown_key(name, entry.key)
+        if not entry.is_outdated and pattern.matches(text) and not _is_hidden(text):
+            total += 1
+            if len(found) < limit:
+                found.append(text)
+    return {"keys": found, "total": total}
+
+
+def _top(given: Mapping[str, Any]) -> dict[str, Any]:
+    by, limit = given["by"], given.get("limit", TOP_LIMIT)
+    chosen = caches(given.get("caches"))
+    rank = RANKS[by]
+    patterns = [] if rank is None else _patterns(chosen, rank)
+    entries = _top_entries(chosen, by, limit) if by in {"bytes", "age"} else []
+    return {"patterns": patterns[:limit], "entries": entries}
+
+
+def _patterns(chosen: Collection[str], rank: str) -> list[dict[str, Any]]:
+    counted = _native.metrics(True).get("patterns", {})
+    found = [
+        {**one, "cache": name}
+        for name in chosen
+        for one in counted.get(name, ())
+        if one[rank] > 0 and not is_sensitive(name, one["pattern"])
+    ]
+    return sorted(found, key=lambda one: one[rank], reverse=True)
+
+
+def _top_entries(chosen: Mapping[str, TTLCache[Any, Any]], by: str, limit: int) -> list[dict[str, Any]]:
+    pace = Pace()
+    best: list[tuple[float, int, str, Entry]] = []
+    for name, cache in chosen.items():
+        if not is_sensitive(name):
+            measured = _measured(name, cache, by, pace)
+            best = nlargest(limit, [*best, *nlargest(limit, measured)])
+    return [
+        described for measure, _, name, entry in best if (described := _described(name, entry, by, measure))
+    ]
+
+
+def _measured(
+    name: str, cache: TTLCache[Any, Any], by: str, pace: Pace
+) -> Iterator[tuple[float, int, str, Entry]]:
+    for number, entry in enumerate(walk(cache, pace)):
+        measure = entry.weight if by == "bytes" else _looked_at(cache, entry.key).get("age_seconds")
+        if measure is not None and not _is_hidden(shown_key(name, entry.key)):
+            yield measure, -number, name, entry  # no two have one number, so that entries are never compared
+
+
+def _described(name: str, entry: Entry, by: str, measure: float) -> dict[str, Any] | None:
+    looked_at = _looked_at(cache_of(name), entry.key)
+    if not looked_at:
+        return None  # gone meanwhile
+    return {
+        "cache": name,
+        "key": shown_key(name, entry.key),
+        "weight": entry.weight,
+        "type": looked_at.get("type"),
+        "seconds_left": _finite(entry.seconds_left),
+        "age_seconds": measure if by == "age" else looked_at.get("age_seconds"),
+    }
+
+
+def _is_hidden(text: str) -> bool:
+    return is_sensitive(text, _native.key_pattern(text))
+
+
+def _finite(seconds: float | None) -> float | None:
+    return None if seconds is None or math.isinf(seconds) else seconds  # JSON has no infinity
+
+
+def _looked_at(cache: TTLCache[Any, Any], key: Any) -> dict[str, Any]:
+    return _native.inspect(cache, key) or {}
+
+
+# ---------------------------------------------------------------- explain
+
+
+def _explain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Look for a key everywhere. Of a row it is `app.Model:pk`, and then all that is held for the row is found."""
+    text = given["key"]
+    named = given.get("cache")
+    chosen = caches(None if named is None else [named])
+    pace = Pace()
+    found: list[dict[str, Any]] = []
+    missing: list[str] = []
+    words: set[int] = set()
+    for name, cache in chosen.items():
+        here = _found(name, cache, given, pace)
+        if not here:
+            missing.append(name)
+            words.update(word_numbers(_words_of(name, text)).values())
+        found += here[: MOST_FOUND - len(found)]
+        pace.step()
+    words.update(word["word"] for one in found for word in one["words"])
+    events = [_concealed(event) for event in trail.events(words, MOST_EVENTS)]
+    return {"found": attributed(found, events), "missing": missing, "trail": events}
+
+
+def _found(
+    name: str, cache: TTLCache[Any, Any], given: Mapping[str, Any], pace: Pace
+) -> list[dict[str, Any]]:
+    keys = _candidates(name, cache, given, pace)
+    described = ((key, _looked_at(cache, key)) for key in keys)
+    return [_explained(name, key, looked_at) for key, looked_at in described if looked_at]
+
+
+def _candidates(name: str, cache: TTLCache[Any, Any], given: Mapping[str, Any], pace: Pace) -> Iterable[Any]:
+    text, version, prefix = given["key"], given.get("version"), given.get("prefix")
+    for lens in lenses:
+        if (keys := lens.keys(name, text, version, prefix)) is not None:
+            return keys
+    held = _keys_held(cache, pace)
+    if any(isinstance(key, MemoKey) for key in held[:1]):
+        return [key for key in held if _is_called(name, key, text, pace)]
+    return [text, *([int(text)] if text.isascii() and text.isdigit() else [])]
+
+
+def _keys_held(cache: TTLCache[Any, Any], pace: Pace) -> list[Any]:
+    """Return all keys of a decorated callable, stale ones too; of any other cache the first."""
+    keys: list[Any] = []
+    for key in cache._cache:
+        keys.append(key)
+        if not isinstance(key, MemoKey):
+            break
+        pace.step()
+    return keys
+
+
+def _is_called(name: str, key: Any, text: str, pace: Pace) -> bool:
+    pace.step()
+    shown = shown_key(name, key)
+    return shown == text or shown.partition("(")[0].casefold() == text.casefold()
+
+
+def _explained(name: str, key: Any, looked_at: Mapping[str, Any]) -> dict[str, Any]:
+    text = shown_key(name, key)
+    pattern = _native.key_pattern(text)
+    hidden = is_sensitive(name, text, pattern)
+    names = {number: word for word, number in word_numbers(_words(name, key, looked_at["tags"])).items()}
+    words: list[dict[str, Any]] = [
+        {"word": number, "held": held, "now": now}
+        | ({"name": names[number]} if number in names and not hidden else {})
+        for number, held, now in looked_at["words"]
+    ]
+    return {
+        "cache": name,
+        "alias": next((alias for lens in lenses if (alias := lens.alias(name))), None),
+        "key": None if hidden else text,
+        "state": looked_at["state"],
+        "age_seconds": looked_at.get("age_seconds"),
+        "seconds_left": _finite(looked_at["seconds_left"]),
+        "size_bytes": looked_at.get("size_bytes"),
+        "weight": looked_at.get("weight"),
+        "tags": [] if hidden else list(looked_at["tags"]),
+        "frequency": looked_at.get("frequency"),
+        "pattern": None if hidden else pattern,
+        "pattern_hits": None if hidden else _pattern_hits(name, pattern),
+        "type": None if hidden else looked_at.get("type"),
+        "sensitive": hidden,
+        "why": None,
+        "words": words,
+    }
+
+
+def _pattern_hits(name: str, pattern: str) -> int | None:
+    counted = _native.metrics(True).get("patterns", {}).get(name, ())
+    return next((one["hits"] for one in counted if one["pattern"] == pattern), None)
+
+
+def _words(name: str, key: Any, tags: Collection[str]) -> list[str]:
+    return [word for lens in lenses for word in lens.words(name, key, tags)]
+
+
+def _words_of(name: str, text: str) -> list[str]:
+    return [word for lens in lenses for word in lens.words_of(name, text)]
+
+
+def moved_words(found: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Return the numbers of the version words for which entries, as `explain` describes them, are stale.
+
+    Who moved them may be another worker: its `trail` is asked for these.
+    """
+    moved = (word["word"] for one in found for word in one["words"] if word["held"] != word["now"])
+    return list(dict.fromkeys(moved))
+
+
+def attributed(
+    found: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the entries with `why` each is not fresh, as far as these events tell; they come newest first."""
+    return [{**one, "why": _why(one, events)} for one in found]
+
+
+def _why(entry: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str | None:
+    state = entry["state"]
+    if state == "expired":
+        return "its time to live is over"
+    if state == "grace":
+        return "its time to live is over; it is kept to be served while its source fails"
+    if state != "outdated":
+        return None
+    moved = {word["word"]: word.get("name") for word in entry["words"] if word["held"] != word["now"]}
+    for event in events:
+        if (common := [word for word in event.get("words", ()) if word in moved]) and _is_since(event, entry):
+            return f"{moved[common[0]] or f'word {common[0]}'} was moved by {_told(event)}"
+    if not moved:
+        return "it was invalidated"
+    names = ", ".join(name or f"word {number}" for number, name in moved.items())
+    return f"{names} moved since it was stored; who moved it is not remembered"
+
+
+def _is_since(event: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    age = entry["age_seconds"]
+    # Both clocks are the host's, but an age counts from when the load began, or was rounded.
+    return age is None or event["at"] >= time.time() - age - 1.0
+
+
+def _told(event: Mapping[str, Any]) -> str:
+    parts = [f"{event['kind']}"]
+    parts += [f"at {event['where']}"] if event.get("where") else []
+    parts += [f"by {event['actor']}"] if event.get("actor") else []
+    return f"{' '.join(parts)} (process {event['pid']})"
+
+
+# ---------------------------------------------------------------- trail and tracker
+
+
+def _trail(given: Mapping[str, Any]) -> dict[str, Any]:
+    events = trail.events(given.get("words"), given.get("limit", 100))
+    return {"events": [_concealed(event) for event in events]}
+
+
+def _concealed(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event without names that tell keys and tags of sensitive caches; the words' numbers stay."""
+    told = {name: cache for lens in lenses for name in event["names"] if (cache := lens.cache_of_word(name))}
+    hidden = {name for name, cache in told.items() if is_sensitive(cache, name.rpartition(":")[2])}
+    if not hidden:
+        return dict(event)
+    return {**event, "names": [name for name in event["names"] if name not in hidden], "detail": None}
+
+
+def _tracker(given: Mapping[str, Any]) -> dict[str, Any]:
+    action = given["action"]
+    stale = [_id(pk) for pk in DELETION_SET._stale_ids()]
+    removed = DELETION_SET.force_cleanup() if action == "cleanup" else 0
+    return {
+        "active": len(DELETION_SET._deletion_set),
+        "timestamps": len(DELETION_SET._timestamps),
+        "threshold": DELETION_SET._cleanup_threshold,
+        "last_cleanup": DELETION_SET._last_cleanup,
+        "stale": stale,
+        "removed": removed,
+    }
+
+
+def _id(pk: Any) -> str:
+    return pk if type(pk) is str else shown_key("", pk)
+
+
+def _not_configured(verb: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    def refuse(_: Mapping[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError(f"{verb}: not configured")
+
+    return refuse
+
+
+_VERBS: Final[dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "keys": _keys,
+    "top": _top,
+    "explain": _explain,
+    "trail": _trail,
+    "tracker": _tracker,
+    "warm": _not_configured("warm"),
+    "schedule": _not_configured("schedule"),
+}

@@ -1,0 +1,82 @@
+"""What must hold of the live workers of any server, checked on one that runs: a step a function, in this order."""
+
+import contextlib
+import os
+import signal
+import time
+
+from web_servers import FORK_WARNING, Server, await_
+
+from oxicache.workers import Answers, ask
+
+STUCK_SECONDS = 5.0  # how long a worker holds the GIL; it is killed before that is over
+ANSWERED_SECONDS = 0.1  # what the issue allows, on a loaded machine, too
+DEADLINE = 10.0  # seconds; only a hang reaches it
+
+
+def all_answer(server: Server, count: int, *, role: str) -> set[int]:
+    """After a request to each, all workers are listed and answer; before it none of them, and their master never."""
+    pids = server.reach(count)
+    assert server.site.pids() == pids
+    assert server.process.pid not in pids
+    stats = asked(server, {"verb": "stats"})
+    health = asked(server, {"verb": "health"})
+    config = asked(server, {"verb": "config"})
+    for answers in (stats, health, config):
+        assert {one.pid for one in answers.answers} == pids
+        assert answers.is_complete, answers
+    for one in stats.answers:
+        assert one.result["caches"]["live"]["size"] == 1
+        assert one.result["caches"]["live"]["hits"] >= 1
+    for one in health.answers:
+        assert one.result["uptime_seconds"] > 0
+    assert {one.result["describe"]["role"] for one in config.answers} == {role}
+    return pids
+
+
+def asked(server: Server, request: dict[str, object]) -> Answers:
+    """What all live workers answer."""
+    return ask(server.site.workers(), request, DEADLINE)
+
+
+def a_fork_is_harmless(server: Server) -> None:
+    """A worker that forks is not warned, and can be reached afterwards; its child leaves the socket alone."""
+    forked = server.get("/live/fork/")
+    assert forked["warnings"] == []
+    assert forked["ended"] == 7
+    assert forked["pid"] in {one.pid for one in asked(server, {"verb": "health"}).answers}
+
+
+def a_stuck_worker_answers_and_its_death_is_noticed(server: Server, count: int) -> None:
+    """Python hangs in C: stats come at once, of all workers. Killed, it is gone, and another takes its place."""
+    before = server.site.pids()
+    with server.hanging(STUCK_SECONDS) as stuck:
+        began = time.monotonic()
+        stats = asked(server, {"verb": "stats"})
+        took = time.monotonic() - began
+        health = asked(server, {"verb": "health"})
+        os.kill(stuck, signal.SIGKILL)
+    assert {one.pid for one in stats.answers} == before, stats
+    assert took < ANSWERED_SECONDS
+    (hung,) = [one for one in health.answers if one.pid == stuck]
+    assert not hung.result["python"]["answers"]
+    left_behind = {name for name in server.site.socket_names() if name.startswith(f"{stuck}-")}
+    await_(lambda: stuck not in server.site.pids(), "the killed worker refuses")
+    assert not left_behind & server.site.socket_names()
+    server.reach(count - len(before - {stuck}), but=before - {stuck})
+    pids = await_(lambda: len(found := server.site.pids()) == count and found, "the next worker is listed")
+    assert before - {stuck} < pids if count > 1 else stuck not in pids
+    assert {one.pid for one in asked(server, {"verb": "stats"}).answers} == pids
+
+
+def nothing_is_left(
+    server: Server, stop: signal.Signals = signal.SIGTERM, *, whole_group: bool = False
+) -> None:
+    """Stopped in order, the server leaves no socket, and it wrote neither a traceback nor a warning of forks."""
+    with contextlib.suppress(ProcessLookupError):
+        server.stop(stop, whole_group=whole_group)
+    assert server.site.socket_names() == set()
+    log = server.log()
+    assert FORK_WARNING not in log, log
+    assert "Traceback" not in log, log
+    assert "panicked" not in log, log
