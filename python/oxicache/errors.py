@@ -3,13 +3,18 @@
 Wrong use raises Python's TypeError and ValueError instead, and a load that asks for its own key a RecursionError.
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "LockError",
     "LockNotOwnedError",
+    "NotConfiguredError",
     "OxicacheError",
     "RequestTooLongError",
     "ScheduleFullError",
     "ScheduleThreadError",
+    "UnknownCacheError",
+    "UnknownProcessError",
     "UnsafeFolderError",
 ]
 
@@ -40,3 +45,29 @@ class RequestTooLongError(OxicacheError, ValueError):
 
 class UnsafeFolderError(OxicacheError):
     """The folder of the workers' sockets is a symbolic link, another user's, or open to others."""
+
+
+class NotConfiguredError(OxicacheError):
+    """An operation needs what the settings of this project do not have."""
+
+
+class UnknownCacheError(OxicacheError, LookupError):
+    """No process that answered has a cache of this name."""
+
+    def __init__(self, name: str, existing: Sequence[str]) -> None:
+        """Name the cache, and those that exist."""
+        exist = ", ".join(existing) if existing else "none is registered yet"
+        super().__init__(f"Cache '{name}' not found; these exist: {exist}")
+        self.name = name
+        self.existing = tuple(existing)
+
+
+class UnknownProcessError(OxicacheError, LookupError):
+    """No live worker has this pid."""
+
+    def __init__(self, pid: int, existing: Sequence[int], place: str) -> None:
+        """Name the pid, those of the live workers, and where they were looked for."""
+        alive = ", ".join(map(str, existing)) if existing else "none"
+        super().__init__(f"no live worker has the pid {pid}; alive in {place}: {alive}")
+        self.pid = pid
+        self.existing = tuple(existing)

@@ -24,6 +24,7 @@ __all__ = [
     "RESTING_MAX_KEYS",
     "SCHEDULE_IDLE",
     "SCHEDULE_MAX_JOBS",
+    "SELECTION_MAX_NAMES",
     "STORE_LOG_INTERVAL",
     "TRAIL_SIZE",
     "VERSION_WORDS",
@@ -84,6 +85,8 @@ SCHEDULE_MAX_JOBS: Final = 1024  # jobs; with a second each, the last would wait
 SCHEDULE_IDLE: Final = (
     5.0  # seconds; then the thread ends, because os.fork() warns about threads from 3.12 on
 )
+
+SELECTION_MAX_NAMES: Final = 1000  # of one kind; a request to a worker has 64 KiB for all of them
 
 STORE_LOG_INTERVAL: Final = 30.0  # seconds between two lines about the same failing operation of a cache
 

@@ -4,9 +4,13 @@
 //! out, so nobody reads what an order that is gone from the queue has not yet removed. What left is dropped later, in
 //! bites (`graveyard.rs`).
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -154,4 +158,66 @@ pub(super) fn set_enabled(py: Python<'_>, on: bool) {
 #[pyfunction]
 pub(super) fn is_enabled() -> bool {
     !clock::is_disabled()
+}
+
+/// What tests look at: no part of the module's public names.
+pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.setattr("_post", wrap_pyfunction!(post_for_tests, module)?)?;
+    module.setattr("_answer", wrap_pyfunction!(answer_for_tests, module)?)
+}
+
+/// What became of the posts of tests.
+static ANSWERS: Mutex<Vec<Arc<OnceLock<Done>>>> = Mutex::new(Vec::new());
+
+/// For tests: have a thread without the GIL leave orders for these caches, all registered ones for None, and wait so many
+/// seconds; the number under which `_answer` tells what came of it. An order is a name and what it is about.
+#[pyfunction(name = "_post", signature = (names, orders, seconds, /))]
+fn post_for_tests(
+    names: Option<Vec<String>>,
+    orders: Vec<(String, String)>,
+    seconds: f64,
+) -> PyResult<usize> {
+    let order = |(name, about): (String, String)| match name.as_str() {
+        "clear" => Ok(Order::Clear),
+        "sweep" => Ok(Order::Sweep),
+        "key" => Ok(Order::Key(about)),
+        "tag" => Ok(Order::Tag(about)),
+        "count" => Ok(Order::CountExpired),
+        _ => Err(PyValueError::new_err(format!("no such order: {name}"))),
+    };
+    let orders = orders
+        .into_iter()
+        .map(order)
+        .collect::<PyResult<Vec<_>>>()?;
+    let target = names.map_or(Target::Registered, Target::Named);
+    let answer = Arc::new(OnceLock::new());
+    let number = {
+        let mut answers = ANSWERS.lock();
+        answers.push(Arc::clone(&answer));
+        answers.len() - 1
+    };
+    let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let posted = Arc::new(AtomicBool::new(false));
+    let is_posted = Arc::clone(&posted);
+    std::thread::spawn(move || {
+        let receipt = orders::post(target, orders);
+        is_posted.store(true, Ordering::Release);
+        if let Some(done) = receipt.wait(wait) {
+            let _ = answer.set(done);
+        }
+    });
+    // The thread needs nothing that is held here.
+    while !posted.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    Ok(number)
+}
+
+/// For tests: what came of a post, by the names of the caches; None as long as nobody knows.
+#[pyfunction(name = "_answer", signature = (number, /))]
+fn answer_for_tests(number: usize) -> Option<HashMap<String, Vec<Option<u64>>>> {
+    let answer = ANSWERS.lock().get(number).map(Arc::clone)?;
+    answer
+        .get()
+        .map(|done| done.counts.iter().cloned().collect())
 }

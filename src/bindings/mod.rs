@@ -43,7 +43,7 @@ use pyo3::prelude::*;
 /// The Rust half of oxicache. The contract is `python/oxicache/_native.pyi`.
 #[pymodule(gil_used = false)]
 mod _native {
-    use super::{deletions, fastcall, keys, manager, tracker_views, values, views};
+    use super::{attend, deletions, fastcall, keys, manager, tracker_views, values, views};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -150,6 +150,7 @@ mod _native {
             tracker_views::SET_METHODS,
         )?;
         values::install(module)?;
+        attend::install(module)?;
         fastcall::install(module)
     }
 }

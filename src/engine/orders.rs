@@ -154,12 +154,12 @@ impl Receipt {
     /// To be called by the thread that posted, and not while it keeps others from using caches.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> Option<Done> {
-        let end = Instant::now() + timeout;
+        let start = Instant::now();
         loop {
             if let Some(done) = self.0.done.get() {
                 return Some(done.clone());
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return None;
             }

@@ -16,4 +16,5 @@ urlpatterns = [
     path("live/work/", live.work_view),
     path("live/hang/", live.hang_view),
     path("live/fork/", live.fork_view),
+    path("", include("oxicache.django.urls")),
 ]

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from oxicache.django.backends import NativeCache, stores
 from oxicache.django.backends.options import StoreOptions, explicit_options
 
-__all__ = ["counters", "mistakes", "sessions", "unbounded"]
+__all__ = ["counters", "mistakes", "native", "sessions", "unbounded"]
 
 SESSIONS_IN_CACHE = "django.contrib.sessions.backends.cache"
 SESSIONS_IN_BOTH = "django.contrib.sessions.backends.cached_db"
@@ -26,7 +26,7 @@ SESSIONS_IN_BOTH = "django.contrib.sessions.backends.cached_db"
 def mistakes() -> Iterator[str]:
     """Say what is wrong with OPTIONS, as a handler would when it is made."""
     by_location: dict[str, None] = {}
-    for alias, params in _native().items():
+    for alias, params in native().items():
         location = params.get("LOCATION", "")
         try:
             explicit_options(stores.place_of(location, alias), params)
@@ -44,7 +44,7 @@ def mistakes() -> Iterator[str]:
 
 def unbounded() -> Iterator[str]:
     """Yield aliases whose entries live for ever, and whose bytes nothing limits."""
-    for alias in _native():
+    for alias in native():
         if _params(alias).get("TIMEOUT", 300) is None and _options(alias).max_bytes is None:
             yield alias
 
@@ -55,7 +55,7 @@ def sessions() -> tuple[str, str] | None:
     `cached_db` asks the database on a miss, and its writes reach all processes of a host, unless these share nothing.
     """
     alias = getattr(settings, "SESSION_CACHE_ALIAS", DEFAULT_CACHE_ALIAS)
-    if alias not in _native():
+    if alias not in native():
         return None
     if _is_engine(SESSIONS_IN_CACHE):
         return (
@@ -70,7 +70,7 @@ def sessions() -> tuple[str, str] | None:
 def counters() -> Iterator[tuple[str, str]]:
     """Yield who counts in an alias what has to be counted for all workers together."""
     for who, alias in (*_axes(), *_ratelimit(), *_defender(), *_throttles()):
-        if alias in _native():
+        if alias in native():
             yield who, alias
 
 
@@ -115,7 +115,7 @@ def _alias_of(cache: Any) -> str:
     return next((alias for alias in caches if caches[alias] is cache), DEFAULT_CACHE_ALIAS)
 
 
-def _native() -> dict[str, dict[str, Any]]:
+def native() -> dict[str, dict[str, Any]]:
     """Return what the settings say of each alias that is a NativeCache or one of its subclasses."""
     return {
         alias: dict(params)
@@ -125,7 +125,7 @@ def _native() -> dict[str, dict[str, Any]]:
 
 
 def _params(alias: str) -> Mapping[str, Any]:
-    return _native()[alias]
+    return native()[alias]
 
 
 def _options(alias: str) -> StoreOptions:

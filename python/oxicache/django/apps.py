@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from oxicache import _native, loader, scheduling, walks
+from oxicache import _native, loader, scheduling, thresholds, walks
 from oxicache.django import (
     callers,
     checks,
@@ -46,6 +46,10 @@ class OxicacheConfig(AppConfig):
             rows.complete()
             signals.complete()
         configure()
+        if (
+            not _settings().enabled
+        ):  # on by default, which is no reason to enable what an operator has disabled
+            _native.set_enabled(False)
         setting_changed.connect(_reconfigure, dispatch_uid="oxicache.django.apps")
         loader.forbid_waiting(transactions.in_transaction)
         checks.begin()
@@ -65,6 +69,7 @@ def configure() -> None:
     """Hand the engine and the loader what they cannot ask for."""
     settings = _settings()
     _native.set_default_cleanup_interval(settings.cleanup_interval)
+    thresholds.put_in_force(settings.thresholds)
     loader.configure(
         lock_timeout=settings.lock_timeout,
         grace_errors=settings.grace_errors,
@@ -83,5 +88,7 @@ def _settings() -> conf.Configuration:
         raise
 
 
-def _reconfigure(**_: Any) -> None:
+def _reconfigure(*, setting: str, **_: Any) -> None:
     configure()
+    if setting == conf.DICT:
+        _native.set_enabled(_settings().enabled)

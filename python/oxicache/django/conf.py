@@ -4,6 +4,8 @@ A value is looked for under its own flat name (`RSR_...`, as the first source do
 `OXICACHE`, then among the defaults here. Who passes a value on to the engine or the loader: apps.py.
 """
 
+# Long because one file holds every setting: its default, its unit, what it means and what it must be.
+
 import hashlib
 import math
 import os
@@ -23,6 +25,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from oxicache import options
+from oxicache.thresholds import Thresholds
 
 __all__ = [
     "Configuration",
@@ -145,6 +148,22 @@ def _words(name: str, value: object) -> int:
     return value
 
 
+def _token(name: str, value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value)):
+        shown = "..." if isinstance(value, str) else value  # whatever it is, it was to be secret
+        raise _refuse(name, shown, "a string of ASCII characters without spaces, or None")
+    return value
+
+
+def _thresholds(name: str, value: object) -> Thresholds:
+    if value is not None and not isinstance(value, dict):
+        raise _refuse(name, value, "a dict of numbers, or None")
+    try:
+        return Thresholds.of(value or {})
+    except (TypeError, ValueError) as error:
+        raise ImproperlyConfigured(f"{name} is wrong: {error}.") from error
+
+
 def _resolver(name: str, value: object) -> Any:
     if value is None or callable(value) or (isinstance(value, str) and "." in value.strip(".")):
         return value  # a path is imported by `tenant_resolver`: what it imports may need models
@@ -246,12 +265,6 @@ class Configuration:
         "background thread.",
         _switch,
     )
-    control: bool = _setting(
-        True,
-        "on or off",
-        "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
-        _switch,
-    )
     trail_size: int = _setting(
         options.TRAIL_SIZE,
         "invalidations",
@@ -263,6 +276,39 @@ class Configuration:
         "patterns",
         "Caches, keys and key patterns whose keys no command and no page shows: a list of patterns as `sessions:*`.",
         _patterns,
+    )
+    control: bool = _setting(
+        True,
+        "on or off",
+        "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
+        _switch,
+    )
+    monitoring_enabled: bool = _setting(
+        True,
+        "on or off",
+        "Whether the pages with figures and `cache_monitor` answer; what is counted costs next to nothing and goes on.",
+        _switch,
+        flat="CACHE_MONITORING_ENABLED",
+    )
+    metrics_token: str | None = _setting(
+        None,
+        "text without spaces",
+        "Who sends it as `Authorization: Bearer ...` may read the metrics page, as staff may; None is staff alone.",
+        _token,
+    )
+    thresholds: Thresholds = _setting(  # noqa: RUF009 -- as above
+        None,
+        "a dict",
+        "At which figures health and advice speak up, and the targets shown: those of [monitoring]"
+        "(docs/monitoring.md#thresholds), where None leaves their defaults.",
+        _thresholds,
+    )
+    enabled: bool = _setting(
+        True,
+        "on or off",
+        "Whether anything is cached at all; off, every read is a miss and nothing is stored. Live: "
+        "`manage_cache disable` and `enable`.",
+        _switch,
     )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,

@@ -1,0 +1,205 @@
+"""The names of the EnterpriseLand document that are about monitoring, for `platform_core.caching`.
+
+`cache_monitor` counts nothing itself: what oxicache's caches count natively, in every thread of every live worker, is
+what it shows. The figures of other backends are those that callers record.
+"""
+
+import json
+from dataclasses import replace
+from typing import Any, Literal
+
+from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.utils import timezone
+
+from oxicache import advice, metrics, operations, prometheus
+from oxicache.django import conf, figures, probes
+from oxicache.django.site import store_name
+from oxicache.metrics import OTHER, PatternStats, Process, Snapshot, Stats
+from oxicache.recorded import Recorder, first_segment
+
+__all__ = [
+    "CacheManager",
+    "CacheMetrics",
+    "CacheMonitor",
+    "cache_manager",
+    "cache_monitor",
+    "clear_all_caches",
+    "get_cache_status",
+    "optimize_cache_configuration",
+]
+
+
+class CacheMetrics:
+    """What one alias of CACHES has done, in all live workers. Times are in milliseconds, rates from 0 to 1."""
+
+    def __init__(self, cache_alias: str = DEFAULT_CACHE_ALIAS, *, process: int | str | None = None) -> None:
+        self.cache_alias = cache_alias
+        self._process = process
+        self._recorder = Recorder()
+
+    def record_hit(self, key: str, response_time: float | None = None) -> None:
+        """Count a hit of a cache that nobody else counts, in this process."""
+        self._record("hits", key, milliseconds=response_time)
+
+    def record_miss(self, key: str, response_time: float | None = None) -> None:
+        """As `record_hit`, a miss."""
+        self._record("misses", key, milliseconds=response_time)
+
+    def record_set(self, key: str, size: int = 0, response_time: float | None = None) -> None:
+        """As `record_hit`, a value of `size` bytes that was stored."""
+        self._record("sets", key, size_bytes=size, milliseconds=response_time)
+
+    def record_delete(self, key: str) -> None:
+        """As `record_hit`, a delete."""
+        self._record("deletes", key)
+
+    def _record(self, what: str, key: str, **figures: Any) -> None:
+        if conf.current().monitoring_enabled:
+            self._recorder.record(what, key, **figures)
+
+    def snapshot(self) -> Snapshot:
+        """The figures of this alias alone, under its own name. Asks the live workers."""
+        if not conf.current().monitoring_enabled:
+            return metrics.merge([])
+        found, _ = figures.live_snapshot(self._process)
+        name, alias = store_name(f"django:{self.cache_alias}"), self.cache_alias
+        parts = [replace(one, stats=_only(one, name, alias)) for one in found.processes]
+        return metrics.merge([*parts, self._recorder.process(alias)], silent=found.silent)
+
+    def stats(self) -> Stats:
+        """The sums of `snapshot`."""
+        return self.snapshot().caches.get(self.cache_alias, {})
+
+    def get_hit_rate(self) -> float:
+        """Hits of all reads since the workers began; 0.0 before the first one."""
+        return self.stats().get("hit_rate") or 0.0
+
+    def get_average_response_time(self) -> float:
+        """Milliseconds a read took, of those that were timed; 0.0 where none was."""
+        return metrics.mean_ms((self.stats().get("latency") or {}).get("get")) or 0.0
+
+    def get_key_statistics(self) -> dict[str, dict[str, Any]]:
+        """By the first segment of the key: hits, misses, sets, deletes, avg_size, total_size and hit_rate."""
+        return _by_first_segment(self.snapshot().patterns.get(self.cache_alias, []))
+
+
+def _only(process: Process, name: str | None, alias: str) -> dict[str, Any]:
+    caches, patterns = process.stats.get("caches", {}), process.stats.get("patterns") or {}
+    return {
+        **process.stats,
+        "caches": {alias: caches[name]} if name in caches else {},
+        "patterns": {alias: patterns[name]} if name in patterns else {},
+    }
+
+
+def _by_first_segment(parts: list[PatternStats]) -> dict[str, dict[str, Any]]:
+    return {
+        part["pattern"]: {
+            **{name: part[name] for name in ("hits", "misses", "sets", "deletes", "avg_size")},
+            "total_size": part["bytes"],
+            "hit_rate": part["hits"] / (part["hits"] + part["misses"])
+            if part["hits"] + part["misses"]
+            else 0.0,
+        }
+        for part in _folded(parts)
+    }
+
+
+def _folded(parts: list[PatternStats]) -> list[PatternStats]:
+    return metrics.merge_patterns(
+        part if part["pattern"] == OTHER else {**part, "pattern": first_segment(part["pattern"])}
+        for part in parts
+    )
+
+
+class CacheMonitor:
+    """The figures of one alias of CACHES as reports. `process="self"` leaves the other workers out."""
+
+    def __init__(self, cache_alias: str = DEFAULT_CACHE_ALIAS, *, process: int | str | None = None) -> None:
+        self.cache_alias = cache_alias
+        self.metrics = CacheMetrics(cache_alias, process=process)
+
+    def analyze_memory_usage(self) -> dict[str, Any]:
+        """What was stored by key pattern, in bytes as the cache weighs them, and which patterns take much of it."""
+        parts = _folded(self.metrics.snapshot().patterns.get(self.cache_alias, []))
+        total = sum(part["bytes"] for part in parts)
+        return {
+            "total_tracked_bytes": total,
+            "by_pattern": {
+                part["pattern"]: {
+                    "bytes": part["bytes"],
+                    "percentage": part["bytes"] / total * 100 if total else 0.0,
+                    "avg_size": part["avg_size"],
+                    "count": part["sets"],
+                }
+                for part in parts
+            },
+            "recommendations": [one.as_json() for one in advice.of_memory(parts)],
+        }
+
+    def generate_report(self) -> dict[str, Any]:
+        """Hit rate, response time, figures by key pattern, and advice."""
+        snapshot = self.metrics.snapshot()
+        stats = snapshot.caches.get(self.cache_alias, {})
+        return {
+            "cache_alias": self.cache_alias,
+            "timestamp": timezone.now().isoformat(),
+            "hit_rate": stats.get("hit_rate") or 0.0,
+            "avg_response_time_ms": metrics.mean_ms((stats.get("latency") or {}).get("get")) or 0.0,
+            "key_statistics": _by_first_segment(snapshot.patterns.get(self.cache_alias, [])),
+            "recommendations": [one.as_json() for one in advice.advise(snapshot)],
+        }
+
+    report = generate_report
+
+    def export_metrics(self, format: Literal["prometheus", "json"] = "prometheus") -> str:  # noqa: A002 -- its name
+        """The figures as text for Prometheus, or the report as JSON. ValueError for another format."""
+        if format == "prometheus":
+            return prometheus.exposition(self.metrics.snapshot())
+        if format == "json":
+            return json.dumps(self.generate_report(), indent=2)
+        raise ValueError(f"format is {format!r}; it must be 'prometheus' or 'json'")
+
+
+class CacheManager:
+    """What the document's `cache_manager` tells of all caches together."""
+
+    def get_cache_status(self) -> dict[str, Any]:
+        """Health of each alias, performance in all live workers, what is warmed and configured."""
+        document = operations.status(figures.own_site(), document=_known()).document
+        return {**document, "performance": _numbers(document["performance"])}
+
+    def optimize_cache_configuration(self) -> dict[str, Any]:
+        """Performance, and what to change, most urgent first."""
+        unhealthy = {alias: one.error for alias, one in probes.probe_all().items() if one.error is not None}
+        document = operations.optimize(
+            figures.own_site(),
+            default_timeout=conf.current().default_ttl or 0,
+            unhealthy=unhealthy,
+            sensitive=conf.current().sensitive,
+        ).document
+        return {**document, "current_performance": _numbers(document["current_performance"])}
+
+    def clear_all_caches(self) -> dict[str, bool]:
+        """Clear every alias of CACHES; by alias whether that worked."""
+        return probes.clear_all()
+
+
+def _known() -> dict[str, Any]:
+    return {
+        "health": {alias: one.as_json() for alias, one in probes.probe_all().items()},
+        "configuration": probes.configuration(),
+        "backends": probes.backends(),
+    }
+
+
+def _numbers(performance: dict[str, Any]) -> dict[str, Any]:
+    """Where nothing was measured the document has 0, with which its callers reckon."""
+    return {name: 0.0 if value is None else value for name, value in performance.items()}
+
+
+cache_monitor = CacheMonitor()
+cache_manager = CacheManager()
+get_cache_status = cache_manager.get_cache_status
+optimize_cache_configuration = cache_manager.optimize_cache_configuration
+clear_all_caches = cache_manager.clear_all_caches

@@ -1,0 +1,29 @@
+"""One function per verb of an operator: a Site and a Selection in, a Report out.
+
+Whom a Site reaches is in sites.py, what a worker answers in live.py and natively, how a Report reads in reports.
+Commands and views call these, and print.
+"""
+
+from oxicache.operations.changes import cleanup, clear, disable, enable, invalidate, reset, warm
+from oxicache.operations.figures import snapshot, stats
+from oxicache.operations.findings import MEASURES, explain, top, tracker
+from oxicache.operations.judgements import monitor, optimize, status
+
+__all__ = [
+    "MEASURES",
+    "cleanup",
+    "clear",
+    "disable",
+    "enable",
+    "explain",
+    "invalidate",
+    "monitor",
+    "optimize",
+    "reset",
+    "snapshot",
+    "stats",
+    "status",
+    "top",
+    "tracker",
+    "warm",
+]

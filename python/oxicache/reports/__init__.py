@@ -1,0 +1,36 @@
+"""What an operation did or found: a frozen dataclass for each verb, as JSON for programs and as lines for people.
+
+The words and shapes of the source documents are kept to the byte; what they have no words for follows after them. How
+the figures come about is in operations.py, how they are aligned and painted in tables.py.
+"""
+
+from oxicache.reports.changes import (
+    CountersReset,
+    Invalidated,
+    Preview,
+    Removed,
+    Switched,
+)
+from oxicache.reports.deletions import TrackerReport
+from oxicache.reports.figures import StatsReport
+from oxicache.reports.findings import ExplainReport, TopReport
+from oxicache.reports.judgements import MonitorReport, OptimizeReport, StatusReport
+from oxicache.reports.reach import Missing, Reach, Report
+
+__all__ = [
+    "CountersReset",
+    "ExplainReport",
+    "Invalidated",
+    "Missing",
+    "MonitorReport",
+    "OptimizeReport",
+    "Preview",
+    "Reach",
+    "Removed",
+    "Report",
+    "StatsReport",
+    "StatusReport",
+    "Switched",
+    "TopReport",
+    "TrackerReport",
+]

@@ -1,0 +1,173 @@
+"""`cleanup`, `clear`, `invalidate`, `reset`, `disable`, `enable`: what went, or would go."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from oxicache.reports.reach import Report
+from oxicache.tables import Column, Style, count, plain, table
+
+__all__ = ["CountersReset", "Invalidated", "Preview", "Removed", "Switched"]
+
+Counts = Mapping[str, int | None]  # by cache; None where a worker has yet to do it
+
+
+def total(counts: Counts) -> int:
+    """Sum what is known; -1 stands for a cache whose cleanup failed."""
+    return sum(number for number in counts.values() if number is not None and number > 0)
+
+
+def _processes(counts: Mapping[int, Counts]) -> dict[str, dict[str, int | None]]:
+    return {str(pid): dict(found) for pid, found in counts.items()}
+
+
+def _pending_lines(pending: tuple[int, ...], style: Style) -> Iterator[str]:
+    """Say who has the order and is busy: it is carried out before the caches are read again, and not counted."""
+    if pending:
+        pids = ", ".join(map(str, pending))
+        text = f"Ordered, and not yet counted, in {pids}: done there before the next read of any cache."
+        yield style.paint(text, "warning")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed(Report):
+    """Entries that were swept or cleared. Source: API reference (akvo), `manage_cache cleanup` and `clear`."""
+
+    verb: Literal["cleanup", "clear"]
+    counts: Counts
+    processes: Mapping[int, Counts]
+    pending: tuple[int, ...] = ()
+    cache: str | None = None
+    outdated: tuple[
+        str, ...
+    ] = ()  # caches whose entries died in every process of the host, also where none answered
+
+    def _json(self) -> dict[str, Any]:
+        word = "cleaned" if self.verb == "cleanup" else "cleared"
+        return {
+            word: dict(self.counts),
+            "total": total(self.counts),
+            "pending": list(self.pending),
+            "outdated": list(self.outdated),
+            "processes": _processes(self.processes),
+        }
+
+    def _lines(self, style: Style) -> Iterator[str]:
+        if self.verb == "clear":
+            yield f"Cleared cache '{plain(self.cache)}'" if self.cache else "Cleared all caches"
+        else:
+            where = f"from '{plain(self.cache)}'" if self.cache else "across all caches"
+            yield f"Cleaned {total(self.counts)} expired entries {where}"
+        for name, number in self.counts.items():
+            if number is not None and number < 0:
+                yield style.paint(f"  {plain(name)}: failed", "bad")
+        yield from _pending_lines(self.pending, style)
+
+    def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
+        if self.outdated and (self.reach.is_nobody or self.reach.is_partial):
+            names = ", ".join(map(plain, self.outdated))
+            yield f"Every process of this host finds {names} empty from now on."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview(Report):
+    """What `cleanup`, `clear`, `invalidate` or `disable` would remove. Source: API reference (akvo), `--dry-run`."""
+
+    verb: Literal["cleanup", "clear", "invalidate", "disable"]
+    counts: Mapping[str, int]
+    processes: Mapping[int, Mapping[str, int]]
+    is_exact: bool = True
+
+    def _json(self) -> dict[str, Any]:
+        return {
+            "dry_run": True,
+            "would_remove": dict(self.counts),
+            "total": total(self.counts),
+            "exact": self.is_exact,
+            "processes": _processes(self.processes),
+        }
+
+    def _lines(self, style: Style) -> Iterator[str]:
+        what = {
+            "cleanup": "cleanup expired cache entries",
+            "clear": "clear cache entries",
+            "invalidate": "invalidate cache entries",
+            "disable": "clear and disable every cache",
+        }
+        yield f"DRY RUN: Would {what[self.verb]}"
+        if self.counts:
+            columns = (Column("cache", flexible=True), Column("entries", right=True))
+            rows = [(name, count(number)) for name, number in self.counts.items()]
+            yield from table(columns, [*rows, ("together", count(total(self.counts)))], style)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalidated(Report):
+    """Entries whose source has changed. Source: EnterpriseLand, `manage_cache invalidate`."""
+
+    by_strategy: Mapping[str, int]  # tags, keys, dependency: how many entries
+    counts: Counts  # the same by cache
+    processes: Mapping[int, Counts]
+    models: Mapping[str, tuple[str, ...]]  # each model that was named, and those that --cascade added
+    pending: tuple[int, ...] = ()
+
+    def _json(self) -> dict[str, Any]:
+        return {
+            "total": sum(self.by_strategy.values()),
+            "by_strategy": dict(self.by_strategy),
+            "invalidated": dict(self.counts),
+            "models": {model: list(cascade) for model, cascade in self.models.items()},
+            "pending": list(self.pending),
+            "processes": _processes(self.processes),
+        }
+
+    def _lines(self, style: Style) -> Iterator[str]:
+        yield f"Invalidated {sum(self.by_strategy.values())} cache entries"
+        for strategy, number in self.by_strategy.items():
+            yield f"  {strategy}: {number} entries"
+        yield from _pending_lines(self.pending, style)
+
+    def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
+        # How many entries these are is not known: each dies when it is next read, in whichever process.
+        for model, cascade in self.models.items():
+            also = f", and of {', '.join(cascade)}" if cascade else ""
+            yield f"  {model}: what was computed from its rows{also} is outdated in every process of this host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountersReset(Report):
+    """Counters that begin again at zero."""
+
+    caches: tuple[str, ...]
+
+    def _json(self) -> dict[str, Any]:
+        return {"reset": list(self.caches)}
+
+    def _lines(self, style: Style) -> Iterator[str]:
+        noun = "cache" if len(self.caches) == 1 else "caches"
+        yield style.paint(f"Reset the counters of {len(self.caches)} {noun}", "good")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched(Report):
+    """Caches that store nothing from now on, or that store again."""
+
+    enabled: bool
+    cleared: int
+    is_lasting: bool  # whether workers that start later begin so too
+
+    def _json(self) -> dict[str, Any]:
+        return {"enabled": self.enabled, "cleared": self.cleared, "lasting": self.is_lasting}
+
+    def _lines(self, style: Style) -> Iterator[str]:
+        if self.enabled:
+            yield style.paint("Enabled all caches", "good")
+            return
+        dropped = f"{self.cleared} entries dropped"
+        yield style.paint(
+            f"Disabled all caches: every get is a miss, nothing is stored ({dropped})", "warning"
+        )
+
+    def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
+        if self.is_lasting and not self.enabled:
+            yield "Workers that start from now on begin disabled, until `manage_cache enable`."
