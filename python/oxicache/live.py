@@ -11,10 +11,11 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest
+from itertools import chain
 from typing import Any, Final
 
 from oxicache import _native
-from oxicache._native import KeyPattern, MemoKey, TTLCache
+from oxicache._native import BackendKey, KeyPattern, MemoKey, TTLCache
 from oxicache.registry import DELETION_SET
 from oxicache.trail import trail, word_numbers
 from oxicache.walks import Entry, Pace, cache_of, caches, is_sensitive, lenses, shown_key, walk
@@ -48,7 +49,8 @@ def _keys(given: Mapping[str, Any]) -> dict[str, Any]:
     total = 0
     for entry in walk(cache, Pace()):
         text = shown_key(name, entry.key)
-        if not entry.is_outdated and pattern.matches(text) and not _is_hidden(text):
+        is_shown = not entry.is_outdated and pattern.matches(text)
+        if is_shown and not is_sensitive(text, _pattern(name, entry.key)):
             total += 1
             if len(found) < limit:
                 found.append(text)
@@ -59,20 +61,23 @@ def _top(given: Mapping[str, Any]) -> dict[str, Any]:
     by, limit = given["by"], given.get("limit", TOP_LIMIT)
     chosen = caches(given.get("caches"))
     rank = RANKS[by]
-    patterns = [] if rank is None else _patterns(chosen, rank)
+    patterns = [] if rank is None else _patterns(chosen, rank, limit)
     entries = _top_entries(chosen, by, limit) if by in {"bytes", "age"} else []
-    return {"patterns": patterns[:limit], "entries": entries}
+    return {"patterns": patterns, "entries": entries}
 
 
-def _patterns(chosen: Collection[str], rank: str) -> list[dict[str, Any]]:
-    counted = _native.metrics(True).get("patterns", {})
-    found = [
-        {**one, "cache": name}
-        for name in chosen
-        for one in counted.get(name, ())
-        if one[rank] > 0 and not is_sensitive(name, one["pattern"])
-    ]
-    return sorted(found, key=lambda one: one[rank], reverse=True)
+def _patterns(chosen: Collection[str], rank: str, limit: int) -> list[dict[str, Any]]:
+    pace = Pace()
+    best: list[dict[str, Any]] = []
+    for name in chosen:
+        here = [
+            {**one, "cache": name}
+            for one in _native.pattern_stats(name)
+            if one[rank] > 0 and not is_sensitive(name, one["pattern"])
+        ]
+        best = nlargest(limit, [*best, *here], key=lambda one: one[rank])
+        pace.step()
+    return best
 
 
 def _top_entries(chosen: Mapping[str, TTLCache[Any, Any]], by: str, limit: int) -> list[dict[str, Any]]:
@@ -92,7 +97,7 @@ def _measured(
 ) -> Iterator[tuple[float, int, str, Entry]]:
     for number, entry in enumerate(walk(cache, pace)):
         measure = entry.weight if by == "bytes" else _looked_at(cache, entry.key).get("age_seconds")
-        if measure is not None and not _is_hidden(shown_key(name, entry.key)):
+        if measure is not None and not is_sensitive(shown_key(name, entry.key), _pattern(name, entry.key)):
             yield measure, -number, name, entry  # no two have one number, so that entries are never compared
 
 
@@ -110,8 +115,12 @@ def _described(name: str, entry: Entry, by: str, measure: float) -> dict[str, An
     }
 
 
-def _is_hidden(text: str) -> bool:
-    return is_sensitive(text, _native.key_pattern(text))
+def _pattern(name: str, key: Any) -> str:
+    """Return the key pattern that a key is counted under."""
+    if isinstance(key, MemoKey):
+        return name
+    text = key.key if isinstance(key, BackendKey) else key
+    return _native.key_pattern(text) if isinstance(text, str) else f"<{type(key).__name__}>"
 
 
 def _finite(seconds: float | None) -> float | None:
@@ -159,32 +168,21 @@ def _candidates(name: str, cache: TTLCache[Any, Any], given: Mapping[str, Any], 
     for lens in lenses:
         if (keys := lens.keys(name, text, version, prefix)) is not None:
             return keys
-    held = _keys_held(cache, pace)
-    if any(isinstance(key, MemoKey) for key in held[:1]):
-        return [key for key in held if _is_called(name, key, text, pace)]
+    held = (entry.key for entry in walk(cache, pace, is_whole=True))
+    first = next(held, None)
+    if isinstance(first, MemoKey):  # then all are
+        return [key for key in chain([first], held) if _is_called(name, key, text)]
     return [text, *([int(text)] if text.isascii() and text.isdigit() else [])]
 
 
-def _keys_held(cache: TTLCache[Any, Any], pace: Pace) -> list[Any]:
-    """Return all keys of a decorated callable, stale ones too; of any other cache the first."""
-    keys: list[Any] = []
-    for key in cache._cache:
-        keys.append(key)
-        if not isinstance(key, MemoKey):
-            break
-        pace.step()
-    return keys
-
-
-def _is_called(name: str, key: Any, text: str, pace: Pace) -> bool:
-    pace.step()
+def _is_called(name: str, key: Any, text: str) -> bool:
     shown = shown_key(name, key)
     return shown == text or shown.partition("(")[0].casefold() == text.casefold()
 
 
 def _explained(name: str, key: Any, looked_at: Mapping[str, Any]) -> dict[str, Any]:
     text = shown_key(name, key)
-    pattern = _native.key_pattern(text)
+    pattern = _pattern(name, key)
     hidden = is_sensitive(name, text, pattern)
     names = {number: word for word, number in word_numbers(_words(name, key, looked_at["tags"])).items()}
     words: list[dict[str, Any]] = [
@@ -213,7 +211,7 @@ def _explained(name: str, key: Any, looked_at: Mapping[str, Any]) -> dict[str, A
 
 
 def _pattern_hits(name: str, pattern: str) -> int | None:
-    counted = _native.metrics(True).get("patterns", {}).get(name, ())
+    counted = _native.pattern_stats(name)
     return next((one["hits"] for one in counted if one["pattern"] == pattern), None)
 
 

@@ -9,15 +9,17 @@ import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 __all__ = [
     "PLAIN",
     "Column",
+    "Stream",
     "Style",
     "bar",
     "count",
     "duration",
+    "is_terminal",
     "plain",
     "shortened",
     "size",
@@ -35,6 +37,14 @@ KIB: Final = 1024
 SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))  # seconds; each from twice its length on
 
 
+class Stream(Protocol):
+    """What is asked of a stream that somebody may look at."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """How to write on one stream: with colour or without, and how wide it is. `PLAIN` is for files and pipes."""
@@ -43,7 +53,7 @@ class Style:
     columns: int | None = None  # of the screen; None where lines may be of any length
 
     @classmethod
-    def of(cls, stream: TextIO) -> "Style":
+    def of(cls, stream: Stream) -> "Style":
         """Plain off a terminal; on one without colour where NO_COLOR says so, or where it is a dumb one."""
         if not is_terminal(stream):
             return PLAIN
@@ -59,7 +69,7 @@ class Style:
 PLAIN: Final = Style()
 
 
-def is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: Stream) -> bool:
     """Whether a person reads this stream. A stream that does not say is a file."""
     try:
         return stream.isatty()

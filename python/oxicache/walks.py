@@ -138,11 +138,14 @@ class Pace:
             self._since = time.perf_counter()
 
 
-def walk(cache: TTLCache[Any, Any], pace: Pace) -> Iterator[Entry]:
-    """Yield the live entries of a cache, in no order. What is stored meanwhile may be missed, nothing comes twice."""
+def walk(cache: TTLCache[Any, Any], pace: Pace, *, is_whole: bool = False) -> Iterator[Entry]:
+    """Yield the live entries of a cache in no order, and with `is_whole` the expired ones that are still held.
+
+    What is stored meanwhile may be missed.
+    """
     cursor: int | None = 0
     while cursor is not None:
-        cursor, found = _native.entries(cache, cursor, BITE)
+        cursor, found = _native.entries(cache, cursor, BITE, is_whole)
         for entry in found:
             yield Entry(*entry)
             pace.step()

@@ -86,6 +86,14 @@ pub(super) fn process_metrics(py: Python<'_>, patterns: bool) -> PyResult<Bound<
     Ok(pythonize::pythonize(py, &told)?)
 }
 
+/// What was done to the cache that is registered under a name, by key pattern; empty where there is none.
+#[pyfunction]
+#[pyo3(signature = (cache, /))]
+pub(super) fn pattern_stats<'py>(py: Python<'py>, cache: &str) -> PyResult<Bound<'py, PyAny>> {
+    let told = metrics::find(cache).map_or_else(Vec::new, |metrics| metrics.patterns());
+    Ok(pythonize::pythonize(py, &told)?)
+}
+
 /// The pattern of a key that has neither prefix nor version nor scope: its ids are `*`, and it has six segments at most.
 #[pyfunction]
 #[pyo3(signature = (key, /))]

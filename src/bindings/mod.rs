@@ -94,7 +94,7 @@ mod _native {
     use super::memo_key::MemoKey;
 
     #[pymodule_export]
-    use super::metrics::{key_pattern, process_metrics};
+    use super::metrics::{key_pattern, pattern_stats, process_metrics};
 
     #[pymodule_export]
     use super::pattern::KeyPattern;

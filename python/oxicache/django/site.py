@@ -83,11 +83,13 @@ class ProjectShared:
 
     def invalidate_tags(self, tags: Sequence[str], caches: Sequence[str]) -> Sequence[str]:
         """Outdate the entries of NativeCache that have one of the tags."""
-        names: dict[str, None] = {}
-        for tag in tags:
-            for cache in caches or (None,):
-                names |= dict.fromkeys(_outdated(cache, lambda handler, tag=tag: handler.delete_by_tag(tag)))
-        return tuple(names)
+
+        def outdate(handler: NativeCache) -> None:
+            for tag in tags:
+                handler.delete_by_tag(tag)
+
+        names = [name for cache in (caches or (None,)) for name in _outdated(cache, outdate)]
+        return tuple(dict.fromkeys(names))
 
     def invalidate_model(self, model: str, *, cascade: bool) -> Sequence[str]:
         """Outdate what was computed from any row of a model; with `cascade` of those that have foreign keys to it."""

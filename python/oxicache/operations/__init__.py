@@ -5,12 +5,13 @@ Commands and views call these, and print.
 """
 
 from oxicache.operations.changes import cleanup, clear, disable, enable, invalidate, reset, warm
-from oxicache.operations.figures import snapshot, stats
+from oxicache.operations.figures import TOP_LIMIT, snapshot, stats
 from oxicache.operations.findings import MEASURES, explain, top, tracker
 from oxicache.operations.judgements import monitor, optimize, status
 
 __all__ = [
     "MEASURES",
+    "TOP_LIMIT",
     "cleanup",
     "clear",
     "disable",

@@ -92,7 +92,8 @@ def invalidate(site: Site, selection: Selection, *, cascade: bool = False) -> In
     for strategy, names in (("tags", selection.tags), ("keys", selection.keys)):
         if not names:
             continue
-        answers = ask_about(site, selection, "invalidate", **{strategy: list(names)})
+        request: dict[str, Any] = {strategy: list(names)}
+        answers = ask_about(site, selection, "invalidate", **request)
         rounds.append(answers)
         found = {answer.pid: dict(answer.result["invalidated"]) for answer in answers.answers}
         strategies[strategy] = sum(number or 0 for number in summed(found).values())

@@ -90,7 +90,7 @@ def ask_about(
 
 
 def require(cache: str, found: Snapshot, reach: Reach) -> None:
-    if cache not in found.caches and not reach.is_nobody:
+    if cache not in found.caches and reach.answered:
         raise UnknownCacheError(cache, sorted(found.caches))
 
 

@@ -64,7 +64,7 @@ class Removed(Report):
         yield from _pending_lines(self.pending, style)
 
     def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
-        if self.outdated and (self.reach.is_nobody or self.reach.is_partial):
+        if self.outdated and (not self.reach.answered or self.reach.is_partial):
             names = ", ".join(map(plain, self.outdated))
             yield f"Every process of this host finds {names} empty from now on."
 

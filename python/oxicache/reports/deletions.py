@@ -36,7 +36,7 @@ class TrackerReport(Report):
         return max((float(found["last_cleanup"]) for found in self.processes.values()), default=0.0)
 
     def _json(self) -> dict[str, Any]:
-        if self.reach.is_nobody:
+        if not self.reach.answered:
             return {"processes": {}}
         return {
             "active": self._sum("active"),

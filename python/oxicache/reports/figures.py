@@ -45,7 +45,7 @@ class StatsReport(Report):
         return {**own, GLOBAL: self._global()}
 
     def _global(self) -> dict[str, Any]:
-        totals = {name: None if self.reach.is_nobody else value for name, value in self.totals.items()}
+        totals = {name: value if self.reach.answered else None for name, value in self.totals.items()}
         processes = {
             str(pid): {name: dict(stats) for name, stats in caches.items()}
             for pid, caches in self.processes.items()
@@ -84,7 +84,7 @@ class StatsReport(Report):
 
     def table(self, style: Style = PLAIN, earlier: "StatsReport | None" = None) -> Iterator[str]:
         """Yield the figures as one table; with an earlier report also how many reads there were since, by cache."""
-        if not self.reach.is_nobody:
+        if self.reach.answered:
             yield from self.table_lines(style, earlier)
             yield from self.notes(style)
         yield from self.reach.lines(style)

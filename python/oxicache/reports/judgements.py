@@ -115,7 +115,7 @@ class StatusReport(Report):
             well = bool(found["healthy"])
             said = "Healthy" if well else plain(str(found.get("error", "does not keep what is stored")))
             yield style.paint(f"  {SIGNS[well]} {plain(alias)}: {said}", "good" if well else "bad")
-        if not self.reach.is_nobody:
+        if self.reach.answered:
             yield from self._worker_lines(style)
         yield ""
 

@@ -62,6 +62,12 @@ class Reach:
         where = f" in {self.place}" if self.place else ""
         return f"{len(self.answered)} of {self.workers} {noun} answered{where}."
 
+    def shortfall(self) -> str:
+        """Say how many answered, and who did not."""
+        noun = "worker" if self.workers == 1 else "workers"
+        pids = ", ".join(str(one.pid) for one in self.missing)
+        return f"{len(self.answered)} of {self.workers} {noun} answered; not {pids}"
+
     def lines(self, style: Style = PLAIN) -> Lines:
         """Say who did not answer, and who was not asked. Nothing where this process asked itself."""
         if self.place:
@@ -86,8 +92,8 @@ class Report:
         return {**self._json(), **self.reach.as_json()}
 
     def lines(self, style: Style = PLAIN) -> Lines:
-        """Yield the report line by line; where nobody was asked that is said instead of zeros."""
-        if not self.reach.is_nobody:
+        """Yield the report line by line; where nobody answered that is said instead of zeros."""
+        if self.reach.answered:
             yield from self._lines(style)
         yield from self._host_lines(style)
         yield from self.reach.lines(style)

@@ -1,0 +1,1 @@
+"""Management commands: argument parsing and printing over oxicache.operations."""
