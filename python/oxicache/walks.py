@@ -178,8 +178,8 @@ def _owner(key: MemoKey) -> str:
 
 
 def _arguments(args: tuple[Any, ...], *, is_inner: bool = False) -> str:
-    """Spell the arguments of a call: those by position, then those by name, which stand behind a MISSING."""
-    at = next((index for index, one in enumerate(args) if one is _native.MISSING), len(args))
+    """Spell the arguments of a call: those by position, then those by name, which stand behind a mark."""
+    at = next((index for index, one in enumerate(args) if isinstance(one, _native.Missing)), len(args))
     named = args[at + 1 :]
     spelt = chain(
         (_shown(one, is_inner=is_inner) for one in args[:at]),

@@ -153,15 +153,16 @@ impl Shared {
 
 /// The entries in so many places of a cache's memory, from `cursor` on, and the next cursor; 0 begins, None is the end.
 ///
-/// Each entry as (key, seconds left, weight in bytes where entries are weighed, tags, whether it is outdated); expired ones are
-/// left out. In no particular order; who walks to the end meets each entry that was there all the time. O(limit).
+/// Each entry as (key, seconds left, weight in bytes where entries are weighed, tags, whether it is outdated); those that have
+/// expired and are still held are among them with `is_whole` only. In no particular order; who walks to the end meets each entry that was there all the time. O(limit).
 #[pyfunction]
-#[pyo3(signature = (cache, cursor, limit, /))]
+#[pyo3(signature = (cache, cursor, limit, is_whole = false, /))]
 pub(super) fn entries<'py>(
     py: Python<'py>,
     cache: &Bound<'py, PyTtlCache>,
     cursor: Slot,
     limit: usize,
+    is_whole: bool,
 ) -> PyResult<(Option<Slot>, Vec<Entry<'py>>)> {
     if limit == 0 {
         return Err(PyValueError::new_err("limit must be at least 1, not 0"));
@@ -172,7 +173,7 @@ pub(super) fn entries<'py>(
         let (slots, next) = table.walk(cursor, limit);
         let live = slots
             .into_iter()
-            .filter(|&slot| !now.reached(table.deadline(slot)));
+            .filter(|&slot| is_whole || !now.reached(table.deadline(slot)));
         let seen: Vec<Sight> = live.map(|slot| Sight::of(&table, slot, now, py)).collect();
         (seen, next)
     };

@@ -1,5 +1,6 @@
 """What a process answers when only Python can: keys, top, explain, tracker and trail, and what it never shows."""
 
+import itertools
 import json
 import threading
 import time
@@ -9,8 +10,16 @@ from typing import Any
 
 import pytest
 
-from oxicache import DELETION_SET, TTLCache, cache_manager, cached_function, cached_method, live, walks
-from oxicache import _native
+from oxicache import (
+    DELETION_SET,
+    TTLCache,
+    _native,
+    cache_manager,
+    cached_function,
+    cached_method,
+    live,
+    walks,
+)
 from oxicache.testing import clock
 from oxicache.trail import trail
 
@@ -333,7 +342,9 @@ class TestTrail:
 
 
 class TestPace:
-    def test_a_long_walk_lets_others_work(self, books: TTLCache[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_long_walk_lets_others_work(
+        self, books: TTLCache[Any, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Between two rests no more than the allowed time passes, as its own clock has it."""
         for number in range(10_000):
             books.set(f"book:{number}", number)
@@ -351,6 +362,6 @@ class TestPace:
         monkeypatch.setattr(walks.time, "perf_counter", perf_counter)
         monkeypatch.setattr(walks.time, "sleep", sleep)
         assert ask("keys", cache="test.books")["total"] == 10_000
-        gaps = [after - before for before, after in zip(rests, rests[1:], strict=False)]
+        gaps = [after - before for before, after in itertools.pairwise(rests)]
         assert len(rests) > 1000
         assert max(gaps) <= 0.0006
