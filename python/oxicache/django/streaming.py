@@ -25,6 +25,7 @@ __all__ = [
     "JSON",
     "JSON_LINES",
     "astream_json_lines",
+    "lines_response",
     "representation",
     "should_stream_response",
     "stream_json_lines",
@@ -114,12 +115,23 @@ def stream_response(
     """
     represent = representation(serialize, context, source)
     write = render or functools.partial(_rendered, encoder)
-    blocks = _blocks(_lines(_chunks_of(source, size), represent, write))
     plain = getattr(request, "_request", request)  # of Django REST framework's
     preferred = plain.get_preferred_type([JSON, JSON_LINES]) or JSON
-    response = StreamingHttpResponse(
-        _in_thread(blocks) if isinstance(plain, ASGIRequest) else blocks, content_type=preferred
-    )
+    return lines_response(request, _chunks_of(source, size), represent, write, content_type=preferred)
+
+
+def lines_response(
+    request: Any,
+    chunks: Iterator[list[Any]],
+    represent: Represent,
+    render: Render,
+    *,
+    content_type: str,
+) -> StreamingHttpResponse:
+    """Answer with lines made of `chunks`: `represent` makes plain data of one, `render` a line, without its end."""
+    blocks = _blocks(_lines(chunks, represent, render))
+    is_async = isinstance(getattr(request, "_request", request), ASGIRequest)
+    response = StreamingHttpResponse(_in_thread(blocks) if is_async else blocks, content_type=content_type)
     patch_vary_headers(response, ["Accept"])
     return response
 
