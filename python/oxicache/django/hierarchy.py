@@ -40,7 +40,7 @@ MAX_AGGREGATION_DEPTH: int | None = None
 PARENTS_PER_QUERY = 500  # SQLite took no more than 999 parameters for a long time
 
 _M = TypeVar("_M", bound=Model)
-Find: TypeAlias = Callable[[list[Any]], QuerySet[_M]]
+Find: TypeAlias = Callable[[list[Any]], QuerySet[Any, Any]]
 
 
 # ---------------------------------------------------------------- down
@@ -57,7 +57,7 @@ class Descendants(Generic[_M]):
     def __init__(
         self,
         nodes: _M | Iterable[_M],
-        children: str | Find[_M],
+        children: str | Find,
         queryset: "QuerySet[_M] | Manager[_M] | None",
         limits: dict[str, int | None],
     ) -> None:
@@ -122,7 +122,7 @@ class Descendants(Generic[_M]):
 
 def descendants(
     nodes: _M | Iterable[_M],
-    children: str | Find[_M] = "children",
+    children: str | Find = "children",
     *,
     queryset: "QuerySet[_M] | Manager[_M] | None" = None,
     max_rows: int | None = None,
@@ -151,7 +151,7 @@ def descendants(
 def descendants_response(
     nodes: _M | Iterable[_M],
     serialize: Any,
-    children: str | Find[_M] = "children",
+    children: str | Find = "children",
     *,
     queryset: "QuerySet[_M] | Manager[_M] | None" = None,
     max_rows: int | None = None,
@@ -166,6 +166,10 @@ def descendants_response(
     rows are missing. `serialize`: as `stream_json_lines` has it. For the rest see `descendants`.
     """
     walk = descendants(nodes, children, queryset=queryset, max_rows=max_rows, max_depth=max_depth, size=size)
+    if serialize is None:
+        raise TypeError(
+            "rows that are model instances need serialize=, a function of one or a serializer class"
+        )
     represent = representation(serialize, context)
     body: list[Any] = []
     for rows in walk.chunks():
@@ -183,9 +187,7 @@ def _limit(name: str, value: int | None, unit: str) -> int | None:
     return value
 
 
-def _finder(
-    nodes: list[Any], children: str | Find[Any], queryset: "QuerySet[Any] | Manager[Any] | None"
-) -> Find[Any]:
+def _finder(nodes: list[Any], children: str | Find, queryset: "QuerySet[Any] | Manager[Any] | None") -> Find:
     """Return a function from primary keys to the rows right below them."""
     if not isinstance(children, str):
         return children
