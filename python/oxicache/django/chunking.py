@@ -5,7 +5,7 @@ more than a chunk is held at a time; OFFSET has none of the three. What a querys
 JSON out of chunks: streaming.py.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, TypeVar
 
 from django.db.models import Manager, Model, QuerySet
@@ -19,7 +19,7 @@ _M = TypeVar("_M", bound=Model)
 _R = TypeVar("_R")
 
 
-def iter_chunks(queryset: QuerySet[_M, _R] | Manager[_M], size: int | None = None) -> Iterator[list[_R]]:
+def iter_chunks(queryset: QuerySet[_M, _R] | Manager[_M], size: int | None = None) -> Generator[list[_R]]:
     """Read the rows of a queryset in lists of `size`, one query each; the last list may be shorter, none is empty.
 
     `size`: rows, RSR_DESCENDANTS_CHUNK_SIZE where it is None. The order is the queryset's, ended by the primary key,
@@ -74,7 +74,7 @@ def queryset_of(source: object) -> QuerySet[Any, Any]:
     return source
 
 
-def _chunks(keyset: Keyset) -> Iterator[list[Any]]:
+def _chunks(keyset: Keyset) -> Generator[list[Any]]:
     place: tuple[Any, ...] | None = None
     while True:
         rows = list(keyset.page(place))

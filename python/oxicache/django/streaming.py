@@ -7,7 +7,7 @@ import functools
 import itertools
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -93,8 +93,11 @@ async def astream_json_lines(
 ) -> AsyncIterator[bytes]:
     """As `stream_json_lines`, for `async for`: reading and serializing are done in the thread for synchronous code."""
     lines = stream_json_lines(source, serialize, size=size, encoder=encoder, context=context)
-    async for line in _in_thread(lines):
-        yield line
+    try:
+        async for line in _InThread(lines):
+            yield line
+    finally:
+        await sync_to_async(lines.close)()
 
 
 def stream_response(
@@ -122,7 +125,7 @@ def stream_response(
 
 def lines_response(
     request: Any,
-    chunks: Iterator[list[Any]],
+    chunks: Generator[list[Any]],
     represent: Represent,
     render: Render,
     *,
@@ -131,7 +134,7 @@ def lines_response(
     """Answer with lines made of `chunks`: `represent` makes plain data of one, `render` a line, without its end."""
     blocks = _blocks(_lines(chunks, represent, render))
     is_async = isinstance(getattr(request, "_request", request), ASGIRequest)
-    response = StreamingHttpResponse(_in_thread(blocks) if is_async else blocks, content_type=content_type)
+    response = StreamingHttpResponse(_InThread(blocks) if is_async else blocks, content_type=content_type)
     patch_vary_headers(response, ["Accept"])
     return response
 
@@ -152,18 +155,26 @@ def representation(serialize: Any, context: dict[str, Any] | None = None, source
     return lambda rows: rows
 
 
-def _chunks_of(source: Any, size: int | None) -> Iterator[list[Any]]:
+def _chunks_of(source: Any, size: int | None) -> Generator[list[Any]]:
     if isinstance(source, QuerySet | Manager):
         return iter_chunks(source, size)
-    rows, count = iter(source), chunk_size(size)
-    return iter(lambda: list(itertools.islice(rows, count)), [])
+    return _batches(iter(source), chunk_size(size))
+
+
+def _batches(rows: Iterator[Any], size: int) -> Generator[list[Any]]:
+    try:
+        while batch := list(itertools.islice(rows, size)):
+            yield batch
+    finally:
+        if hasattr(rows, "close"):  # a generator, whose own `finally` is due when nobody reads on
+            rows.close()
 
 
 def _rendered(encoder: type[json.JSONEncoder], data: Any) -> bytes:
     return json.dumps(data, cls=encoder, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _lines(chunks: Iterator[list[Any]], represent: Represent, render: Render) -> Generator[bytes]:
+def _lines(chunks: Generator[list[Any]], represent: Represent, render: Render) -> Generator[bytes]:
     written = 0
     try:
         for chunk in chunks:
@@ -175,6 +186,8 @@ def _lines(chunks: Iterator[list[Any]], represent: Represent, render: Render) ->
         logger.exception("A stream of JSON lines has ended early, after %d rows", written)
         message = repr(error) if settings.DEBUG else "The stream has ended early."
         yield _rendered(json.JSONEncoder, {"error": message, "rows": written}) + b"\n"
+    finally:
+        chunks.close()
 
 
 def _blocks(lines: Generator[bytes]) -> Generator[bytes]:
@@ -195,10 +208,24 @@ def _blocks(lines: Generator[bytes]) -> Generator[bytes]:
         lines.close()
 
 
-async def _in_thread(steps: Generator[bytes]) -> AsyncIterator[bytes]:
-    following = sync_to_async(functools.partial(next, steps, None))
-    try:
-        while (step := await following()) is not None:
-            yield step
-    finally:  # a client that has gone leaves the rest unread
-        await sync_to_async(steps.close)()
+class _InThread:
+    """Steps that are taken in the thread for synchronous code, and closed there with the response."""
+
+    def __init__(self, steps: Generator[bytes]) -> None:
+        self._steps = steps
+        self._following: Callable[[], Awaitable[bytes | None]] = sync_to_async(
+            functools.partial(next, steps, None)
+        )
+
+    def __aiter__(self) -> "_InThread":
+        return self
+
+    async def __anext__(self) -> bytes:
+        step = await self._following()
+        if step is None:
+            raise StopAsyncIteration
+        return step
+
+    def close(self) -> None:
+        """End the reading. Django calls it in that thread, so never while a step is taken."""
+        self._steps.close()
