@@ -17,8 +17,4 @@ urlpatterns = [
     path("live/hang/", live.hang_view),
     path("live/fork/", live.fork_view),
     path("", include("oxicache.django.urls")),
-    path("", include("oxicache.django.urls")),
-    path("live/work/", live.work_view),
-    path("live/hang/", live.hang_view),
-    path("live/fork/", live.fork_view),
 ]
