@@ -32,13 +32,28 @@ const MAX_PARTS: usize = 8;
 #[cold]
 #[inline(never)]
 pub(super) fn attend(py: Python<'_>) -> usize {
+    let count = carry_out_all(py);
+    if !graveyard::bury(py, graveyard::SMALL_BITE) {
+        orders::rest();
+    }
+    count
+}
+
+/// Carry out all orders, and drop as much as nobody has to wait for; whether anything is left. For the clerk.
+pub(super) fn tidy(py: Python<'_>) -> bool {
+    carry_out_all(py);
+    let is_left = graveyard::bury(py, graveyard::LARGE_BITE);
+    if !is_left {
+        orders::rest();
+    }
+    is_left
+}
+
+fn carry_out_all(py: Python<'_>) -> usize {
     let mut count = 0;
     while let Some(posted) = orders::take() {
         carry_out(py, posted);
         count += 1;
-    }
-    if !graveyard::bury(py, graveyard::SMALL_BITE) {
-        orders::rest();
     }
     count
 }

@@ -25,6 +25,10 @@ impl control::Python for Interpreter {
             carry_out(py, task)
         })
     }
+
+    fn tidy(&self) -> bool {
+        outside::attached(attend::tidy) == Some(true)
+    }
 }
 
 fn carry_out(py: Python<'_>, task: &Task) -> Answer {

@@ -23,6 +23,8 @@ use crate::engine::{Cause, Cleared, Gone, Step};
 
 /// How long an operation drops what it did not remove.
 pub(super) const SMALL_BITE: Duration = Duration::from_micros(100);
+/// How long the clerk does, before it lets others have the GIL.
+pub(super) const LARGE_BITE: Duration = Duration::from_micros(500);
 /// So many objects are dropped between two looks at the clock, where no callback is told of them.
 const BETWEEN_LOOKS: u32 = 16;
 

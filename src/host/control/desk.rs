@@ -18,11 +18,16 @@ use super::wire::{Answer, Code, Failure};
 const IDLE: Duration = Duration::from_secs(5);
 /// How long Python code may run for the clerk until it counts as silence.
 const BUSY: Duration = Duration::from_secs(1);
+/// How long others have the GIL between two bites of what is dropped.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Python, as the host sees it.
 pub trait Python: Sync {
     /// Attaches to the interpreter, tells `attached`, and does the task; None where there is no interpreter any more.
     fn carry_out(&self, task: &Task, attached: &dyn Fn()) -> Option<Answer>;
+
+    /// Drops a little of what orders took out, in a moment nobody waits for; whether anything is left.
+    fn tidy(&self) -> bool;
 }
 
 /// Tells one task from others.
@@ -169,7 +174,23 @@ impl Desk {
                 state.done.push((ticket, answer, waited));
                 drop(state);
                 (self.tell)();
+            } else {
+                drop(state);
             }
+            self.tidy();
+        }
+    }
+
+    /// Drops what orders took out, until there is something else to do.
+    fn tidy(&self) {
+        let work = || self.python.tidy();
+        while std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(false) {
+            let mut state = self.state.lock();
+            if state.is_closed || !state.waiting.is_empty() {
+                return;
+            }
+            // A thread that gives the GIL away and wants it back at once is often quicker than those that wait for it.
+            self.changed.wait_for(&mut state, BREATH);
         }
     }
 
