@@ -115,21 +115,18 @@ def process_large_dataset(queryset):
         assert len(cache_manager.get_cache("large_dataset_processing")) == 500
 
     def test_rows_in_chunks_are_all_of_them(self, run: Run) -> None:
-        """Where results are deleted while they are processed, the slices skip rows and iter_rows does not."""
+        """Where processing takes a row out of the queryset, the slices skip rows and iter_rows does not."""
 
         def archive(item: Programme) -> str:
-            title = item.title
-            item.delete()
-            return title
+            Programme.objects.filter(pk=item.pk).update(status="H")
+            return item.title
 
+        active = Programme.objects.filter(status="A").order_by("pk")
         programmes(2500)
         process = run(self.PROCESS, expensive_processing=archive)["process_large_dataset"]
-        assert len(list(process(Programme.objects.order_by("pk")))) == 1500
-        Programme.objects.all().delete()
-        programmes(2500)
-        assert [archive(item) for item in iter_rows(Programme.objects.order_by("pk"), 1000)] == [
-            f"p{number}" for number in range(2500)
-        ]
+        assert len(list(process(active))) == 1500
+        Programme.objects.update(status="A")
+        assert [archive(item) for item in iter_rows(active, 1000)] == [f"p{number}" for number in range(2500)]
 
 
 class Serializer(serializers.ModelSerializer):  # type: ignore[misc]
