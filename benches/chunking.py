@@ -1,7 +1,8 @@
 """A table read from its first row to its last: in chunks that begin after a row, and in the other ways there are.
 
 Each way has a process of its own, because what is judged of its memory is the highest it ever was. All read one SQLite
-file, which is written once. A streamed response is read as a server reads it, beside one that is made as a whole.
+file, which is written once. Times are the processor's: the database runs in the process. A streamed response is read as
+a server reads it, beside one that is made as a whole.
 
     python benches/chunking.py WAY FILE COUNT     (what run.py starts; it prints JSON)
 """
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import memory
@@ -109,7 +110,7 @@ WAYS: dict[str, Callable[[Any, int], Iterator[Any]]] = {
 
 
 def measure_here(way: str, path: str, count: int) -> dict[str, float]:
-    """Read all rows; seconds to the first and to the last, and by how many bytes the process grew at most."""
+    """Read all rows; processor seconds to the first and to the last, and how many bytes the process grew by at most."""
     read = WAYS[way]
     queryset = _connected(path).objects.order_by("pk")
     for _ in read(
@@ -118,14 +119,14 @@ def measure_here(way: str, path: str, count: int) -> dict[str, float]:
         pass
     memory.reset_peak()
     before = memory.resident()
-    started = perf_counter()
+    started = process_time()
     rows = read(queryset, count)
     found = next(rows)
-    first = perf_counter() - started
+    first = process_time() - started
     got = 1 if way in ROWS else len(found)
     for found in rows:
         got += 1 if way in ROWS else len(found)
-    spent = perf_counter() - started
+    spent = process_time() - started
     if got < count or (way in ROWS and got != count):
         message = f"{way} read {got} of {count} rows"
         raise RuntimeError(message)
