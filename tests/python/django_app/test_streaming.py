@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.http import StreamingHttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from project.catalogue.models import Item
 from project.projects.models import Project
 from project.projects.viewsets import ProjectSerializer
@@ -41,6 +43,30 @@ def parsed(content: Any) -> list[Any]:
 
 def plain(project: Project) -> dict[str, Any]:
     return {"title": project.title, "budget": project.budget}
+
+
+def asked(view: Any, send: Any, *, leaves: bool = False) -> None:
+    """Ask Django's ASGI handler for the view; the client stays, or leaves when it has got something."""
+
+    async def ask() -> None:
+        has_some = asyncio.Event()
+        messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await has_some.wait()
+                return {"type": "http.disconnect"}
+            return messages.pop()
+
+        async def sending(message: dict[str, Any]) -> None:
+            await send(message)
+            if leaves and message.get("body"):
+                has_some.set()
+
+        await get_asgi_application()(AsyncRequestFactory().get("/rows/").scope, receive, sending)
+
+    with override_settings(ROOT_URLCONF=(path("rows/", view),), MIDDLEWARE=[]):
+        asyncio.run(ask())
 
 
 class Projects(TestCase):
@@ -275,6 +301,45 @@ class TestAsync(TransactionTestCase):
         blocks = asyncio.run(collect())
         assert [row["title"] for row in parsed(blocks)] == [f"p{n:02}" for n in range(COUNT)]
         assert len(blocks) == 2
+
+    def test_the_handler_sends_while_rows_are_read(self) -> None:
+        """Through Django's ASGI handler the first row reaches the client before the second chunk is read."""
+        read: list[str] = []
+        sent: list[dict[str, Any]] = []
+
+        def serialize(project: Project) -> str:
+            read.append(project.title)
+            return project.title
+
+        def view(request: Any) -> StreamingHttpResponse:
+            return stream_response(request, Project.objects.order_by("title"), serialize, size=5)
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append({**message, "read": len(read)})
+
+        asked(view, send)
+        bodies = [message for message in sent if message["type"] == "http.response.body"]
+        assert (bodies[0]["body"], bodies[0]["read"]) == (b'"p00"\n', 1)
+        assert len(parsed(message.get("body", b"") for message in bodies)) == COUNT
+
+    def test_a_client_that_disconnects_ends_the_reading(self) -> None:
+        """Through Django's ASGI handler, in the middle of a source without end."""
+        ended = []
+
+        def rows() -> Iterator[int]:
+            try:
+                yield from range(10**9)
+            finally:
+                ended.append(True)
+
+        def view(request: Any) -> StreamingHttpResponse:
+            return stream_response(request, rows(), size=3)
+
+        async def send(message: dict[str, Any]) -> None:
+            pass
+
+        asked(view, send, leaves=True)
+        assert ended == [True]
 
     def test_a_client_that_goes_away_ends_the_reading(self) -> None:
         """Cancelling the response closes what it reads from."""
