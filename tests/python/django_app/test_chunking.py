@@ -1,10 +1,10 @@
 """Reading querysets chunk by chunk: which rows come out, in which order, with how many queries."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum, Window
 from django.db.models.functions import Lower, Rank
@@ -351,7 +351,7 @@ class TestAsync(TransactionTestCase):
             sizes = [len(rows) async for rows in aiter_chunks(queryset, 4)]
             return sizes, [row async for row in aiter_rows(queryset.prefetch_related("labels"), 4)]
 
-        assert asyncio.run(collect()) == ([4, 4, 3], read(queryset, 4))
+        assert async_to_sync(collect)() == ([4, 4, 3], read(queryset, 4))
 
     def test_they_refuse_at_the_call(self) -> None:
         """A queryset that cannot be read is an error before anything is awaited."""
