@@ -14,6 +14,7 @@ try:
     import backend_rows
     import backends
     import cache_rows
+    import chunking
     import decorator_rows
     import hit_ratio
     import memory
@@ -101,6 +102,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         found.append((memory.ROW, partial(memory.results, count)))
         entries = QUICK_ENTRIES if options.quick else backend_memory.COUNT
         found.append((backend_memory.ROW, partial(backend_memory.results, entries)))
+        found.append((f"{chunking.ROW}, {chunking.STREAM}", partial(chunking.results, count)))
     return [(name, job) for name, job in found if options.only in name]
 
 

@@ -12,7 +12,12 @@ from demo_runs import demo_data, demo_run
 __all__ = ["demo_data", "demo_run"]  # fixtures of both files on the demo
 
 TESTS = Path(__file__).resolve().parents[1]
-NEED_DJANGO = ["django_app", "contracts/test_akvo_examples.py", "contracts/test_akvo_settings.py"]
+NEED_DJANGO = [
+    "django_app",
+    "contracts/test_akvo_examples.py",
+    "contracts/test_akvo_hierarchy.py",
+    "contracts/test_akvo_settings.py",
+]
 HAS_DJANGO = importlib.util.find_spec("django") is not None
 
 collect_ignore = [] if HAS_DJANGO else NEED_DJANGO

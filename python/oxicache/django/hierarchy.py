@@ -17,10 +17,11 @@ from django.db import transaction
 from django.db.models import Manager, Model, QuerySet
 from django.db.models.fields.related import ForeignKey, ManyToManyField
 from django.db.models.fields.reverse_related import ForeignObjectRel, ManyToManyRel
+from django.db.models.query import ModelIterable
 from django.http import JsonResponse
 
 from oxicache.django import conf
-from oxicache.django.chunking import chunk_size, iter_chunks
+from oxicache.django.chunking import chunk_size, iter_chunks, queryset_of
 from oxicache.django.streaming import representation
 
 __all__ = [
@@ -191,12 +192,13 @@ def _finder(nodes: list[Any], children: str | Find, queryset: "QuerySet[Any] | M
     """Return a function from primary keys to the rows right below them."""
     if not isinstance(children, str):
         return children
-    if isinstance(queryset, Manager):
-        queryset = queryset.all()
     if queryset is None:
         if not nodes:
             return lambda _: QuerySet()  # never asked, without a node
         queryset = type(nodes[0])._default_manager.using(nodes[0]._state.db)
+    queryset = queryset_of(queryset)
+    if not issubclass(queryset._iterable_class, ModelIterable):
+        raise TypeError("a hierarchy is walked by model instances, not by values()")
     model: type[Model] = queryset.model
     relation = _relation(model, children)
     if isinstance(relation, ForeignKey):

@@ -79,8 +79,7 @@ def stream_json_lines(
     number of rows before it, and the exception is logged. TypeError and ValueError for wrong use, at the call.
     """
     represent = representation(serialize, context, source)
-    render = functools.partial(_rendered, encoder)
-    return _lines(_chunks_of(source, size), represent, render)
+    return _lines(_chunks_of(source, size), represent, _rendering(encoder))
 
 
 async def astream_json_lines(
@@ -117,7 +116,7 @@ def stream_response(
     its transaction; under ASGI in the thread for synchronous code. Source: document 000, "Memory-Efficient API Views".
     """
     represent = representation(serialize, context, source)
-    write = render or functools.partial(_rendered, encoder)
+    write = render or _rendering(encoder)
     plain = getattr(request, "_request", request)  # of Django REST framework's
     preferred = plain.get_preferred_type([JSON, JSON_LINES]) or JSON
     return lines_response(request, _chunks_of(source, size), represent, write, content_type=preferred)
@@ -170,8 +169,9 @@ def _batches(rows: Iterator[Any], size: int) -> Generator[list[Any]]:
             rows.close()
 
 
-def _rendered(encoder: type[json.JSONEncoder], data: Any) -> bytes:
-    return json.dumps(data, cls=encoder, ensure_ascii=False, separators=(",", ":")).encode()
+def _rendering(encoder: type[json.JSONEncoder]) -> Render:
+    encode = encoder(ensure_ascii=False, separators=(",", ":")).encode
+    return lambda data: encode(data).encode()
 
 
 def _lines(chunks: Generator[list[Any]], represent: Represent, render: Render) -> Generator[bytes]:
@@ -185,7 +185,7 @@ def _lines(chunks: Generator[list[Any]], represent: Represent, render: Render) -
     except Exception as error:  # the caller's own, of a response whose status has been sent
         logger.exception("A stream of JSON lines has ended early, after %d rows", written)
         message = repr(error) if settings.DEBUG else "The stream has ended early."
-        yield _rendered(json.JSONEncoder, {"error": message, "rows": written}) + b"\n"
+        yield json.dumps({"error": message, "rows": written}).encode() + b"\n"
     finally:
         chunks.close()
 

@@ -1,12 +1,12 @@
 """Reading querysets chunk by chunk: which rows come out, in which order, with how many queries."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection, transaction
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Window
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum, Window
 from django.db.models.functions import Lower, Rank
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -67,6 +67,13 @@ class TestOrders(Catalogue):
         "an expression that is no order": lambda: Item.objects.order_by(Lower("title"), "pk"),
         "a column of an expression": lambda: Item.objects.order_by(F("price"), "pk"),
         "an annotation": lambda: Item.objects.annotate(n=Count("labels")).order_by("-n", "pk"),
+        "an aggregate that may be NULL": lambda: Author.objects.annotate(
+            n=Sum("items__whole__price")
+        ).order_by("n", "pk"),
+        "an alias of an aggregate": lambda: Item.objects.alias(n=Count("labels")).order_by("n", "pk"),
+        "a condition": lambda: Item.objects.order_by(
+            Exists(Label.objects.filter(item=OuterRef("pk"))).desc(), "pk"
+        ),
         "an alias": lambda: Item.objects.alias(n=F("price") * 2).order_by("-n", "pk"),
         "reversed": lambda: Item.objects.order_by("title", "-pk").reverse(),
         "reversed without an order": lambda: Item.objects.order_by("pk").reverse(),
@@ -344,7 +351,7 @@ class TestAsync(TransactionTestCase):
             sizes = [len(rows) async for rows in aiter_chunks(queryset, 4)]
             return sizes, [row async for row in aiter_rows(queryset.prefetch_related("labels"), 4)]
 
-        assert asyncio.run(collect()) == ([4, 4, 3], read(queryset, 4))
+        assert async_to_sync(collect)() == ([4, 4, 3], read(queryset, 4))
 
     def test_they_refuse_at_the_call(self) -> None:
         """A queryset that cannot be read is an error before anything is awaited."""

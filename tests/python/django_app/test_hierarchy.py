@@ -124,6 +124,11 @@ class TestDescendants(Family):
         with pytest.raises(ValueError, match="it has none"):
             descendants(Author.objects.create(), "items")
 
+    def test_values_are_no_rows_to_walk_by(self) -> None:
+        """A queryset of values() is a TypeError: what is below a dict is not known."""
+        with pytest.raises(TypeError, match="model instances"):
+            descendants(self.root, queryset=Project.objects.values("title"))
+
     def test_limits_are_whole_numbers(self) -> None:
         """At least 1, and named in the error."""
         for name in ("max_rows", "max_depth", "size"):

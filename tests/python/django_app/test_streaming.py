@@ -11,16 +11,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.http import StreamingHttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from project.catalogue.models import Item
 from project.projects.models import Project
 from project.projects.viewsets import ProjectSerializer
-from rest_framework import filters, pagination, permissions, renderers, viewsets
-from rest_framework.response import Response
 
 from oxicache.django import streaming
 from oxicache.django.streaming import (
@@ -29,7 +29,6 @@ from oxicache.django.streaming import (
     stream_json_lines,
     stream_response,
 )
-from oxicache.django.viewsets import JSONLinesRenderer, StreamedListMixin
 
 COUNT = 23
 REQUEST = RequestFactory().get("/")
@@ -44,6 +43,30 @@ def parsed(content: Any) -> list[Any]:
 
 def plain(project: Project) -> dict[str, Any]:
     return {"title": project.title, "budget": project.budget}
+
+
+def asked(view: Any, send: Any, *, leaves: bool = False) -> None:
+    """Ask Django's ASGI handler for the view; the client stays, or leaves when it has got something."""
+
+    async def ask() -> None:
+        has_some = asyncio.Event()
+        messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await has_some.wait()
+                return {"type": "http.disconnect"}
+            return messages.pop()
+
+        async def sending(message: dict[str, Any]) -> None:
+            await send(message)
+            if leaves and message.get("body"):
+                has_some.set()
+
+        await get_asgi_application()(AsyncRequestFactory().get("/rows/").scope, receive, sending)
+
+    with override_settings(ROOT_URLCONF=(path("rows/", view),), MIDDLEWARE=[]):
+        asyncio.run(ask())
 
 
 class Projects(TestCase):
@@ -261,7 +284,7 @@ class TestAsync(TransactionTestCase):
                 line async for line in astream_json_lines(Project.objects.order_by("title"), plain, size=5)
             ]
 
-        assert asyncio.run(collect()) == list(stream_json_lines(Project.objects.order_by("title"), plain))
+        assert async_to_sync(collect)() == list(stream_json_lines(Project.objects.order_by("title"), plain))
 
     def test_a_response_under_asgi_is_asynchronous(self) -> None:
         """Django would read all of a synchronous one before it sends anything; serializing may query all the same."""
@@ -275,9 +298,48 @@ class TestAsync(TransactionTestCase):
             assert response.is_async
             return [block async for block in response]
 
-        blocks = asyncio.run(collect())
+        blocks = async_to_sync(collect)()
         assert [row["title"] for row in parsed(blocks)] == [f"p{n:02}" for n in range(COUNT)]
         assert len(blocks) == 2
+
+    def test_the_handler_sends_while_rows_are_read(self) -> None:
+        """Through Django's ASGI handler the first row reaches the client before the second chunk is read."""
+        read: list[int] = []
+        sent: list[dict[str, Any]] = []
+
+        def serialize(number: int) -> int:
+            read.append(number)
+            return number
+
+        def view(request: Any) -> StreamingHttpResponse:
+            return stream_response(request, range(COUNT), serialize, size=5)
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append({**message, "read": len(read)})
+
+        asked(view, send)
+        bodies = [message for message in sent if message["type"] == "http.response.body"]
+        assert (bodies[0]["body"], bodies[0]["read"]) == (b"0\n", 1)
+        assert parsed(message.get("body", b"") for message in bodies) == list(range(COUNT))
+
+    def test_a_client_that_disconnects_ends_the_reading(self) -> None:
+        """Through Django's ASGI handler, in the middle of a source without end."""
+        ended = []
+
+        def rows() -> Iterator[int]:
+            try:
+                yield from range(10**9)
+            finally:
+                ended.append(True)
+
+        def view(request: Any) -> StreamingHttpResponse:
+            return stream_response(request, rows(), size=3)
+
+        async def send(message: dict[str, Any]) -> None:
+            pass
+
+        asked(view, send, leaves=True)
+        assert ended == [True]
 
     def test_a_client_that_goes_away_ends_the_reading(self) -> None:
         """Cancelling the response closes what it reads from."""
@@ -299,130 +361,8 @@ class TestAsync(TransactionTestCase):
             await anext(lines)
             await lines.aclose()  # type: ignore[attr-defined]
 
-        asyncio.run(leave())
+        async_to_sync(leave)()
         assert len(ended) == 2
-
-
-class Visible(permissions.BasePermission):  # type: ignore[misc]
-    def has_permission(self, request: Any, view: Any) -> bool:
-        return "denied" not in request.query_params
-
-
-class Streamed(StreamedListMixin, viewsets.ModelViewSet):  # type: ignore[misc]
-    queryset = Project.objects.order_by("title")
-    serializer_class = ProjectSerializer
-    permission_classes = (Visible,)
-    filter_backends = (filters.SearchFilter, filters.OrderingFilter)
-    search_fields = ("title",)
-    ordering_fields = ("budget", "title")
-    stream_limit = 10
-    stream_chunk_size = 7
-
-
-class TestViewSet(Projects):
-    def get(self, query: str = "", view: Any = Streamed, accept: str = "*/*") -> Any:
-        request = RequestFactory().get("/" + query, headers={"accept": accept})
-        response = view.as_view({"get": "list", "put": "update"})(request)
-        return response if response.streaming else response.render()
-
-    def test_a_long_list_is_streamed(self) -> None:
-        """More than stream_limit rows: one query that counts them, one for each chunk."""
-        with self.assertNumQueries(5):
-            response = self.get()
-            assert [row["title"] for row in parsed(response)] == [f"p{n:02}" for n in range(COUNT)]
-        assert response["Content-Type"] == "application/json"
-
-    def test_a_short_list_is_a_list(self) -> None:
-        """Up to stream_limit rows the viewset answers as ever."""
-        response = self.get("?search=p0")
-        assert isinstance(response, Response)
-        assert [row["title"] for row in json.loads(response.content)] == [f"p{n:02}" for n in range(10)]
-
-    def test_filters_and_order_hold(self) -> None:
-        """The viewset's filter backends choose and order the rows that are streamed."""
-        rows = parsed(
-            self.get("?search=p1&ordering=-budget,title", type("Few", (Streamed,), {"stream_limit": 3}))
-        )
-        assert [row["title"] for row in rows] == [
-            "p14", "p19", "p13", "p18", "p12", "p17", "p11", "p16", "p10", "p15",
-        ]  # fmt: skip
-
-    def test_permissions_hold(self) -> None:
-        """Who may not list gets no line."""
-        with self.assertNumQueries(0):
-            assert self.get("?denied").status_code == 403
-
-    def test_a_page_is_a_page(self) -> None:
-        """A paginated list is bounded by itself; a paginator that does nothing here paginates nothing."""
-
-        class Paged(pagination.LimitOffsetPagination):  # type: ignore[misc]
-            default_limit = None
-
-        class PagedView(Streamed):
-            pagination_class = Paged
-
-        class NumberedView(Streamed):
-            pagination_class = type("Numbered", (pagination.PageNumberPagination,), {"page_size": 5})
-
-        class OwnView(Streamed):
-            pagination_class = type(
-                "Own",
-                (pagination.BasePagination,),
-                {
-                    "paginate_queryset": lambda self, queryset, request, view=None: queryset[:2],
-                    "get_paginated_response": lambda self, data: Response({"own": data}),
-                },
-            )
-
-        assert len(json.loads(self.get("?limit=4", PagedView).content)["results"]) == 4
-        assert len(parsed(self.get("", PagedView))) == COUNT
-        assert len(json.loads(self.get("", NumberedView).content)["results"]) == 5
-        assert len(json.loads(self.get("", OwnView).content)["own"]) == 2
-
-    def test_only_json_is_streamed(self) -> None:
-        """The browsable API and other renderers get what they got."""
-        response = self.get(accept="text/html")
-        assert not response.streaming
-        assert response["Content-Type"].startswith("text/html")
-
-    def test_lines_may_be_asked_for(self) -> None:
-        """application/x-ndjson is lines however few rows there are, and so is ?format=ndjson."""
-        for query, accept in [("?search=p0", "application/x-ndjson"), ("?search=p0&format=ndjson", "*/*")]:
-            response = self.get(query, accept=accept)
-            assert (response.streaming, response["Content-Type"]) == (True, "application/x-ndjson")
-            assert len(parsed(response)) == 10
-
-    def test_a_row_is_a_line_even_where_indentation_is_asked_for(self) -> None:
-        """`application/json; indent=4` would make several of it."""
-        assert len(parsed(self.get(accept="application/json; indent=4"))) == COUNT
-
-    def test_the_renderer_of_the_viewset_renders(self) -> None:
-        """A subclass of the JSON renderer writes each row."""
-
-        class Shouting(renderers.JSONRenderer):  # type: ignore[misc]
-            def render(self, data: Any, *arguments: Any) -> Any:
-                return super().render({key.upper(): value for key, value in data.items()}, *arguments)
-
-        class Loud(Streamed):
-            renderer_classes = (Shouting,)
-
-        assert parsed(self.get("", Loud))[0].keys() == {"ID", "TITLE", "BUDGET"}
-
-    def test_lines_of_what_is_not_streamed(self) -> None:
-        """The renderer of lines renders lists, single objects, and errors."""
-        renderer = JSONLinesRenderer()
-        assert renderer.render([{"a": 1}, {"b": [2]}]) == b'{"a":1}\n{"b":[2]}\n'
-        assert renderer.render({"detail": "no"}) == b'{"detail":"no"}\n'
-        assert self.get("?denied", accept="application/x-ndjson").content.count(b"\n") == 1
-
-    def test_it_is_chosen_by_the_viewset(self) -> None:
-        """should_stream_response and stream_response are methods that a viewset may override, as document 000 does."""
-
-        class Never(Streamed):
-            def should_stream_response(self, request: Any) -> bool:
-                return False
-
-        assert len(json.loads(self.get("", Never).content)) == COUNT
 
 
 class TestMemory(TransactionTestCase):
