@@ -1,8 +1,9 @@
 """One background thread for everything that runs later or again.
 
 A job runs with the context variables of the one who asked for it. The thread starts with the first job, ends when
-idle, and starts again in a forked child. Jobs run one after the other; a slow one delays the rest. What a job raises is
-logged. Time is `time.monotonic`: neither the wall clock nor the engine's driven clock moves it.
+idle and before a fork, unless a job runs then, and starts again afterwards, in the child too. Jobs run one after the
+other; a slow one delays the rest. What a job raises is logged. Time is `time.monotonic`: neither the wall clock nor the
+engine's driven clock moves it.
 """
 
 import atexit
@@ -18,6 +19,7 @@ import time
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from oxicache.errors import ScheduleFullError, ScheduleThreadError
@@ -26,6 +28,11 @@ from oxicache.options import SCHEDULE_IDLE, SCHEDULE_MAX_JOBS, seconds
 __all__ = ["Job", "Scheduler", "after", "every", "run_around", "scheduler", "submit"]
 
 logger = logging.getLogger("oxicache.scheduling")
+
+# A fork waits so long for an idle thread to be gone. CPython 3.12 and later warn of a fork beside any thread.
+FORK_PATIENCE = 1.0  # seconds; it takes 100 microseconds
+LOCK_PATIENCE = 0.1  # seconds; nobody needs the lock for longer than a few microseconds
+KERNEL_PATIENCE = 0.05  # seconds; a thread that has ended is counted for a moment more
 
 _Hook = Callable[[], object]
 
@@ -86,6 +93,8 @@ class Scheduler:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._is_busy = False  # the thread is running a job
+        self._is_paused = False  # a fork is under way
         _alive.add(self)
 
     def submit(self, call: Callable[..., object], *args: Any) -> Job:
@@ -167,6 +176,7 @@ class Scheduler:
         return None
 
     def _run(self, job: Job) -> None:
+        self._is_busy = threading.current_thread() is self._thread
         # Leaving hooks run in reverse, as context managers do.
         for before, _ in self._hooks:
             _call_hook(before)
@@ -175,6 +185,7 @@ class Scheduler:
         finally:
             for _, after in reversed(self._hooks):
                 _call_hook(after)
+            self._is_busy = False
         if job.interval is not None and not job.is_cancelled:
             late = max(0.0, self._clock() - job.due)
             job.due += job.interval * (late // job.interval + 1)
@@ -183,7 +194,7 @@ class Scheduler:
                     heapq.heappush(self._queue, (job.due, next(self._order), job))
 
     def _start(self, name: str) -> None:
-        if not self._is_threaded or self._thread is not None:
+        if not self._is_threaded or self._thread is not None or self._is_paused:
             return
         thread = threading.Thread(target=self._serve, name="oxicache", daemon=True)
         try:
@@ -203,6 +214,9 @@ class Scheduler:
             with self._changed:
                 if self._is_closed:
                     return
+                if self._is_paused:
+                    self._thread = None
+                    return
                 if not self._queue:
                     self._changed.wait(self._idle)
                     if not self._queue:
@@ -213,11 +227,37 @@ class Scheduler:
                     if pause > 0:
                         self._changed.wait(min(pause, threading.TIMEOUT_MAX))
 
+    def _before_fork(self) -> None:
+        if not self._changed.acquire(timeout=LOCK_PATIENCE):
+            return
+        try:
+            self._is_paused = True
+            thread = self._thread
+            # Nothing can stop a job; and one that forks is in that very thread.
+            if thread is None or self._is_busy:
+                return
+            self._changed.notify_all()
+        finally:
+            self._changed.release()
+        thread.join(FORK_PATIENCE)
+        until = time.monotonic() + KERNEL_PATIENCE
+        while Path(f"/proc/self/task/{thread.native_id}").exists() and time.monotonic() < until:
+            time.sleep(KERNEL_PATIENCE / 1000)
+
+    def _after_fork(self) -> None:
+        if not self._is_paused:
+            return
+        with self._changed, contextlib.suppress(ScheduleThreadError):  # the next job tries again
+            self._is_paused = False
+            if self._queue and not self._is_closed:
+                self._start("what waited for a fork")
+
     def _in_child(self) -> None:
         # The lock may have been held by a thread that this process does not have. Jobs to run at once are the
         # parent's, which runs them; what is due later concerns caches of which the child now has its own copies.
         self._changed = threading.Condition()
         self._thread = None
+        self._is_busy = self._is_paused = False
         now = self._clock()
         self._queue = [item for item in self._queue if item[0] > now or item[2].interval is not None]
         heapq.heapify(self._queue)
@@ -244,11 +284,18 @@ every = scheduler.every
 run_around = scheduler.run_around
 
 
-def _restart_in_child() -> None:
-    for one in list(_alive):
-        one._in_child()
+def _each(do: Callable[[Scheduler], None]) -> Callable[[], None]:
+    def do_each() -> None:
+        for one in list(_alive):
+            do(one)
+
+    return do_each
 
 
 atexit.register(scheduler.close)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart_in_child)
+    os.register_at_fork(
+        before=_each(Scheduler._before_fork),
+        after_in_parent=_each(Scheduler._after_fork),
+        after_in_child=_each(Scheduler._in_child),
+    )

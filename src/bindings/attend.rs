@@ -178,7 +178,8 @@ pub(super) fn is_enabled() -> bool {
 /// What tests look at: no part of the module's public names.
 pub(super) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.setattr("_post", wrap_pyfunction!(post_for_tests, module)?)?;
-    module.setattr("_answer", wrap_pyfunction!(answer_for_tests, module)?)
+    module.setattr("_answer", wrap_pyfunction!(answer_for_tests, module)?)?;
+    module.setattr("_bury", wrap_pyfunction!(bury_for_tests, module)?)
 }
 
 /// What became of the posts of tests.
@@ -226,6 +227,13 @@ fn post_for_tests(
         std::thread::yield_now();
     }
     Ok(number)
+}
+
+/// For tests: drop, for so many seconds, what orders took out; whether something is left.
+#[pyfunction(name = "_bury", signature = (seconds, /))]
+fn bury_for_tests(py: Python<'_>, seconds: f64) -> bool {
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    graveyard::bury(py, time)
 }
 
 /// For tests: what came of a post, by the names of the caches; None as long as nobody knows.

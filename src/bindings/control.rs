@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::{attend, clock, manager, outside};
-use crate::host::control::wire::{Answer, Code, Failure, checked};
+use crate::host::control::wire::{Answer, Code, Failure};
 use crate::host::control::{self, Task};
 use crate::host::place::{DEFAULT_WORDS, Place};
 
@@ -60,13 +60,11 @@ fn call(py: Python<'_>, verb: &str, arguments: &str) -> Answer {
         return Err(Failure::new(Code::Failed, message));
     };
     let answer = outside::call_with(answerer.bind(py), (verb, arguments));
-    let answer = answer.and_then(|answer| match answer.extract::<String>() {
-        Ok(text) => Ok(text),
-        Err(_) => Err(PyTypeError::new_err("the answer is no string")),
-    });
     outside::release(answerer, py);
     match answer {
-        Ok(text) => checked(text),
+        Ok(answer) => answer
+            .extract()
+            .map_err(|_| Failure::new(Code::Failed, "Python's answer is no text")),
         Err(error) => {
             let failure = failure(py, &error);
             outside::release(error.into_value(py).into_any(), py);

@@ -5,9 +5,12 @@
 //!
 //! - [`wire`]: lines of JSON; `arguments`: what a request may say; `verbs`: what is answered to it.
 //! - `ordered`: what changes caches; `marker`: what disables workers to come; `process`: what is known without asking.
-//! - `socket`, `peer`, `serve`: the socket in its folder, one client, the thread. Linux only.
+//! - `socket`, `peer`, `serve`, `running`: the socket in its folder, one client, the thread, and how it is stopped;
+//!   `descriptor`: what they hold. Linux only.
 
 mod arguments;
+#[cfg(target_os = "linux")]
+mod descriptor;
 mod desk;
 mod marker;
 mod ordered;
@@ -15,9 +18,11 @@ mod ordered;
 mod peer;
 mod process;
 #[cfg(target_os = "linux")]
-mod serve;
+mod running;
 #[cfg(not(target_os = "linux"))]
-#[path = "control/no_serve.rs"]
+#[path = "control/no_running.rs"]
+mod running;
+#[cfg(target_os = "linux")]
 mod serve;
 #[cfg(target_os = "linux")]
 mod socket;
@@ -35,7 +40,7 @@ pub use process::{describe, set_methods};
 pub use verbs::{COUNTED, Outcome, Task};
 
 use super::place::Place;
-use serve::Running;
+use running::Running;
 use verbs::Step;
 use wire::{Answer, Code, Failure, Request};
 
@@ -86,14 +91,14 @@ pub fn start(place: &Place, python: &'static dyn Python) -> State {
         && control
             .running
             .as_ref()
-            .is_some_and(|running| running.trouble().is_none());
+            .is_some_and(|running| running.trouble().is_none() && running.is_there());
     if is_there || control.is_over {
         return control.state();
     }
     let before = control.running.take();
     drop(control);
     if let Some(running) = before {
-        running.stop();
+        let _ = running.stop();
     }
     let started = Running::start(place, python);
     let Some(mut control) = own() else {
@@ -105,7 +110,7 @@ pub fn start(place: &Place, python: &'static dyn Python) -> State {
             // Another thread may have been quicker; two sockets would be counted as two workers.
             if control.running.is_some() {
                 drop(control);
-                running.stop();
+                let _ = running.stop();
                 return state();
             }
             control.running = Some(running);
@@ -127,13 +132,11 @@ pub fn stop() {
         return;
     };
     let trouble = running.trouble();
-    let has_gone = running.stop();
-    if let Some(mut control) = own() {
-        control.reason = trouble;
-        if !has_gone {
-            let reason = "the thread that asks Python was left behind inside Python code";
-            control.reason = Some(reason.to_owned());
-        }
+    let stopped = running.stop();
+    if let Some(mut control) = own()
+        && !control.is_over
+    {
+        control.reason = stopped.err().or(trouble);
     }
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from child_process import check_call
+from child_process import check, check_call
 
 from oxicache._native import DELETION_SET, TTLCache, cache_manager
 
@@ -200,3 +200,34 @@ def inside_a_callback() -> None:
 def test_a_fork_from_inside_a_callback() -> None:
     """Python code that the cache runs may fork: no lock is held then."""
     check_call(inside_a_callback)
+
+
+BESIDE = """
+import os
+
+alone = len(os.listdir("/proc/self/task"))  # with the thread that watches over this process
+threads = set()
+# Called last, as it was registered first: then the fork happens.
+os.register_at_fork(before=lambda: threads.add(len(os.listdir("/proc/self/task"))))
+
+import threading
+from oxicache import scheduling
+
+ran = threading.Semaphore(0)
+scheduling.every(0.0005, ran.release)
+scheduling.after(3600, print)
+for _ in range(200):
+    ran.acquire()
+    child = os.fork()
+    if child == 0:
+        os._exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+ran.acquire()  # the thread goes on afterwards
+print(threads == {alone})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted as Linux shows them")
+def test_a_fork_finds_no_background_thread() -> None:
+    """The thread of background jobs ends before a fork, which is not warned of, and starts again after it."""
+    assert check(BESIDE) == "True\n"

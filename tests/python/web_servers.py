@@ -108,6 +108,7 @@ class Server:
     process: subprocess.Popen[bytes]
     site: Site
     port: int = 0
+    answered: list[str] = field(default_factory=list)  # the paths of its pages
 
     def get(self, path: str) -> dict[str, Any]:
         """What a page answers; a connection of its own for each, so that any worker may take it."""
@@ -118,6 +119,7 @@ class Server:
             said = response.read()
             if response.status != http.HTTPStatus.OK:
                 raise ServerFailedError(f"{path} answered {response.status}:\n{said[-2000:]!r}\n{self.log()}")
+            self.answered.append(path)
             answer: dict[str, Any] = json.loads(said)
             return answer
 
@@ -143,7 +145,7 @@ class Server:
         """A worker that holds the GIL for so long, by its pid."""
         asking = threading.Thread(target=self._hang, args=[seconds], daemon=True)
         asking.start()
-        yield await_(self._hanging_pid, "hangs")
+        yield await_(self.hanging_pid, "hangs")
         asking.join(LIMIT_SECONDS)
 
     def _hang(self, seconds: float) -> None:
@@ -152,7 +154,8 @@ class Server:
         ):  # it may be killed meanwhile
             self.get(f"/live/hang/?seconds={seconds}")
 
-    def _hanging_pid(self) -> int | None:
+    def hanging_pid(self) -> int | None:
+        """Who has said that it is about to hang."""
         return next((int(path.name.split("-")[1]) for path in self.site.folder.glob("hangs-*")), None)
 
     def log(self) -> str:

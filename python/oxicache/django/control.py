@@ -124,7 +124,7 @@ def _is_testing() -> bool:
 
 def _begin(process: _Process) -> None:
     """What a process does once, before it serves."""
-    if _is_marked() and hasattr(_native, "set_enabled"):
+    if _is_marked():
         _native.set_enabled(False)
     if not conf.current().control:
         return

@@ -19,11 +19,14 @@ use crate::host::versions;
 
 /// How long carrying out may take until the answer says that it was ordered only.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// The most posts of orders that may wait: a process that hangs does not fill up with them.
+const MOST_WAITING: usize = 256;
 const NANOS: i64 = 1_000_000_000;
 
 pub(super) fn clear(mut arguments: Arguments) -> Result<Step, Failure> {
     let caches = arguments.caches()?;
     arguments.end()?;
+    has_room()?;
     let held = entries(caches.as_deref());
     bump(&store_words(caches.as_deref()));
     let receipt = orders::post(target(caches), vec![Order::Clear]);
@@ -39,6 +42,7 @@ pub(super) fn clear(mut arguments: Arguments) -> Result<Step, Failure> {
 pub(super) fn cleanup(mut arguments: Arguments) -> Result<Step, Failure> {
     let caches = arguments.caches()?;
     arguments.end()?;
+    has_room()?;
     let names = names(caches.as_deref());
     let receipt = orders::post(target(caches), vec![Order::Sweep]);
     Ok(attended(Box::new(move |_| {
@@ -59,6 +63,7 @@ pub(super) fn invalidate(mut arguments: Arguments) -> Result<Step, Failure> {
         let message = "invalidate: nothing is named: keys, tags or words";
         return Err(Failure::new(Code::WrongArgument, message));
     }
+    has_room()?;
     let count = words.len();
     bump(&words);
     let keys = keys.into_iter().map(Order::Key);
@@ -127,6 +132,16 @@ struct Invalidated<T: Serialize> {
     counts: ByName<T>,
     words: usize,
     done: bool,
+}
+
+fn has_room() -> Result<(), Failure> {
+    match orders::waiting() {
+        0..MOST_WAITING => Ok(()),
+        waiting => Err(Failure::new(
+            Code::Busy,
+            format!("{waiting} orders are waiting to be carried out already"),
+        )),
+    }
 }
 
 fn target(caches: Option<Vec<String>>) -> Target {

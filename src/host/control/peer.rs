@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 
+use super::descriptor::Descriptor;
 use super::desk::{Desk, Ticket};
 use super::process;
 use super::verbs::{Finish, Outcome, Step, Task};
@@ -43,7 +45,7 @@ enum State {
 
 /// One client.
 pub(super) struct Peer {
-    stream: OwnedFd,
+    stream: Descriptor,
     lines: Lines,
     state: State,
     deadline: Instant,
@@ -56,7 +58,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(stream: OwnedFd, now: Instant) -> Self {
         Self {
-            stream,
+            stream: Descriptor::new(stream),
             lines: Lines::default(),
             state: State::Reading,
             deadline: now + PATIENCE,
@@ -65,8 +67,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn stream(&self) -> &OwnedFd {
-        &self.stream
+    /// Its socket.
+    ///
+    /// # Errors
+    /// When somebody else closed it.
+    pub(super) fn stream(&self) -> Result<&OwnedFd, Errno> {
+        self.stream.get()
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -164,7 +170,11 @@ impl Peer {
         if room == 0 {
             return Next::On;
         }
-        match rustix::io::read(&self.stream, &mut chunk[..room]) {
+        let read = self
+            .stream
+            .get()
+            .and_then(|stream| rustix::io::read(stream, &mut chunk[..room]));
+        match read {
             Ok(0) => self.has_ended = true,
             Ok(count) => self.lines.push(&chunk[..count]),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -233,9 +243,11 @@ impl Peer {
         let State::Writing { bytes, at, is_last } = &mut self.state else {
             return Next::On;
         };
+        let Ok(stream) = self.stream.get() else {
+            return Next::Closed;
+        };
         while *at < bytes.len() {
-            let flags = rustix::net::SendFlags::NOSIGNAL;
-            match rustix::net::send(&self.stream, &bytes[*at..], flags) {
+            match rustix::net::send(stream, &bytes[*at..], SendFlags::NOSIGNAL) {
                 Ok(count) => *at += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Next::On,

@@ -1,171 +1,31 @@
 //! The control thread: one loop over the listener, the clients and whoever wants to wake it. It never takes the GIL.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
-use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
-use super::desk::{Desk, Python};
+use super::desk::Desk;
 use super::peer::{Next, Peer};
 use super::perform_line;
 use super::process;
-use super::socket::Bound;
+use super::running::{CLOSED, Shared};
 use super::verbs::Outcome;
 use super::wire::{Code, Failure};
-use crate::host::place::Place;
 
 /// As many clients as are served at once.
 pub(super) const MOST_PEERS: usize = 8;
 /// How long no client is accepted after the process ran out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long the clerk may take to go: it may be inside Python code, which nothing can stop.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the thread waits when nothing happens. Descriptors that were closed wake nobody, so it looks after them.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// What the control thread and those who started it both know.
-struct Shared {
-    wake: OwnedFd,
-    is_stopping: AtomicBool,
-    /// Why the thread ended by itself.
-    reason: Mutex<Option<String>>,
-    thread: AtomicI32,
-}
-
-impl Shared {
-    fn wake(&self) {
-        // A counter that is full wakes as well.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-}
-
-/// A control thread that was started.
-pub(super) struct Running {
-    pub(super) path: PathBuf,
-    shared: Arc<Shared>,
-    desk: Arc<Desk>,
-    thread: JoinHandle<()>,
-    listener: Inherited,
-}
-
-impl Running {
-    /// Listens in the folder of a place, on a thread of its own.
-    ///
-    /// # Errors
-    /// Why it cannot: a clause that goes on after a colon.
-    pub(super) fn start(place: &Place, python: &'static dyn Python) -> Result<Self, String> {
-        let bound = Bound::new(place)?;
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let wake = rustix::event::eventfd(0, flags).map_err(|error| format!("eventfd: {error}"))?;
-        let shared = Arc::new(Shared {
-            wake,
-            is_stopping: AtomicBool::new(false),
-            reason: Mutex::new(None),
-            thread: AtomicI32::new(0),
-        });
-        let told = Arc::clone(&shared);
-        let desk = Desk::new(python, move || told.wake());
-        let path = bound.path.clone();
-        let listener = Inherited::of(&bound.listener);
-        let server = Server {
-            bound,
-            shared: Arc::clone(&shared),
-            desk: Arc::clone(&desk),
-            peers: Vec::new(),
-            paused_until: None,
-        };
-        let thread = without_signals(|| {
-            std::thread::Builder::new()
-                .name("oxicache-ctl".to_owned())
-                .spawn(move || server.run())
-        })
-        .map_err(|error| format!("no thread: {error}"))?;
-        Ok(Self {
-            path,
-            shared,
-            desk,
-            thread,
-            listener,
-        })
-    }
-
-    /// Whether it still serves; why not.
-    pub(super) fn trouble(&self) -> Option<String> {
-        if !self.thread.is_finished() {
-            return None;
-        }
-        let reason = self.shared.reason.lock().clone();
-        Some(reason.unwrap_or_else(|| "the control thread ended".to_owned()))
-    }
-
-    /// Removes the socket and ends both threads; whether the clerk went as well.
-    pub(super) fn stop(self) -> bool {
-        self.shared.is_stopping.store(true, Ordering::Release);
-        self.shared.wake();
-        let has_gone = self.desk.close(FAREWELL);
-        let _ = self.thread.join();
-        process::wait_until_gone(self.shared.thread.load(Ordering::Relaxed));
-        has_gone
-    }
-
-    /// In a child whose parent did not stop before the fork: there is no thread here, and the socket is the parent's.
-    pub(super) fn abandon(self) {
-        self.listener.close();
-        // Joining or detaching a thread that was not forked along is undefined.
-        std::mem::forget(self.thread);
-        std::mem::forget(self.desk);
-        std::mem::forget(self.shared);
-    }
-}
-
-/// A listener that a child may have been forked with.
-struct Inherited {
-    number: i32,
-    identity: Option<(u64, u64)>,
-}
-
-impl Inherited {
-    fn of(listener: &OwnedFd) -> Self {
-        let number = std::os::fd::AsRawFd::as_raw_fd(listener);
-        Self {
-            number,
-            identity: identity(number),
-        }
-    }
-
-    /// Closes the descriptor, unless it is another's by now. Nobody owns it here: its owner was the thread's.
-    fn close(&self) {
-        if self.identity.is_some() && self.identity == identity(self.number) {
-            let _ = nix::unistd::close(self.number);
-        }
-    }
-}
-
-fn identity(number: i32) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-
-    let stat = std::fs::metadata(format!("/proc/self/fd/{number}")).ok()?;
-    Some((stat.dev(), stat.ino()))
-}
-
-/// Starts a thread that no signal is delivered to.
-fn without_signals<R>(start: impl FnOnce() -> R) -> R {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let result = start();
-    if let Ok(before) = before {
-        let _ = before.thread_set_mask();
-    }
-    result
-}
-
-struct Server {
-    bound: Bound,
+/// What the control thread has.
+pub(super) struct Server {
     shared: Arc<Shared>,
     desk: Arc<Desk>,
     peers: Vec<Peer>,
@@ -173,14 +33,24 @@ struct Server {
 }
 
 impl Server {
-    fn run(mut self) {
+    pub(super) fn new(shared: Arc<Shared>, desk: Arc<Desk>) -> Self {
+        Self {
+            shared,
+            desk,
+            peers: Vec::new(),
+            paused_until: None,
+        }
+    }
+
+    /// Serves until it is stopped.
+    pub(super) fn run(mut self) {
         let number = process::thread_number();
         self.shared.thread.store(number, Ordering::Relaxed);
         let served = catch_unwind(AssertUnwindSafe(|| {
-            self.bound.reap();
+            self.shared.bound.reap();
             self.serve()
         }));
-        self.bound.remove();
+        self.shared.bound.remove();
         let reason = match served {
             Ok(Ok(())) => return,
             Ok(Err(reason)) => reason,
@@ -196,8 +66,7 @@ impl Server {
                 return Ok(());
             }
             if !ready.woken.is_empty() {
-                let mut count = [0; 8];
-                let _ = rustix::io::read(&self.shared.wake, &mut count);
+                self.shared.wake.heed().map_err(|_| CLOSED.to_owned())?;
             }
             self.hand_out();
             self.advance(&ready.peers);
@@ -219,19 +88,23 @@ impl Server {
         let deadlines = self.peers.iter().map(Peer::deadline);
         let first = deadlines.chain(self.paused_until).min();
         let span = if self.peers.iter().any(Peer::is_ready) {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else {
-            first.map(|first| first.saturating_duration_since(now))
+            first.map_or(LOOK_EVERY, |first| first.saturating_duration_since(now))
         };
-        let timeout = span.and_then(|span| Timespec::try_from(span).ok());
+        let timeout = Timespec::try_from(span).map_err(|error| error.to_string())?;
+        let closed = |_| CLOSED.to_owned();
         let mut watched = vec![
-            PollFd::new(&self.shared.wake, PollFlags::IN),
-            PollFd::new(&self.bound.listener, listening),
+            PollFd::new(
+                self.shared.wake.receiver.get().map_err(closed)?,
+                PollFlags::IN,
+            ),
+            PollFd::new(self.shared.bound.listener.get().map_err(closed)?, listening),
         ];
         for peer in &self.peers {
-            watched.push(PollFd::new(peer.stream(), peer.interest()));
+            watched.push(PollFd::new(peer.stream().map_err(closed)?, peer.interest()));
         }
-        match rustix::event::poll(&mut watched, timeout.as_ref()) {
+        match rustix::event::poll(&mut watched, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(format!("poll: {error}")),
         }
@@ -241,7 +114,7 @@ impl Server {
         let (woken, listener) = (woken.revents(), listener.revents());
         let broken = PollFlags::NVAL | PollFlags::ERR | PollFlags::HUP;
         if woken.intersects(broken) || listener.intersects(broken) {
-            return Err("its descriptors were closed by somebody else".to_owned());
+            return Err(CLOSED.to_owned());
         }
         Ok(Ready {
             woken,
@@ -288,12 +161,17 @@ impl Server {
 
     fn accept(&mut self) -> Result<(), String> {
         let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
-        match rustix::net::accept_with(&self.bound.listener, flags) {
+        let listener = &self.shared.bound.listener;
+        match listener
+            .get()
+            .and_then(|listener| rustix::net::accept_with(listener, flags))
+        {
             Ok(stream) => self.welcome(stream),
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                 self.paused_until = Some(Instant::now() + PAUSE);
             }
+            Err(Errno::BADF) => return Err(CLOSED.to_owned()),
             Err(error) => return Err(format!("accept: {error}")),
         }
         Ok(())

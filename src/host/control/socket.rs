@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::descriptor::Descriptor;
 use super::process;
 use crate::host::folder;
 use crate::host::place::Place;
@@ -25,8 +26,8 @@ const ATTEMPTS: u32 = 16;
 
 /// A socket that listens, and where.
 pub(super) struct Bound {
-    pub(super) listener: OwnedFd,
-    folder: OwnedFd,
+    pub(super) listener: Descriptor,
+    folder: Descriptor,
     name: String,
     pub(super) path: PathBuf,
 }
@@ -53,9 +54,9 @@ impl Bound {
             match bound {
                 Ok(Some(listener)) => {
                     return Ok(Self {
-                        listener,
+                        listener: Descriptor::new(listener),
                         path: path.join(&name),
-                        folder,
+                        folder: Descriptor::new(folder),
                         name,
                     });
                 }
@@ -74,27 +75,40 @@ impl Bound {
 
     /// Takes the socket from the folder; whoever is connected stays so.
     pub(super) fn remove(&self) {
-        let _ = rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty());
+        let _ = match self.folder.get() {
+            Ok(folder) => rustix::fs::unlinkat(folder, &self.name, AtFlags::empty()),
+            // The name is nobody else's, wherever the path leads.
+            Err(_) => rustix::fs::unlink(&self.path),
+        };
     }
 
     /// Removes the sockets of processes that are gone: those that refuse.
     pub(super) fn reap(&self) {
-        let Ok(entries) = Dir::read_from(&self.folder) else {
+        let Ok(folder) = self.folder.get() else {
+            return;
+        };
+        let Ok(entries) = Dir::read_from(folder) else {
             return;
         };
         for name in entries.flatten().filter_map(|entry| {
             let name = entry.file_name().to_str().ok()?.to_owned();
             (name.ends_with(SUFFIX) || name.starts_with(UNFINISHED)).then_some(name)
         }) {
-            if name != self.name && self.refuses(&name) {
-                let _ = rustix::fs::unlinkat(&self.folder, &name, AtFlags::empty());
+            if name != self.name && self.refuses(folder, &name) {
+                let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty());
             }
         }
     }
 
-    fn refuses(&self, name: &str) -> bool {
+    /// Closes in a child process what it was forked with.
+    pub(super) fn close_in_child(&self) {
+        self.listener.close_in_child();
+        self.folder.close_in_child();
+    }
+
+    fn refuses(&self, folder: &OwnedFd, name: &str) -> bool {
         let parent = self.path.parent().unwrap_or(Path::new("/"));
-        let refused = connectable(&self.folder, parent, name, |address| {
+        let refused = connectable(folder, parent, name, |address| {
             rustix::net::connect(socket()?, address)
         });
         matches!(refused, Ok(Err(Errno::CONNREFUSED)))

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::arguments::{Arguments, known};
 use super::ordered;
 use super::process;
-use super::wire::{Answer, Code, Failure, Request, encode};
+use super::wire::{Answer, Code, Failure, Request, checked, encode};
 use crate::engine::{clock, metrics, orders};
 use crate::host::versions;
 
@@ -243,7 +243,7 @@ fn of_python(verb: &'static str, mut arguments: Arguments) -> Result<Step, Failu
         },
         patience: PYTHON_PATIENCE,
         finish: Box::new(|outcome| match outcome {
-            Outcome::Done(answer, _) => answer,
+            Outcome::Done(answer, _) => answer.and_then(checked),
             Outcome::Late(silent) if silent.is_zero() => Err(Failure::new(
                 Code::Busy,
                 "Python is at it, but not done in time",

@@ -175,6 +175,37 @@ def test_the_tenant_is_asked_as_the_settings_say() -> None:
         assert scope.call_args.args == (None,)
 
 
+def test_caches_are_disabled_as_the_settings_say() -> None:
+    """ENABLED = False leaves every cache empty, from the change of the setting to its change back."""
+    cache: TTLCache[str, int] = TTLCache(9, 60)
+    cache.set("a", 1)
+    with override_settings(OXICACHE={"ENABLED": False}):
+        cache.set("a", 2)
+        assert (_native.is_enabled(), cache.get("a")) == (False, None)
+    cache.set("a", 3)
+    assert (_native.is_enabled(), cache.get("a")) == (True, 3)
+
+
+def test_a_process_may_start_disabled() -> None:
+    """ENABLED = False holds from the start; True, which is the default, enables nothing that was disabled before."""
+    with mock.patch.object(_native, "set_enabled") as switch:
+        apps.get_app_config("oxicache").ready()
+        assert not switch.called
+        with override_settings(OXICACHE={"ENABLED": False}):
+            switch.reset_mock()
+            apps.get_app_config("oxicache").ready()
+            assert switch.call_args.args == (False,)
+
+
+def test_a_switch_is_on_or_off() -> None:
+    """ENABLED takes True and False, and nothing that is merely as good as one."""
+    with (
+        pytest.raises(ImproperlyConfigured, match="ENABLED"),
+        override_settings(OXICACHE={"ENABLED": "no"}),
+    ):
+        wiring.configure()
+
+
 def test_a_background_job_leaves_no_connection_open() -> None:
     """The background thread belongs to no request, so its connections are closed after each job."""
     closed = threading.Event()

@@ -6,6 +6,7 @@ from live_workers import (
     a_stuck_worker_answers_and_its_death_is_noticed,
     all_answer,
     nothing_is_left,
+    nothing_was_said,
 )
 from web_servers import gunicorn, site
 
@@ -13,9 +14,8 @@ pytest.importorskip("gunicorn")
 
 KINDS = {
     "sync": (["--workers", "2"], 2),
-    "eight": (["--workers", "8"], 8),
     "gthread": (["--workers", "2", "--worker-class", "gthread", "--threads", "3"], 2),
-    "preload": (["--workers", "2", "--preload"], 2),
+    "preload": (["--workers", "8", "--preload"], 8),
 }
 
 
@@ -29,3 +29,4 @@ def test_workers_are_reached(kind: str) -> None:
         a_fork_is_harmless(server)
         a_stuck_worker_answers_and_its_death_is_noticed(server, count)
         nothing_is_left(server)
+        nothing_was_said(server.log())

@@ -15,12 +15,16 @@ impl Running {
         Err("control sockets are served on Linux hosts only".to_owned())
     }
 
+    pub(super) fn is_there(&self) -> bool {
+        true
+    }
+
     pub(super) fn trouble(&self) -> Option<String> {
         None
     }
 
-    pub(super) fn stop(self) -> bool {
-        true
+    pub(super) fn stop(self) -> Result<(), String> {
+        Ok(())
     }
 
     pub(super) fn abandon(self) {}
