@@ -270,14 +270,7 @@ def _low_hit_rate(case: _Case) -> Found:
     rate, misses = case.rate, case.count("misses")
     if rate is None or rate >= case.limits.hit_rate_low or case.never_hits:
         return
-    shares = {
-        cause: case.count(field) / misses
-        for cause, field in (
-            (_evicting, "evictions"),
-            (_expiring, "expirations"),
-            (_invalidating, "invalidations"),
-        )
-    }
+    shares = {cause: case.count(field) / misses for field, cause in CAUSES.items()}
     main = max(shares, key=lambda cause: shares[cause])
     issue, remedy = main(case) if shares[main] >= HALF else _unread(case)
     yield case.recommend(
@@ -312,27 +305,25 @@ def _expiring(case: _Case) -> tuple[str, str]:
     reads = case.count("hits") / max(1, case.count("sets"))
     ttl = case.stats.get("ttl_seconds") or 0
     issue = f"expires its entries after {reads:.2g} reads each, and its hit rate is low"
-    return (
-        issue,
-        f"Raise its TTL from {ttl:g} to {_whole(ttl * TTL_FACTOR):g} seconds, or do not cache what is read once.",
-    )
+    longer = _whole(ttl * TTL_FACTOR)
+    return issue, f"Raise its TTL from {ttl:g} to {longer:g} seconds, or do not cache what is read once."
 
 
 def _invalidating(case: _Case) -> tuple[str, str]:
     each = case.count("invalidations") / max(1, case.count("sets"))
-    issue = f"loses {each:.0%} of its entries to invalidations, and its hit rate is low"
-    return issue, (
+    return f"loses {each:.0%} of its entries to invalidations, and its hit rate is low", (
         "See with `manage_cache explain KEY` who invalidates them; use narrower tags, or depend on fewer models."
     )
 
 
 def _unread(case: _Case) -> tuple[str, str]:
-    keys = case.count("sets")
-    issue = "has a low hit rate"
-    return issue, (
-        f"Its {keys:,} values were stored and hardly asked for again: leave out of the key what the value does not "
-        "depend on, warm it, or do not cache it."
+    return "has a low hit rate", (
+        f"Its {case.count('sets'):,} values were stored and hardly asked for again: leave out of the key what the "
+        "value does not depend on, warm it, or do not cache it."
     )
+
+
+CAUSES = {"evictions": _evicting, "expirations": _expiring, "invalidations": _invalidating}
 
 
 def _early_expiry(case: _Case) -> Found:

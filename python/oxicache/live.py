@@ -8,6 +8,7 @@ together: operations.py, with `attributed` from here.
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest
@@ -18,12 +19,23 @@ from oxicache import _native
 from oxicache._native import BackendKey, KeyPattern, MemoKey, TTLCache
 from oxicache.registry import DELETION_SET
 from oxicache.trail import trail, word_numbers
-from oxicache.walks import Entry, Pace, cache_of, caches, is_sensitive, lenses, shown_key, walk
+from oxicache.walks import (
+    Entry,
+    Pace,
+    cache_of,
+    caches,
+    has_sensitive,
+    is_sensitive,
+    lenses,
+    shown_key,
+    walk,
+)
 
 __all__ = ["answer", "attributed", "moved_words"]
 
 MOST_FOUND: Final = 100  # entries that one `explain` describes: a row may have many, by arguments
 MOST_EVENTS: Final = 20  # of the trail that one `explain` tells
+EVENTS_LIMIT: Final = 100
 KEYS_LIMIT: Final = 100
 TOP_LIMIT: Final = 10
 # What a key pattern is ranked by. An entry's own hits are not counted: that would cost each read a write.
@@ -151,7 +163,7 @@ def _explain(given: Mapping[str, Any]) -> dict[str, Any]:
         found += here[: MOST_FOUND - len(found)]
         pace.step()
     words.update(word["word"] for one in found for word in one["words"])
-    events = [_concealed(event) for event in trail.events(words, MOST_EVENTS)]
+    events = _events(words, MOST_EVENTS, lambda order: _is_about(order, text, missing))
     return {"found": attributed(found, events), "missing": missing, "trail": events}
 
 
@@ -274,15 +286,55 @@ def _told(event: Mapping[str, Any]) -> str:
 
 
 def _trail(given: Mapping[str, Any]) -> dict[str, Any]:
-    events = trail.events(given.get("words"), given.get("limit", 100))
-    return {"events": [_concealed(event) for event in events]}
+    words = given.get("words")
+    limit = given.get("limit", EVENTS_LIMIT)
+    return {"events": _events(None if words is None else set(words), limit, lambda _: words is None)}
+
+
+def _events(
+    words: Collection[int] | None, limit: int, is_wanted: Callable[[Mapping[str, Any]], bool]
+) -> list[dict[str, Any]]:
+    """Return what this process invalidated and what it was ordered to, newest first."""
+    ordered = [
+        event
+        for order in _native.control_orders()
+        if not set((event := _as_event(order))["words"]).isdisjoint(words or ()) or is_wanted(order)
+    ]
+    events = sorted([*trail.events(words, limit), *ordered], key=lambda event: -event["at"])
+    return [_concealed(event) for event in events[:limit]]
+
+
+def _as_event(order: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = word_numbers(order["names"])
+    told = [f"{what} {', '.join(order[what])}" for what in ("keys", "tags") if order[what]]
+    if not order["names"] or told:
+        told.append("all caches" if order["caches"] is None else ", ".join(order["caches"]))
+    user = order["user"]
+    return {
+        "at": order["at"],
+        "pid": os.getpid(),
+        "kind": order["verb"],
+        "names": list(numbers),
+        "words": list(numbers.values()),
+        "where": None,
+        "actor": "order" if user is None else f"order by uid {user}",
+        "detail": "; ".join(told) or None,
+    }
+
+
+def _is_about(order: Mapping[str, Any], key: str, missing: Collection[str]) -> bool:
+    """Whether an order may be why some caches have no entry of a key."""
+    if order["caches"] is not None and not set(order["caches"]) & set(missing):
+        return False
+    return order["verb"] in {"clear", "disable"} or key in order["keys"]
 
 
 def _concealed(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event without names that tell keys and tags of sensitive caches; the words' numbers stay."""
     told = {name: cache for lens in lenses for name in event["names"] if (cache := lens.cache_of_word(name))}
     hidden = {name for name, cache in told.items() if is_sensitive(cache, name.rpartition(":")[2])}
-    if not hidden:
+    is_order = event["where"] is None and has_sensitive()  # its detail may name keys of any cache
+    if not hidden and not is_order:
         return dict(event)
     return {**event, "names": [name for name in event["names"] if name not in hidden], "detail": None}
 

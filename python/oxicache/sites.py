@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from oxicache import workers
+from oxicache import _native, live, workers
 from oxicache.errors import UnknownProcessError
 from oxicache.reports import Missing, Reach
 from oxicache.workers import Answers, Worker
@@ -88,6 +88,7 @@ class Site:
         """Send one request to each of them at once; what is None is left out of it."""
         request = {"verb": verb, **{name: value for name, value in arguments.items() if value is not None}}
         if self.is_local:
+            _native.control_answer(live.answer)  # a process that serves has done so already
             return workers.Local().ask(request)
         return workers.ask(self.live(), request, self.deadline, include_self=self.includes_self)
 
@@ -97,9 +98,9 @@ class Site:
         return self.process is None
 
     @property
-    def marked_folder(self) -> Path | None:
-        """Where a mark for workers to come is left: nowhere when only some processes are meant."""
-        return self.folders[0] if self.is_whole and not self.is_local and self.folders else None
+    def marked_folders(self) -> Sequence[Path]:
+        """Where workers to come look for a mark: where others have met already, else in the own folder."""
+        return [] if self.is_local else [one for one in self.folders if one.exists()] or self.folders[:1]
 
 
 def reach_of(site: Site, *rounds: Answers) -> Reach:

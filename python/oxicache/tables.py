@@ -34,6 +34,7 @@ LEAST: Final = 8  # columns of the screen that a shortened cell keeps, to be tol
 BAR: Final = 30  # characters. Source: EnterpriseLand's `manage_cache monitor`
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 KIB: Final = 1024
+PARTS: Final = ((1e3, "ms"), (1e6, "us"), (1e9, "ns"))  # of a second
 SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))  # seconds; each from twice its length on
 
 
@@ -188,9 +189,11 @@ def duration(seconds: float | None) -> str:
         return "-"
     if seconds == float("inf"):
         return "for ever"
-    if seconds < 1:
-        thousands = seconds * 1_000
-        return f"{thousands:.1f} ms" if thousands >= 1 else f"{thousands * 1_000:.0f} us"
+    if 0 < seconds < 1:
+        shown, unit = next(
+            ((seconds * each, unit) for each, unit in PARTS if seconds * each >= 1), (0.0, "ns")
+        )
+        return f"{shown:.1f} {unit}" if unit == "ms" else f"{shown:.0f} {unit}"
     length, unit = next(((length, unit) for length, unit in SPANS if seconds >= 2 * length), (1, "s"))
     return f"{seconds / length:.1f} {unit}" if length > 1 else f"{seconds:.2f} s"
 

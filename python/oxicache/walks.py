@@ -25,6 +25,7 @@ __all__ = [
     "cache_of",
     "caches",
     "conceal",
+    "has_sensitive",
     "is_sensitive",
     "lenses",
     "look_through",
@@ -125,6 +126,11 @@ def cache_of(name: str) -> TTLCache[Any, Any]:
     return caches([name])[name]
 
 
+def has_sensitive() -> bool:
+    """Whether anything is marked sensitive."""
+    return bool(_sensitive)
+
+
 class Pace:
     """How long somebody may go on before others get their turn."""
 
@@ -161,7 +167,8 @@ def shown_key(cache: str, key: Any) -> str:
         if (text := lens.shown(cache, key)) is not None:
             return text
     if isinstance(key, MemoKey):
-        return f"{_owner(key)}{_arguments(key.args)}"
+        owner, args = _owner(key), key.args
+        return owner if owner and not args else f"{owner}{_arguments(args)}"
     return _printable(key) if type(key) is str else _shown(key)
 
 

@@ -79,6 +79,10 @@ fn failure(py: Python<'_>, error: &PyErr) -> Failure {
     let message = outside::call_with(text.as_any(), (error.value(py),))
         .and_then(|text| text.extract::<String>())
         .unwrap_or_else(|_| "its message cannot be shown".to_owned());
+    // That very class: one that inherits from it may come from a defect in what answers.
+    if error.get_type(py).is(py.get_type::<PyLookupError>()) {
+        return Failure::new(Code::UnknownCache, message);
+    }
     let is_about_request = error.is_instance_of::<PyValueError>(py)
         || error.is_instance_of::<PyTypeError>(py)
         || error.is_instance_of::<PyLookupError>(py);
@@ -129,8 +133,8 @@ pub(super) fn control_state(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 }
 
 /// Have `answer(verb, arguments)` answer what only Python can: both are strings, and so is the result; the last two are
-/// JSON. It is called by a thread that Python did not start. ValueError, TypeError and LookupError tell the operator
-/// what is wrong with the request. None: nobody answers.
+/// JSON. It is called by a thread that Python did not start. ValueError and TypeError tell the operator what is wrong with
+/// the request, LookupError which cache there is not. None: nobody answers.
 #[pyfunction]
 #[pyo3(signature = (answer, /))]
 pub(super) fn control_answer(py: Python<'_>, answer: Option<Py<PyAny>>) {
@@ -154,4 +158,10 @@ pub(super) fn control_ask(py: Python<'_>, request: &str) -> String {
     let mut line = control::ask(request.as_bytes(), |task| carry_out(py, task));
     line.truncate(line.trim_end().len());
     line
+}
+
+/// What operators ordered of this process lately that changed caches, newest first; `user` None is this process itself.
+#[pyfunction]
+pub(super) fn control_orders(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(pythonize::pythonize(py, &control::orders())?)
 }

@@ -75,7 +75,8 @@ mod _native {
 
     #[pymodule_export]
     use super::control::{
-        control_answer, control_ask, control_describe, control_start, control_state, control_stop,
+        control_answer, control_ask, control_describe, control_orders, control_start,
+        control_state, control_stop,
     };
 
     #[pymodule_export]

@@ -4,7 +4,8 @@
 //! leaves orders. What needs Python is left at the `desk` for the clerk, a native thread that takes the GIL.
 //!
 //! - [`wire`]: lines of JSON; `arguments`: what a request may say; `verbs`: what is answered to it.
-//! - `ordered`: what changes caches; `marker`: what disables workers to come; `process`: what is known without asking.
+//! - `ordered`: what changes caches; `log`: what was ordered lately; `marker`: what disables workers to come; `process`:
+//!   what is known without asking.
 //! - `socket`, `peer`, `serve`, `running`: the socket in its folder, one client, the thread, and how it is stopped;
 //!   `descriptor`: what they hold. Linux only.
 
@@ -12,6 +13,7 @@ mod arguments;
 #[cfg(target_os = "linux")]
 mod descriptor;
 mod desk;
+mod log;
 mod marker;
 mod ordered;
 #[cfg(target_os = "linux")]
@@ -36,6 +38,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 pub use desk::Python;
+pub use log::{Ordered, orders};
 pub use process::{describe, set_methods};
 pub use verbs::{COUNTED, Outcome, Task};
 

@@ -8,14 +8,23 @@ from pathlib import Path
 
 import pytest
 from demo_runs import demo_data, demo_run
+from live_sites import cache_name, live_pair, live_site, live_workers
 
-__all__ = ["demo_data", "demo_run"]  # fixtures of both files on the demo
+__all__ = [  # fixtures of several files: on the demo, on what operators reach
+    "cache_name",
+    "demo_data",
+    "demo_run",
+    "live_pair",
+    "live_site",
+    "live_workers",
+]
 
 TESTS = Path(__file__).resolve().parents[1]
 NEED_DJANGO = [
     "django_app",
     "contracts/test_akvo_examples.py",
     "contracts/test_akvo_hierarchy.py",
+    "contracts/test_enterpriseland_monitor.py",
     "contracts/test_akvo_settings.py",
 ]
 HAS_DJANGO = importlib.util.find_spec("django") is not None

@@ -12,7 +12,7 @@ import pytest
 
 import oxicache
 
-NEEDS_DJANGO = ("oxicache.django", "oxicache.demo")
+NEEDS_DJANGO = ("oxicache.django", "oxicache.demo", "oxicache.compat.enterpriseland")
 NEEDS_PYTEST = ("oxicache.pytest_plugin",)
 
 MODULES = sorted(
@@ -50,7 +50,7 @@ def test_the_walk_found_the_modules() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_framework_free_module_leaves_django_unloaded(name: str) -> None:
-    """Importing any module outside oxicache.django and oxicache.demo does not import Django."""
+    """Importing any module outside oxicache.django, oxicache.demo and the dialects of it does not import Django."""
     loaded = loaded_after(name)
     assert name in loaded
     assert not {module for module in loaded if module.partition(".")[0] in ("django", "asgiref")}

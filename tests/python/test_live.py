@@ -39,8 +39,13 @@ def books() -> Iterator[TTLCache[Any, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_concealed() -> Iterator[None]:
+def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     trail.clear()
+    orders, began = _native.control_orders, time.time()
+    # What tests before this one ordered is remembered for as long as the process lives.
+    monkeypatch.setattr(
+        _native, "control_orders", lambda: [order for order in orders() if order["at"] >= began]
+    )
     yield
     walks.conceal([])
     trail.clear()
@@ -365,3 +370,41 @@ class TestPace:
         gaps = [after - before for before, after in itertools.pairwise(rests)]
         assert len(rests) > 1000
         assert max(gaps) <= 0.0006
+
+
+class TestOrders:
+    @staticmethod
+    def order(verb: str, **given: Any) -> None:
+        """As an operator orders it, from this very process."""
+        answer = json.loads(_native.control_ask(json.dumps({"v": 1, "verb": verb, **given})))
+        assert answer["ok"], answer
+
+    def test_what_was_ordered_tells_why_a_key_is_missing(self, books: TTLCache[Any, Any]) -> None:
+        """A cleared cache and an invalidated key say so, of the caches that were meant and of no other."""
+        books.set("book:1", 1)
+        self.order("clear", caches=["test.books"])
+        self.order("invalidate", caches=["test.books"], keys=["book:1"])
+        found = ask("explain", key="book:1", cache="test.books")
+        assert [(event["kind"], event["actor"], event["detail"]) for event in found["trail"][:2]] == [
+            ("invalidate", "order", "keys book:1; test.books"),
+            ("clear", "order", "test.books"),
+        ]
+        other = ask("explain", key="book:2", cache="test.books")["trail"]
+        assert [event["kind"] for event in other[:2]].count("invalidate") == 0
+
+    def test_orders_are_in_the_trail(self, books: TTLCache[Any, Any]) -> None:
+        """In the order of time, among what the process did itself."""
+        trail.record("save", ["row:shop.book:1"])
+        self.order("invalidate", words=["row:shop.book:1"])
+        words = list(_native.capture(["row:shop.book:1"]).words)
+        events = ask("trail", words=words)["events"]
+        assert [event["kind"] for event in events[:2]] == ["invalidate", "save"]
+        assert [event["kind"] for event in ask("trail")["events"][:2]] == ["invalidate", "save"]
+
+    def test_keys_that_were_ordered_away_are_not_told_where_some_are_sensitive(
+        self, books: TTLCache[Any, Any]
+    ) -> None:
+        """An order may name keys of any cache."""
+        self.order("invalidate", caches=["test.books"], keys=["session:abc"])
+        walks.conceal(["session:*"])
+        assert "abc" not in json.dumps(ask("trail"))

@@ -96,9 +96,11 @@ class DjangoLens:
             model = apps.get_model(label)
             if member not in rows.members_of(model):
                 return []
-            return dependencies.words_of(model, member).of(pk)
+            of_row = dependencies.words_of(model, member).of(pk)
         except (LookupError, ValueError, TypeError, ArithmeticError, ValidationError):
             return []  # no model, or no primary key of it: then nothing is known of it
+        # Any row of a model moves its model's word, and nobody knows whether that is why there is no entry.
+        return [word for word in of_row if not word.startswith("model:")]
 
     def cache_of_word(self, name: str) -> str | None:
         """Return the name of the store whose key or tag a word's name tells."""

@@ -134,15 +134,17 @@ def enable(site: Site) -> Switched:
 
 
 def _switch(site: Site, *, on: bool) -> Switched:
-    marked = site.marked_folder
-    if marked is not None:
-        workers.keep_disabled(marked, not on)  # first: a worker that starts meanwhile is one of those to come
+    before = {folder: workers.is_disabled(folder) for folder in site.marked_folders}
+    for folder in before if site.is_whole else ():
+        workers.keep_disabled(folder, not on)  # first: a worker that starts meanwhile is one of those to come
     answers = site.ask("enable" if on else "disable")
+    for folder, was_disabled in {} if site.is_whole else before.items():
+        workers.keep_disabled(folder, was_disabled)  # a worker marks what it is told for those to come
     return Switched(
         reach=reach_of(site, answers),
         enabled=on,
         cleared=sum(answer.result.get("cleared") or 0 for answer in answers.answers),
-        is_lasting=marked is not None,
+        is_lasting=site.is_whole and bool(before),
     )
 
 

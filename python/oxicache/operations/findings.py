@@ -1,8 +1,9 @@
 """`explain`, `top`, and the trackers of deletions: what needs each worker's Python to look it up."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from oxicache import metrics
+from oxicache import live, metrics
 from oxicache.operations.figures import TOP_LIMIT, ask_about, ranked
 from oxicache.reports import ExplainReport, TopReport, TrackerReport
 from oxicache.selection import EVERYTHING, Selection
@@ -10,28 +11,48 @@ from oxicache.sites import Site, reach_of
 
 __all__ = ["MEASURES", "explain", "top", "tracker"]
 
-TRAIL_LIMIT = 100  # invalidations, as one worker answers by default
+TRAIL_LIMIT = 20  # invalidations: what is older explains little
+TRAIL_WORDS = 256  # that are asked about at once
 
 
 def explain(
-    site: Site, key: str, selection: Selection = EVERYTHING, *, version: int | None = None
+    site: Site,
+    key: str,
+    selection: Selection = EVERYTHING,
+    *,
+    version: int | None = None,
+    prefix: str | None = None,
 ) -> ExplainReport:
-    """Find every entry of a key, and who invalidated what it was computed from."""
-    answers = ask_about(site, selection, "explain", single=True, key=key, version=version)
+    """Find every entry of a key, and who invalidated what it was computed from.
+
+    `version` and `prefix` are those of a NativeCache's key; None is what its alias has.
+    """
+    answers = ask_about(site, selection, "explain", single=True, key=key, version=version, prefix=prefix)
     absent: dict[str, int] = {}
     for answer in answers.answers:
         for name in answer.result["missing"]:
             absent[name] = absent.get(name, 0) + 1
-    trail = [{"pid": answer.pid, **event} for answer in answers.answers for event in answer.result["trail"]]
+    found = [{**entry, "pid": answer.pid} for answer in answers.answers for entry in answer.result["found"]]
+    events = [event for answer in answers.answers for event in answer.result["trail"]]
+    moved = live.moved_words(found)[:TRAIL_WORDS]
+    if moved and not site.is_local:
+        # Who moved them may be a worker that does not have the key.
+        told = site.ask("trail", words=moved, limit=TRAIL_LIMIT)
+        events += [event for answer in told.answers for event in answer.result["events"]]
+    trail = _newest(events)
     return ExplainReport(
         reach=reach_of(site, answers),
         key=key,
-        found=[
-            {**entry, "pid": answer.pid} for answer in answers.answers for entry in answer.result["found"]
-        ],
+        found=live.attributed(found, trail),
         absent=absent,
-        trail=sorted(trail, key=lambda event: -event["at"])[:TRAIL_LIMIT],
+        trail=trail,
     )
+
+
+def _newest(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the newest first, each once: a worker may have told it twice."""
+    known = {(event["pid"], event["at"], event["kind"], tuple(event["names"])): event for event in events}
+    return sorted(known.values(), key=lambda event: -event["at"])[:TRAIL_LIMIT]
 
 
 MEASURES = ("hits", "misses", "bytes", "loads", "age")

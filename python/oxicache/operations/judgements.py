@@ -49,6 +49,7 @@ def monitor(
             ],
         },
         patterns=patterns[:limit],
+        limit=limit,
     )
 
 

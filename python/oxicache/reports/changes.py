@@ -12,9 +12,10 @@ __all__ = ["CountersReset", "Invalidated", "Preview", "Removed", "Switched"]
 Counts = Mapping[str, int | None]  # by cache; None where a worker has yet to do it
 
 
-def total(counts: Counts) -> int:
+def total(processes: Mapping[int, Counts]) -> int:
     """Sum what is known; -1 stands for a cache whose cleanup failed."""
-    return sum(number for number in counts.values() if number is not None and number > 0)
+    known = (number for counts in processes.values() for number in counts.values())
+    return sum(number for number in known if number is not None and number > 0)
 
 
 def _processes(counts: Mapping[int, Counts]) -> dict[str, dict[str, int | None]]:
@@ -46,7 +47,7 @@ class Removed(Report):
         word = "cleaned" if self.verb == "cleanup" else "cleared"
         return {
             word: dict(self.counts),
-            "total": total(self.counts),
+            "total": total(self.processes),
             "pending": list(self.pending),
             "outdated": list(self.outdated),
             "processes": _processes(self.processes),
@@ -57,7 +58,7 @@ class Removed(Report):
             yield f"Cleared cache '{plain(self.cache)}'" if self.cache else "Cleared all caches"
         else:
             where = f"from '{plain(self.cache)}'" if self.cache else "across all caches"
-            yield f"Cleaned {total(self.counts)} expired entries {where}"
+            yield f"Cleaned {total(self.processes)} expired entries {where}"
         for name, number in self.counts.items():
             if number is not None and number < 0:
                 yield style.paint(f"  {plain(name)}: failed", "bad")
@@ -82,7 +83,7 @@ class Preview(Report):
         return {
             "dry_run": True,
             "would_remove": dict(self.counts),
-            "total": total(self.counts),
+            "total": total(self.processes),
             "exact": self.is_exact,
             "processes": _processes(self.processes),
         }
@@ -95,10 +96,12 @@ class Preview(Report):
             "disable": "clear and disable every cache",
         }
         yield f"DRY RUN: Would {what[self.verb]}"
-        if self.counts:
-            columns = (Column("cache", flexible=True), Column("entries", right=True))
-            rows = [(name, count(number)) for name, number in self.counts.items()]
-            yield from table(columns, [*rows, ("together", count(total(self.counts)))], style)
+        columns = (Column("cache", flexible=True), Column("entries", right=True))
+        most = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
+        rows = [(name, count(number)) for name, number in most if number > 0]
+        yield from table(columns, [*rows, ("together", count(total(self.processes)))], style)
+        if not self.is_exact:
+            yield "A worker is busy: its expired entries are those that it last counted."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,14 +89,18 @@ class StatsReport(Report):
             yield from self.notes(style)
         yield from self.reach.lines(style)
 
-    def table_lines(self, style: Style, earlier: "StatsReport | None" = None) -> Iterator[str]:
-        """Yield the table alone, the caches that are read most first."""
+    def table_lines(
+        self, style: Style, earlier: "StatsReport | None" = None, limit: int | None = None
+    ) -> Iterator[str]:
+        """Yield the table alone, the caches that are read most first, at most `limit` of them."""
         columns = TABLE if earlier is None else (*TABLE, Column("reads since", right=True))
         rows = []
         for name, stats in sorted(self.caches.items(), key=lambda one: (-_reads(one[1]), one[0])):
             since = [] if earlier is None else [count(_since(stats, earlier.caches.get(name)))]
             rows.append([*_row(name, stats), *since])
-        return table(columns, rows, style)
+        yield from table(columns, rows[:limit], style)
+        if limit is not None and len(rows) > limit:
+            yield f"  and {len(rows) - limit} more: see `manage_cache stats`"
 
 
 def _row(name: str, stats: Mapping[str, Any]) -> list[str]:

@@ -39,6 +39,7 @@ class MonitorReport(Report):
         str, Any
     ]  # hit_rate (0 to 1), avg_response_time_ms, operations, key_statistics, recommendations
     patterns: Sequence[Mapping[str, Any]]  # the most used first, each with its `cache`
+    limit: int  # rows of each table
 
     def _json(self) -> dict[str, Any]:
         return {
@@ -79,7 +80,7 @@ class MonitorReport(Report):
         yield f"Average Response Time: {duration(None if milliseconds is None else milliseconds / 1000)}"
         yield ""
         yield "Caches:"
-        yield from self.stats.table_lines(style)
+        yield from self.stats.table_lines(style, limit=self.limit)
         yield ""
         yield "Top Key Patterns:"
         if self.patterns:
@@ -135,7 +136,10 @@ class StatusReport(Report):
             yield style.paint(f"  {plain(reason['message'])}", COLOURS[reason["status"]])
         yield ""
         yield "Targets:"
-        yield from table(TARGET_COLUMNS, [_target(one) for one in self.targets], style)
+        measured = [_target(one) for one in self.targets if one["measured"] is not None]
+        yield from table(TARGET_COLUMNS, measured, style)
+        if len(measured) < len(self.targets):
+            yield f"  not measured yet: {len(self.targets) - len(measured)} more"
         yield ""
         yield "Workers:"
         yield from table(WORKER_COLUMNS, [_worker(pid, one) for pid, one in self.hosts.items()], style)
@@ -158,10 +162,10 @@ WORKER_COLUMNS = (
 
 
 def _target(one: Mapping[str, Any]) -> tuple[str, ...]:
-    unit = {"percent": "%", "milliseconds": " ms"}.get(one["unit"], f" {one['unit']}")
-    measured = "-" if one["measured"] is None else f"{one['measured']:.4g}{unit}"
-    reached = {None: "not measured", True: "yes", False: "no"}[one["met"]]
-    return str(one["name"]), measured, f"{one['target']:g}{unit}", reached
+    is_time = one["unit"] == "milliseconds"
+    measured = duration(one["measured"] / 1000) if is_time else f"{one['measured']:.1f}%"
+    target = duration(one["target"] / 1000) if is_time else f"{one['target']:g}%"
+    return str(one["name"]), measured, target, "yes" if one["met"] else "no"
 
 
 def _worker(pid: int, found: Mapping[str, Any]) -> tuple[str, ...]:

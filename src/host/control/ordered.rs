@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::arguments::Arguments;
+use super::log;
 use super::marker;
 use super::verbs::{Finish, Step, Task};
 use super::wire::{Answer, Code, Failure, encode};
@@ -28,7 +29,9 @@ pub(super) fn clear(mut arguments: Arguments) -> Result<Step, Failure> {
     arguments.end()?;
     has_room()?;
     let held = entries(caches.as_deref());
-    bump(&store_words(caches.as_deref()));
+    let words = store_words(caches.as_deref());
+    bump(&words);
+    log::enter("clear", &words, caches.as_deref(), &[], &[]);
     let receipt = orders::post(target(caches), vec![Order::Clear]);
     Ok(attended(Box::new(move |_| {
         let done = receipt.wait(Duration::ZERO);
@@ -65,7 +68,9 @@ pub(super) fn invalidate(mut arguments: Arguments) -> Result<Step, Failure> {
     }
     has_room()?;
     let count = words.len();
+    let words: Vec<Vec<u8>> = words.into_iter().map(String::into_bytes).collect();
     bump(&words);
+    log::enter("invalidate", &words, caches.as_deref(), &keys, &tags);
     let keys = keys.into_iter().map(Order::Key);
     let ordered: Vec<Order> = keys.chain(tags.into_iter().map(Order::Tag)).collect();
     if ordered.is_empty() {
@@ -93,6 +98,7 @@ pub(super) fn disable(arguments: Arguments) -> Result<Step, Failure> {
     arguments.end()?;
     let held = entries(None).0.iter().map(|(_, count)| count).sum();
     let receipt = orders::disable();
+    log::enter("disable", &[], None, &[], &[]);
     let marked = marker::leave(true);
     Ok(attended(Box::new(move |_| {
         let cleared = receipt.map_or(0, |receipt| {
@@ -106,6 +112,7 @@ pub(super) fn disable(arguments: Arguments) -> Result<Step, Failure> {
 pub(super) fn enable(arguments: Arguments) -> Result<Step, Failure> {
     arguments.end()?;
     orders::enable();
+    log::enter("enable", &[], None, &[], &[]);
     Ok(Step::Ready(switched(true, marker::leave(false), 0)))
 }
 

@@ -10,6 +10,7 @@ use rustix::net::SendFlags;
 
 use super::descriptor::Descriptor;
 use super::desk::{Desk, Ticket};
+use super::log;
 use super::process;
 use super::verbs::{Finish, Outcome, Step, Task};
 use super::wire::{Answer, Code, Failure, Lines};
@@ -46,6 +47,7 @@ enum State {
 /// One client.
 pub(super) struct Peer {
     stream: Descriptor,
+    user: u32,
     lines: Lines,
     state: State,
     deadline: Instant,
@@ -56,9 +58,10 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(stream: OwnedFd, now: Instant) -> Self {
+    pub(super) fn new(stream: OwnedFd, user: u32, now: Instant) -> Self {
         Self {
             stream: Descriptor::new(stream),
+            user,
             lines: Lines::default(),
             state: State::Reading,
             deadline: now + PATIENCE,
@@ -194,6 +197,7 @@ impl Peer {
             }
             Err(failure) => return self.refuse(&failure),
         };
+        log::asked_by(Some(self.user));
         match perform(&line) {
             Step::Ready(answer) => self.answer(&answer),
             Step::Ask {

@@ -178,10 +178,12 @@ impl Server {
     }
 
     fn welcome(&mut self, stream: OwnedFd) {
-        let refusal = match rustix::net::sockopt::socket_peercred(&stream) {
-            Ok(peer) if !is_welcome(peer.uid.as_raw()) => Some(Failure::new(
+        let asking = rustix::net::sockopt::socket_peercred(&stream);
+        let user = asking.map(|peer| peer.uid.as_raw());
+        let refusal = match user {
+            Ok(user) if !is_welcome(user) => Some(Failure::new(
                 Code::Forbidden,
-                format!("user {} may not ask here", peer.uid.as_raw()),
+                format!("user {user} may not ask here"),
             )),
             Ok(_) if self.peers.len() >= MOST_PEERS => Some(Failure::new(
                 Code::TooMany,
@@ -190,7 +192,7 @@ impl Server {
             Ok(_) => None,
             Err(error) => Some(Failure::new(Code::Forbidden, format!("who asks: {error}"))),
         };
-        let mut peer = Peer::new(stream, Instant::now());
+        let mut peer = Peer::new(stream, user.unwrap_or(u32::MAX), Instant::now());
         match refusal {
             // An answer as short as this always finds room in a socket that nothing was written to.
             Some(failure) => drop(peer.refuse(&failure)),

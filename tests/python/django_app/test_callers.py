@@ -24,7 +24,10 @@ from oxicache.django import invalidate
 from oxicache.trail import trail
 
 HERE = Path(__file__).name
-CACHES = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "callers"}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+    "callers": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "callers"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +152,7 @@ class TestTransactions(TransactionTestCase):
 class TestCaches(TestCase):
     def test_clear_tag_and_pattern_are_told(self) -> None:
         """What empties a NativeCache, or a part of it, is in the trail with the word that it moved."""
-        cache = caches["default"]
+        cache = caches["callers"]
         start = sys._getframe().f_lineno
         cache.clear()
         cache.delete_by_tag("red")
@@ -165,11 +168,11 @@ class TestCaches(TestCase):
             ["tag:callers:red"],
             ["store:callers"],
         ]
-        assert events[1]["detail"] == "'red' in django:default"
+        assert events[1]["detail"] == "'red' in django:callers"
 
     def test_reading_and_writing_single_keys_is_not(self) -> None:
         """`get`, `set` and `delete` are native and leave no trace."""
-        cache = caches["default"]
+        cache = caches["callers"]
         cache.set("a", 1)
         cache.get("a")
         cache.delete("a")

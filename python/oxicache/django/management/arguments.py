@@ -1,6 +1,6 @@
 """Which verbs `manage_cache` has, which options they take, and what is said of a wrong combination.
 
-The table in docs/operations.md and the command's help are made from what stands here; a test holds them together.
+The tables in docs/operations.md and the command's help are made from what stands here; a test holds them together.
 """
 
 import argparse
@@ -15,7 +15,18 @@ from django.core.management.base import CommandError
 from oxicache.django.site import SELF
 from oxicache.operations import MEASURES
 
-__all__ = ["OPTIONS", "VERBS", "WRONG_USE", "Option", "Verb", "add_to", "check", "process_id", "verbs_table"]
+__all__ = [
+    "OPTIONS",
+    "VERBS",
+    "WRONG_USE",
+    "Option",
+    "Verb",
+    "add_to",
+    "check",
+    "options_table",
+    "process_id",
+    "verbs_table",
+]
 
 WRONG_USE: Final = 2  # the exit code; also argparse's own
 WATCH_SECONDS: Final = 2.0  # between two looks, where nothing else is said
@@ -152,9 +163,14 @@ OPTIONS: Final = (
     ),
     _option("--view", verbs=("warm",), about="A view, by the name of its URL", metavar="NAME"),
     _option("--api", verbs=("warm",), about="An endpoint", metavar="NAME"),
-    _option("--tags", verbs=("invalidate",), about="Entries with one of these tags", metavar="TAG", nargs="+"),
     _option(
-        "--pattern", verbs=("warm", "invalidate"), about="Keys that match a regular expression", metavar="REGEX"
+        "--tags", verbs=("invalidate",), about="Entries with one of these tags", metavar="TAG", nargs="+"
+    ),
+    _option(
+        "--pattern",
+        verbs=("warm", "invalidate"),
+        about="Keys that match a regular expression",
+        metavar="REGEX",
     ),
     _option(
         "--cascade",
@@ -195,8 +211,10 @@ def _verbs_help() -> str:
     return "; ".join(f"{verb.name}: {verb.about}" for verb in VERBS.values()).replace("%", "%%")
 
 
-def _named(verbs: tuple[str, ...]) -> str:
-    return "every verb but warm" if verbs == REPORTING else ", ".join(verbs)
+def _named(verbs: tuple[str, ...], quote: str = "") -> str:
+    if verbs == REPORTING:
+        return f"every verb but {quote}warm{quote}"
+    return ", ".join(f"{quote}{verb}{quote}" for verb in verbs)
 
 
 def check(action: str, options: Mapping[str, Any]) -> None:
@@ -223,19 +241,26 @@ def check(action: str, options: Mapping[str, Any]) -> None:
 
 
 def verbs_table() -> str:
-    """The verbs and their options as Markdown: the table in docs/operations.md."""
-    rows = ["| verb | what it does | options | from |", "|---|---|---|---|"]
+    """The verbs as Markdown: a table in docs/operations.md."""
+    rows = ["| verb | what it does | from |", "|---|---|---|"]
     for verb in VERBS.values():
-        name = f"`{verb.name}{' KEY' if verb.name == 'explain' else ' [KEY]' if verb.takes_key else ''}`"
-        own = [f"`{_shown(option)}`" for option in OPTIONS if verb.name in option.verbs]
-        rows.append(f"| {name} | {verb.about} | {' '.join(own)} | {verb.source} |")
+        key = " KEY" if verb.name == "explain" else " [KEY]" if verb.takes_key else ""
+        rows.append(f"| `{verb.name}{key}` | {verb.about} | {verb.source} |")
+    return "\n".join(rows) + "\n"
+
+
+def options_table() -> str:
+    """The options as Markdown: the other table there."""
+    rows = ["| option | what it does | verbs |", "|---|---|---|"]
+    for option in OPTIONS:
+        rows.append(f"| `{_shown(option)}` | {option.about} | {_named(option.verbs, '`')} |")
     return "\n".join(rows) + "\n"
 
 
 def _shown(option: Option) -> str:
     flag = option.flags[0]
     if "choices" in option.settings:
-        return f"{flag} {{{','.join(option.settings['choices'])}}}"
+        return f"{flag} {'/'.join(option.settings['choices'])}"
     if "metavar" not in option.settings:
         return flag
     value = option.settings["metavar"]

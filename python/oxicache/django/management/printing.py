@@ -85,7 +85,9 @@ class Printer:
             while True:
                 report = run()
                 if self._as_json:
-                    self._stdout.write(json.dumps(report.as_json()))  # one line each, for programs that follow
+                    self._stdout.write(
+                        json.dumps(report.as_json())
+                    )  # one line each, for programs that follow
                 elif is_terminal(self._stdout):
                     self._redraw(lines(report, earlier, self._style))
                 else:
