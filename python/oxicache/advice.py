@@ -24,6 +24,7 @@ HALF = 0.5  # of the misses: then it is their main cause
 SLOW_LOAD = 0.1  # seconds; a computation that callers notice waiting for
 WORDS_PER_ENTRY = 4  # its key, its namespace, and a tag or two
 WORDS_MAX = 2**24
+OF_OBJECTS = {"instance", "auto"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +240,7 @@ class _Case:
     @property
     def never_hits(self) -> bool:
         """Whether entries belong to objects that nobody asks twice."""
-        return self.identity in {"instance", "auto"} and self.rate == 0
+        return isinstance(self.identity, str) and self.identity in OF_OBJECTS and self.rate == 0
 
     def recommend(
         self, issue: str, recommendation: str, priority: Priority, **figures: str

@@ -123,6 +123,7 @@ def local(*, patterns: bool = False) -> Snapshot:
 def merge(processes: Iterable[Process], *, silent: Iterable[int] = ()) -> Snapshot:
     """Sum what several processes answered; shares and percentages are computed anew from the sums."""
     processes = tuple(processes)
+    answered = {process.pid for process in processes}
     caches: dict[str, list[Stats]] = {}
     patterns: dict[str, list[PatternStats]] = {}
     for process in processes:
@@ -134,7 +135,7 @@ def merge(processes: Iterable[Process], *, silent: Iterable[int] = ()) -> Snapsh
         caches={name: merge_stats(parts) for name, parts in caches.items()},
         patterns={name: merge_patterns(parts) for name, parts in patterns.items()},
         processes=processes,
-        silent=tuple(silent),
+        silent=tuple(pid for pid in silent if pid not in answered),  # it may have answered in part
         at=time.time(),
     )
 

@@ -5,9 +5,8 @@ What oxicache's own caches do is counted in Rust, without this. Source: document
 
 import os
 import threading
-from typing import Any
 
-from oxicache.metrics import MAX_PATTERNS, OTHER, PatternStats, Process, Stats
+from oxicache.metrics import MAX_PATTERNS, OTHER, PatternStats, Stats, merge_stats
 
 __all__ = ["Recorder", "first_segment"]
 
@@ -26,7 +25,7 @@ class Recorder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._parts: dict[str, dict[str, int]] = {}
-        self._times = [0.0, 0]  # milliseconds in all, and of how many reads
+        self._times = (0.0, 0)  # milliseconds in all, and of how many reads
         if hasattr(os, "register_at_fork"):
             # Another thread may hold the lock at the moment of a fork, and is not there to release it in the child.
             os.register_at_fork(after_in_child=self._renew)
@@ -44,22 +43,31 @@ class Recorder:
             part[what] += 1
             part["bytes"] += size_bytes
             if milliseconds is not None and what in {"hits", "misses"}:
-                self._times[0] += milliseconds
-                self._times[1] += 1
+                self._times = (self._times[0] + milliseconds, self._times[1] + 1)
 
     def reset(self) -> None:
         """Count from zero."""
         with self._lock:
             self._parts.clear()
-            self._times[:] = [0.0, 0]
+            self._times = (0.0, 0)
 
-    def process(self, cache: str) -> Process:
-        """What was recorded, in the shape of what a worker answers, as the figures of a cache of this name."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was recorded."""
+        return not self._parts
+
+    def patterns(self) -> list[PatternStats]:
+        """What was recorded, by key pattern, in the shape of what a worker answers."""
         with self._lock:
-            patterns: list[PatternStats] = [
+            return [
                 {"pattern": name, **part, "loads": 0, "load_seconds": 0.0}
                 for name, part in self._parts.items()
             ]
+
+    def stats(self) -> Stats:
+        """What was recorded, as the figures of a cache of which nothing else is known."""
+        patterns = self.patterns()
+        with self._lock:
             milliseconds, reads = self._times
         sums = {name: sum(part[name] for part in patterns) for name in COUNTED}
         stats: Stats = {
@@ -72,10 +80,13 @@ class Recorder:
             "hit_rate": None,
             "sets": sums["sets"],
             "invalidations": sums["deletes"],
-            "latency": {"get": _times(milliseconds / 1000, int(reads))},
         }
-        return Process(pid=os.getpid(), stats={"caches": {cache: stats}, "patterns": {cache: patterns}})
-
-
-def _times(seconds: float, count: int) -> dict[str, Any]:
-    return {"bounds_seconds": [], "counts": [count], "sum_seconds": seconds, "count": count}
+        if reads:
+            times = {
+                "bounds_seconds": [],
+                "counts": [reads],
+                "sum_seconds": milliseconds / 1000,
+                "count": reads,
+            }
+            stats["latency"] = {"get": times}
+        return merge_stats([stats])

@@ -335,7 +335,7 @@ impl<K, V, W: Words> Table<K, V, W> {
     pub fn retime(&mut self, slot: Slot, deadline: Nanos, own_ttl: bool) {
         let is_born = self.contents.slab[slot].meta.is_born();
         self.contents.retime(slot, deadline, own_ttl);
-        self.contents.slab[slot].meta.set_born(is_born);
+        self.contents.slab[slot].meta.set_born(is_born && own_ttl);
     }
 
     /// Removes an entry. Loads of its key in flight will not be stored when it was deleted, cleared or invalidated.

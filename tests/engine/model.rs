@@ -121,6 +121,8 @@ pub(crate) struct Known {
     pub(crate) weight: u64,
     pub(crate) tags: BTreeSet<usize>,
     pub(crate) stamps: Vec<Stamp>,
+    /// When it was stored, where its TTL is its own.
+    pub(crate) born: Option<i64>,
 }
 
 /// What a table is: a list, least recently used first.

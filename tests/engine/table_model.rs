@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use _native::engine::{Cause, Gone, Limits, Now, PolicyKind, Put, Read, Slot, Table};
+use _native::engine::{
+    Cause, Cleared, FOREVER, Gone, Limits, Now, PolicyKind, Put, Read, Slot, Step, Table,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -72,6 +74,7 @@ impl Run {
                     },
                     tags: tags.clone(),
                     stamps: self.model.words.capture(words.iter().copied()),
+                    born: own_ttl.then_some(self.model.at),
                 };
                 self.value += 1;
                 if let Some(word) = bumped {
@@ -87,7 +90,9 @@ impl Run {
                 if let Some(slot) = self.find(*key) {
                     self.real.retime(slot, deadline, *own_ttl);
                     let position = self.model.position(*key).expect("found above");
-                    self.model.entries[position].deadline = deadline;
+                    let known = &mut self.model.entries[position];
+                    known.deadline = deadline;
+                    known.born = known.born.filter(|_| *own_ttl);
                 }
             }
             Op::RemoveTag(tag) => {
@@ -104,13 +109,15 @@ impl Run {
                 });
             }
             Op::Clear => {
-                let gone = self.real.clear().into_iter();
-                let gone = gone
-                    .map(|(key, value)| Gone {
-                        key,
-                        value,
-                        cause: Cause::Cleared,
-                    })
+                let (cleared, cause) = (self.real.clear(), Cause::Cleared);
+                let pairs = if self.value.is_multiple_of(2) {
+                    cleared.into_iter().collect()
+                } else {
+                    taken_apart(cleared)
+                };
+                let gone = pairs
+                    .into_iter()
+                    .map(|(key, value)| Gone { key, value, cause })
                     .collect();
                 self.removed(gone, Cause::Cleared, |_, _| true);
             }
@@ -288,6 +295,29 @@ impl Run {
         }
     }
 
+    /// A walk meets what there is, once, and knows how long that has been there.
+    fn compare_walk(&self) {
+        let (mut cursor, mut met, now) = (Some(0), Vec::new(), self.now());
+        while let Some(at) = cursor {
+            let (slots, next) = self.real.walk(at, 3);
+            assert!(next.is_none_or(|next| next > at));
+            met.extend(slots);
+            cursor = next;
+        }
+        assert_eq!(met.len(), self.model.entries.len());
+        let weighs = self.model.limits.max_bytes.is_some();
+        for slot in met {
+            let position = self.model.position(*self.real.key(slot)).expect("held");
+            let known = &self.model.entries[position];
+            assert_eq!(self.real.weight(slot), weighs.then_some(known.weight));
+            let second = |at: i64| at.div_euclid(crate::SECOND);
+            let age = known.born.map(|born| second(now.at()) - second(born));
+            let noted = self.real.noted_age(slot, now).map(i64::from);
+            // Renewed among others that live for ever, an entry is not linked anew: its first birth stays noted.
+            assert!(noted == age || age.is_none() && known.deadline == FOREVER);
+        }
+    }
+
     fn change(&mut self, limit: &Op) {
         let now = self.now();
         let gone = match limit {
@@ -340,6 +370,7 @@ impl Run {
         }
         assert_eq!(held, expected);
         assert_eq!(self.real.weight_bytes(), self.model.weight());
+        self.compare_walk();
         let expired = self
             .model
             .entries
@@ -365,6 +396,24 @@ impl Run {
             gone(&[Cause::Deleted, Cause::Cleared, Cause::Invalidated])
         );
     }
+}
+
+/// What comes out of a table that was cleared, step by step; each time it says what is left.
+fn taken_apart(mut cleared: Cleared<u8, u32>) -> Vec<(u8, u32)> {
+    let held: BTreeSet<_> = cleared.iter().map(|(key, value)| (*key, *value)).collect();
+    assert_eq!(held.len(), cleared.len());
+    let mut pairs = Vec::new();
+    loop {
+        match cleared.step() {
+            Step::Pair(key, value) => pairs.push((key, value)),
+            Step::Freed => {}
+            Step::Over => break,
+        }
+        assert_eq!(cleared.iter().count() + pairs.len(), held.len());
+    }
+    assert!(matches!(cleared.step(), Step::Over));
+    assert_eq!(held, pairs.iter().copied().collect());
+    pairs
 }
 
 fn limits() -> impl Strategy<Value = Limits> {

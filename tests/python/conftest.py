@@ -22,9 +22,11 @@ __all__ = [  # fixtures of several files: on the demo, on what operators reach
 TESTS = Path(__file__).resolve().parents[1]
 NEED_DJANGO = [
     "django_app",
+    "contracts/test_enterpriseland_commands.py",
+    "contracts/test_enterpriseland_monitor.py",
+    "contracts/test_akvo_commands.py",
     "contracts/test_akvo_examples.py",
     "contracts/test_akvo_hierarchy.py",
-    "contracts/test_enterpriseland_monitor.py",
     "contracts/test_akvo_settings.py",
 ]
 HAS_DJANGO = importlib.util.find_spec("django") is not None

@@ -48,6 +48,7 @@ class LiveSite:
         """What tells a process its settings."""
         caches = self.settings.get("CACHES", {"default": {"BACKEND": BACKEND}})
         own = {"RUNTIME_DIR": str(self.directory), "NAMESPACE": NAMESPACE, "VERSION_WORDS": 2**16}
+        own |= self.settings.get("OXICACHE", {})
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
             "SITE_SETTINGS": json.dumps({**self.settings, "CACHES": caches, "OXICACHE": own}),
@@ -174,6 +175,16 @@ def advance(seconds: float) -> None:
     _native.clock_drive(_native.now() + seconds)
 
 
+def page(path: str, token: str) -> tuple[int, str]:
+    """Status and text of a page of oxicache.django.urls, asked for by somebody who sends this token."""
+    from django.test import RequestFactory
+    from django.urls import resolve
+
+    view = resolve(path.partition("?")[0], "oxicache.django.urls").func
+    response = view(RequestFactory().get(path, headers={"authorization": f"Bearer {token}"}))
+    return response.status_code, response.content.decode()
+
+
 def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
     from django.core.cache import caches
 
@@ -182,7 +193,7 @@ def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) 
 
 COMMANDS = {
     function.__name__: function
-    for function in (serve, fill, add, read, size, track, is_enabled, drive, advance, call)
+    for function in (serve, fill, add, read, size, track, is_enabled, drive, advance, page, call)
 }
 
 

@@ -1,12 +1,13 @@
 """Healthy, warning, critical: the words of documents 000 and 001 to the letter, and what health says besides."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from figures import cache_stats, histogram, one_process, pattern_stats, worker
 
 from oxicache import health, metrics
-from oxicache.thresholds import Thresholds
+from oxicache.thresholds import Thresholds, in_force, put_in_force, thresholds_table
 
 
 class TestMonitor:
@@ -201,11 +202,27 @@ class TestTargets:
 
 
 class TestThresholds:
+    def test_the_table_of_the_documentation(self) -> None:
+        """docs/monitoring.md lists every threshold with its default."""
+        page = (Path(__file__).resolve().parents[2] / "docs" / "monitoring.md").read_text()
+        table = page.partition("thresholds.thresholds_table -->\n")[2].partition("<!-- thresholds: end")[0]
+        assert table.strip() == thresholds_table().strip()
+
     def test_they_are_given_in_capitals(self) -> None:
         """As settings have them; what is not given keeps its default."""
         limits = Thresholds.of({"CACHE_UTILIZATION_HIGH": 99, "MIN_READS": 1})
         assert (limits.cache_utilization_high, limits.min_reads) == (99, 1)
         assert limits.cache_utilization_medium == 80
+
+    def test_those_in_force_count_where_none_are_given(self) -> None:
+        """What the settings say reaches every function that is called without limits of its own."""
+        before = in_force()
+        put_in_force(Thresholds(cache_utilization_medium=1))
+        try:
+            assert health.monitor({"c": cache_stats(2)}).issues == ("MEDIUM: Cache 'c' utilization > 1%",)
+        finally:
+            put_in_force(before)
+        assert health.monitor({"c": cache_stats(2)}).issues == ()
 
     @pytest.mark.parametrize(
         ("given", "error", "message"),

@@ -89,6 +89,11 @@ class TestStats:
         assert (snapshot.answered, snapshot.known, snapshot.silent) == (2, 3, (7,))
         assert (snapshot.disabled, snapshot.is_exact) == ((1,), False)
 
+    def test_who_answered_in_part_is_counted_once(self) -> None:
+        """A worker that told its figures and nothing else is not silent, nor two workers."""
+        snapshot = metrics.merge([worker(1, {})], silent=[1, 2])
+        assert (snapshot.known, snapshot.silent) == (2, (2,))
+
     def test_nothing_at_all(self) -> None:
         """No worker is an empty snapshot, and 0 percent of nothing."""
         snapshot = metrics.merge([])

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,20 @@ class TestNames:
 
 
 class TestForm:
+    def test_the_table_of_the_documentation(self) -> None:
+        """docs/monitoring.md lists the names that are written, and no others."""
+        page = (Path(__file__).resolve().parents[2] / "docs" / "monitoring.md").read_text()
+        table = page.partition("prometheus.families_table -->\n")[2].partition("<!-- metrics: end")[0]
+        assert table.strip() == prometheus.families_table().strip()
+
+    def test_the_alerts_of_the_documentation_use_names_that_exist(self) -> None:
+        """An alert on a name that nobody writes would never fire."""
+        page = (Path(__file__).resolve().parents[2] / "docs" / "monitoring.md").read_text()
+        named = set(re.findall(r"\b(?:oxicache|django_cache)_[a-z_]+", page.partition("### Alerts")[2]))
+        known = {family.name for family in prometheus.FAMILIES}
+        assert named
+        assert {name.removesuffix("_bucket") for name in named} <= known
+
     def test_each_family_is_announced_once_and_stands_together(self) -> None:
         """HELP and TYPE stand once before the samples of a family, which no other family interrupts."""
         text = prometheus.exposition(full_snapshot())

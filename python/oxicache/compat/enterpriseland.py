@@ -5,6 +5,7 @@ what it shows. The figures of other backends are those that callers record.
 """
 
 import json
+import os
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -63,8 +64,21 @@ class CacheMetrics:
             return metrics.merge([])
         found, _ = figures.live_snapshot(self._process)
         name, alias = store_name(f"django:{self.cache_alias}"), self.cache_alias
-        parts = [replace(one, stats=_only(one, name, alias)) for one in found.processes]
-        return metrics.merge([*parts, self._recorder.process(alias)], silent=found.silent)
+        parts = [
+            replace(one, stats=self._with_recorded(one.pid, _only(one, name, alias)))
+            for one in found.processes
+        ]
+        # Again, for what was recorded by hand.
+        return metrics.merge(parts, silent=found.silent).concealing(conf.current().sensitive)
+
+    def _with_recorded(self, pid: int, stats: dict[str, Any]) -> dict[str, Any]:
+        """What this process has recorded belongs to its own figures."""
+        if pid != os.getpid() or self._recorder.is_empty:
+            return stats
+        alias = self.cache_alias
+        counted = [found for found in (stats["caches"].get(alias), self._recorder.stats()) if found]
+        patterns = [*stats["patterns"].get(alias, []), *self._recorder.patterns()]
+        return {**stats, "caches": {alias: metrics.merge_stats(counted)}, "patterns": {alias: patterns}}
 
     def stats(self) -> Stats:
         """The sums of `snapshot`."""
@@ -166,7 +180,7 @@ class CacheManager:
 
     def get_cache_status(self) -> dict[str, Any]:
         """Health of each alias, performance in all live workers, what is warmed and configured."""
-        document = operations.status(figures.own_site(), document=_known()).document
+        document = operations.status(figures.own_site(), document=probes.document()).document
         return {**document, "performance": _numbers(document["performance"])}
 
     def optimize_cache_configuration(self) -> dict[str, Any]:
@@ -183,14 +197,6 @@ class CacheManager:
     def clear_all_caches(self) -> dict[str, bool]:
         """Clear every alias of CACHES; by alias whether that worked."""
         return probes.clear_all()
-
-
-def _known() -> dict[str, Any]:
-    return {
-        "health": {alias: one.as_json() for alias, one in probes.probe_all().items()},
-        "configuration": probes.configuration(),
-        "backends": probes.backends(),
-    }
 
 
 def _numbers(performance: dict[str, Any]) -> dict[str, Any]:

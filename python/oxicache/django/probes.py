@@ -18,7 +18,7 @@ from oxicache import _native
 from oxicache.django import conf
 from oxicache.django.backends import NativeCache
 
-__all__ = ["Probe", "backends", "clear_all", "configuration", "probe", "probe_all"]
+__all__ = ["Probe", "backends", "clear_all", "configuration", "document", "probe", "probe_all"]
 
 logger = logging.getLogger("oxicache.health")
 
@@ -119,6 +119,12 @@ def clear_all() -> dict[str, bool]:
     return done
 
 
+def document() -> dict[str, Any]:
+    """What document 003 has in its status and no worker needs to be asked for: health, configuration, backends."""
+    health = {alias: one.as_json() for alias, one in probe_all().items()}
+    return {"health": health, "configuration": configuration(), "backends": backends()}
+
+
 def configuration() -> dict[str, bool]:
     """What document 003 shows as `configuration`."""
     return {
@@ -147,7 +153,7 @@ def _without_password(location: Any) -> Any:
     if isinstance(location, list | tuple):
         return [_without_password(one) for one in location]
     scheme, mark, rest = str(location).partition("://")
-    if not mark or "@" not in rest:
+    if not mark:
         return str(location)
-    host = rest.rpartition("@")[2]
-    return f"{scheme}://...@{host}"
+    place = rest.rpartition("@")[2].partition("?")[0]  # a query may hold one too: ?password=
+    return f"{scheme}://{'...@' if '@' in rest else ''}{place}"

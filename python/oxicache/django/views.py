@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from django.conf import settings
-from django.contrib.auth.views import redirect_to_login
+from django.contrib.auth.decorators import login_not_required
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.exceptions import PermissionDenied
 from django.db.transaction import non_atomic_requests
@@ -32,6 +32,7 @@ View: TypeAlias = Callable[[HttpRequest], HttpResponse]
 BY_PROCESS = "process"
 
 
+@login_not_required
 @never_cache
 @non_atomic_requests
 @require_safe
@@ -60,6 +61,10 @@ def _for_staff(view: View) -> View:
         if user is None or (user.is_authenticated and not (user.is_active and user.is_staff)):
             raise PermissionDenied
         if not user.is_authenticated:
+            from django.contrib.auth.views import (
+                redirect_to_login,
+            )  # here: it needs models that a site may not have
+
             return redirect_to_login(request.get_full_path(), _login_url())
         return view(request)
 
@@ -76,6 +81,7 @@ def _login_url() -> str:
 def _or_by_token(view: View, guarded: View) -> View:
     """Let those in besides who send METRICS_TOKEN. A wrong one is refused and not sent to the login."""
 
+    @login_not_required
     @never_cache
     @non_atomic_requests
     @require_safe

@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from oxicache import TTLCache
 from oxicache.django import conf
+from oxicache.thresholds import Thresholds, in_force
 
 
 def test_without_settings_every_value_is_the_default() -> None:
@@ -265,3 +266,43 @@ def test_the_table_has_a_row_for_each_setting() -> None:
     assert len(rows) == len(fields(conf.Configuration))
     assert any('`OXICACHE["DEFAULT_TTL"]` or `RSR_CACHE_TTL` | `3600` | seconds' in row for row in rows)
     assert any("`RSR_MAX_AGGREGATION_DEPTH` | `100` | levels" in row for row in rows)
+
+
+class TestMonitoring:
+    def test_thresholds_are_those_that_count(self) -> None:
+        """OXICACHE["THRESHOLDS"] replaces some limits, at once and for as long as it is set."""
+        with override_settings(OXICACHE={"THRESHOLDS": {"HIT_RATE_LOW": 12.5}}):
+            assert conf.current().thresholds.hit_rate_low == 12.5
+            assert in_force().hit_rate_low == 12.5
+        assert (conf.current().thresholds, in_force()) == (Thresholds(), Thresholds())
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (
+                {"HIT_RATE": 1},
+                "OXICACHE['THRESHOLDS'] is wrong: there is no threshold HIT_RATE; there are GLOBAL_",
+            ),
+            ({"HIT_RATE_LOW": "1"}, "the threshold HIT_RATE_LOW must be a number, not '1'."),
+            (5, "OXICACHE['THRESHOLDS'] is 5; it must be a dict of numbers, or None."),
+        ],
+    )
+    def test_wrong_thresholds_are_refused(self, given: object, message: str) -> None:
+        """The message names threshold and value."""
+        assert message in refused(OXICACHE={"THRESHOLDS": given})
+
+    @pytest.mark.parametrize("token", ["", "two words", "tab\t", "caf\xe9"])
+    def test_a_wrong_token_is_refused_and_not_shown(self, token: str) -> None:
+        """A header holds no such token; what was to be secret stands in no message."""
+        message = refused(OXICACHE={"METRICS_TOKEN": token})
+        assert message == (
+            "OXICACHE['METRICS_TOKEN'] is '...'; it must be a string of ASCII characters without spaces, or None."
+        )
+        assert "OXICACHE['METRICS_TOKEN'] is 5" in refused(OXICACHE={"METRICS_TOKEN": 5})
+
+    def test_monitoring_has_the_documents_name_too(self) -> None:
+        """CACHE_MONITORING_ENABLED of document 003 wins over the dict."""
+        assert conf.current().monitoring_enabled is True
+        with override_settings(CACHE_MONITORING_ENABLED=False, OXICACHE={"MONITORING_ENABLED": True}):
+            assert conf.current().monitoring_enabled is False
+        assert "must be True or False" in refused(CACHE_MONITORING_ENABLED="yes")

@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, override_settings
@@ -123,3 +124,23 @@ class TestToken:
         """The token opens nothing that is not there."""
         with override_settings(CACHE_MONITORING_ENABLED=False):
             assert self.get("Bearer s3cret").status_code == 404
+
+
+class TestLoginRequired:
+    """A site where LoginRequiredMiddleware sends everybody to the login."""
+
+    @pytest.fixture(autouse=True)
+    def _middleware(self) -> Iterator[None]:
+        added = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+        with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, added], OXICACHE={"METRICS_TOKEN": TOKEN}):
+            yield
+
+    def test_load_balancers_and_scrapers_are_let_through(self, client: Client) -> None:
+        """Neither has a login: the public page is public, and the token opens the metrics."""
+        assert client.get("/cache/health/").status_code == 200
+        assert client.get("/cache/metrics/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+    @pytest.mark.parametrize("page", TestAccess.PAGES)
+    def test_others_are_not(self, client: Client, page: str) -> None:
+        """Pages for staff are still for staff."""
+        assert client.get(page).status_code == 302

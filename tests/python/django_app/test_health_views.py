@@ -111,6 +111,7 @@ class TestPublic:
             "django.db.backends.base.base.BaseDatabaseWrapper.ensure_connection", side_effect=OSError
         ):
             assert client.get("/cache/health/").json() == HEALTHY
+        assert views.health._non_atomic_requests == {"default"}  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("method", ["post", "put", "delete"])
     def test_it_is_only_read(self, client: Client, method: str) -> None:

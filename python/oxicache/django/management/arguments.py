@@ -252,8 +252,7 @@ def verbs_table() -> str:
 def options_table() -> str:
     """The options as Markdown: the other table there."""
     rows = ["| option | what it does | verbs |", "|---|---|---|"]
-    for option in OPTIONS:
-        rows.append(f"| `{_shown(option)}` | {option.about} | {_named(option.verbs, '`')} |")
+    rows += [f"| `{_shown(option)}` | {option.about} | {_named(option.verbs, '`')} |" for option in OPTIONS]
     return "\n".join(rows) + "\n"
 
 
