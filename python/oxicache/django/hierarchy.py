@@ -5,13 +5,15 @@ savepoint of its own. Neither recurses, and neither follows a circle twice. The 
 each walk.
 """
 
+import functools
 import itertools
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.db.models import Manager, Model, QuerySet
@@ -94,6 +96,17 @@ class Descendants(Generic[_M]):
                     break
             self.depth += bool(found)
             level = [] if self.is_truncated else found
+
+    async def __aiter__(self) -> AsyncIterator[_M]:
+        async for rows in self.achunks():
+            for row in rows:
+                yield row
+
+    async def achunks(self) -> AsyncIterator[list[_M]]:
+        """As `chunks`, for `async for`: read in the thread for synchronous code."""
+        following = sync_to_async(functools.partial(next, self.chunks(), None))
+        while (rows := await following()) is not None:
+            yield rows
 
     def headers(self) -> dict[str, str]:
         """What a response tells about the walk. Source: the children view of document 000's system."""

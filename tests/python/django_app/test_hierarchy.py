@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 from django.db.utils import IntegrityError
 from django.test import TestCase, override_settings
@@ -128,6 +129,20 @@ class TestDescendants(Family):
         """A queryset of values() is a TypeError: what is below a dict is not known."""
         with pytest.raises(TypeError, match="model instances"):
             descendants(self.root, queryset=Project.objects.values("title"))
+
+    def test_a_task_walks_too(self) -> None:
+        """`async for` over the walk, or over its achunks()."""
+        walk = descendants(self.root, size=2)
+
+        async def titles() -> list[str]:
+            return [row.title async for row in walk]
+
+        async def sizes() -> list[int]:
+            return [len(rows) async for rows in walk.achunks()]
+
+        assert async_to_sync(titles)() == ["a", "b", "c", "aa", "ab", "ca", "caa"]
+        assert async_to_sync(sizes)() == [2, 1, 2, 1, 1]
+        assert walk.count == 7
 
     def test_limits_are_whole_numbers(self) -> None:
         """At least 1, and named in the error."""
