@@ -88,15 +88,18 @@ class Monitored:
     recommendations: tuple[str, ...]
 
 
-def monitor(caches: Mapping[str, Stats], thresholds: Thresholds | None = None) -> Monitored:
+def monitor(
+    caches: Mapping[str, Stats], thresholds: Thresholds | None = None, *, only: str | None = None
+) -> Monitored:
     """Find what document 001 finds, in its words; the limits in them are those of `thresholds`.
 
-    `caches` may be what `get_global_stats()` returns: `_global` is computed anew.
+    `caches` may be what `get_global_stats()` returns: `_global` is computed anew. With `only` that cache is judged, and
+    not all of them together.
     """
     limits = thresholds or in_force()
-    caches = {name: stats for name, stats in caches.items() if name != "_global"}
+    caches = {name: stats for name, stats in caches.items() if name != "_global" and only in {None, name}}
     issues, recommendations = [], []
-    total = metrics.global_stats(caches)["global_utilization_percent"]
+    total = metrics.global_stats(caches)["global_utilization_percent"] if only is None else 0.0
     if total > limits.global_utilization_high:
         issues.append(f"HIGH: Global cache utilization > {limits.global_utilization_high:g}%")
         recommendations.append("Consider increasing cache size limits")
@@ -132,11 +135,16 @@ def memory_warnings(
 
 
 def assess(
-    snapshot: Snapshot, thresholds: Thresholds | None = None, *, memory_percent: float | None = None
+    snapshot: Snapshot,
+    thresholds: Thresholds | None = None,
+    *,
+    memory_percent: float | None = None,
+    only: str | None = None,
 ) -> Health:
     """Judge all workers together. `memory_percent` is the share of the memory in use, where it was looked up.
 
-    HIGH of document 001 is critical here and MEDIUM a warning. Not to answer is critical when no worker does.
+    With `only` that cache is judged, and not all of them together. HIGH of document 001 is critical here and MEDIUM a
+    warning. Not to answer is critical when no worker does.
     """
     limits = thresholds or in_force()
     reasons = [
@@ -144,7 +152,7 @@ def assess(
         *_of_memory(memory_percent, limits),
         *(
             Reason("critical" if issue.startswith("HIGH") else "warning", issue.partition(": ")[2])
-            for issue in monitor(snapshot.caches, limits).issues
+            for issue in monitor(snapshot.caches, limits, only=only).issues
         ),
     ]
     return Health(tuple(reasons), tuple(targets(snapshot, limits)))

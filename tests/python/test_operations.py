@@ -179,7 +179,9 @@ class TestJudgements:
         assert f"HIGH: Cache '{cache_name}' utilization > 95%" in full.issues
         assert full.status == "critical"
         live_workers[1].fill(cache_name, 0, max_size=10)
+        live_workers[0].fill(f"{cache_name}.other", 1)
         both = operations.monitor(live_site, Selection(caches=(cache_name,)))
+        assert {row["cache"] for row in both.patterns} == {cache_name}
         assert (both.issues, both.status) == ((), "healthy")
 
     def test_status_tells_of_the_workers(self, live_site: Site, live_workers: list[SiteWorker]) -> None:

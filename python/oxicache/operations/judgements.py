@@ -10,6 +10,7 @@ from oxicache.metrics import Snapshot
 from oxicache.operations.figures import TOP_LIMIT, narrowed, ranked, snapshot, stats_report
 from oxicache.options import DEFAULT_CACHE_TTL
 from oxicache.reports import MonitorReport, OptimizeReport, StatusReport
+from oxicache.reports.figures import GLOBAL
 from oxicache.selection import EVERYTHING, Selection
 from oxicache.sites import Site
 from oxicache.thresholds import Thresholds
@@ -31,14 +32,16 @@ def monitor(
     """
     found, reach = snapshot(site, patterns=True, details=True)
     shown = stats_report(found, reach, selection)
-    found = replace(narrowed(found, shown.chosen), patterns=metrics.conceal(found.patterns, sensitive))
-    checked = health.monitor(found.caches, thresholds)
+    found = narrowed(found, shown.chosen)
+    found = replace(found, patterns=metrics.conceal(found.patterns, sensitive))
+    only = None if shown.chosen == GLOBAL else shown.chosen
+    checked = health.monitor(found.caches, thresholds, only=only)
     patterns = ranked(_patterns(found), "hits")
     return MonitorReport(
         reach=reach,
         timestamp=_now(),
         stats=shown,
-        status=health.assess(found, thresholds).status,
+        status=health.assess(found, thresholds, only=only).status,
         issues=checked.issues,
         recommendations=checked.recommendations,
         metrics={

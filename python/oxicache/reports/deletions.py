@@ -22,8 +22,8 @@ class TrackerReport(Report):
 
     @property
     def stale(self) -> Sequence[str]:
-        """Ids that have been tracked for longer than the threshold, each once."""
-        return list(dict.fromkeys(pk for found in self.processes.values() for pk in found["stale"]))
+        """Ids that have been tracked for longer than the threshold, each once, in order."""
+        return sorted({pk for found in self.processes.values() for pk in found["stale"]}, key=_by_number)
 
     @property
     def threshold(self) -> float:
@@ -63,3 +63,9 @@ class TrackerReport(Report):
             yield f"Successfully cleaned up {self._sum('removed')} stale deletion tracker entries"
         elif self.processes:
             yield "No stale entries found - deletion tracker is clean"
+
+
+def _by_number(pk: str) -> tuple[bool, int, str]:
+    """Numbers in their own order, then the rest."""
+    is_number = pk.isascii() and pk.isdigit()
+    return not is_number, int(pk) if is_number else 0, pk

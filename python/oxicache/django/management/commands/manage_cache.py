@@ -99,12 +99,7 @@ def _monitor(site: Site, selection: Selection, options: dict[str, Any]) -> Repor
 
 
 def _status(site: Site, _: Selection, __: dict[str, Any]) -> Report:
-    document = {
-        "health": {alias: found.as_json() for alias, found in probes.probe_all().items()},
-        "configuration": probes.configuration(),
-        "backends": probes.backends(),
-    }
-    return operations.status(site, document=document, thresholds=conf.current().thresholds)
+    return operations.status(site, document=probes.document(), thresholds=conf.current().thresholds)
 
 
 def _optimize(site: Site, _: Selection, __: dict[str, Any]) -> Report:
