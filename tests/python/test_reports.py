@@ -264,7 +264,11 @@ class TestWords:
 class TestAnswersOfAllKinds:
     """What workers answer that are busy, of another version, or wrong: told, and never taken for figures."""
 
-    FIGURES: ClassVar[dict[str, Any]] = {"caches": {"users": cache_stats(4, 10)}, "exact": True, "enabled": True}
+    FIGURES: ClassVar[dict[str, Any]] = {
+        "caches": {"users": cache_stats(4, 10)},
+        "exact": True,
+        "enabled": True,
+    }
 
     def ask(self, *lines: bytes) -> tuple[Report, str]:
         with short_folder() as folder, scripted(folder, *(says(line) for line in lines)):
