@@ -93,6 +93,14 @@ test-python: $(VENV)/.stamp-dev ## Run pytest and the README's blocks on the ins
 	$(call say,$(TAG): pytest on the wheel with the safe methods (OXICACHE_SAFE_METHODS=1))
 	@$(BRIEFLY) OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server and not once and not any_methods" $(PYTEST_ARGS) $(SOME)
 
+# For how many seconds hostile bytes are thrown at the control socket; `make test` does so for one.
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: prerequisites ## Throw hostile bytes at the control socket for a minute (FUZZ_SECONDS=600 for longer)
+	$(call say,Hostile bytes for $(FUZZ_SECONDS) seconds)
+	@OXICACHE_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test $(LOCKED) --quiet --test fuzz_control -- --nocapture
+
 # The newest CPython of 3.13 and 3.12 that is not the first one: on PATH, or kept by pyenv.
 SECOND_PYTHON ?= $(shell for minor in 13 12; do \
 	[ "cp3$$minor" = "$(TAG)" ] && continue; \
@@ -175,7 +183,7 @@ wheel: dist/.stamp-sdist ## Build wheel and sdist into dist/, and prove that the
 	@ls -l dist/*.whl dist/*.tar.gz
 
 .PHONY: check
-check: lint dist/.stamp-tested dist/.stamp-conformed dist/.stamp-served bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
+check: lint dist/.stamp-tested dist/.stamp-conformed dist/.stamp-served fuzz bench-once wheel ## Do all that CI does; tests that are green on this very tree are not repeated
 	$(call say,All checks passed)
 
 .PHONY: clean

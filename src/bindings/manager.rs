@@ -1,5 +1,7 @@
 //! `CacheManager`: caches by name, and the process-wide one.
 
+// Long because pyo3 takes one block of methods a class, whose parameters are those of a cache.
+
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;

@@ -446,6 +446,7 @@ impl NativeStore {
     }
 
     /// Put a frozen value into the table; false where a live entry or an outdated token forbade it.
+    // Long because it is one sequence under one lock, and a step moved out would hide what runs before and after.
     fn place(
         &self,
         py: Python<'_>,

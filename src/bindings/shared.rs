@@ -4,6 +4,8 @@
 //! displaced is dropped and told to `on_evict` once the lock is gone. The callbacks themselves are in `callbacks.rs`; whose
 //! entries those of a decorated call are is told by `owners.rs`.
 
+// Long because what is done to an entry, and in which order, is to be read in one place.
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 

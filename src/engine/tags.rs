@@ -123,10 +123,23 @@ impl Tags {
         (head != NONE).then(|| used.memberships[head as usize].slot)
     }
 
-    /// Forgets the last tag; whether there was one. For tags that nobody uses any more.
+    /// Forgets the last tag, or frees some of what was held for all; whether there was any. For tags that nobody uses any
+    /// more: memory goes back by and by, as giving back much at once takes milliseconds.
     pub(super) fn pop(&mut self) -> bool {
-        let last = self.used.as_mut().and_then(|used| used.tags.pop());
-        last.is_some()
+        const AT_ONCE: usize = 1 << 13;
+        let Some(used) = &mut self.used else {
+            return false;
+        };
+        if used.tags.pop().is_some() {
+            if used.tags.capacity() - used.tags.len() >= AT_ONCE {
+                used.tags.shrink_to_fit();
+            }
+            return true;
+        }
+        let left = used.memberships.len();
+        used.memberships.truncate(left.saturating_sub(AT_ONCE));
+        used.memberships.shrink_to_fit();
+        left > 0
     }
 
     /// Panics unless memberships agree with their tags and their entries.

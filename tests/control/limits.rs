@@ -46,78 +46,49 @@ fn malformed_lines_end_the_connection() {
     result(&site.ask(&verb("health")));
 }
 
-#[test]
-fn wrong_requests_are_named_and_the_connection_stays() {
-    let site = Site::new();
-    let mut client = site.connect();
+/// Requests with the error they get, and what its message names.
+fn wrong_requests() -> Vec<(Value, &'static str, &'static str)> {
     let many: Vec<u32> = (0..10_001).collect();
-    for (request, code, named) in [
+    let unknown = "unknown_argument";
+    let wrong = "wrong_argument";
+    vec![
         (json!({"verb": "shutdown"}), "unknown_verb", "shutdown"),
         (json!({"verb": "\u{0}"}), "unknown_verb", "stats"),
-        (
-            json!({"verb": "health", "x": 1}),
-            "unknown_argument",
-            "\"x\"",
-        ),
-        (
-            json!({"verb": "stats", "cache": "a"}),
-            "unknown_argument",
-            "\"cache\"",
-        ),
-        (
-            json!({"verb": "stats", "caches": "a"}),
-            "wrong_argument",
-            "caches",
-        ),
-        (
-            json!({"verb": "stats", "caches": [1]}),
-            "wrong_argument",
-            "caches",
-        ),
-        (
-            json!({"verb": "stats", "wait_ms": -1}),
-            "wrong_argument",
-            "wait_ms",
-        ),
+        (json!({"verb": "health", "x": 1}), unknown, "\"x\""),
+        (json!({"verb": "stats", "cache": "a"}), unknown, "\"cache\""),
+        (json!({"verb": "stats", "caches": "a"}), wrong, "caches"),
+        (json!({"verb": "stats", "caches": [1]}), wrong, "caches"),
+        (json!({"verb": "stats", "wait_ms": -1}), wrong, "wait_ms"),
         (
             json!({"verb": "stats", "wait_ms": 9_999_999}),
-            "wrong_argument",
+            wrong,
             "wait_ms",
         ),
         (
             json!({"verb": "stats", "patterns": "yes"}),
-            "wrong_argument",
+            wrong,
             "patterns",
         ),
-        (json!({"verb": "invalidate"}), "wrong_argument", "tags"),
-        (
-            json!({"verb": "invalidate", "keys": many}),
-            "wrong_argument",
-            "keys",
-        ),
-        (json!({"verb": "keys"}), "wrong_argument", "cache"),
-        (
-            json!({"verb": "top", "by": "name"}),
-            "wrong_argument",
-            "misses",
-        ),
-        (json!({"verb": "top"}), "wrong_argument", "by"),
-        (
-            json!({"verb": "trail", "words": [-1]}),
-            "wrong_argument",
-            "words",
-        ),
-        (
-            json!({"verb": "trail", "limit": 1e9}),
-            "wrong_argument",
-            "limit",
-        ),
+        (json!({"verb": "invalidate"}), wrong, "tags"),
+        (json!({"verb": "invalidate", "keys": many}), wrong, "keys"),
+        (json!({"verb": "keys"}), wrong, "cache"),
+        (json!({"verb": "top", "by": "name"}), wrong, "misses"),
+        (json!({"verb": "top"}), wrong, "by"),
+        (json!({"verb": "trail", "words": [-1]}), wrong, "words"),
+        (json!({"verb": "trail", "limit": 1e9}), wrong, "limit"),
         (
             json!({"verb": "tracker", "action": "drop"}),
-            "wrong_argument",
+            wrong,
             "cleanup",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn wrong_requests_are_named_and_the_connection_stays() {
+    let site = Site::new();
+    let mut client = site.connect();
+    for (request, code, named) in wrong_requests() {
         let mut line = request.clone();
         line["v"] = json!(1);
         let answer = client.ask(&line);

@@ -166,6 +166,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     /// Orders come out as they went in, attention is asked for as long as there are any, and nothing else moves the clock.
+    // Long because it is one arm for each step.
     #[test]
     fn the_queue_is_a_queue(steps in steps()) {
         let _driver = driver();

@@ -1,4 +1,4 @@
-"""Orders left by a native thread, as the control thread leaves them: posted, carried out by whoever comes next, answered."""
+"""Orders left by a native thread, as the control thread leaves them: posted, carried out by whoever comes, answered."""
 
 import time
 from collections.abc import Iterator

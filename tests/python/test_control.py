@@ -1,6 +1,5 @@
 """The control socket of a live process: what it answers while Python works, waits or hangs, and to whom."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from child_process import check
 from control_worker import NOBODY, Client, Worker, ask, error, result, short_folder
 
 from oxicache import _native
@@ -246,11 +246,7 @@ for thread in threads:
     thread.join()
 print(_native.control_state()["serving"])
 """
-        done = subprocess.run(
-            [sys.executable, "-c", source], capture_output=True, text=True, timeout=90, check=True
-        )
-        assert done.stdout == "False\n"
-        assert done.stderr == ""
+        assert check(source) == "False\n"
         assert [path.name for path in folder.rglob("*") if not path.is_dir()] == []
 
     def test_many_clients_at_once(self, worker: Worker) -> None:
@@ -323,7 +319,9 @@ with socket.socket(socket.AF_UNIX) as client:
 
 
 class TestWhatIsLeft:
-    def test_a_killed_worker_leaves_a_socket_that_the_next_removes(self, worker: Worker, folder: Path) -> None:
+    def test_a_killed_worker_leaves_a_socket_that_the_next_removes(
+        self, worker: Worker, folder: Path
+    ) -> None:
         """The socket of a process that died by kill -9 refuses, and is gone once another process serves."""
         path = Path(worker.start())
         worker.process.kill()
@@ -336,28 +334,40 @@ class TestWhatIsLeft:
             result(ask(served, "health"))
             assert [found.name for found in path.parent.iterdir()] == [Path(served).name]
 
-    def test_closed_descriptors_end_the_thread_with_a_reason(self, folder: Path) -> None:
-        """A daemon that closes what it does not know ends the service, not the process; starting again serves again."""
-        source = f"""
-import os, time
+    def test_descriptors_that_others_closed_are_left_to_them(self, folder: Path) -> None:
+        """A daemon that closes what it does not know keeps the files it opens then, and can serve once more."""
+        check(f"""
+import os
+from child_process import check
+from control_worker import ask, result
 from oxicache import _native
-state = _native.control_start({str(folder)!r}, "shop")
+
+path = _native.control_start({str(folder)!r}, "shop")["path"]
+result(ask(path, "health"))
 os.closerange(3, 256)
-deadline = time.monotonic() + 30
-while _native.control_state()["serving"] and time.monotonic() < deadline:
-    _native.control_ask('{{"v":1,"verb":"health"}}')
-    _native.control_start({str(folder)!r}, "other")
-print(_native.control_state()["serving"])
-"""
-        done = subprocess.run(
-            [sys.executable, "-c", source], capture_output=True, text=True, timeout=90, check=False
-        )
-        assert done.returncode == 0, done.stderr
+mine = [open({str(folder)!r} + "/" + str(number), "w+") for number in range(20)]
+_native.control_stop()
+assert "closed by other code" in _native.control_state()["reason"]
+path = _native.control_start({str(folder)!r}, "shop")["path"]
+result(ask(path, "health"))
+_native.control_stop()
+for file in mine:
+    file.write("kept")
+    file.flush()
+    file.seek(0)
+    assert file.read() == "kept"
+    file.close()
+        """)
 
 
 def test_nothing_is_served_without_being_asked_for() -> None:
     """Importing the package opens no socket and starts no thread."""
-    with contextlib.suppress(FileNotFoundError):
-        names = {Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
-        assert not {name for name in names if name.startswith("oxicache")}
-    assert _native.control_state()["serving"] is False
+    said = check("""
+from pathlib import Path
+from oxicache import _native
+names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+print(any(name.startswith("oxicache") for name in names))
+print(_native.control_state())
+    """)
+    nothing = {"serving": False, "path": None, "reason": None, "answered": 0, "refused": 0}
+    assert said == f"False\n{nothing}\n"

@@ -1,7 +1,6 @@
 """Disabled caches: every read misses, nothing is stored, everything still works; enabled again they are empty."""
 
 import asyncio
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +18,7 @@ from oxicache import (
     get_or_compute,
     ttl_cached_property,
 )
-from oxicache._native import _bury, attend, bump, cache_manager, is_enabled, set_enabled
+from oxicache._native import _bury, attend, cache_manager, is_enabled, set_enabled
 
 # The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
 pytestmark = pytest.mark.oxicache_real_clock
@@ -298,91 +297,6 @@ class TestCache:
 
 def _unreachable() -> int:
     raise ConnectionError
-
-
-@pytest.mark.skipif(importlib.util.find_spec("django") is None, reason="the backend is Django's")
-class TestBackend:
-    @pytest.fixture(params=[{}, {"KEY_PREFIX": "p", "VERSION": 3}], ids=["bare", "prefixed"])
-    def worker(self, request: pytest.FixtureRequest) -> Any:
-        """A handler of a store of its own."""
-        from backend_handlers import handler
-
-        return handler(request.node.name, params=request.param)
-
-    def test_the_backend_answers_as_an_empty_one(self, worker: Any) -> None:
-        """Reads miss, `add` says yes as Django's dummy does, `incr` complains as for a missing key."""
-        worker.set("a", 1, tags=["t"])
-        set_enabled(False)
-        assert worker.get("a") is None
-        worker.set("a", [2])
-        worker.set("a", 2, write=True)
-        worker.set_many({"b": 1, "c": {}})
-        assert [worker.add("a", 1), worker.add("a", 1), worker.set("a", 1, nx=True)] == [True] * 3
-        assert (worker.get("a", 5), worker.get_many(["a", "b"]), worker.has_key("a")) == (5, {}, False)
-        assert (worker.touch("a"), worker.delete("a"), worker.delete_by_tag("t")) == (False, False, 0)
-        assert (worker.time_left("a"), worker.get_with_ttl("a", 9)) == (None, (9, 0))
-        assert (worker.expire_at("a", 2e9), worker.persist("a")) == (False, False)
-        for change in (worker.incr, worker.decr):
-            with pytest.raises(ValueError, match="not found"):
-                change("a")
-        assert worker.get_or_set("a", lambda: 3) == 3
-        worker.delete_many(["a"])
-        worker.clear()
-        assert (worker._store.keys(), len(worker._store)) == ([], 0)
-        set_enabled(True)
-        assert worker.get("a") is None
-        worker.set("a", 1)
-        assert worker.get("a") == 1
-
-    def test_a_miss_of_a_disabled_cache_makes_no_fill(self, worker: Any) -> None:
-        """What was missed while caches were disabled, or before, is not filled afterwards: it is a write."""
-        from backend_handlers import Handler
-        from oxicache._native import NativeStore
-
-        other = Handler(NativeStore(worker._store.location))
-        other.key_prefix, other.version = worker.key_prefix, worker.version
-        set_enabled(False)
-        assert worker.get("a") is None
-        set_enabled(True)
-        other.set("a", "theirs")
-        worker.set("a", "mine")
-        assert (worker.get("a"), other.get("a")) == ("mine", None)
-
-    def test_a_fill_that_was_missed_before_is_not_stored(self, worker: Any) -> None:
-        """Between the miss and the fill everything was cleared: who knows what the value was read from."""
-        assert worker.get("a") is None
-        set_enabled(False)
-        set_enabled(True)
-        worker.set("a", "read before")
-        assert worker.get("a") is None
-        worker.set("a", "written")
-        assert worker.get("a") is None or worker.get("a") == "written"
-
-    def test_others_hear_of_writes_and_deletes(self, worker: Any) -> None:
-        """A worker that stores nothing still says what it changes: others may hold it."""
-        from oxicache._native import capture
-
-        own = f"key:{worker._store.location}:{worker.key_prefix}:{worker.version}:a"
-        tag = f"tag:{worker._store.location}:t"
-        set_enabled(False)
-        stamps = capture([own])
-        worker.set("a", 1)
-        assert not stamps.is_current()
-        stamps = capture([own])
-        worker.delete("a")
-        assert not stamps.is_current()
-        stamps = capture([tag])
-        worker.delete_by_tag("t")
-        assert not stamps.is_current()
-
-    def test_rows_words_move_as_ever(self) -> None:
-        """Version words are nobody's cache."""
-        from oxicache._native import capture
-
-        set_enabled(False)
-        stamps = capture(["model:a.b"])
-        bump(["model:a.b"])
-        assert not stamps.is_current()
 
 
 def test_being_disabled_is_inherited_and_registered_later() -> None:

@@ -270,7 +270,7 @@ class TestAge:
         assert self.age(cache, "a") is None
 
     def test_a_changed_ttl_tells_nothing_of_older_entries(self, clock: Clock) -> None:
-        """Rather no age than a wrong one: what may have come before the change has none until it must have come after."""
+        """Rather no age than a wrong one: what may have come before the change has none."""
         cache: Cache = TTLCache(9, 60)
         cache.set("a", 1)
         clock.advance(30)

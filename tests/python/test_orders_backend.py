@@ -1,4 +1,4 @@
-"""Orders and the native half of the Django backend: fills, keys as Django makes them, and stores that others cleared."""
+"""Orders and the native half of the Django backend: fills, keys as Django makes them, stores that others cleared."""
 
 import asyncio
 from typing import Any
@@ -65,7 +65,7 @@ class TestFills:
     def test_what_was_missed_before_is_not_filled(
         self, order: str, about: str, is_waiting: bool, registered: Registered
     ) -> None:
-        """A fill whose miss came before an order is not stored, also when the order is carried out by the fill itself."""
+        """A fill whose miss came before an order is not stored, even if the fill itself carries the order out."""
         worker = registered.worker
         for ask in (lambda: worker.get("a"), lambda: worker.get_many(["a"]), lambda: worker.has_key("a")):
             assert not ask()

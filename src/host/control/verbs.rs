@@ -185,8 +185,32 @@ fn config(arguments: Arguments) -> Result<Step, Failure> {
     }))))
 }
 
-/// What only Python can answer: its arguments are checked here, and handed on as they came.
+/// What only Python can answer.
 fn of_python(verb: &'static str, mut arguments: Arguments) -> Result<Step, Failure> {
+    let handed = handed(verb, &mut arguments)?;
+    arguments.end()?;
+    Ok(Step::Ask {
+        task: Task::Call {
+            verb,
+            arguments: Value::Object(handed).to_string(),
+        },
+        patience: PYTHON_PATIENCE,
+        finish: Box::new(|outcome| match outcome {
+            Outcome::Done(answer, _) => answer.and_then(checked),
+            Outcome::Late(silent) if silent.is_zero() => {
+                let message = "Python is at it, but not done in time";
+                Err(Failure::new(Code::Busy, message))
+            }
+            Outcome::Late(silent) => Err(Failure::new(
+                Code::Busy,
+                format!("Python has not answered for {:.0} ms", milliseconds(silent)),
+            )),
+        }),
+    })
+}
+
+/// What Python is handed: the arguments as they came, once they are checked, and how many results are wanted.
+fn handed(verb: &str, arguments: &mut Arguments) -> Result<Map<String, Value>, Failure> {
     let mut handed = Map::new();
     let mut hand = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -199,18 +223,12 @@ fn of_python(verb: &'static str, mut arguments: Arguments) -> Result<Step, Failu
             known(std::slice::from_ref(&cache))?;
             hand("cache", Some(cache.into()));
             hand("pattern", arguments.text("pattern")?.map(Value::from));
-            hand(
-                "limit",
-                Some(arguments.count("limit", 100, MOST_LISTED)?.into()),
-            );
+            hand("limit", Some(limit(arguments, 100)?));
         }
         "top" => {
             let by = ["hits", "misses", "bytes", "loads", "age"];
             hand("by", Some(arguments.choice("by", &by)?.into()));
-            hand(
-                "limit",
-                Some(arguments.count("limit", 10, MOST_LISTED)?.into()),
-            );
+            hand("limit", Some(limit(arguments, 10)?));
             hand("caches", arguments.caches()?.map(Value::from));
         }
         "explain" => {
@@ -228,30 +246,13 @@ fn of_python(verb: &'static str, mut arguments: Arguments) -> Result<Step, Failu
         "trail" => {
             let words = arguments.numbers("words", u64::from(u32::MAX))?;
             hand("words", words.map(Value::from));
-            hand(
-                "limit",
-                Some(arguments.count("limit", 100, MOST_LISTED)?.into()),
-            );
+            hand("limit", Some(limit(arguments, 100)?));
         }
         _ => handed = arguments.take_all(),
     }
-    arguments.end()?;
-    Ok(Step::Ask {
-        task: Task::Call {
-            verb,
-            arguments: Value::Object(handed).to_string(),
-        },
-        patience: PYTHON_PATIENCE,
-        finish: Box::new(|outcome| match outcome {
-            Outcome::Done(answer, _) => answer.and_then(checked),
-            Outcome::Late(silent) if silent.is_zero() => Err(Failure::new(
-                Code::Busy,
-                "Python is at it, but not done in time",
-            )),
-            Outcome::Late(silent) => Err(Failure::new(
-                Code::Busy,
-                format!("Python has not answered for {:.0} ms", milliseconds(silent)),
-            )),
-        }),
-    })
+    Ok(handed)
+}
+
+fn limit(arguments: &mut Arguments, default: u64) -> Result<Value, Failure> {
+    Ok(arguments.count("limit", default, MOST_LISTED)?.into())
 }
