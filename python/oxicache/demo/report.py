@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from oxicache.tables import duration
+
 from .changes import Changes
 from .comparison import Outcome
 from .console import Console
@@ -14,14 +16,6 @@ from .server import Answer
 
 HEADINGS = ("without", "with", "ratio", "hit ratio", "equal")
 WIDTH = 10  # the widest heading and a gap
-
-
-def duration(seconds: float) -> str:
-    """Write a time with three figures that matter, in the unit that suits it."""
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    thousands = seconds * 1_000
-    return f"{thousands:.1f} ms" if thousands >= 1 else f"{thousands * 1_000:.0f} us"
 
 
 class Table:

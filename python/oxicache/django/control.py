@@ -25,7 +25,7 @@ from oxicache.errors import UnsafeFolderError
 from oxicache.versions import version_words
 from oxicache.workers import folder_of, is_disabled
 
-__all__ = ["begin", "failure", "serve"]
+__all__ = ["begin", "failure", "is_testing", "serve"]
 
 logger = logging.getLogger("oxicache")
 
@@ -85,7 +85,7 @@ def serve(role: str | None = None) -> None:
     process = _process
     if process.pid == os.getpid() and time.monotonic() < process.look_at:
         return
-    if _is_testing() or process.forks or not process.lock.acquire(blocking=False):
+    if is_testing() or process.forks or not process.lock.acquire(blocking=False):
         return
     try:
         if process.pid != os.getpid():
@@ -118,7 +118,8 @@ def _meet_tasks(sender: Any = None, **_: object) -> None:
         serve("celery")
 
 
-def _is_testing() -> bool:
+def is_testing() -> bool:
+    """Whether this process runs tests, which reach no process of a site, and are reached by nobody."""
     return version_words.is_private or TEST_PLUGIN in sys.modules or host.in_test_environment()
 
 
