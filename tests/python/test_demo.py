@@ -200,7 +200,9 @@ class TestRun:
 
     def test_a_command_without_effect_is_named(self, demo_data: Path) -> None:
         """A worker that answers from what was cleared ends the demo with exit code 1 and says so."""
-        source = f"from oxicache.demo import operators\noperators._first_answers = lambda *_: {{True}}\n{QUICK}"
+        source = (
+            f"from oxicache.demo import operators\noperators._first_answers = lambda *_: {{True}}\n{QUICK}"
+        )
         flags = ("--once", "--port", "0", "--cities", CITIES, *places(demo_data))
         done = run("-c", source, *flags)
         assert done.returncode == 1
