@@ -307,8 +307,7 @@ def _events(
 def _as_event(order: Mapping[str, Any]) -> dict[str, Any]:
     numbers = word_numbers(order["names"])
     told = [f"{what} {', '.join(order[what])}" for what in ("keys", "tags") if order[what]]
-    if not order["names"] or told:
-        told.append("all caches" if order["caches"] is None else ", ".join(order["caches"]))
+    told.append("all caches" if order["caches"] is None else ", ".join(order["caches"]))
     user = order["user"]
     return {
         "at": order["at"],
@@ -318,7 +317,7 @@ def _as_event(order: Mapping[str, Any]) -> dict[str, Any]:
         "words": list(numbers.values()),
         "where": None,
         "actor": "order" if user is None else f"order by uid {user}",
-        "detail": "; ".join(told) or None,
+        "detail": "; ".join(told),
     }
 
 

@@ -25,9 +25,10 @@ pub(super) struct GilLock {
 }
 
 // SAFETY: exclusive because its users hold the GIL from `lock` to `unlock`. That is so because only the bindings make one,
-// each of their functions is called by CPython in an attached thread, they detach nowhere, and while a table is locked they
-// call nothing of Python's that could run code, collect garbage or release the GIL: they hash, compare exact built-in
-// objects and count references up. What holds for one GIL holds for all: pyo3 refuses to be imported by subinterpreters.
+// each of their functions is called in an attached thread, none detaches but those of `control.rs`, with no table at hand, and
+// while a table is locked they call nothing of Python's that could run code, collect garbage or release the GIL: they hash,
+// compare exact built-in objects and count references up. What holds for one GIL holds for all: pyo3 refuses to be
+// imported by subinterpreters.
 unsafe impl RawMutex for GilLock {
     const INIT: Self = Self {
         is_held: AtomicBool::new(false),

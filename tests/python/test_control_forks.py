@@ -1,7 +1,6 @@
 """Forks of a process with a control socket, and its end: nothing hangs or aborts, and each process has its own."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -22,9 +21,9 @@ CHILD_SECONDS = 30  # what a child does takes milliseconds; only a hang lets SIG
 NOTHING = {"serving": False, "path": None, "reason": None, "answered": 0, "refused": 0}
 
 
-def in_child(fork: Callable[[], int], work: Callable[[], None]) -> None:
+def in_child(work: Callable[[], None]) -> None:
     """Run `work` in a forked child and wait for it; a hang ends by SIGALRM, an error by exit code 1."""
-    pid = fork()
+    pid = os.fork()
     if pid == 0:
         code = 1
         try:
@@ -37,15 +36,6 @@ def in_child(fork: Callable[[], int], work: Callable[[], None]) -> None:
             os._exit(code)
     _pid, status = os.waitpid(pid, 0)
     assert status == 0, f"child ended with {os.waitstatus_to_exitcode(status)} (-14 is a hang)"
-
-
-def native_fork() -> int:
-    """A fork of which Python is told in the child only, as uWSGI makes them: no hook runs before it."""
-    python = ctypes.PyDLL(None)
-    pid = int(python.fork())
-    if pid == 0:
-        python.PyOS_AfterFork_Child()
-    return pid
 
 
 def serve(folder: str) -> str:
@@ -66,7 +56,7 @@ def with_hooks(folder: str) -> None:
         path = serve(folder)
         assert result(ask(path, "trail")) == {}
         # A fork of the fork.
-        in_child(os.fork, lambda: result(ask(serve(folder), "health")))
+        in_child(lambda: result(ask(serve(folder), "health")))
         result(ask(_native.control_state()["path"], "health"))
         _native.control_stop()
         assert not Path(path).exists()
@@ -74,7 +64,7 @@ def with_hooks(folder: str) -> None:
     path = serve(folder)
     for _ in range(30):
         result(ask(path, "trail"))  # so that there is a clerk
-        in_child(os.fork, child)
+        in_child(child)
         assert not Path(path).exists()
         path = _native.control_state()["path"]
         result(ask(path, "health"))
@@ -106,7 +96,7 @@ from {Path(__file__).stem} import {function.__name__}
 
 
 def without_hooks(folder: str) -> None:
-    """Fork while both threads live, and neither is told."""
+    """Fork while both threads live: no hook of this process's is registered that would stop them."""
     _native.control_answer(lambda verb, arguments: "{}")
     path = serve(folder)
     result(ask(path, "trail"))
@@ -124,13 +114,13 @@ def without_hooks(folder: str) -> None:
         _native.control_stop()
 
     for _ in range(20):
-        in_child(native_fork, child)
+        in_child(child)
         result(ask(path, "trail"))
     _native.control_stop()
 
 
 def test_forks_without_hooks() -> None:
-    """A child of a fork that Python did not make begins anew, and leaves the parent's socket alone."""
+    """A child of a fork that nobody prepared begins anew, and leaves the parent's socket alone."""
     with short_folder() as folder:
         check_call(without_hooks, str(folder))
 
@@ -154,7 +144,7 @@ def while_forking(folder: str) -> None:
     while _native.control_state()["answered"] < 10:
         pass
     for _ in range(60):
-        in_child(native_fork, lambda: result(ask(serve(folder), "config")))
+        in_child(lambda: result(ask(serve(folder), "config")))
     _native.control_stop()
     for client in clients:
         client.wait(CHILD_SECONDS)

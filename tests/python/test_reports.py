@@ -304,6 +304,15 @@ class TestAnswersOfAllKinds:
         shown = report.as_json()
         assert (shown["cleaned"], shown["pending"], shown["total"]) == ({"users": 3}, [2], 3)
 
+    def test_loads_are_ranked_by_the_time_they_took(self) -> None:
+        """A few slow loads come before many quick ones, whichever worker loads."""
+        slow = {**pattern_stats("slow", loads=2, load_seconds=3.0), "cache": "users"}
+        quick = {**pattern_stats("quick", loads=900, load_seconds=0.5), "cache": "users"}
+        lines = [answer({"patterns": [one], "entries": []}, pid=pid) for pid, one in ((1, quick), (2, slow))]
+        with short_folder() as folder, scripted(folder, *map(says, lines)):
+            report = operations.top(Site(folders=(folder,)), by="loads")
+        assert [one["pattern"] for one in report.patterns] == ["slow", "quick"]
+
     def test_one_failure_outweighs_what_others_cleaned(self) -> None:
         """-1 of a cleanup that failed is kept for the cache; what went elsewhere counts."""
         lines = [

@@ -5,7 +5,7 @@ Commands and views call these, and print.
 """
 
 from oxicache.operations.changes import cleanup, clear, disable, enable, invalidate, reset, warm
-from oxicache.operations.figures import TOP_LIMIT, snapshot, stats
+from oxicache.operations.figures import TOP_LIMIT, exposition, snapshot, stats
 from oxicache.operations.findings import MEASURES, explain, top, tracker
 from oxicache.operations.judgements import monitor, optimize, status
 
@@ -17,6 +17,7 @@ __all__ = [
     "disable",
     "enable",
     "explain",
+    "exposition",
     "invalidate",
     "monitor",
     "optimize",

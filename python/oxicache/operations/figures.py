@@ -1,9 +1,10 @@
 """`stats`: what every worker has counted, summed; and how the other verbs ask about a cache by its name."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from oxicache import metrics
+from oxicache import metrics, prometheus
 from oxicache.errors import UnknownCacheError
 from oxicache.metrics import Process, Snapshot
 from oxicache.reports import Reach, StatsReport
@@ -12,7 +13,17 @@ from oxicache.selection import EVERYTHING, Selection
 from oxicache.sites import Site, reach_of
 from oxicache.workers import Answers
 
-__all__ = ["TOP_LIMIT", "ask_about", "narrowed", "ranked", "snapshot", "stats", "stats_report", "the_cache"]
+__all__ = [
+    "TOP_LIMIT",
+    "ask_about",
+    "exposition",
+    "narrowed",
+    "ranked",
+    "snapshot",
+    "stats",
+    "stats_report",
+    "the_cache",
+]
 
 TOP_LIMIT = 10  # rows of a table that is read on a screen
 
@@ -44,6 +55,15 @@ def snapshot(site: Site, *, patterns: bool = False, details: bool = False) -> tu
 def stats(site: Site, selection: Selection = EVERYTHING) -> StatsReport:
     """Return the figures of each cache. UnknownCacheError where nobody has the one that is selected."""
     return stats_report(*snapshot(site), selection)
+
+
+def exposition(
+    site: Site, selection: Selection = EVERYTHING, *, sensitive: Iterable[str] = ()
+) -> tuple[str, Reach]:
+    """Return the figures as Prometheus text, and who answered. Of what is `sensitive` only the cache is named."""
+    found, reach = snapshot(site, patterns=True, details=True)
+    chosen = stats_report(found, reach, selection).chosen
+    return prometheus.exposition(narrowed(found, chosen), sensitive=sensitive), reach
 
 
 def stats_report(found: Snapshot, reach: Reach, selection: Selection) -> StatsReport:

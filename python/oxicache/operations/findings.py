@@ -55,7 +55,7 @@ def _newest(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(known.values(), key=lambda event: -event["at"])[:TRAIL_LIMIT]
 
 
-MEASURES = ("hits", "misses", "bytes", "loads", "age")
+MEASURES = tuple(live.RANKS)
 
 
 def top(
@@ -64,6 +64,7 @@ def top(
     """Find the key patterns, and entries where these are known, that are first by one of MEASURES."""
     if by not in MEASURES:
         raise ValueError(f"by is {by!r}; it must be one of {', '.join(MEASURES)}")
+    rank = live.RANKS[by]
     answers = ask_about(site, selection, "top", by=by, limit=limit)
     by_cache: dict[str, list[dict[str, Any]]] = {}
     for answer in answers.answers:
@@ -78,7 +79,7 @@ def top(
     return TopReport(
         reach=reach_of(site, answers),
         by=by,
-        patterns=ranked(patterns, by)[:limit] if by != "age" else [],
+        patterns=[] if rank is None else ranked(patterns, rank)[:limit],
         entries=ranked(entries, {"bytes": "weight", "age": "age_seconds"}.get(by, by))[:limit],
     )
 

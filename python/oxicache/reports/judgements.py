@@ -26,6 +26,15 @@ def _title(text: str, style: Style) -> Iterator[str]:
     yield RULE
 
 
+def _performance(rate: float | None, milliseconds: float | None) -> Iterator[str]:
+    yield f"  Hit Rate: {ratio(rate)}"
+    yield f"  Average Response Time: {_milliseconds(milliseconds)}"
+
+
+def _milliseconds(number: float | None) -> str:
+    return duration(None if number is None else number / 1000)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorReport(Report):
     """Document 001's health check, then document 003's dashboard; the latter in JSON under `metrics`."""
@@ -76,8 +85,7 @@ class MonitorReport(Report):
         yield f"Hit Rate: [{bar((rate or 0.0) * 100)}] {ratio(rate)}"
         full = self.stats.totals["global_utilization_percent"]
         yield f"Utilization: [{bar(full)}] {full:.1f}%"
-        milliseconds = self.metrics.get("avg_response_time_ms")
-        yield f"Average Response Time: {duration(None if milliseconds is None else milliseconds / 1000)}"
+        yield f"Average Response Time: {_milliseconds(self.metrics.get('avg_response_time_ms'))}"
         yield ""
         yield "Caches:"
         yield from self.stats.table_lines(style, limit=self.limit)
@@ -127,9 +135,7 @@ class StatusReport(Report):
         performance = self.document["performance"]
         yield ""
         yield "Performance Metrics:"
-        yield f"  Hit Rate: {ratio(performance['hit_rate'])}"
-        milliseconds = performance["avg_response_time_ms"]
-        yield f"  Average Response Time: {duration(None if milliseconds is None else milliseconds / 1000)}"
+        yield from _performance(performance["hit_rate"], performance["avg_response_time_ms"])
         yield ""
         yield f"Status: {style.paint(self.status, COLOURS[self.status])}"
         for reason in self.reasons:
@@ -163,19 +169,15 @@ WORKER_COLUMNS = (
 
 def _target(one: Mapping[str, Any]) -> tuple[str, ...]:
     is_time = one["unit"] == "milliseconds"
-    measured = duration(one["measured"] / 1000) if is_time else f"{one['measured']:.1f}%"
-    target = duration(one["target"] / 1000) if is_time else f"{one['target']:g}%"
+    measured = _milliseconds(one["measured"]) if is_time else f"{one['measured']:.1f}%"
+    target = _milliseconds(one["target"]) if is_time else f"{one['target']:g}%"
     return str(one["name"]), measured, target, "yes" if one["met"] else "no"
 
 
 def _worker(pid: int, found: Mapping[str, Any]) -> tuple[str, ...]:
     python = found.get("python") or {}
-    silent = python.get("silent_for_ms")
-    answers = (
-        "answers"
-        if python.get("answers", True)
-        else f"silent for {duration(None if silent is None else silent / 1000)}"
-    )
+    silent = f"silent for {_milliseconds(python.get('silent_for_ms'))}"
+    answers = "answers" if python.get("answers", True) else silent
     return (
         str(pid),
         duration(found.get("uptime_seconds")),
@@ -200,9 +202,7 @@ class OptimizeReport(Report):
         performance = self.document["current_performance"]
         yield ""
         yield "Current Performance:"
-        yield f"  Hit Rate: {ratio(performance['hit_rate'])}"
-        milliseconds = performance["avg_response_time"]
-        yield f"  Average Response Time: {duration(None if milliseconds is None else milliseconds / 1000)}"
+        yield from _performance(performance["hit_rate"], performance["avg_response_time"])
         yield ""
         yield "Recommendations:"
         if not self.document["recommendations"]:

@@ -140,6 +140,8 @@ class TestExport:
         said = manage("monitor", "--export=prometheus")
         assert 'oxicache_entries{cache="test.users"} 3' in said
         assert all(re.match(r"#|\w+(\{.*\})? \S+$", line) for line in said.splitlines())
+        own = manage("stats", "--export", "prometheus", "--cache-name", "test.users")
+        assert set(re.findall(r'cache="([^"]+)"', own)) == {"test.users"}
 
     def test_json(self, users: TTLCache[Any, Any]) -> None:
         """003: `--export=json` is its dashboard's figures, without 001's shape around them."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from oxicache import operations, prometheus
+from oxicache import operations
 from oxicache.django import conf, probes
 from oxicache.django.management import arguments
 from oxicache.django.management.arguments import WRONG_USE
@@ -55,7 +55,7 @@ class Command(BaseCommand):
                     return
                 self._confirm(action, site, selection, options)
                 report = _run(action, site, selection, options)
-                printer.report(report, _text(report, site, options))
+                printer.report(report, _text(report, site, selection, options))
         except UnknownCacheError as error:
             self.stdout.write(f"Cache '{error.name}' not found")  # 001's own words, on its own stream
             raise CommandError(str(error), returncode=WRONG_USE) from error
@@ -142,11 +142,10 @@ RUNS: dict[str, Run] = {
 }
 
 
-def _text(report: Report, site: Site, options: dict[str, Any]) -> str | None:
+def _text(report: Report, site: Site, selection: Selection, options: dict[str, Any]) -> str | None:
     """Return what is written instead of the report: the figures, in the format that `--export` names."""
     if options["export"] == "prometheus":
-        found, _ = operations.snapshot(site, patterns=True, details=True)
-        return prometheus.exposition(found, sensitive=conf.current().sensitive)
+        return operations.exposition(site, selection, sensitive=conf.current().sensitive)[0]
     if options["export"] == "json" and isinstance(report, MonitorReport):
         return Printer.json(report.metrics)
     return Printer.json(report.as_json()) if options["export"] == "json" else None
