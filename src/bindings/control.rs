@@ -1,6 +1,7 @@
 //! The control socket for Python: started and stopped, and answered for where only Python can answer.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyLookupError, PyTypeError, PyValueError};
@@ -12,6 +13,10 @@ use crate::host::control::wire::{Answer, Code, Failure};
 use crate::host::control::{self, Task};
 use crate::host::place::{DEFAULT_WORDS, Place};
 
+/// How long the clerk counts until it lets others have the GIL, and for how long it does.
+const BITE: Duration = Duration::from_micros(300);
+const BREATH: Duration = Duration::from_micros(200);
+
 /// The callable that answers what only Python can.
 static ANSWERER: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
 
@@ -20,6 +25,9 @@ struct Interpreter;
 
 impl control::Python for Interpreter {
     fn carry_out(&self, task: &Task, attached: &dyn Fn()) -> Option<Answer> {
+        if let Task::Count(names) = task {
+            return count_in_bites(names.as_deref(), attached);
+        }
         outside::attached(|py| {
             attached();
             carry_out(py, task)
@@ -37,20 +45,66 @@ fn carry_out(py: Python<'_>, task: &Task) -> Answer {
             attend::attend(py);
             Ok(String::new())
         }
-        Task::Count(names) => Ok(count(py, names.as_deref()).to_string()),
+        Task::Count(names) => {
+            let mut counted = Counted::default();
+            counted.go_on(py, names.as_deref(), Duration::MAX);
+            Ok(counted.is_exact().to_string())
+        }
         Task::Call { verb, arguments } => call(py, verb, arguments),
     }
 }
 
-/// Count what has expired in some of the registered caches; whether all of it was counted.
-fn count(py: Python<'_>, names: Option<&[String]>) -> bool {
-    let Ok(now) = clock::now(py) else {
-        return false;
-    };
-    let mut caches = manager::registered(py);
-    caches.retain(|(name, _)| names.is_none_or(|names| names.contains(name)));
-    let counted = caches.iter().map(|(_, shared)| shared.count_expired(now));
-    counted.fold(true, |all, one| all & one)
+/// Count what has expired in some of the registered caches, with the GIL for a moment at a time.
+fn count_in_bites(names: Option<&[String]>, attached: &dyn Fn()) -> Option<Answer> {
+    let mut counted = Counted::default();
+    loop {
+        outside::attached(|py| {
+            if counted.caches == 0 {
+                attached();
+            }
+            counted.go_on(py, names, BITE);
+        })?;
+        if counted.is_done {
+            return Some(Ok(counted.is_exact().to_string()));
+        }
+        // A thread that gives the GIL away and wants it back at once is often quicker than those that wait for it.
+        std::thread::sleep(BREATH);
+    }
+}
+
+/// How far counting has come.
+#[derive(Default)]
+struct Counted {
+    /// How many of the registered caches were looked at; others may come and go meanwhile.
+    caches: usize,
+    is_partial: bool,
+    is_done: bool,
+}
+
+impl Counted {
+    /// Count until the time is up; at least one cache, of which 20,000 entries are looked at.
+    fn go_on(&mut self, py: Python<'_>, names: Option<&[String]>, time: Duration) {
+        let Ok(now) = clock::now(py) else {
+            self.is_partial = true;
+            self.is_done = true;
+            return;
+        };
+        let begun = Instant::now();
+        for (name, shared) in manager::registered(py).into_iter().skip(self.caches) {
+            self.caches += 1;
+            if names.is_none_or(|names| names.contains(&name)) {
+                self.is_partial |= !shared.count_expired(now);
+                if begun.elapsed() >= time {
+                    return;
+                }
+            }
+        }
+        self.is_done = true;
+    }
+
+    fn is_exact(&self) -> bool {
+        !self.is_partial
+    }
 }
 
 fn call(py: Python<'_>, verb: &str, arguments: &str) -> Answer {

@@ -47,6 +47,14 @@ def hold(worker: Worker, path: str, seconds: float) -> None:
         pass  # it is still on its way into the call
 
 
+def clerk_seconds(worker: Worker) -> float:
+    """The time that the clerk of a worker has had a processor."""
+    for task in Path(f"/proc/{worker.process.pid}/task").iterdir():
+        if (task / "comm").read_text() == "oxicache-clerk\n":
+            return int((task / "schedstat").read_text().split()[0]) / 1e9
+    raise AssertionError("there is no clerk")
+
+
 class TestWhilePythonHangs:
     def test_stats_are_answered_at_once(self, worker: Worker) -> None:
         """A C call of five seconds that keeps the GIL does not keep stats waiting for 100 ms."""
@@ -151,6 +159,20 @@ class TestStats:
         assert mine["caches"]["books"]["hits"] == 10
         assert result(ask(path, "reset")) == {"reset": ["books"]}
         assert result(ask(path, "stats"))["caches"]["books"]["hits"] == 0
+
+
+class TestCost:
+    @pytest.mark.parametrize("verb", ["stats", "health", "trail"])
+    def test_a_request_takes_little_of_the_gil(self, verb: str, worker: Worker) -> None:
+        """The clerk's time on a processor, part of which is with the GIL, is far below a millisecond a request."""
+        path = worker.start()
+        worker.tell("fill", 1_000)
+        with Client(path) as client:
+            result(client.ask(verb))
+            before = clerk_seconds(worker)
+            for _ in range(200):
+                result(client.ask(verb))
+        assert (clerk_seconds(worker) - before) / 200 < 0.001
 
 
 class TestPythonVerbs:
