@@ -25,6 +25,7 @@ from oxicache.walks import (
     cache_of,
     caches,
     has_sensitive,
+    is_plain,
     is_sensitive,
     lenses,
     shown_key,
@@ -59,13 +60,16 @@ def _keys(given: Mapping[str, Any]) -> dict[str, Any]:
     limit = given.get("limit", KEYS_LIMIT)
     found: list[str] = []
     total = 0
-    for entry in walk(cache, Pace()):
-        text = shown_key(name, entry.key)
-        is_shown = not entry.is_outdated and pattern.matches(text)
-        if is_shown and not is_sensitive(text, _pattern(name, entry.key)):
-            total += 1
-            if len(found) < limit:
-                found.append(text)
+    plain, hides = is_plain(name), has_sensitive()
+    for key, _, _, _, is_outdated in walk(cache, Pace()):
+        text = key if plain and type(key) is str and key.isascii() else shown_key(name, key)
+        if is_outdated or not pattern.matches(text):
+            continue
+        if hides and is_sensitive(text, _pattern(name, key)):
+            continue
+        total += 1
+        if len(found) < limit:
+            found.append(text)
     return {"keys": found, "total": total}
 
 
@@ -107,10 +111,12 @@ def _top_entries(chosen: Mapping[str, TTLCache[Any, Any]], by: str, limit: int) 
 def _measured(
     name: str, cache: TTLCache[Any, Any], by: str, pace: Pace
 ) -> Iterator[tuple[float, int, str, Entry]]:
+    hides = has_sensitive()
     for number, entry in enumerate(walk(cache, pace)):
         measure = entry.weight if by == "bytes" else _looked_at(cache, entry.key).get("age_seconds")
-        if measure is not None and not is_sensitive(shown_key(name, entry.key), _pattern(name, entry.key)):
-            yield measure, -number, name, entry  # no two have one number, so that entries are never compared
+        if measure is None or (hides and is_sensitive(shown_key(name, entry.key), _pattern(name, entry.key))):
+            continue
+        yield measure, -number, name, entry  # no two have one number, so that entries are never compared
 
 
 def _described(name: str, entry: Entry, by: str, measure: float) -> dict[str, Any] | None:

@@ -162,3 +162,18 @@ fn many_keys_come_and_go() {
         assert!(tracker.is_empty() && tracker.slots().is_empty());
     }
 }
+
+/// What a sweep would remove is told without removing it; what is held is not stale.
+#[test]
+fn stale_keys_are_told_and_stay() {
+    let mut tracker = Ids::new(0.0);
+    for id in 1..=3 {
+        assert_eq!(add(&mut tracker, id, 0.0), None);
+    }
+    assert_eq!(hold(&mut tracker, 2, 0.0), Some(2));
+    assert_eq!(add(&mut tracker, 3, 4000.0), Some(3));
+    let stale: Vec<u64> = tracker.stale(4000.0).copied().collect();
+    assert_eq!(stale, [1]);
+    assert_eq!(tracker.len(), 3);
+    assert_eq!(tracker.sweep(4000.0), stale);
+}

@@ -1,11 +1,8 @@
 """What a process answers when only Python can: keys, top, explain, tracker and trail, and what it never shows."""
 
-import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import pytest
@@ -15,8 +12,6 @@ from oxicache import (
     TTLCache,
     _native,
     cache_manager,
-    cached_function,
-    cached_method,
     live,
     walks,
 )
@@ -78,79 +73,6 @@ class TestKeys:
         """The message tells what exists."""
         with pytest.raises(LookupError, match=r"no cache 'nope' in this process, but .*test\.books"):
             ask("keys", cache="nope")
-
-    def test_keys_of_any_type_are_shown_without_running_their_code(self, books: TTLCache[Any, Any]) -> None:
-        """A key whose repr would ask a database is shown by its type."""
-
-        class Costly:
-            def __repr__(self) -> str:
-                raise AssertionError("the key's own code ran")
-
-        for key in (1, (1, "a"), date(2026, 1, 2), None, 10**400, Costly(), "half \ud800"):
-            books.set(key, 0)
-        assert set(ask("keys", cache="test.books")["keys"]) == {
-            "1",
-            "(1, 'a')",
-            "datetime.date(2026, 1, 2)",
-            "None",
-            "<int>",
-            f"<{Costly.__qualname__}>"[:37] + "...",
-            "half \\ud800",
-        }
-
-
-class Shelf:
-    """Its methods are cached for each instance."""
-
-    @cached_method
-    def book(self, number: int, *more: Any, binding: str = "cloth", **rest: Any) -> int:
-        """Any book."""
-        return number
-
-    def __repr__(self) -> str:
-        raise AssertionError("an instance's own code ran")
-
-
-@cached_function
-def priced(title: str, year: int = 2026, **rest: Any) -> str:
-    """The price of a book."""
-    return f"{title} {year}"
-
-
-class TestMemos:
-    def test_keys_of_decorated_calls_read_like_calls(self) -> None:
-        """Whose the call was, then what it was given, abbreviated."""
-        shelf = Shelf()
-        shelf.book(1)
-        shelf.book(2, [1, 2], binding="paper")
-        name = f"{__name__}.Shelf.book"
-        keys = ask("keys", cache=name)["keys"]
-        Shelf.book.cache_clear()
-        assert sorted(keys) == ["<Shelf>(1)", "<Shelf>(2, [...], binding='paper')"]
-
-    def test_a_long_call_is_cut(self) -> None:
-        """Long arguments, and many of them, end in dots."""
-        priced("x" * 100)
-        priced("y", 1, **{f"k{number}": number for number in range(20)})
-        keys = sorted(ask("keys", cache=f"{__name__}.priced")["keys"])
-        priced.cache_clear()
-        assert keys[0] == f"('{'x' * 36}...)"
-        assert keys[1].startswith("('y', 1, k0=0, k1=1")
-        assert keys[1].endswith(", ...)")
-
-    def test_explain_finds_a_call_by_what_keys_show(self) -> None:
-        """What `keys` prints is what `explain` takes; without the arguments it means all of them."""
-        priced("tea")
-        priced("tea", 2000)
-        try:
-            assert len(ask("explain", key="('tea', 2000)", cache=f"{__name__}.priced")["found"]) == 1
-            shelf = Shelf()
-            shelf.book(1)
-            shelf.book(2)
-            assert len(ask("explain", key="<Shelf>")["found"]) == 2
-        finally:
-            priced.cache_clear()
-            Shelf.book.cache_clear()
 
 
 class TestExplain:
@@ -344,32 +266,6 @@ class TestTrail:
         """Warming comes later."""
         with pytest.raises(NotImplementedError, match="not configured"):
             ask(verb)
-
-
-class TestPace:
-    def test_a_long_walk_lets_others_work(
-        self, books: TTLCache[Any, Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Between two rests no more than the allowed time passes, as its own clock has it."""
-        for number in range(10_000):
-            books.set(f"book:{number}", number)
-        now = [0.0]
-        rests: list[float] = []
-
-        def perf_counter() -> float:
-            now[0] += 0.0001  # what a step takes
-            return now[0]
-
-        def sleep(seconds: float) -> None:
-            assert threading.current_thread() is threading.main_thread()
-            rests.append(now[0])
-
-        monkeypatch.setattr(walks.time, "perf_counter", perf_counter)
-        monkeypatch.setattr(walks.time, "sleep", sleep)
-        assert ask("keys", cache="test.books")["total"] == 10_000
-        gaps = [after - before for before, after in itertools.pairwise(rests)]
-        assert len(rests) > 1000
-        assert max(gaps) <= 0.0006
 
 
 class TestOrders:

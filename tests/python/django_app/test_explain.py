@@ -113,8 +113,9 @@ class TestKeys(TestCase):
         found = ask("explain", key="user:5", cache="django:explained")
         assert found["found"] == []
         assert found["missing"] == ["django:explained"]
-        assert [event["kind"] for event in found["trail"]] == ["clear", "clear"]
-        assert all(__file__.rpartition("/")[2] in event["where"] for event in found["trail"])
+        own = [event for event in found["trail"] if event["where"]]  # others are orders of other tests
+        assert [event["kind"] for event in own] == ["clear", "clear"]
+        assert all(__file__.rpartition("/")[2] in event["where"] for event in own)
 
     def test_a_sensitive_alias_tells_neither_keys_nor_tags(self) -> None:
         """Neither in what is found nor in the trail."""
