@@ -93,6 +93,20 @@ def _get_hit_in_a_million() -> list[Contender]:
     return [Contender(name, "cache.get(item)", {"cache": filled[name]}, items) for name in names]
 
 
+def _get_hit_sampled() -> list[Contender]:
+    keys = shuffled_keys(SIZE)
+    dense, sparse = (caches(keys, SIZE)["TTLCache"] for _ in range(2))
+    for _ in range(100):
+        for key in keys:
+            sparse.get(key)
+    statement = "cache.get(item)"
+    # After a reset as many hits are samples as one pass makes.
+    return [
+        Contender("TTLCache", statement, {"cache": dense}, keys, "cache.reset_stats()"),
+        Contender("TTLCache, one sample in 1,024", statement, {"cache": sparse}, keys),
+    ]
+
+
 def _getitem() -> list[Contender]:
     keys = shuffled_keys(SIZE)
     filled = caches(keys, SIZE)
@@ -198,6 +212,7 @@ ROWS = (
     ),
     TimedRow("get hit, get = cache.get/1k", _get_hit_bound_before),
     TimedRow("get hit, an equal key/1k", _get_hit_of_an_equal_key),
+    TimedRow("get hit, each a sample/1k", _get_hit_sampled),
     TimedRow("get hit/1m", _get_hit_in_a_million, slow=True),
     TimedRow("cache[k]/1k", _getitem, {"dict": Target("<=", 1.25)}),
     TimedRow("k in cache/1k", _contains),

@@ -68,7 +68,7 @@ impl Kind {
 }
 
 /// One cache's numbers. What hits and writes touch comes first, and is one cache line.
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct Metrics {
     pub(super) hits: Stream,
     pub(super) misses: Stream,
@@ -347,5 +347,31 @@ impl Metrics {
             get: self.get.totals(),
             load,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::{Limits, Metrics};
+
+    /// What hits and writes touch is one cache line, and a cache's numbers are less than 2 KiB.
+    #[test]
+    fn a_hit_touches_one_line() {
+        let metrics = Metrics::new(&Limits::new(1));
+        assert_eq!((&raw const metrics) as usize % 64, 0);
+        let hot = [
+            offset_of!(Metrics, hits),
+            offset_of!(Metrics, misses),
+            offset_of!(Metrics, sets),
+            offset_of!(Metrics, size),
+            offset_of!(Metrics, weight),
+        ];
+        assert!(
+            hot.iter().all(|offset| offset / 64 == hot[0] / 64),
+            "{hot:?}"
+        );
+        assert!(size_of::<Metrics>() < 2_048, "{}", size_of::<Metrics>());
     }
 }

@@ -46,12 +46,20 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Notes a duration that stands for `weight` of its kind.
+    /// Notes a duration that stands for `weight` of its kind. For one writer at a time.
     pub(super) fn add(&self, nanos: u64, weight: u64) {
-        let bucket = BOUNDS_NANOS.partition_point(|&bound| bound < nanos);
-        self.counts[bucket].fetch_add(weight, Ordering::Relaxed);
-        let sum = nanos.saturating_mul(weight);
-        self.sum_nanos.fetch_add(sum, Ordering::Relaxed);
+        let add = |number: &AtomicU64, more: u64| {
+            let sum = number.load(Ordering::Relaxed).wrapping_add(more);
+            number.store(sum, Ordering::Relaxed);
+        };
+        add(&self.counts[bucket(nanos)], weight);
+        add(&self.sum_nanos, nanos.saturating_mul(weight));
+    }
+
+    /// Notes a duration, for any number of writers at a time.
+    pub(super) fn add_shared(&self, nanos: u64) {
+        self.counts[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
+        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
     pub(super) fn totals(&self) -> Latency {
@@ -62,6 +70,12 @@ impl Tally {
         totals.sum_nanos = self.sum_nanos.load(Ordering::Relaxed);
         totals
     }
+}
+
+fn bucket(nanos: u64) -> usize {
+    // From the start: a read is in one of the first.
+    let within = BOUNDS_NANOS.iter().position(|&bound| nanos <= bound);
+    within.unwrap_or(BOUNDS)
 }
 
 /// What was tallied up to one moment.

@@ -16,32 +16,38 @@ const REST: &str = "*";
 #[must_use]
 pub fn key_pattern(key: &str) -> String {
     let mut pattern = String::with_capacity(key.len().min(MAX_SEGMENTS * (MAX_CHARACTERS + 1)));
-    let is_deep = key.split(':').nth(MAX_SEGMENTS).is_some();
-    let named = if is_deep {
-        MAX_SEGMENTS - 1
-    } else {
-        MAX_SEGMENTS
-    };
-    for (position, segment) in key.split(':').take(named).enumerate() {
+    let mut segments = key.split(':');
+    for position in 0..MAX_SEGMENTS {
+        let Some(segment) = segments.next() else {
+            return pattern;
+        };
         if position > 0 {
             pattern.push(':');
         }
-        pattern.push_str(if is_id(segment) { REST } else { segment });
-    }
-    if is_deep {
-        pattern.push(':');
-        pattern.push_str(REST);
+        let is_cut = position == MAX_SEGMENTS - 1 && segments.next().is_some();
+        pattern.push_str(if is_cut || is_id(segment) {
+            REST
+        } else {
+            segment
+        });
     }
     pattern
 }
 
 fn is_id(segment: &str) -> bool {
     let bytes = segment.as_bytes();
-    let all = |is: fn(&u8) -> bool| !bytes.is_empty() && bytes.iter().all(is);
-    all(u8::is_ascii_digit)
-        || bytes.len() >= DIGEST && all(u8::is_ascii_hexdigit)
+    // Most names begin with a letter that is no hexadecimal digit.
+    if !bytes.first().is_some_and(u8::is_ascii_hexdigit) {
+        return is_long(segment);
+    }
+    bytes.iter().all(u8::is_ascii_digit)
+        || bytes.len() >= DIGEST && bytes.iter().all(u8::is_ascii_hexdigit)
         || is_uuid(bytes)
-        || bytes.len() > MAX_CHARACTERS && segment.chars().nth(MAX_CHARACTERS).is_some()
+        || is_long(segment)
+}
+
+fn is_long(segment: &str) -> bool {
+    segment.len() > MAX_CHARACTERS && segment.chars().nth(MAX_CHARACTERS).is_some()
 }
 
 fn is_uuid(bytes: &[u8]) -> bool {

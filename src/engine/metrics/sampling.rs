@@ -233,14 +233,14 @@ impl Metrics {
     pub fn loaded(&self, nanos: Nanos, has_failed: bool, pattern: impl FnOnce() -> String) {
         let nanos = u64::try_from(nanos).unwrap_or(0);
         let pattern = pattern();
-        self.load.add(nanos, 1);
+        self.load.add_shared(nanos);
         if has_failed {
             self.load_errors.add_shared(1);
         }
         match self.sampler.try_lock() {
             Some(mut sampler) => sampler.patterns.of(&pattern).load(1, nanos),
             // Taken while somebody shows it, who is not waited for: whose load it was is lost.
-            None => self.unnamed_loads.add(nanos, 1),
+            None => self.unnamed_loads.add_shared(nanos),
         }
     }
 
