@@ -8,9 +8,9 @@ use super::clock as python_clock;
 use super::manager::{self, Handle};
 use super::memo_key::MemoKey;
 use super::shared::Shared;
+use crate::engine::Change;
 use crate::engine::clock::{self, FOREVER, Nanos, Now};
-use crate::engine::manager::Change;
-use crate::engine::metrics::{self, Asked, MAX_COUNTED};
+use crate::engine::metrics::{self, Asked, Event, MAX_COUNTED};
 
 impl Shared {
     /// The pattern under which a key is counted. Runs no Python code.
@@ -37,6 +37,18 @@ impl Shared {
     /// Count what has expired, for all who ask until the next time; whether all of it was counted.
     pub(super) fn count_expired(&self, now: Now) -> bool {
         self.cache.lock().count_expired(now, MAX_COUNTED) < MAX_COUNTED
+    }
+
+    /// Sample a write of a key, which was counted. `bytes`: what was stored, where it was weighed.
+    pub(super) fn was_set(&self, key: &Bound<'_, PyAny>, bytes: Option<u64>) {
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Set, bytes, || self.pattern(key));
+    }
+
+    /// Sample the deletion of a key, which was counted.
+    pub(super) fn was_deleted(&self, key: &Bound<'_, PyAny>) {
+        let metrics = self.cache.metrics();
+        metrics.changed(Event::Delete, None, || self.pattern(key));
     }
 
     /// Count a load of a key, stored or not.

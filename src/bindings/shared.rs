@@ -263,11 +263,8 @@ impl Shared {
             )),
         };
         drop(table);
-        let metrics = self.cache.metrics();
-        metrics.changed(Event::Set, is_weighed.then_some(weight), || {
-            self.pattern(key)
-        });
-        self.deleted(key);
+        self.was_set(key, is_weighed.then_some(weight));
+        self.was_deleted(key);
         self.removed(py, replaced);
         self.removed(py, displaced.into_iter().flatten());
         self.sweep_if_due(py, now);
@@ -287,7 +284,7 @@ impl Shared {
         let (was_live, was_outdated) = (table.is_live(slot, now), table.is_outdated(slot));
         let gone = table.remove(slot, Cause::Deleted);
         drop(table);
-        self.deleted(key);
+        self.was_deleted(key);
         let value = (!was_outdated).then(|| gone.value.clone_ref(py));
         self.removed(py, [gone]);
         Ok(Removed { was_live, value })
@@ -302,14 +299,8 @@ impl Shared {
             let next = slots.find(|&slot| !table.is_outdated(slot))?;
             table.remove(next, Cause::Deleted)
         };
-        self.deleted(gone.key.bind(py));
+        self.was_deleted(gone.key.bind(py));
         Some(gone)
-    }
-
-    /// Sample the deletion of a key, which was counted.
-    fn deleted(&self, key: &Bound<'_, PyAny>) {
-        let metrics = self.cache.metrics();
-        metrics.changed(Event::Delete, None, || self.pattern(key));
     }
 
     /// Is this one of the cache's callbacks?
@@ -362,7 +353,7 @@ impl Shared {
         if now.reached(deadline) {
             let gone = table.remove(slot, Cause::Deleted);
             drop(table);
-            self.deleted(key);
+            self.was_deleted(key);
             self.removed(key.py(), [gone]);
         } else {
             self.postpone(&mut table, slot, now, deadline);

@@ -41,6 +41,7 @@ class TestWhatItSaysOfItself:
                 "invalidations",
             ),
             *("rejected", "size_bytes", "max_bytes", "policy", "grace_seconds"),
+            *("loads", "load_errors", "load_seconds", "sampled_every", "latency", "kind"),
         ]
 
     def test_stats_of_a_new_cache(self) -> None:

@@ -110,7 +110,7 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
         return false;
     };
     let ttl = shared.cache.ttl();
-    if ttl == 0 || !shared.is_plain() {
+    if ttl == 0 || !shared.is_plain() || shared.cache.metrics().is_due(Event::Set) {
         return false;
     }
     // SAFETY: the caller's promise.
@@ -123,9 +123,6 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
     let deadline = now.after(ttl);
     let mut is_unsure = false;
     let mut table = shared.cache.lock();
-    if table.metrics().is_due(Event::Set) {
-        return false;
-    }
     // SAFETY: the caller's promise.
     let found = unsafe { find_str(&table, hash, key, &mut is_unsure) };
     // SAFETY: the caller's promise; these references become the table's.
