@@ -64,6 +64,16 @@ pub(super) struct Extra<'a> {
     pub(super) stamps: &'a [Stamp],
 }
 
+impl Extra<'_> {
+    /// For the cache's own TTL, and nothing besides.
+    pub(super) const NONE: Self = Self {
+        ttl: TtlArg::Omitted,
+        tags: &[],
+        cost: 0,
+        stamps: &[],
+    };
+}
+
 /// A cache and its callbacks, shared by the Python object, its views and the decorators that store in it.
 pub(super) struct Shared {
     pub(super) cache: TtlCache<Py<PyAny>, Py<PyAny>, TableLock, HostWords>,

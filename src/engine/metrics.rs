@@ -269,7 +269,7 @@ impl Metrics {
         let (totals, sampled_every) = {
             let sampler = self.sampler.lock();
             let totals = self.totals().since(&sampler.baseline);
-            (totals, sampler.interval_of(Event::Hit, &self.hits))
+            (totals, sampler.interval(Event::Hit, self.events()))
         };
         let counters = totals.counters;
         let size = self.size.load(Ordering::Relaxed);

@@ -9,6 +9,7 @@ mod invalidation;
 mod limits;
 mod manager;
 mod metrics;
+mod metrics_process;
 mod model;
 mod orders;
 mod pattern;

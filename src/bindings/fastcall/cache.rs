@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use super::{TWINS, attached, guarded, native_now, same_str, str_hash};
 use crate::bindings::cache::PyTtlCache;
 use crate::bindings::outside;
-use crate::bindings::shared::{PyDisplaced, PyTable, Shared};
+use crate::bindings::shared::{Extra, Found, Mode, PyDisplaced, PyTable, Shared};
 use crate::engine::metrics::Event;
 use crate::engine::{Put, Slot};
 
@@ -50,7 +50,7 @@ unsafe fn find_str(
 
 /// What a raw lookup came to.
 enum Outcome {
-    /// A new reference.
+    /// A new reference; null with an error set where reading safely failed.
     Hit(*mut PyObject),
     Miss,
     /// Only the safe twin can tell.
@@ -86,6 +86,42 @@ unsafe fn read_str(shared: &Shared, key: *mut PyObject) -> Outcome {
     // SAFETY: the table holds a reference, and the thread is attached.
     unsafe { ffi::Py_INCREF(value) };
     Outcome::Hit(value)
+}
+
+/// Read as the safe twin does, without the way there: an entry that is over, a sample, a key that Python must compare.
+///
+/// # Safety
+/// `key` is a valid object and the thread is attached.
+#[cold]
+#[inline(never)]
+unsafe fn read_safely(shared: &Shared, key: *mut PyObject) -> Outcome {
+    attached(|py| {
+        // SAFETY: the caller's promise.
+        let key = unsafe { Borrowed::from_ptr(py, key) };
+        match shared.read(&key) {
+            Ok(Found::Fresh(value) | Found::Early(value)) => Outcome::Hit(value.into_ptr()),
+            Ok(Found::Miss) => Outcome::Miss,
+            Err(error) => {
+                error.restore(py);
+                Outcome::Hit(ptr::null_mut())
+            }
+        }
+    })
+}
+
+/// Store as the safe twin does; false with an error set.
+///
+/// # Safety
+/// Both are valid objects and the thread is attached.
+#[cold]
+#[inline(never)]
+unsafe fn store_safely(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -> bool {
+    attached(|py| {
+        // SAFETY: the caller's promise.
+        let (key, value) = unsafe { (Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value)) };
+        let stored = shared.store(&key, &value, Mode::Write, Extra::NONE);
+        stored.map_err(|error| error.restore(py)).is_ok()
+    })
 }
 
 /// Drop what was evicted. The lock is gone, so `__del__` may run.
@@ -216,19 +252,21 @@ pub(super) unsafe extern "C" fn cache_get(
         // SAFETY: CPython calls a method of TTLCache with a TTLCache and `count` arguments.
         unsafe {
             if names.is_null() && (count == 1 || count == 2) && is_exact_str(*args) {
-                match read_str(&cache_of(slf).shared, *args) {
-                    Outcome::Hit(value) => return value,
-                    Outcome::Miss => {
-                        let default = if count == 2 {
-                            *args.add(1)
-                        } else {
-                            ffi::Py_None()
-                        };
-                        ffi::Py_INCREF(default);
-                        return default;
-                    }
-                    Outcome::Ask => {}
+                let shared = &cache_of(slf).shared;
+                let outcome = match read_str(shared, *args) {
+                    Outcome::Ask => read_safely(shared, *args),
+                    outcome => outcome,
+                };
+                if let Outcome::Hit(value) = outcome {
+                    return value;
                 }
+                let default = if count == 2 {
+                    *args.add(1)
+                } else {
+                    ffi::Py_None()
+                };
+                ffi::Py_INCREF(default);
+                return default;
             }
             TWINS.get().map_or(ptr::null_mut(), |twins| {
                 ask_twin(&twins.get, slf, args, count, names)
@@ -246,11 +284,11 @@ pub(super) unsafe extern "C" fn cache_set(
     guarded(ptr::null_mut(), || {
         // SAFETY: CPython calls a method of TTLCache with a TTLCache and `count` arguments.
         unsafe {
-            if names.is_null()
-                && count == 2
-                && is_exact_str(*args)
-                && store_str(&cache_of(slf).shared, *args, *args.add(1))
-            {
+            if names.is_null() && count == 2 && is_exact_str(*args) {
+                let (shared, value) = (&cache_of(slf).shared, *args.add(1));
+                if !store_str(shared, *args, value) && !store_safely(shared, *args, value) {
+                    return ptr::null_mut();
+                }
                 let none = ffi::Py_None();
                 ffi::Py_INCREF(none);
                 return none;
@@ -270,14 +308,16 @@ pub(super) unsafe extern "C" fn cache_subscript(
         // SAFETY: CPython calls a slot of TTLCache with a TTLCache and a key.
         unsafe {
             if is_exact_str(key) {
-                match read_str(&cache_of(slf).shared, key) {
-                    Outcome::Hit(value) => return value,
-                    Outcome::Miss => {
-                        ffi::PyErr_SetObject(ffi::PyExc_KeyError, key);
-                        return ptr::null_mut();
-                    }
-                    Outcome::Ask => {}
+                let shared = &cache_of(slf).shared;
+                let outcome = match read_str(shared, key) {
+                    Outcome::Ask => read_safely(shared, key),
+                    outcome => outcome,
+                };
+                if let Outcome::Hit(value) = outcome {
+                    return value;
                 }
+                ffi::PyErr_SetObject(ffi::PyExc_KeyError, key);
+                return ptr::null_mut();
             }
             TWINS
                 .get()
@@ -294,9 +334,10 @@ pub(super) unsafe extern "C" fn cache_assign(
     guarded(-1, || {
         // SAFETY: CPython calls a slot of TTLCache with a TTLCache, a key and a value, or null to delete.
         unsafe {
-            if !value.is_null() && is_exact_str(key) && store_str(&cache_of(slf).shared, key, value)
-            {
-                return 0;
+            if !value.is_null() && is_exact_str(key) {
+                let shared = &cache_of(slf).shared;
+                let is_stored = store_str(shared, key, value) || store_safely(shared, key, value);
+                return if is_stored { 0 } else { -1 };
             }
             TWINS
                 .get()

@@ -64,7 +64,7 @@ impl Tally {
     }
 }
 
-/// A [`Tally`] at one moment.
+/// What was tallied up to one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     counts: [u64; BUCKETS],

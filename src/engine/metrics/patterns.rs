@@ -1,8 +1,9 @@
 //! What was done under which key pattern: a table of bounded size, filled by samples.
 
-use std::collections::HashMap;
-
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use serde::Serialize;
+use twox_hash::XxHash3_64;
 
 use super::sampling::Event;
 
@@ -100,7 +101,8 @@ pub struct PatternStats {
 /// The patterns of one cache.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patterns {
-    known: HashMap<Box<str>, Tallied>,
+    /// Hashed without a secret: keys that collide on purpose meet 256 others.
+    known: HashTable<(Box<str>, Tallied)>,
     other: Tallied,
     clock: u64,
 }
@@ -111,35 +113,48 @@ impl Patterns {
     /// When all places are taken, the pattern that was met longest ago and of which there was but one sample gives way, so
     /// that keys that are all different do not keep out what comes later.
     pub(super) fn of(&mut self, pattern: &str) -> &mut Tallied {
-        if pattern == OTHER || !self.known.contains_key(pattern) && !self.make_room(pattern) {
+        if pattern == OTHER {
             return &mut self.other;
         }
-        let tallied = self.known.get_mut(pattern).unwrap_or(&mut self.other);
+        if self.known.len() >= MAX_PATTERNS && !self.is_known(pattern) && !self.give_way() {
+            return &mut self.other;
+        }
+        let is_same = |(known, _): &(Box<str>, Tallied)| **known == *pattern;
+        let entry = self
+            .known
+            .entry(hash(pattern), is_same, |(known, _)| hash(known));
+        let tallied = match entry {
+            Entry::Occupied(found) => &mut found.into_mut().1,
+            Entry::Vacant(place) => {
+                self.clock += 1;
+                let tallied = Tallied {
+                    met: self.clock,
+                    ..Tallied::default()
+                };
+                &mut place.insert((pattern.into(), tallied)).into_mut().1
+            }
+        };
         tallied.samples += 1;
         tallied
     }
 
-    /// Gives a pattern a place, if there is one.
-    fn make_room(&mut self, pattern: &str) -> bool {
-        if self.known.len() >= MAX_PATTERNS {
-            let once = self
-                .known
-                .iter()
-                .filter(|(_, tallied)| tallied.samples <= 1);
-            let Some((oldest, _)) = once.min_by_key(|(_, tallied)| tallied.met) else {
-                return false;
-            };
-            let oldest = oldest.clone();
-            if let Some(gone) = self.known.remove(&oldest) {
-                self.other.absorb(&gone);
-            }
-        }
-        self.clock += 1;
-        let tallied = Tallied {
-            met: self.clock,
-            ..Tallied::default()
+    fn is_known(&self, pattern: &str) -> bool {
+        let is_same = |(known, _): &(Box<str>, Tallied)| **known == *pattern;
+        self.known.find(hash(pattern), is_same).is_some()
+    }
+
+    /// Makes a place free, if there is one to be had.
+    fn give_way(&mut self) -> bool {
+        let once = self
+            .known
+            .iter()
+            .filter(|(_, tallied)| tallied.samples <= 1);
+        let Some(oldest) = once.map(|(_, tallied)| tallied.met).min() else {
+            return false;
         };
-        self.known.insert(pattern.into(), tallied);
+        for (_, gone) in self.known.extract_if(|(_, tallied)| tallied.met == oldest) {
+            self.other.absorb(&gone);
+        }
         true
     }
 
@@ -156,4 +171,8 @@ impl Patterns {
         }
         shown
     }
+}
+
+fn hash(pattern: &str) -> u64 {
+    XxHash3_64::oneshot(pattern.as_bytes())
 }

@@ -11,13 +11,14 @@ use super::{Count, Metrics, Totals};
 use crate::engine::clock::{self, Nanos};
 use crate::engine::refresh::Draw;
 
-/// So many operations of each kind are all samples.
+/// So many operations of a cache are all samples.
 pub const EXACT: u64 = 1_024;
 
 /// The mean distance of samples grows to this, where a sample's cost is a hundredth of what it stands for.
 pub const MAX_INTERVAL: u64 = 1_024;
 
-/// From [`EXACT`] on the distance is such a part of what was counted: some hundred samples lead to the largest.
+/// From [`EXACT`] on the distance is such a part of what was counted of the same kind: some hundred samples lead to the
+/// largest, and what is rare is sampled densely still.
 const PART: u64 = 32;
 
 /// No sample is ever due.
@@ -95,39 +96,30 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// The mean distance of samples now; 0 when there are none.
-    pub(super) fn interval_of(&self, event: Event, stream: &Stream) -> u64 {
-        let origin = self.progress[event as usize].origin;
-        if self.is_on {
-            interval(stream.count.get().saturating_sub(origin))
-        } else {
+    /// The mean distance of samples after `count` events; 0 when there are none. `all`: how many of each kind there were.
+    pub(super) fn interval(&self, event: Event, all: [u64; Event::ALL.len()]) -> u64 {
+        let counted = |event: Event| {
+            let origin = self.progress[event as usize].origin;
+            all[event as usize].saturating_sub(origin)
+        };
+        if !self.is_on {
             0
+        } else if Event::ALL.map(counted).iter().sum::<u64>() < EXACT {
+            1
+        } else {
+            (counted(event) / PART).clamp(1, MAX_INTERVAL)
         }
     }
 
-    /// Takes the sample that is due, if one is: what it counts for.
-    fn take(&mut self, event: Event, stream: &Stream) -> Option<u64> {
-        if !stream.is_past() {
-            return None;
-        }
-        let count = stream.count.get();
-        let progress = &mut self.progress[event as usize];
-        let weight = count.saturating_sub(progress.last);
-        progress.last = count;
-        let mean = interval(count.saturating_sub(progress.origin));
+    /// Takes a sample after `count` events: what it counts for, and after how many the next one is.
+    fn take(&mut self, event: Event, all: [u64; Event::ALL.len()]) -> (u64, u64) {
+        let count = all[event as usize];
+        let mean = self.interval(event, all).max(1);
         let distance = 1 + self.draw.below(2 * mean - 1);
-        stream
-            .next
-            .store(count.saturating_add(distance - 1), Ordering::Relaxed);
-        (weight > 0).then_some(weight)
-    }
-}
-
-fn interval(counted: u64) -> u64 {
-    if counted < EXACT {
-        1
-    } else {
-        (counted / PART).min(MAX_INTERVAL)
+        let last = &mut self.progress[event as usize].last;
+        let weight = count.saturating_sub(*last);
+        *last = count;
+        (weight, count.saturating_add(distance - 1))
     }
 }
 
@@ -148,6 +140,11 @@ impl Metrics {
             Event::Set => &self.sets,
             Event::Delete => &self.deletes,
         }
+    }
+
+    /// How many events of each kind there were.
+    pub(super) fn events(&self) -> [u64; Event::ALL.len()] {
+        Event::ALL.map(|event| self.stream(event).count.get())
     }
 
     /// Forgets the patterns; samples are dense again at first.
@@ -218,9 +215,12 @@ impl Metrics {
         let Some(mut sampler) = self.sampler.try_lock() else {
             return;
         };
-        let Some(weight) = sampler.take(event, self.stream(event)) else {
+        let stream = self.stream(event);
+        if !stream.is_past() {
             return;
-        };
+        }
+        let (weight, next) = sampler.take(event, self.events());
+        stream.next.store(next, Ordering::Relaxed);
         let tallied = sampler.patterns.of(&pattern);
         tallied.event(event, weight);
         tallied.stored(bytes, weight);
@@ -244,8 +244,8 @@ impl Metrics {
         }
     }
 
-    /// What was done by key pattern since the last reset: exact for the first [`EXACT`] operations of each kind,
-    /// estimated from samples then.
+    /// What was done by key pattern since the last reset: exact for the first [`EXACT`] operations, estimated
+    /// from samples then.
     #[must_use]
     pub fn patterns(&self) -> Vec<PatternStats> {
         let patterns = {
