@@ -1,12 +1,14 @@
 //! The control socket for Python: started and stopped, and answered for where only Python can answer.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyLookupError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::graveyard::LARGE_BITE;
 use super::{attend, clock, manager, outside};
 use crate::host::control::wire::{Answer, Code, Failure};
 use crate::host::control::{self, Task};
@@ -34,7 +36,7 @@ impl control::Python for Interpreter {
 fn carry_out(py: Python<'_>, task: &Task) -> Answer {
     match task {
         Task::Attend => {
-            attend::attend(py);
+            attend::attend_to_sweeps(py);
             Ok(String::new())
         }
         Task::Count(names) => Ok(count(py, names.as_deref()).to_string()),
@@ -42,15 +44,24 @@ fn carry_out(py: Python<'_>, task: &Task) -> Answer {
     }
 }
 
-/// Count what has expired in some of the registered caches; whether all of it was counted.
+/// Count what has expired in some of the registered caches, with others having the GIL in between; whether all of it was
+/// counted.
 fn count(py: Python<'_>, names: Option<&[String]>) -> bool {
     let Ok(now) = clock::now(py) else {
         return false;
     };
     let mut caches = manager::registered(py);
     caches.retain(|(name, _)| names.is_none_or(|names| names.contains(name)));
-    let counted = caches.iter().map(|(_, shared)| shared.count_expired(now));
-    counted.fold(true, |all, one| all & one)
+    let mut begun = Instant::now();
+    let mut is_whole = true;
+    for (_, shared) in &caches {
+        if begun.elapsed() > LARGE_BITE {
+            outside::detached(py, std::thread::yield_now);
+            begun = Instant::now();
+        }
+        is_whole &= shared.count_expired(now);
+    }
+    is_whole
 }
 
 fn call(py: Python<'_>, verb: &str, arguments: &str) -> Answer {
