@@ -1,11 +1,11 @@
-"""Sweeping that is ordered gives way: no operation takes out all that has expired, and the answer waits for the last of it."""
+"""Sweeping that is ordered gives way: no operation takes out all that has expired, and the answer comes after the last."""
 
 import sys
 
 import pytest
 from control_worker import ask, result, short_folder
 from driven_clock import driven
-from orders import answer, drain, ordered, post, registered
+from orders import Cache, answer, drain, ordered, post, registered
 
 from oxicache._native import TTLCache, _answer, attend, control_start, control_stop
 
@@ -13,14 +13,15 @@ ENTRIES = 100_000
 
 
 def test_what_has_expired_is_taken_out_in_bites() -> None:
-    """An operation takes out a little; who ordered it is told of all once the last has gone, and nobody is given any of it."""
+    """An operation takes out a little; who ordered it is told once the last has gone; nobody is given any of it."""
     with driven() as clock, registered(max_size=ENTRIES + 1, ttl=5) as (name, cache):
         for number in range(ENTRIES):
             cache.set(number, number)
         clock.advance(10)
         cache.set("live", 1)
+        other: Cache = TTLCache(1)
         number = post("sweep", names=[name])
-        TTLCache(1).get("x")
+        other.get("x")
         assert _answer(number) is None, "one operation swept all of it"
         bites = 1
         while (left := len(cache)) > 1:
@@ -41,7 +42,8 @@ def test_other_orders_do_not_wait_for_a_sweep() -> None:
         sweep = post("sweep", names=[name])
         attend()
         ((cleared,),) = ordered("clear", names=[name]).values()
-        assert cleared is not None and 0 < cleared < ENTRIES
+        assert cleared is not None
+        assert 0 < cleared < ENTRIES
         assert answer(sweep) == {name: [ENTRIES - cleared]}
         drain()
 
@@ -58,7 +60,8 @@ def test_an_order_that_nothing_is_left_of_ends_with_its_cache() -> None:
         del cache
         attend()
         ((swept,),) = answer(sweep).values()
-        assert swept is not None and 0 < swept < ENTRIES
+        assert swept is not None
+        assert 0 < swept < ENTRIES
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="control sockets are served on Linux")
