@@ -122,8 +122,8 @@ def _histogram(kind: str) -> Callable[[_Source], Samples]:
     def samples(source: _Source) -> Samples:
         for labels, stats in source.caches:
             found = (stats.get("latency") or {}).get(kind)
-            if found is None:
-                continue
+            if found is None or not found["count"]:
+                continue  # of a site's many caches most load nothing, and each histogram has dozens of series
             total = 0
             for bound, count in zip([*found["bounds_seconds"], math.inf], found["counts"], strict=True):
                 total += count

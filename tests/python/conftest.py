@@ -47,6 +47,7 @@ FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin
 
 # Slow, and the same whichever methods are chosen: `make test` leaves these out of its runs with the safe ones.
 ANY_METHODS = (
+    "test_control.py",
     "test_demo.py",
     "test_demo_site.py",
     "test_pytest_plugin.py",

@@ -115,6 +115,11 @@ def serve() -> None:
     control.serve("test")
 
 
+def become(user: int) -> None:
+    os.setgid(user)
+    os.setuid(user)
+
+
 def fill(name: str, count: int, ttl: float, max_size: int, tags: list[str]) -> None:
     from oxicache import cache_manager
 
@@ -193,7 +198,7 @@ def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) 
 
 COMMANDS = {
     function.__name__: function
-    for function in (serve, fill, add, read, size, track, is_enabled, drive, advance, page, call)
+    for function in (serve, become, fill, add, read, size, track, is_enabled, drive, advance, page, call)
 }
 
 

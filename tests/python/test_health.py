@@ -60,6 +60,13 @@ class TestMonitor:
         assert health.monitor({**stats, "_global": metrics.global_stats(stats)}) == health.monitor(stats)
         assert health.monitor({}) == health.Monitored((), ())
 
+    def test_one_cache_alone(self) -> None:
+        """Asked about one cache it judges that one, and says nothing of all together."""
+        caches = {"full": cache_stats(99), "empty": cache_stats(0, 1)}
+        assert health.monitor(caches, only="empty") == health.Monitored((), ())
+        assert health.monitor(caches, only="full").issues == ("HIGH: Cache 'full' utilization > 95%",)
+        assert health.assess(one_process(**caches), only="empty").status == "healthy"
+
     def test_the_limits_are_settings(self) -> None:
         """Another limit is passed at another figure, and stands in the text."""
         limits = Thresholds(

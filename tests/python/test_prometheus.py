@@ -137,10 +137,11 @@ class TestNames:
         ]
 
     def test_what_is_not_known_has_no_sample(self) -> None:
-        """No hit rate before the first read, no response time before the first sample; no limit is infinite."""
+        """No hit rate before the first read, no times before the first sample; no limit is infinite."""
         found = parsed(prometheus.exposition(one_process(c=cache_stats(ttl_seconds=None))))
         names = {name for name, _ in found}
         assert not names & {"cache_hit_rate", "cache_response_time_ms", "oxicache_size_bytes"}
+        assert not any(name.startswith("oxicache_get_duration_seconds") for name in names)
         assert value(found, "oxicache_max_bytes", cache="c") == math.inf
         assert value(found, "oxicache_ttl_seconds", cache="c") == math.inf
 

@@ -199,6 +199,7 @@ def _serve(
             wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
         wrong = wrong or _check_workers(console, directory, port, found)
         if not options.once and not wrong:
+            _suggest(console, directory, options.runtime_dir)
             _wait(process, console, port)
             return wrong
     console.say("Stopped.")
@@ -224,6 +225,7 @@ def _check_workers(console: Console, directory: Path, port: int, found: dict[str
     if private_because:
         report.print_unchecked(console, private_because)
         found["edits"] = found["changes"] = report.unchecked_as_json(private_because)
+        found["operations"] = {"checked": False, "unreachable_because": private_because}
         return []
     with data.alone(directory, console, "editing"):
         edits = check_edits(port, console)
@@ -233,9 +235,38 @@ def _check_workers(console: Console, directory: Path, port: int, found: dict[str
         report.print_changes(console, changes)
     found["edits"] = report.edits_as_json(edits)
     found["changes"] = report.changes_as_json(changes)
-    return [f"edits: stale: {said}" for said in edits.stale] + [
-        f"changes: stale: {said}" for said in changes.stale
+    return [
+        *(f"edits: stale: {said}" for said in edits.stale),
+        *(f"changes: stale: {said}" for said in changes.stale),
+        *_operate(console, directory, port, found),
     ]
+
+
+def _operate(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
+    """Run the operator's commands against the two workers."""
+    from . import data, operators, report
+
+    console.heading("Commands, on the live workers")
+    because = operators.unreachable_because(port)
+    if because:
+        console.say(f"Not checked: commands do not reach the workers here, because {because}.")
+        found["operations"] = {"checked": False, "unreachable_because": because}
+        return []
+    with data.alone(directory, console, "operating"):
+        operations = operators.check_operations(port, console)
+    report.print_checks(console, operations.checks)
+    found["operations"] = report.operations_as_json(operations)
+    return [f"operations: not so: {check.claim}" for check in operations.checks if not check.holds]
+
+
+def _suggest(console: Console, directory: Path, runtime_directory: str | None) -> None:
+    """Say how the running site is operated from another shell."""
+    from . import operators
+
+    console.heading("To try in another shell")
+    for line in operators.suggested(directory, runtime_directory):
+        console.say(f"  {line}")
+    console.say()
 
 
 def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:

@@ -3,13 +3,12 @@
 What is written is decided elsewhere (report.py, data.py, server.py).
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
-STYLES = {"bold": "1", "good": "32", "bad": "31", "quiet": "2"}
+from oxicache.tables import Style, is_terminal
 
 PLAIN_STEPS = 5  # lines that a load writes where a bar would be noise: a log wants to see it move, no more
 
@@ -45,9 +44,8 @@ class Console:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
-        self.terminal = self.stream.isatty()
-        # NO_COLOR: https://no-color.org, present and not empty means none.
-        self._colour = self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.terminal = is_terminal(self.stream)
+        self._style = Style.of(self.stream)
 
     def say(self, text: str = "") -> None:
         """Write one line, at once: a pipe should see it while the demo goes on."""
@@ -65,7 +63,7 @@ class Console:
 
     def paint(self, text: str, style: str) -> str:
         """Colour the text if this is a terminal; pad it first, as the codes have a length of their own."""
-        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self._colour else text
+        return self._style.paint(text, style)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Steps]:

@@ -3,24 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+from oxicache.tables import duration
+
 from .changes import Changes
 from .comparison import Outcome
 from .console import Console
 from .deletions import Check
 from .edits import Edits
 from .jobs import Job
+from .operators import Operations
 from .server import Answer
 
 HEADINGS = ("without", "with", "ratio", "hit ratio", "equal")
 WIDTH = 10  # the widest heading and a gap
-
-
-def duration(seconds: float) -> str:
-    """Write a time with three figures that matter, in the unit that suits it."""
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    thousands = seconds * 1_000
-    return f"{thousands:.1f} ms" if thousands >= 1 else f"{thousands * 1_000:.0f} us"
 
 
 class Table:
@@ -113,6 +108,16 @@ def print_changes(console: Console, changes: Changes) -> None:
         f"{mark}{changes.made} changes ({calls}), each read through the other worker next: "
         f"{len(changes.stale)} stale of {changes.reads} answers"
     )
+
+
+def operations_as_json(operations: Operations) -> dict[str, Any]:
+    """Return the commands and what was checked after them as plain values."""
+    return {
+        "checked": True,
+        "unreachable_because": "",
+        "commands": [{"command": " ".join(ran.words), "exit_code": ran.exit_code} for ran in operations.ran],
+        "checks": [{"claim": check.claim, "holds": check.holds} for check in operations.checks],
+    }
 
 
 def unchecked_as_json(private_because: str) -> dict[str, Any]:

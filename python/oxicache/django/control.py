@@ -17,7 +17,7 @@ from typing import Any
 
 import django
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 
 from oxicache import _native
 from oxicache.django import conf, host
@@ -25,14 +25,15 @@ from oxicache.errors import UnsafeFolderError
 from oxicache.versions import version_words
 from oxicache.workers import folder_of, is_disabled
 
-__all__ = ["begin", "failure", "serve"]
+__all__ = ["begin", "failure", "is_testing", "serve"]
 
 logger = logging.getLogger("oxicache")
 
 DISPATCH_UID = "oxicache.django.control"
-LOOK_SECONDS = (
-    10.0  # between two looks at whether the socket is still there; systemd empties /dev/shm at a logout
-)
+# Between two looks at whether the socket is still there: systemd empties /dev/shm at a logout.
+LOOK_SECONDS = 10.0
+# CPython 3.13 counts threads when the hooks after a fork have run: a thread that one of them starts is warned of, too.
+RESUMES_IN_HOOK = sys.version_info < (3, 13)
 TEST_CLIENT = "django.test.client"
 TEST_PLUGIN = "oxicache.pytest_plugin"  # loaded where pytest runs, and nowhere else
 # What tells which server runs this process, first match first: gunicorn runs uvicorn's workers, too.
@@ -68,10 +69,12 @@ _process = _Process()
 def begin() -> None:
     """Have the socket opened with the first request or task of a process."""
     request_started.connect(_meet_request, dispatch_uid=DISPATCH_UID)
+    request_finished.connect(_resume, dispatch_uid=DISPATCH_UID)
     celery = sys.modules.get("celery.signals")  # a worker has loaded it before it sets Django up
     if celery is not None:
         celery.worker_process_init.connect(_meet_tasks, weak=False, dispatch_uid=DISPATCH_UID)
         celery.task_prerun.connect(_meet_tasks, weak=False, dispatch_uid=DISPATCH_UID)
+        celery.task_postrun.connect(_resume, weak=False, dispatch_uid=DISPATCH_UID)
         # A child of a pool ends without the functions of atexit.
         celery.worker_process_shutdown.connect(_end, weak=False, dispatch_uid=DISPATCH_UID)
 
@@ -83,15 +86,16 @@ def serve(role: str | None = None) -> None:
     logged once. `role` is what operators are told that this process is; None is a guess.
     """
     process = _process
-    if process.pid == os.getpid() and time.monotonic() < process.look_at:
+    if _is_known(process):
         return
-    if _is_testing() or process.forks or not process.lock.acquire(blocking=False):
+    if is_testing() or process.forks or not process.lock.acquire(blocking=False):
         return
     try:
         if process.pid != os.getpid():
             process.role = role or _role()
             _begin(process)
         if conf.current().control:
+            process.was_serving = False
             _open(process)
         process.pid = os.getpid()  # at last: uWSGI forks without Python's hooks, so only a look at it tells
         process.look_at = time.monotonic() + LOOK_SECONDS
@@ -104,8 +108,13 @@ def failure() -> str | None:
     return _process.said if _process.pid == os.getpid() else None
 
 
+def _is_known(process: _Process) -> bool:
+    """Whether there is nothing to do for now."""
+    return process.pid == os.getpid() and not process.was_serving and time.monotonic() < process.look_at
+
+
 def _meet_request(sender: Any = None, **_: object) -> None:
-    if _process.pid == os.getpid() and time.monotonic() < _process.look_at:
+    if _is_known(_process):
         return
     # A command that asks its own views is no server.
     if not any(base.__module__ == TEST_CLIENT for base in getattr(sender, "__mro__", ())):
@@ -118,7 +127,8 @@ def _meet_tasks(sender: Any = None, **_: object) -> None:
         serve("celery")
 
 
-def _is_testing() -> bool:
+def is_testing() -> bool:
+    """Whether this process runs tests, which reach no process of a site, and are reached by nobody."""
     return version_words.is_private or TEST_PLUGIN in sys.modules or host.in_test_environment()
 
 
@@ -204,12 +214,20 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
+    _process.forks -= 1
+    if RESUMES_IN_HOOK:
+        _resume()
+
+
+def _resume(**_: object) -> None:
+    """Serve again what was served before a fork: at once, or at the end of the request or task that forked."""
     process = _process
-    process.forks -= 1
-    if process.was_serving and not process.forks:
-        process.was_serving = False
-        with process.lock:
+    if process.was_serving and not process.forks and process.lock.acquire(blocking=False):
+        try:
+            process.was_serving = False
             _open(process)
+        finally:
+            process.lock.release()
 
 
 def _after_fork_in_child() -> None:

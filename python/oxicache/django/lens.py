@@ -38,7 +38,7 @@ class DjangoLens:
 
     def alias(self, cache: str) -> str | None:
         """Return the alias in CACHES."""
-        return cache.removeprefix(PREFIX) if _store(cache) is not None else None
+        return None if _store(cache) is None else _alias(cache)
 
     def keys(
         self, cache: str, text: str, version: int | None, prefix: str | None
@@ -130,13 +130,21 @@ def _store(cache: str) -> NativeStore | None:
     return next((store for store in stores() if store.name == cache), None)
 
 
+def _alias(cache: str) -> str:
+    alias = cache.removeprefix(PREFIX)
+    if alias in caches.settings:
+        return alias
+    # Where a LOCATION was changed while the process ran, the name of the new store has a number behind it.
+    return alias.rpartition("#")[0] or alias
+
+
 def _handler(cache: str) -> NativeCache | None:
     store = _store(cache)
-    alias = cache.removeprefix(PREFIX)
+    alias = _alias(cache)
     if store is None or alias not in caches.settings:
         return None  # made by hand, or under settings that were since overridden
     handler = caches[alias]
-    return handler if isinstance(handler, NativeCache) else None
+    return handler if isinstance(handler, NativeCache) and handler._memory is store else None
 
 
 def _member(cache: str) -> Member | None:

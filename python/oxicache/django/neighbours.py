@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from oxicache.django import conf
 
-__all__ = ["Parted", "obstacle", "parted"]
+__all__ = ["Parted", "obstacle", "of_other_users", "parted"]
 
 FOLDER = re.compile(r"oxicache-(\d+)-(.+)")
 FILE = re.compile(r"versions-.+")
@@ -87,7 +87,7 @@ def parted() -> Iterator[Parted]:
     except ImproperlyConfigured:
         return
     directory = Path(conf.runtime_directory())
-    yield from _other_users(directory, own)
+    yield from _other_users()
     suspects = [*_other_namespaces(directory, own), *_other_directories(directory, own), directory / own]
     suspects = [folder for folder in suspects if _is_own_folder(folder)]
     files = [file for folder in suspects for file in _files(folder) if file != directory / own / _file_name()]
@@ -95,17 +95,24 @@ def parted() -> Iterator[Parted]:
         yield from _living(files, directory, own)
 
 
-def _other_users(directory: Path, own: str) -> Iterator[Parted]:
+def of_other_users() -> Iterator[tuple[Path, int, bool]]:
+    """Folders of this site that other users have made: with the user, and whether nobody else may write into it."""
+    own = _folder_name()
     _, namespace = _parts(own)
-    for folder in _folders(directory):
+    for folder in _folders(Path(conf.runtime_directory())):
         user, name = _parts(folder.name)
-        if name == namespace and user != os.geteuid() and _is_of(folder, user):
-            yield Parted(
-                f"{folder} shows that processes of this site run as user {user} too, and this one runs as user "
-                f"{os.geteuid()}.",
-                f"Run commands as the user that the workers run as. If none runs as user {user} any more, "
-                f"remove the folder.",
-            )
+        if name == namespace and user != os.geteuid() and (mode := _mode_if_of(folder, user)) is not None:
+            yield folder, user, stat.S_IMODE(mode) & 0o777 == stat.S_IRWXU
+
+
+def _other_users() -> Iterator[Parted]:
+    for folder, user, _ in of_other_users():
+        yield Parted(
+            f"{folder} shows that processes of this site run as user {user} too, and this one runs as user "
+            f"{os.geteuid()}.",
+            f"Run commands as the user that the workers run as. If none runs as user {user} any more, "
+            f"remove the folder.",
+        )
 
 
 def _living(files: Iterable[Path], directory: Path, own: str) -> Iterator[Parted]:
@@ -189,11 +196,16 @@ def _is_own_folder(folder: Path) -> bool:
 
 
 def _is_of(folder: Path, user: int) -> bool:
+    return _mode_if_of(folder, user) is not None
+
+
+def _mode_if_of(folder: Path, user: int) -> int | None:
+    """Return the mode of a folder that is this user's; None for anything else."""
     try:
         found = folder.lstat()
     except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == user
+        return None
+    return found.st_mode if stat.S_ISDIR(found.st_mode) and found.st_uid == user else None
 
 
 def _parts(name: str) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from django.apps import apps
 from django.core.cache import caches
 from django.db.models import Model
 
-from oxicache.django import aliases, conf, host, neighbours
+from oxicache.django import aliases, conf, control, neighbours
 from oxicache.django.backends import NativeCache
 from oxicache.django.invalidation import invalidate
 from oxicache.sites import Site
@@ -26,10 +26,11 @@ SELF: Final = "self"  # what `--process` takes for the process that asks
 def this_site(process: int | str | None = None) -> Site:
     """Return the workers of this project, one of them by its pid, or for "self" this very process.
 
-    Under Django's test environment it is always this process: a test must not reach a site that runs on this host.
+    While tests run it is always this process, unless TEST_ISOLATION is off: none must reach a site that runs on this
+    host.
     """
-    is_test = host.in_test_environment() and conf.current().test_isolation
-    if is_test or process in {SELF, os.getpid()}:
+    is_test = control.is_testing() and conf.current().test_isolation
+    if is_test or str(process) in {SELF, str(os.getpid())}:
         return Site(is_local=True, shared=ProjectShared())
     return Site(
         folders=tuple(_folders()),
@@ -41,11 +42,10 @@ def this_site(process: int | str | None = None) -> Site:
 
 def _folders() -> Iterator[Path]:
     directory, namespace = conf.runtime_directory(), conf.namespace()
-    own = folder_of(directory, namespace)
-    yield own
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        # Root may ask everybody's workers. Whose folder it is, and its mode, is looked at when it is opened.
-        yield from (one for one in sorted(own.parent.glob(f"oxicache-*-{namespace}")) if one != own)
+    yield folder_of(directory, namespace)
+    if _is_root():
+        # Root may ask everybody's workers, but what anybody may write into says nothing of them.
+        yield from (folder for folder, _, is_safe in neighbours.of_other_users() if is_safe)
 
 
 def _siblings() -> Iterator[str]:
@@ -53,6 +53,13 @@ def _siblings() -> Iterator[str]:
     if reason is not None:
         yield f"workers cannot be reached here: {reason}."
     yield from (f"{one.what} {one.remedy}" for one in neighbours.parted())
+    for folder, _, is_safe in neighbours.of_other_users() if _is_root() else ():
+        if not is_safe:
+            yield f"{folder} has not the mode 0700, and is left out."
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def store_name(cache: str | None) -> str | None:

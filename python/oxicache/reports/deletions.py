@@ -9,6 +9,8 @@ from oxicache.tables import Style, plain
 
 __all__ = ["TrackerReport"]
 
+LONGEST_NUMBER = 20  # digits; longer ids are text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerReport(Report):
@@ -67,5 +69,5 @@ class TrackerReport(Report):
 
 def _by_number(pk: str) -> tuple[bool, int, str]:
     """Numbers in their own order, then the rest."""
-    is_number = pk.isascii() and pk.isdigit()
+    is_number = len(pk) < LONGEST_NUMBER and pk.isascii() and pk.isdigit()
     return not is_number, int(pk) if is_number else 0, pk

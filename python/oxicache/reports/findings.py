@@ -57,25 +57,30 @@ class ExplainReport(Report):
             return
         yield style.paint("Invalidations, newest first:", "bold")
         columns = (
-            Column("when"),
+            Column("last"),
+            Column("times", right=True),
             Column("worker", right=True),
             Column("what"),
             Column("where", flexible=True),
             Column("who"),
             Column("detail", flexible=True),
         )
-        rows = [
-            (
-                _moment(event["at"]),
-                str(event["pid"]),
-                str(event["kind"]),
-                str(event.get("where") or "-"),
-                str(event.get("actor") or "-"),
-                str(event.get("detail") or ", ".join(map(str, event.get("names") or ())) or "-"),
-            )
-            for event in self.trail
-        ]
-        yield from table(columns, rows, style)
+        rows: dict[tuple[str, ...], list[float]] = {}
+        for event in self.trail:  # one line of code may have run a hundred times
+            rows.setdefault(_what_happened(event), []).append(event["at"])
+        yield from table(
+            columns, [(_moment(times[0]), str(len(times)), *what) for what, times in rows.items()], style
+        )
+
+
+def _what_happened(event: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(event["pid"]),
+        str(event["kind"]),
+        str(event.get("where") or "-"),
+        str(event.get("actor") or "-"),
+        str(event.get("detail") or ", ".join(map(str, event.get("names") or ())) or "-"),
+    )
 
 
 def _entry_lines(entry: Mapping[str, Any], style: Style) -> Iterator[str]:

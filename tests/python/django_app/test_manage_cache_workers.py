@@ -18,6 +18,7 @@ pytestmark = pytest.mark.any_methods
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache"}}
 HOME = "\x1b[H"
+NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,53 @@ class TestFromAShell:
         done = site.manage(*arguments, "critical")
         assert (done.returncode, done.stderr) == (1, "CommandError: The caches are in the state critical\n")
         assert "  HIGH: Cache 'full' utilization > 95%\n" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, and ask his workers")
+class TestAsRoot:
+    @pytest.fixture
+    def served(self) -> Iterator[tuple[LiveSite, SiteWorker]]:
+        """A site whose worker runs as somebody else."""
+        with a_site() as site:
+            site.directory.chmod(0o1777)
+            with SiteWorker(site) as worker:
+                worker.ask("become", NOBODY)
+                worker.ask("serve")
+                worker.fill("theirs", 3, tags=["user"])
+                yield site, worker
+
+    def test_root_reaches_the_workers_of_another_user(self, served: tuple[LiveSite, SiteWorker]) -> None:
+        """They meet in a folder of their own, which root looks into; a warning says that words are not shared."""
+        site, _ = served
+        done = site.manage("manage_cache", "stats", "--json")
+        assert done.returncode == 0, done.stderr
+        shown = json.loads(done.stdout)
+        assert shown["theirs"]["size"] == 3
+        assert f"oxicache-{NOBODY}-shop" in shown["_global"]["folder"]
+        assert any(f"run as user {NOBODY} too" in sibling for sibling in shown["_global"]["siblings"])
+
+    def test_a_folder_that_is_open_to_others_is_left_out(self, served: tuple[LiveSite, SiteWorker]) -> None:
+        """Who may write into it might pose as a worker: it is named, and nobody in it is asked."""
+        site, _ = served
+        folder = site.directory / f"oxicache-{NOBODY}-shop"
+        folder.chmod(0o777)
+        done = site.manage("manage_cache", "stats")
+        assert done.returncode == 0, done.stderr
+        assert "No live worker" in done.stdout
+        assert f"Warning: {folder} has not the mode 0700, and is left out.\n" in done.stdout
+
+    def test_what_root_does_reaches_them_too(self, served: tuple[LiveSite, SiteWorker]) -> None:
+        """Orders need no words in common, and the mark for workers to come lies where those look."""
+        site, worker = served
+        done = site.manage("manage_cache", "invalidate", "--tags", "user")
+        assert done.stdout.startswith("Invalidated 3 cache entries\n")
+        site.manage("manage_cache", "disable")
+        with SiteWorker(site) as later:
+            later.ask("become", NOBODY)
+            later.ask("serve")
+            assert [one.ask("is_enabled") for one in (worker, later)] == [False, False]
+            site.manage("manage_cache", "enable")
+            assert [one.ask("is_enabled") for one in (worker, later)] == [True, True]
 
 
 class TestWhatWorkersKeep:

@@ -26,7 +26,7 @@ def test_workers_are_reached(kind: str) -> None:
     with site() as place, gunicorn(place, "--graceful-timeout", "3", *options) as server:
         assert server.site.socket_names() == set()  # nobody has asked for a page yet
         all_answer(server, count, role="gunicorn")
-        a_fork_is_harmless(server)
+        a_fork_is_harmless(server, has_threads=kind == "gthread")
         a_stuck_worker_answers_and_its_death_is_noticed(server, count)
         nothing_is_left(server)
         nothing_was_said(server.log())

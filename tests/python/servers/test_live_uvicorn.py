@@ -18,7 +18,7 @@ def test_workers_are_reached() -> None:
     with site() as place, uvicorn(place, "--workers", "2") as server:
         assert server.site.socket_names() == set()  # nobody has asked for a page yet
         all_answer(server, 2, role="uvicorn")
-        a_fork_is_harmless(server)
+        a_fork_is_harmless(server, has_threads=True)
         a_stuck_worker_answers_and_its_death_is_noticed(server, 2)
         # Each ends itself by SIGTERM once its requests are done.
         nothing_is_left(server, runs_exit_functions=False)

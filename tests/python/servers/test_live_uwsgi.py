@@ -29,7 +29,7 @@ def test_workers_are_reached(kind: str) -> None:
         with starting as server:
             assert server.site.socket_names() == set()  # nobody has asked for a page yet
             all_answer(server, 2, role="uwsgi")
-            a_fork_is_harmless(server)
+            a_fork_is_harmless(server, has_threads=kind == "threads")
             a_stuck_worker_answers_and_its_death_is_noticed(server, 2)
             await_(lambda: is_idle(server), "has written of each request")
             nothing_is_left(server)

@@ -1,9 +1,13 @@
-"""Settings of the demo's site. The directories come from OXICACHE_DEMO_*, which the command sets."""
+"""Settings of the demo's site. The directories come from OXICACHE_DEMO_*, which the command sets.
+
+Where they are not set, the usual ones are meant: `manage_cache` in a shell finds a demo that was started without flags.
+"""
 
 import os
-from pathlib import Path
 
-DATA = Path(os.environ["OXICACHE_DEMO_DATA"])
+from oxicache.demo.data import data_directory
+
+DATA = data_directory(os.environ.get("OXICACHE_DEMO_DATA"))
 
 # Written by data.py. One key for all workers, kept with the data: each worker drawing its own would part them.
 SECRET_KEY = (DATA / "secret-key").read_text(encoding="ascii")

@@ -47,7 +47,7 @@ def is_agreed(stdout: OutputWrapper, question: str) -> bool:
         return True
     try:
         return input(f"{question} Type 'yes' to continue: ").strip() == "yes"
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         return False
 
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from oxicache.django import host
+from oxicache.django import control, host
 
 from . import counters, pages, searches
 from .forms import CountryForm
@@ -36,6 +36,7 @@ def _cache_state() -> dict[str, Any]:
         "shared": words["shared"],  # whether an edit in another worker is seen by this one
         "shared_path": words["path"],
         "private_because": words["reason"] if not words["shared"] else None,
+        "unreachable_because": control.failure(),  # why `manage_cache` cannot ask this one
         "hits": total.hits,
         "misses": total.misses,
         "hit_ratio": round(total.ratio, 4),
