@@ -1,4 +1,4 @@
-"""Sweeping that is ordered gives way: no operation takes out all that has expired, and the answer comes after the last."""
+"""Sweeping that is ordered gives way: no operation takes out all that has expired; the answer comes after the last."""
 
 import sys
 
