@@ -14,7 +14,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::backend_key::{Name, Owned};
+use super::backend_key::{Name, Owned, number};
 use super::clock as python_clock;
 use super::graveyard::{self, LARGE_BITE, SMALL_BITE};
 use super::keys;
@@ -171,12 +171,14 @@ fn find_text(table: &PyTable, text: &Bound<'_, PyString>, hash: u64) -> Option<S
 fn spellings<'py>(text: &Bound<'py, PyString>) -> PyResult<Vec<Owned<'py>>> {
     let py = text.py();
     let plain = text.to_str()?;
-    let ends = plain.match_indices(':').map(|(at, _)| at);
     let mut spellings = vec![Owned::whole(text)?];
-    for end in ends.take(MAX_PARTS) {
-        let owned = Owned::parsed(&PyString::new(py, &plain[..end]), text)?;
-        if owned.prefix.is_some() {
-            spellings.push(owned);
+    // Parted here and not by slicing in Python, which makes objects that let the garbage collector in.
+    for (end, _) in plain.match_indices(':').take(MAX_PARTS) {
+        if let Some((version, key)) = plain[end + 1..].split_once(':')
+            && let Some(version) = number(version)
+        {
+            let prefix = PyString::new(py, &plain[..end]);
+            spellings.push(Owned::new(&prefix, version, PyString::new(py, key))?);
         }
     }
     Ok(spellings)

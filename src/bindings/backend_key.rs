@@ -196,7 +196,7 @@ fn parts<'py>(
 }
 
 /// The int of which this is the one spelling.
-fn number(text: &str) -> Option<i64> {
+pub(super) fn number(text: &str) -> Option<i64> {
     let version: i64 = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
 }
