@@ -15,6 +15,7 @@ try:
     import backends
     import cache_rows
     import chunking
+    import control
     import decorator_rows
     import hit_ratio
     import memory
@@ -93,6 +94,9 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     if visibility.available():
         sightings = QUICK_SIGHTINGS if options.quick else SIGHTINGS
         found.append((visibility.ROW, partial(visibility.results, sightings)))
+    if control.available():
+        asked = QUICK_ROUNDS if options.quick else rounds
+        found.append((control.STATS, partial(control.results, asked)))
     found.append(("four threads", partial(threads.results, rounds, sample)))
     in_threads = partial(threads.results, rounds, sample, backend_rows.in_threads)
     found.append((f"four threads, {backends.OURS}", in_threads))
