@@ -4,8 +4,9 @@ The operator's questions come through oxicache/walks.py, which asks a `Lens`: th
 nothing makes a cache that nobody has used.
 """
 
+import sys
 from collections.abc import Collection, Hashable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.cache import caches
@@ -17,11 +18,11 @@ from django.db.models import Model
 from oxicache import memos, rows
 from oxicache._native import BackendKey, MemoKey, NativeStore
 from oxicache.django import dependencies, words
-from oxicache.django.backends import NativeCache
-from oxicache.django.backends.stores import stores
-from oxicache.django.backends.words import key_word, store_word, tag_word, tags_word
 from oxicache.registry import cache_manager
 from oxicache.rows import Member
+
+if TYPE_CHECKING:
+    from oxicache.django.backends import NativeCache
 
 __all__ = ["DjangoLens"]
 
@@ -81,6 +82,8 @@ class DjangoLens:
         store = _store(cache)
         if store is None or store.coherence != "host":
             return []
+        from oxicache.django.backends.words import key_word, store_word, tag_word, tags_word
+
         at = store.location
         return [key_word(at, key), store_word(at), tags_word(at), *(tag_word(at, tag) for tag in tags)]
 
@@ -107,7 +110,7 @@ class DjangoLens:
         kind, _, rest = name.partition(":")
         if kind not in {"key", "made", "tag"}:
             return None
-        places = {store.location: store.name for store in stores() if rest.startswith(f"{store.location}:")}
+        places = {store.location: store.name for store in _stores() if rest.startswith(f"{store.location}:")}
         return places[max(places, key=len)] if places else None
 
     def _parts_of(self, cache: str) -> tuple[Any, Any] | None:
@@ -127,7 +130,16 @@ class DjangoLens:
 def _store(cache: str) -> NativeStore | None:
     if not cache.startswith(PREFIX):
         return None
-    return next((store for store in stores() if store.name == cache), None)
+    return next((store for store in _stores() if store.name == cache), None)
+
+
+def _stores() -> list[NativeStore]:
+    # A project that has no NativeCache does not load the backend for the sake of an operator.
+    if "oxicache.django.backends" not in sys.modules:
+        return []
+    from oxicache.django.backends.stores import stores
+
+    return stores()
 
 
 def _alias(cache: str) -> str:
@@ -138,11 +150,13 @@ def _alias(cache: str) -> str:
     return alias.rpartition("#")[0] or alias
 
 
-def _handler(cache: str) -> NativeCache | None:
+def _handler(cache: str) -> "NativeCache | None":
     store = _store(cache)
     alias = _alias(cache)
     if store is None or alias not in caches.settings:
         return None  # made by hand, or under settings that were since overridden
+    from oxicache.django.backends import NativeCache
+
     handler = caches[alias]
     return handler if isinstance(handler, NativeCache) and handler._memory is store else None
 
