@@ -32,7 +32,8 @@ class TestOpening:
         source = """
         from django.core.signals import request_started
         from oxicache import _native
-        print(len([key for key, *_ in request_started.receivers if "oxicache.django.host" in str(key)]), _native.versions_state())
+        keys = [str(key) for key, *_ in request_started.receivers]
+        print(sum("oxicache.django.host" in key for key in keys), _native.versions_state())
         """
         assert site.python(source).startswith("0 {'shared': False, ")
         assert list(site.runtime.iterdir()) == []
