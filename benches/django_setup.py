@@ -19,9 +19,9 @@ def set_up(*apps: str, **more: Any) -> None:
         return
     folder = tempfile.mkdtemp(prefix="oxicache-benches-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    more.setdefault("DATABASES", {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
     settings.configure(
         INSTALLED_APPS=list(apps),
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         SECRET_KEY="only-for-benches",  # noqa: S106 (signs nothing)
         USE_TZ=True,

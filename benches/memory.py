@@ -111,7 +111,13 @@ def resident(process: int | str = "self") -> int:
     return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
-def _peak() -> int:
+def reset_peak() -> None:
+    """Let `peak` begin at what is resident now."""
+    CLEAR_REFS.write_text("5", encoding="ascii")
+
+
+def peak() -> int:
+    """The most bytes that this process has occupied since `reset_peak`."""
     line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
@@ -132,16 +138,16 @@ def measure_here(name: str, count: int) -> dict[str, float]:
     values = list(range(MILLION, MILLION + count))  # integers past the small ones: an object each
     gc.collect()
     libc.malloc_trim(0)
-    CLEAR_REFS.write_text("5", encoding="ascii")  # resets the peak
+    reset_peak()
     resident_before, allocated_before = resident(), allocated(libc)
     cache = fill(keys, values)
-    peak = _peak()
+    highest = peak()
     gc.collect()
     libc.malloc_trim(0)
     grown = {
         "resident": resident() - resident_before,
         "malloc": allocated(libc) - allocated_before,
-        "peak": peak - resident_before,
+        "peak": highest - resident_before,
     }
     if len(cache) != count:
         message = f"{name} holds {len(cache)} of {count} entries"

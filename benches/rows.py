@@ -6,7 +6,7 @@ from typing import Literal
 
 from timing import Contender, measure
 
-Unit = Literal["x", "x faster", "B", "ns", "us", "queries"]  # x is a ratio, ours divided by theirs
+Unit = Literal["x", "x faster", "B", "MiB", "ns", "us", "queries"]  # x is a ratio, ours divided by theirs
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ try:
     import backend_rows
     import backends
     import cache_rows
+    import chunking
+    import control
     import decorator_rows
     import hit_ratio
     import memory
@@ -92,6 +94,9 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     if visibility.available():
         sightings = QUICK_SIGHTINGS if options.quick else SIGHTINGS
         found.append((visibility.ROW, partial(visibility.results, sightings)))
+    if control.available():
+        asked = QUICK_ROUNDS if options.quick else rounds
+        found.append((control.STATS, partial(control.results, asked)))
     found.append(("four threads", partial(threads.results, rounds, sample)))
     in_threads = partial(threads.results, rounds, sample, backend_rows.in_threads)
     found.append((f"four threads, {backends.OURS}", in_threads))
@@ -101,6 +106,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         found.append((memory.ROW, partial(memory.results, count)))
         entries = QUICK_ENTRIES if options.quick else backend_memory.COUNT
         found.append((backend_memory.ROW, partial(backend_memory.results, entries)))
+        found.append((f"{chunking.ROW}, {chunking.STREAM}", partial(chunking.results, count)))
     return [(name, job) for name, job in found if options.only in name]
 
 

@@ -1,5 +1,7 @@
 """`cached_function`, `cached_method`, `ttl_cached_property`, and `get_or_compute` for what is no function of its own.
 
+`get_data_with_fallback` is `get_or_compute` as document 000 spells it.
+
 Each decorator is written bare or with parameters; the parameters are described in `memos.Options`. What a decorated
 callable is made of: memos.py; how it looks to a type checker: decorated.py.
 """
@@ -23,7 +25,15 @@ from oxicache.decorated import (
 from oxicache.loader import Loader
 from oxicache.registry import cache_manager
 
-__all__ = ["aget_or_compute", "cached_function", "cached_method", "get_or_compute", "ttl_cached_property"]
+__all__ = [
+    "aget_data_with_fallback",
+    "aget_or_compute",
+    "cached_function",
+    "cached_method",
+    "get_data_with_fallback",
+    "get_or_compute",
+    "ttl_cached_property",
+]
 
 _P = ParamSpec("_P")
 _S = TypeVar("_S")
@@ -133,6 +143,24 @@ async def aget_or_compute(
 ) -> _T:
     """As `get_or_compute`, for a `compute` that returns an awaitable."""
     return await Loader(_cache(cache)).aload(key, compute, ttl=ttl, tags=tags)
+
+
+def get_data_with_fallback(
+    key: Any, compute_func: Callable[[], _T], cache_name: str = options.DEFAULT_CACHE_NAME
+) -> _T:
+    """Return what the cache `cache_name` holds under `key`, or compute and keep it, None too; one caller computes.
+
+    A cache that fails is a miss and one log line; what `compute_func` raises is raised. Source: document 000,
+    "Graceful Degradation".
+    """
+    return get_or_compute(key, compute_func, cache=cache_name)
+
+
+async def aget_data_with_fallback(
+    key: Any, compute_func: Callable[[], Awaitable[_T]], cache_name: str = options.DEFAULT_CACHE_NAME
+) -> _T:
+    """As `get_data_with_fallback`, for a `compute_func` that returns an awaitable."""
+    return await aget_or_compute(key, compute_func, cache=cache_name)
 
 
 def _cache(cache: TTLCache[Any, Any] | str) -> TTLCache[Any, Any]:

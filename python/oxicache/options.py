@@ -1,7 +1,9 @@
 """Defaults and limits: value, unit, reason. What a Django project sets instead stands in oxicache.django.conf."""
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "MAX_AGGREGATION_DEPTH",
     "MAX_DESCENDANTS_PER_REQUEST",
     "NAMESPACE_MAX_CHARS",
+    "PROFILES",
     "REFRESH_MARK_TTL",
     "REPLICA_HOLD",
     "RESTING_MAX_KEYS",
@@ -40,6 +43,20 @@ DEFAULT_CACHE_CLEANUP_INTERVAL: Final = 300  # seconds between two sweeps that a
 MAX_DESCENDANTS_PER_REQUEST: Final = 1000  # rows in one response
 DESCENDANTS_CHUNK_SIZE: Final = 500  # rows fetched at a time
 MAX_AGGREGATION_DEPTH: Final = 100  # levels of a hierarchy
+
+# Other defaults for several of these at once. Source: document 000, "Cache Size Optimization".
+PROFILES: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
+    {
+        "high-memory": {"default_max_size": 2000, "default_ttl": 7200, "descendants_chunk_size": 1000},
+        "low-memory": {
+            "default_max_size": 200,
+            "default_ttl": 900,
+            "descendants_chunk_size": 100,
+            "max_descendants_per_request": 200,
+        },
+        "development": {"default_max_size": 500, "default_ttl": 3600, "descendants_chunk_size": 500},
+    }
+)
 
 DEFAULT_CACHE_NAME: Final = "default"  # where `get_or_compute` keeps its values; document 000 uses this name
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
@@ -16,10 +16,12 @@ use pyo3::types::PyString;
 
 use super::backend_key::{Name, Owned, number};
 use super::clock as python_clock;
-use super::graveyard;
+use super::graveyard::{self, LARGE_BITE, SMALL_BITE};
 use super::keys;
 use super::manager;
+use super::outside;
 use super::shared::{PyTable, Shared};
+use super::sweeping;
 use crate::engine::clock;
 use crate::engine::metrics::MAX_COUNTED;
 use crate::engine::orders::{self, Done, Order, Posted, Target};
@@ -28,25 +30,52 @@ use crate::engine::{Cause, Slot, TagRef};
 /// A key of Django's form may be taken apart at so many places.
 const MAX_PARTS: usize = 8;
 
-/// Carry out all orders, and drop a bite of what they took out; how many posts that were. Hold no table.
+/// How long the clerk goes on with what takes long, at most: it is to be gone within a second when the process forks or ends.
+const LONGEST: Duration = Duration::from_millis(700);
+/// How long it lets others have the GIL between two bites.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// Carry out all orders, sweep a bite where that was ordered, and drop a bite of what they took out; how many posts that
+/// were. Hold no table.
 #[cold]
 #[inline(never)]
 pub(super) fn attend(py: Python<'_>) -> usize {
     let count = carry_out_all(py);
-    if !graveyard::bury(py, graveyard::SMALL_BITE) {
-        orders::rest();
+    let is_sweeping = sweeping::go_on(py, SMALL_BITE);
+    let is_burying = graveyard::bury(py, SMALL_BITE);
+    if !is_sweeping && !is_burying {
+        rest();
     }
     count
 }
 
-/// Carry out all orders, and drop as much as nobody has to wait for; whether anything is left. For the clerk.
+/// As [`attend`], until nothing is left to sweep: for the clerk, whom somebody waits for. Others have the GIL in between.
+pub(super) fn attend_to_sweeps(py: Python<'_>) {
+    let begun = Instant::now();
+    attend(py);
+    while sweeping::is_left() && begun.elapsed() < LONGEST {
+        outside::detached(py, || std::thread::sleep(BREATH));
+        carry_out_all(py);
+        sweeping::go_on(py, LARGE_BITE);
+    }
+}
+
+/// Carry out all orders, and sweep and drop as much as nobody has to wait for; whether anything is left. For the clerk.
 pub(super) fn tidy(py: Python<'_>) -> bool {
     carry_out_all(py);
-    let is_left = graveyard::bury(py, graveyard::LARGE_BITE);
+    let is_left = sweeping::go_on(py, LARGE_BITE) || graveyard::bury(py, LARGE_BITE);
     if !is_left {
-        orders::rest();
+        rest();
     }
     is_left
+}
+
+/// Nobody need come here any more, unless something came up while the last of it was dropped.
+fn rest() {
+    orders::rest();
+    if sweeping::is_left() || graveyard::is_left() {
+        orders::ask();
+    }
 }
 
 fn carry_out_all(py: Python<'_>) -> usize {
@@ -68,6 +97,9 @@ fn carry_out(py: Python<'_>, posted: Posted) {
             caches
         }
     };
+    if posted.orders == [Order::Sweep] {
+        return sweeping::begin(posted, &caches);
+    }
     let counts = caches.iter().map(|(name, shared)| {
         let counts = posted.orders.iter().map(|order| shared.obey(py, order));
         (name.clone(), counts.collect())

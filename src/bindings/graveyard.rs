@@ -217,6 +217,11 @@ fn bury_for(py: Python<'_>, time: Duration) -> bool {
     false
 }
 
+/// Whether something is left to drop.
+pub(super) fn is_left() -> bool {
+    !MOURNED.lock().is_empty()
+}
+
 /// A cache with something left to drop, if there is one.
 fn mourned() -> Option<Arc<Shared>> {
     let mut finished = Vec::new();

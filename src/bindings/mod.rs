@@ -28,6 +28,7 @@ mod rows;
 mod shared;
 mod spelling;
 mod store_methods;
+mod sweeping;
 mod tokens;
 mod tracked;
 mod tracker_views;

@@ -143,43 +143,24 @@ impl Deadlines {
         None
     }
 
-    /// Visits every entry that was over `grace` ago, to the nanosecond. O(expired), plus one bucket of one tick.
-    pub(super) fn visit_expired<K, V>(
-        &mut self,
-        slab: &mut Slab<K, V>,
+    /// The slots whose deadline and grace are over, to the nanosecond, in no particular order. O(those), plus one bucket and
+    /// those in their grace.
+    pub(super) fn all_expired<'a, K, V>(
+        &'a mut self,
+        slab: &'a mut Slab<K, V>,
         now: Now,
         grace: Nanos,
-        mut visit: impl FnMut(Slot),
-    ) {
+    ) -> impl Iterator<Item = Slot> + 'a {
         self.turn(slab, now);
-        let over = |slot: &Slot| now.reached(slab[*slot].deadline.saturating_add(grace));
-        self.queue.iter(slab).take_while(over).for_each(&mut visit);
-        self.due.iter(slab).filter(over).for_each(&mut visit);
-        if let Some(wheel) = &self.wheel {
-            wheel
-                .bucket(slab, 0, digit(wheel.tick, 0))
-                .filter(over)
-                .for_each(&mut visit);
-        }
-    }
-
-    /// How many entries are over, to the nanosecond, and `most` where there are more. O(that many), plus one bucket.
-    pub(super) fn count_expired<K, V>(
-        &mut self,
-        slab: &mut Slab<K, V>,
-        now: Now,
-        most: usize,
-    ) -> usize {
-        self.turn(slab, now);
-        let over = |slot: &Slot| now.reached(slab[*slot].deadline);
-        let queued = self.queue.iter(slab).take_while(over).take(most).count();
-        let due = self.due.iter(slab).filter(over).take(most - queued).count();
-        let most = most - queued - due;
-        let ticking = self.wheel.as_ref().map_or(0, |wheel| {
+        let slab = &*slab;
+        let over = move |slot: &Slot| now.reached(slab[*slot].deadline.saturating_add(grace));
+        let queued = self.queue.iter(slab).take_while(over);
+        let due = self.due.iter(slab).filter(over);
+        let ticking = self.wheel.iter().flat_map(move |wheel| {
             let bucket = wheel.bucket(slab, 0, digit(wheel.tick, 0));
-            bucket.filter(over).take(most).count()
+            bucket.filter(over)
         });
-        queued + due + ticking
+        queued.chain(due).chain(ticking)
     }
 
     /// Turns the wheel to `now`, so that what is due is found and what is linked next is placed well.

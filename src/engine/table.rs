@@ -379,13 +379,14 @@ impl<K, V, W: Words> Table<K, V, W> {
 
     /// Removes all entries past their grace. O(expired).
     pub fn sweep(&mut self, now: Now) -> Vec<Gone<K, V>> {
-        let mut over = Vec::new();
-        self.contents.expiry.visit_expired(
-            &mut self.contents.slab,
-            now,
-            self.limits.grace,
-            |slot| over.push(slot),
-        );
+        self.sweep_some(now, usize::MAX)
+    }
+
+    /// As [`Self::sweep`], but for `most` of them: what is over nobody is given, so that it may wait for another time.
+    pub fn sweep_some(&mut self, now: Now, most: usize) -> Vec<Gone<K, V>> {
+        let (contents, grace) = (&mut self.contents, self.limits.grace);
+        let over = contents.expiry.all_expired(&mut contents.slab, now, grace);
+        let over: Vec<Slot> = over.take(most).collect();
         over.into_iter()
             .map(|slot| self.depart(slot, Cause::Expired))
             .collect()
@@ -393,8 +394,9 @@ impl<K, V, W: Words> Table<K, V, W> {
 
     /// How many entries are expired and still held, those in their grace included; at most `most`. O(that many).
     pub fn count_expired(&mut self, now: Now, most: usize) -> usize {
-        let expiry = &mut self.contents.expiry;
-        let count = expiry.count_expired(&mut self.contents.slab, now, most);
+        let contents = &mut self.contents;
+        let over = contents.expiry.all_expired(&mut contents.slab, now, 0);
+        let count = over.take(most).count();
         self.metrics.expired_counted(count);
         count
     }

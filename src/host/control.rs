@@ -110,8 +110,8 @@ pub fn start(place: &Place, python: &'static dyn Python) -> State {
     control.place = Some(place.clone());
     match started {
         Ok(running) => {
-            // Another thread may have been quicker; two sockets would be counted as two workers.
-            if control.running.is_some() {
+            // Another thread may have been quicker; two sockets would be counted as two workers. Or the end has come.
+            if control.running.is_some() || control.is_over {
                 drop(control);
                 let _ = running.stop();
                 return state();

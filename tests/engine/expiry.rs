@@ -75,6 +75,19 @@ fn grace_keeps_the_expired() {
     assert_eq!(table.sweep(at(15)), [gone("a", 1, Cause::Expired)]);
 }
 
+/// A sweep may stop before its end, and goes on where it stopped.
+#[test]
+fn a_sweep_in_parts_removes_each_once() {
+    let mut table = empty(Limits::new(4));
+    for (key, value) in [("a", 1), ("b", 2), ("c", 3)] {
+        put(&mut table, key, value, &until(10), at(0));
+    }
+    put(&mut table, "d", 4, &until(20), at(0));
+    table.validate();
+    let parts = [2, 2, 2].map(|most| table.sweep_some(at(12), most).len());
+    assert_eq!((parts, table.len()), ([2, 1, 0], 1));
+}
+
 /// An invalidated entry is never served as stale: it is gone.
 #[test]
 fn grace_does_not_keep_the_invalidated() {

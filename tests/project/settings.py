@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "oxicache.django",
     "project.projects",
     "project.catalogue",
+    "project.programmes",
 ]
 
 MIDDLEWARE = [

@@ -13,8 +13,8 @@ router.register("projects", ProjectViewSet)
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include(router.urls)),
-    path("", include("oxicache.django.urls")),
     path("live/work/", live.work_view),
     path("live/hang/", live.hang_view),
     path("live/fork/", live.fork_view),
+    path("", include("oxicache.django.urls")),
 ]

@@ -26,6 +26,7 @@ NEED_DJANGO = [
     "contracts/test_enterpriseland_monitor.py",
     "contracts/test_akvo_commands.py",
     "contracts/test_akvo_examples.py",
+    "contracts/test_akvo_hierarchy.py",
     "contracts/test_akvo_settings.py",
 ]
 HAS_DJANGO = importlib.util.find_spec("django") is not None

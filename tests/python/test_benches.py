@@ -144,6 +144,20 @@ def test_bytes_of_an_entry_of_a_backend_are_measured(short_run: dict[str, Any]) 
         assert 25 < small < record
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_rows_in_chunks_are_read_in_little_memory(short_run: dict[str, Any]) -> None:
+    """Chunks and streamed responses stay within a limit that a list of the rows does not know; each way is timed."""
+    found = {(result["row"], result["against"]): result for result in short_run["results"]}
+    for row, against in [
+        ("rows in chunks, memory: iter_rows/20_000", "list(queryset)"),
+        ("list response, memory: stream_response/20_000", "JsonResponse"),
+    ]:
+        assert found[row, against]["verdict"] == "pass"
+        assert found[row, against]["ours"] < found[row, against]["theirs"]
+    for against in ("slices with OFFSET", "queryset.iterator()", "list(queryset)"):
+        assert found["rows in chunks, a row: iter_rows/20_000", against]["theirs"] > 0
+
+
 def test_save_costs_no_query(short_run: dict[str, Any]) -> None:
     """`save()` makes as many queries with oxicache as without, decorated members or not."""
     rows = [result for result in short_run["results"] if "queries added" in result["row"]]

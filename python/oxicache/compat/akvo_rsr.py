@@ -1,8 +1,9 @@
 """The names of the Akvo RSR documents, for `from oxicache.compat.akvo_rsr import ...` in place of four modules.
 
 `akvo.rsr.cache_management`, `akvo.rsr.models.project`, `akvo.rest.views.project` (the sizes of a response) and
-`akvo.rsr.usecases.period_update_aggregation` (MAX_AGGREGATION_DEPTH). The constants are read from the RSR_* settings
-when this module is imported, as they were there; reload it to read them again. Without Django they are the defaults.
+`akvo.rsr.usecases.period_update_aggregation` (MAX_AGGREGATION_DEPTH); `get_data_with_fallback` is document 000's. The
+constants are read from the RSR_* settings when this module is imported, as they were there; reload it to read them
+again. Without Django they are the defaults.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 from oxicache import _native, options
 from oxicache._native import CacheManager, ProjectDeletionTracker, TTLCache
-from oxicache.decorators import cached_method, ttl_cached_property
+from oxicache.decorators import cached_method, get_data_with_fallback, ttl_cached_property
 from oxicache.registry import DELETION_SET, cache_manager
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "TTLCache",
     "cache_manager",
     "cached_method",
+    "get_data_with_fallback",
     "ttl_cached_property",
 ]
 

@@ -164,6 +164,12 @@ def _thresholds(name: str, value: object) -> Thresholds:
         raise ImproperlyConfigured(f"{name} is wrong: {error}.") from error
 
 
+def _profile(name: str, value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or value not in options.PROFILES):
+        raise _refuse(name, value, f"{', '.join(map(repr, options.PROFILES))} or None")
+    return value
+
+
 def _resolver(name: str, value: object) -> Any:
     if value is None or callable(value) or (isinstance(value, str) and "." in value.strip(".")):
         return value  # a path is imported by `tenant_resolver`: what it imports may need models
@@ -310,6 +316,12 @@ class Configuration:
         "`manage_cache disable` and `enable`.",
         _switch,
     )
+    profile: str | None = _setting(
+        None,
+        "name",
+        "Other defaults for TTL, size and hierarchies: `'high-memory'`, `'low-memory'` or `'development'`.",
+        _profile,
+    )
     max_descendants_per_request: int = _setting(
         options.MAX_DESCENDANTS_PER_REQUEST,
         "rows",
@@ -365,6 +377,7 @@ def _configuration(given: object, *, flat_names: bool = True) -> Configuration:
         raise ImproperlyConfigured(
             f"{DICT} has no key {', '.join(unknown)}; its keys are {', '.join(_KEYS)}."
         )
+    profile = options.PROFILES.get(_profile(f"{DICT}['PROFILE']", given.get("PROFILE")) or "", {})
     values = {}
     for item in fields(Configuration):
         key, flat = item.name.upper(), item.metadata["flat"]
@@ -373,7 +386,7 @@ def _configuration(given: object, *, flat_names: bool = True) -> Configuration:
         elif item.metadata["in_dict"] and key in given:
             name, value = f"{DICT}[{key!r}]", given[key]
         else:
-            name, value = key, item.default
+            name, value = key, profile.get(item.name, item.default)
         values[item.name] = item.metadata["check"](name, value)
     return Configuration(**values)
 

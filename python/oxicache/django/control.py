@@ -32,6 +32,7 @@ logger = logging.getLogger("oxicache")
 DISPATCH_UID = "oxicache.django.control"
 # Between two looks at whether the socket is still there: systemd empties /dev/shm at a logout.
 LOOK_SECONDS = 10.0
+OPENING_SECONDS = 1.0  # that a fork waits for another thread, at most
 # CPython 3.13 counts threads when the hooks after a fork have run: a thread that one of them starts is warned of, too.
 RESUMES_IN_HOOK = sys.version_info < (3, 13)
 TEST_CLIENT = "django.test.client"
@@ -91,6 +92,8 @@ def serve(role: str | None = None) -> None:
     if is_testing() or process.forks or not process.lock.acquire(blocking=False):
         return
     try:
+        if process.forks > 0:  # since the look above
+            return
         if process.pid != os.getpid():
             process.role = role or _role()
             _begin(process)
@@ -208,9 +211,15 @@ def _before_fork() -> None:
     """End the threads: a fork beside any of them may copy a lock that nobody will release, and warns of it."""
     process = _process
     process.forks += 1
-    if process.pid == os.getpid() and _native.control_state()["serving"]:
-        process.was_serving = True
-        _native.control_stop()
+    # Another thread may be opening the socket just now. None begins from here on; one that is stuck is not waited for.
+    is_ours = process.lock.acquire(timeout=OPENING_SECONDS)
+    try:
+        if process.pid == os.getpid() and _native.control_state()["serving"]:
+            process.was_serving = True
+            _native.control_stop()
+    finally:
+        if is_ours:
+            process.lock.release()
 
 
 def _after_fork_in_parent() -> None:

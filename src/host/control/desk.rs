@@ -84,6 +84,13 @@ impl Desk {
     /// Leaves a task for the clerk, and hires one if there is none.
     pub(super) fn leave(self: &Arc<Self>, task: Task) -> Result<Ticket, Failure> {
         let mut state = self.state.lock();
+        if state.is_closed {
+            // Nobody would wait for a clerk that is hired now, and a fork is next.
+            return Err(Failure::new(
+                Code::Busy,
+                "this process is about to fork or to end",
+            ));
+        }
         state.last += 1;
         let ticket = state.last;
         state.waiting.push_back((ticket, task));

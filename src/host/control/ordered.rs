@@ -20,6 +20,8 @@ use crate::host::versions;
 
 /// How long carrying out may take until the answer says that it was ordered only.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long sweeping may: it gives way to all others. Less than the second that clients wait.
+const SWEEP_PATIENCE: Duration = Duration::from_millis(800);
 /// The most posts of orders that may wait: a process that hangs does not fill up with them.
 const MOST_WAITING: usize = 256;
 const NANOS: i64 = 1_000_000_000;
@@ -48,12 +50,16 @@ pub(super) fn cleanup(mut arguments: Arguments) -> Result<Step, Failure> {
     has_room()?;
     let names = names(caches.as_deref());
     let receipt = orders::post(target(caches), vec![Order::Sweep]);
-    Ok(attended(Box::new(move |_| {
-        let done = receipt.wait(Duration::ZERO);
-        let is_done = done.is_some();
-        let cleaned = done.map_or(unknown(names), |done| some(sums(done, -1)));
-        encode(&json!({"cleaned": cleaned, "done": is_done}))
-    })))
+    Ok(Step::Ask {
+        task: Task::Attend,
+        patience: SWEEP_PATIENCE,
+        finish: Box::new(move |_| {
+            let done = receipt.wait(Duration::ZERO);
+            let is_done = done.is_some();
+            let cleaned = done.map_or(unknown(names), |done| some(sums(done, -1)));
+            encode(&json!({"cleaned": cleaned, "done": is_done}))
+        }),
+    })
 }
 
 pub(super) fn invalidate(mut arguments: Arguments) -> Result<Step, Failure> {

@@ -171,3 +171,11 @@ class Shelf(models.Model):
         """The width, squared."""
         computed["area"] += 1
         return self.width**2
+
+
+class Topic(models.Model):
+    """A topic may stand below several others."""
+
+    name = models.CharField(max_length=20)
+    narrower = models.ManyToManyField("self", symmetrical=False, related_name="broader")
+    related = models.ManyToManyField("self")

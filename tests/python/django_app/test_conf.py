@@ -39,6 +39,30 @@ def test_the_flat_name_beats_the_dict_beats_the_default() -> None:
     assert conf.current().default_ttl == 3600
 
 
+def test_a_profile_is_other_defaults() -> None:
+    """OXICACHE["PROFILE"] is document 000's "Cache Size Optimization"; what is set by itself wins over it."""
+    made = []
+    for profile in ("high-memory", "low-memory", "development"):
+        with override_settings(OXICACHE={"PROFILE": profile}):
+            found = conf.current()
+            cache: TTLCache[str, int] = TTLCache()
+        made.append(
+            (cache.max_size, cache.ttl, found.descendants_chunk_size, found.max_descendants_per_request)
+        )
+    assert made == [(2000, 7200, 1000, 1000), (200, 900, 100, 200), (500, 3600, 500, 1000)]
+    with override_settings(
+        OXICACHE={"PROFILE": "low-memory", "DEFAULT_TTL": 60}, RSR_MAX_DESCENDANTS_PER_REQUEST=300
+    ):
+        found = conf.current()
+    assert (found.default_ttl, found.default_max_size, found.max_descendants_per_request) == (60, 200, 300)
+
+
+def test_an_unknown_profile_is_refused() -> None:
+    """The message names those that exist."""
+    for wrong in ("huge", 5, ["low-memory"]):
+        assert "'high-memory', 'low-memory', 'development' or None" in refused(OXICACHE={"PROFILE": wrong})
+
+
 def test_a_value_is_read_once_until_a_setting_changes() -> None:
     """Reading is cached, so that making a cache costs no walk through the settings."""
     assert conf.current() is conf.current()

@@ -138,6 +138,23 @@ class TestFromAShell:
         assert done.returncode == 0, done.stderr
         assert "  \\u2713 default: Healthy\n" in done.stdout
 
+    def test_a_reader_that_has_read_enough(self, pair: tuple[LiveSite, list[SiteWorker]]) -> None:
+        """`manage_cache stats | head -1` ends as other programs do: quietly, with 128 and the signal's number."""
+        site, _ = pair
+        command = [sys.executable, site_worker.__file__, "manage_cache", "stats", "--json"]
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            command,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env=site.environment(),
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, b"")
+
     def test_fail_on_tells_a_monitoring_system(self, pair: tuple[LiveSite, list[SiteWorker]]) -> None:
         """The report is printed; the exit code is 1."""
         site, workers = pair

@@ -4,9 +4,11 @@ An `assert_type` says what a name's type is; an `ignore` with its code says what
 as soon as it is not.
 """
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from datetime import timedelta
 from typing import Any, assert_type
+
+from django.db.models import Model, QuerySet
 
 from oxicache import (
     DELETION_SET,
@@ -19,6 +21,9 @@ from oxicache import (
     get_or_compute,
     ttl_cached_property,
 )
+from oxicache.decorators import aget_data_with_fallback, get_data_with_fallback
+from oxicache.django.chunking import aiter_rows, iter_chunks, iter_rows
+from oxicache.django.hierarchy import Descendants, descendants
 
 
 def caches() -> None:
@@ -168,3 +173,21 @@ async def loads() -> None:
     assert_type(get_or_compute("a", number, ttl=60, tags=["t"], cache="users"), int)
     assert_type(await aget_or_compute("a", later), int)
     assert_type(await aget_or_compute("a", promised), int)
+
+
+def rows(models: QuerySet[Model], names: QuerySet[Model, str], node: Model) -> None:
+    assert_type(iter_chunks(models, 5), Generator[list[Model], None, None])
+    assert_type(iter_rows(names), Iterator[str])
+    assert_type(aiter_rows(models), AsyncIterator[Model])
+    assert_type(descendants(node, max_rows=5), Descendants[Model])
+    assert_type(list(descendants([node])), list[Model])
+
+    iter_rows([node])  # type: ignore[arg-type]
+
+
+async def fallbacks() -> None:
+    async def awaited() -> str:
+        return "a"
+
+    assert_type(get_data_with_fallback("a", lambda: 1, cache_name="b"), int)
+    assert_type(await aget_data_with_fallback("a", awaited), str)

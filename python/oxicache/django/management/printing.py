@@ -22,6 +22,7 @@ from oxicache.tables import Style, is_terminal
 
 __all__ = ["Printer", "failures_told", "is_agreed"]
 
+READER_GONE: Final = 141  # 128 and the number of SIGPIPE, as a shell has it
 # Sequences of ECMA-48, as every terminal of today has them.
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 WRONG: Final = (NotConfiguredError, UnknownProcessError, ValueError, LookupError, ImproperlyConfigured)
@@ -34,8 +35,14 @@ def failures_told() -> Iterator[None]:
     """End with a sentence instead of a traceback, which `--traceback` still shows. Source: EnterpriseLand."""
     try:
         yield
+        sys.stdout.flush()
     except (CommandError, UnknownCacheError):
         raise
+    except BrokenPipeError:
+        # Who reads, as `head` does, has read enough. The interpreter flushes once more when it ends.
+        with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError, ValueError):  # noqa: PTH123 -- no path
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise SystemExit(READER_GONE) from None
     except Exception as error:  # Source: EnterpriseLand; its callers catch CommandError and nothing else
         code = WRONG_USE if isinstance(error, WRONG) else 1
         raise CommandError(f"Cache operation failed: {error}", returncode=code) from error
