@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.test import TransactionTestCase, override_settings
 from django.utils.translation import get_language
+from users_site import Site
 
 from oxicache import TTLCache, _native, loader, scheduling
 from oxicache.django import apps as wiring
@@ -186,15 +187,23 @@ def test_caches_are_disabled_as_the_settings_say() -> None:
     assert (_native.is_enabled(), cache.get("a")) == (True, 3)
 
 
-def test_a_process_may_start_disabled() -> None:
+@pytest.mark.parametrize(
+    ("setting", "before", "after"),
+    [(False, True, False), (True, True, True), (True, False, False)],
+    ids=["switched off", "as it is", "an operator was first"],
+)
+def test_a_process_may_start_disabled(tmp_path: Path, setting: bool, before: bool, after: bool) -> None:
     """ENABLED = False holds from the start; True, which is the default, enables nothing that was disabled before."""
-    with mock.patch.object(_native, "set_enabled") as switch:
-        apps.get_app_config("oxicache").ready()
-        assert not switch.called
-        with override_settings(OXICACHE={"ENABLED": False}):
-            switch.reset_mock()
-            apps.get_app_config("oxicache").ready()
-            assert switch.call_args.args == (False,)
+    site = Site(tmp_path, settings=f'OXICACHE["ENABLED"] = {setting}')
+    source = f"""
+    from django.apps import apps
+    from oxicache import _native
+
+    _native.set_enabled({before})
+    apps.get_app_config("oxicache").ready()
+    print(_native.is_enabled())
+    """
+    assert site.python(source) == f"{after}\n"
 
 
 def test_a_switch_is_on_or_off() -> None:
