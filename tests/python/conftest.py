@@ -47,14 +47,34 @@ FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin
 
 # Slow, and the same whichever methods are chosen: `make test` leaves these out of its runs with the safe ones.
 ANY_METHODS = (
+    "test_advice.py",
+    "test_chunking.py",
+    "test_chunking_writes.py",
+    "test_coherence_model.py",
     "test_control.py",
+    "test_control_forks.py",
+    "test_control_openings.py",
     "test_demo.py",
     "test_demo_site.py",
+    "test_health.py",
+    "test_hierarchy.py",
+    "test_hierarchy_walks.py",
+    "test_memory_pressure.py",
+    "test_operations.py",
+    "test_operations_changes.py",
+    "test_operations_findings.py",
+    "test_pages_of_workers.py",
+    "test_prometheus.py",
     "test_pytest_plugin.py",
+    "test_reports.py",
+    "test_streaming.py",
+    "test_tables.py",
     "test_versions.py",
     "test_versions_broken.py",
     "test_versions_processes.py",
-    "test_coherence_model.py",
+    "test_viewsets.py",
+    "test_workers.py",
+    "test_workers_folder.py",
 )
 # About the tools around the package, not about the package: run once, on the first Python.
 ONCE = ("test_benches.py", "test_conformance.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")
