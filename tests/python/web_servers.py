@@ -184,9 +184,23 @@ def await_(look: Callable[[], Found | None], what: str) -> Found:
 
 
 @contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let a child heed Ctrl-C: a shell starts what runs in the background with SIGINT ignored, which is inherited."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def started(site: Site, command: Sequence[str], port: int = 0) -> Iterator[Server]:
     """Run the command in the site's folder. Nothing of it is left after the block."""
-    with (site.folder / "log").open("ab") as log:
+    with (site.folder / "log").open("ab") as log, _interruptible():
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
