@@ -3,17 +3,33 @@
 Nothing here knows the cache. The clock that tests drive by hand is in driven_clock.py.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import os
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIMIT_SECONDS = 90  # far beyond what any child needs on a loaded two-core machine: only a hang reaches it
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a child heed Ctrl-C: a shell starts what runs in the background with SIGINT ignored, which is inherited."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run(source: str, *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

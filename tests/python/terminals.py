@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from child_process import interruptible
+
 LIMIT_SECONDS = 60  # only a hang reaches it
 
 
@@ -54,7 +56,8 @@ def on_terminal(command: Sequence[str], env: Mapping[str, str]) -> Iterator[Term
     """Run a program whose input and output are a terminal."""
     own, theirs = pty.openpty()
     try:
-        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=dict(env))
+        with interruptible():
+            process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=dict(env))
     finally:
         os.close(theirs)
     try:

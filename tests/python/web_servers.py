@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import project
+from child_process import interruptible
 from server_process import NoServerError, ServerFailedError
 
 from oxicache.workers import Worker, discover, folder_of
@@ -184,23 +185,9 @@ def await_(look: Callable[[], Found | None], what: str) -> Found:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let a child heed Ctrl-C: a shell starts what runs in the background with SIGINT ignored, which is inherited."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
 def started(site: Site, command: Sequence[str], port: int = 0) -> Iterator[Server]:
     """Run the command in the site's folder. Nothing of it is left after the block."""
-    with (site.folder / "log").open("ab") as log, _interruptible():
+    with (site.folder / "log").open("ab") as log, interruptible():
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

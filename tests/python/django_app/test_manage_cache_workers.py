@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import site_worker
+from child_process import interruptible
 from site_worker import LiveSite, SiteWorker, a_site
 from terminals import LIMIT_SECONDS, Terminal, on_terminal
 
@@ -337,9 +338,10 @@ class TestWatchElsewhere:
     @contextlib.contextmanager
     def watching(self, site: LiveSite, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         command = [sys.executable, site_worker.__file__, "manage_cache", *arguments]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=site.environment()
-        )
+        with interruptible():
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=site.environment()
+            )
         with process:
             try:
                 yield process
