@@ -93,13 +93,16 @@ class TestVerbs:
     def test_invalidate_by_model(self) -> None:
         """What was computed from its rows is computed again."""
         project = Project.objects.create(title="One")
-        before = project.label()
-        Project.objects.filter(pk=project.pk).update(title="Two")
-        assert Project.objects.get(pk=project.pk).label() == before
-        said = manage("invalidate", "--model", "projects.Project")
-        assert said.startswith("Invalidated 0 cache entries\n")
-        assert "  projects.Project: what was computed from its rows is outdated" in said
-        assert Project.objects.get(pk=project.pk).label() != before
+        try:
+            before = project.label()
+            Project.objects.filter(pk=project.pk).update(title="Two")
+            assert Project.objects.get(pk=project.pk).label() == before
+            said = manage("invalidate", "--model", "projects.Project")
+            assert said.startswith("Invalidated 0 cache entries\n")
+            assert "  projects.Project: what was computed from its rows is outdated" in said
+            assert Project.objects.get(pk=project.pk).label() != before
+        finally:
+            project.delete()  # no transaction takes it back
 
     def test_a_cascade_adds_the_models_that_refer_to_it(self) -> None:
         """One level of foreign keys; the report names them."""
