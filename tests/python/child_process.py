@@ -16,6 +16,24 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIMIT_SECONDS = 90  # far beyond what any child needs on a loaded two-core machine: only a hang reaches it
+CHILD_SECONDS = 30  # what a forked child does takes milliseconds; only a hang lets SIGALRM end it
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Run `work` in a forked child and wait for it; a hang ends by SIGALRM, an error by exit code 1."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.alarm(CHILD_SECONDS)
+            work()
+            code = 0
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this process must end here
+            print(repr(error), file=sys.stderr)
+        finally:
+            os._exit(code)
+    _pid, status = os.waitpid(pid, 0)
+    assert status == 0, f"child ended with {os.waitstatus_to_exitcode(status)} (-14 is a hang)"
 
 
 @contextlib.contextmanager

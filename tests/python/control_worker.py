@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
+
+from piped_process import PipedProcess
 
 from oxicache import _native
 
@@ -87,39 +88,14 @@ def short_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-class Worker:
+class Worker(PipedProcess):
     """One process; leaving the `with` block kills it."""
 
+    program = __file__
+
     def __init__(self, directory: Path | str) -> None:
+        super().__init__()
         self.directory = str(directory)
-        self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=60)
-
-    def say(self, name: str, *arguments: object) -> None:
-        """Tell it to do something, without waiting for the answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([name, *arguments]) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> Any:
-        """What it answered to what it was told first."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f"the worker ended with {self.process.wait(60)}"
-        return json.loads(line)
-
-    def tell(self, name: str, *arguments: object) -> Any:
-        """Have it do something and answer."""
-        self.say(name, *arguments)
-        return self.answer()
 
     def start(self) -> str:
         """Have it serve its socket; where that is."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import warnings
@@ -10,32 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from child_process import LIMIT_SECONDS, check, check_call
+from child_process import CHILD_SECONDS, LIMIT_SECONDS, check, check_call, in_child
 from control_worker import Client, ask, result, short_folder, sockets
 
 from oxicache import _native
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control sockets are served on Linux")
 
-CHILD_SECONDS = 30  # what a child does takes milliseconds; only a hang lets SIGALRM end it
 NOTHING = {"serving": False, "path": None, "reason": None, "answered": 0, "refused": 0}
-
-
-def in_child(work: Callable[[], None]) -> None:
-    """Run `work` in a forked child and wait for it; a hang ends by SIGALRM, an error by exit code 1."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(CHILD_SECONDS)
-            work()
-            code = 0
-        except BaseException as error:  # noqa: BLE001 - whatever it is, this process must end here
-            print(repr(error), file=sys.stderr)
-        finally:
-            os._exit(code)
-    _pid, status = os.waitpid(pid, 0)
-    assert status == 0, f"child ended with {os.waitstatus_to_exitcode(status)} (-14 is a hang)"
 
 
 def serve(folder: str) -> str:

@@ -3,14 +3,12 @@
 import contextlib
 import os
 import random
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from child_process import check, check_call
+from child_process import CHILD_SECONDS, check, check_call, in_child
 
 from oxicache._native import DELETION_SET, TTLCache, cache_manager
 
@@ -21,7 +19,6 @@ pytestmark = [
 ]
 
 FORKS = 120
-CHILD_SECONDS = 30  # what a grandchild does takes milliseconds; only a hang lets SIGALRM end it
 
 
 class Slow:
@@ -70,23 +67,6 @@ def _use(cache: TTLCache[Any, Any]) -> None:
     cache_manager.clear_all()
 
 
-def _forked(work: Callable[[], None]) -> None:
-    """Run `work` in a forked child and wait for it; a hang ends by SIGALRM, an error by exit code 1."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(CHILD_SECONDS)
-            work()
-            code = 0
-        except BaseException as error:  # noqa: BLE001 - whatever it is, this process must end here
-            print(repr(error), file=sys.stderr)
-        finally:
-            os._exit(code)
-    _pid, status = os.waitpid(pid, 0)
-    assert status == 0, f"child ended with {os.waitstatus_to_exitcode(status)} (-14 is a hang)"
-
-
 def under_load(policy: str) -> None:
     """Fork again and again while three threads hammer."""
     sys.setswitchinterval(1e-5)
@@ -119,7 +99,7 @@ def under_load(policy: str) -> None:
         thread.start()
     try:
         for _ in range(FORKS):
-            _forked(lambda: _use(cache))
+            in_child(lambda: _use(cache))
     finally:
         done.set()
         for thread in threads:
@@ -147,11 +127,11 @@ def grandchildren() -> None:
         thread.join(CHILD_SECONDS)
         assert not thread.is_alive()
         cache.set("parent", "child")
-        _forked(lambda: _use(cache))
+        in_child(lambda: _use(cache))
         assert cache.get("parent") == "child"
 
     for _ in range(5):
-        _forked(child)
+        in_child(child)
     assert cache.get("parent") == 1
 
 
@@ -168,7 +148,7 @@ def inside_a_callback() -> None:
         # Once for each place: the child compares and frees the same objects.
         if place not in forked:
             forked.append(place)
-            _forked(lambda: _use(cache))
+            in_child(lambda: _use(cache))
         return 1
 
     class Forking:

@@ -7,11 +7,12 @@ import contextlib
 import json
 import os
 import resource
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from piped_process import PipedProcess
 
 from oxicache import _native
 
@@ -22,7 +23,7 @@ FIRST = 1000.0  # the second that driven clocks begin at
 _captured: dict[str, _native.Stamps] = {}
 
 
-class Worker:
+class Worker(PipedProcess):
     """One process; leaving the `with` block ends it."""
 
     program = __file__
@@ -30,46 +31,13 @@ class Worker:
     def __init__(
         self, directory: Path | str, namespace: str = "shop", *, drop: bool = False, **env: str
     ) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, self.program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **env},
-        )
+        super().__init__(**env)
         self.directory, self.namespace = str(directory), namespace
         self.ask("drive", FIRST)
         if drop and os.geteuid() == 0:
             self.ask("become", NOBODY)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=60)
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def say(self, name: str, *arguments: object) -> None:
-        """Tell it to do something, without waiting for the answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([name, *arguments]) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> Any:
-        """What it answered to what it was told first."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f"the worker ended with {self.process.wait(60)}"
-        return json.loads(line)
-
-    def ask(self, name: str, *arguments: object) -> Any:
-        """Have it do something and answer."""
-        self.say(name, *arguments)
-        return self.answer()
+    ask = PipedProcess.tell
 
     def share(self, words: int = WORDS) -> Any:
         """Have it open its words; the state it is in then."""
