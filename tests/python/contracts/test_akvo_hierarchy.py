@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from akvo_texts import PROCESS_LARGE_DATASET, WARM_CRITICAL_CACHES
 from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.signals import post_delete, post_save
@@ -66,48 +67,10 @@ def programmes(count: int, **fields: Any) -> list[Programme]:
 
 
 class TestLargeDatasets:
-    PROCESS = """
-from akvo.rsr.cache_management import cache_manager
-
-def process_large_dataset(queryset):
-    \"\"\"Process large dataset with memory protection\"\"\"
-
-    # Use dedicated cache for this operation
-    process_cache = cache_manager.get_cache(
-        'large_dataset_processing',
-        max_size=500,
-        ttl=600  # 10 minutes
-    )
-
-    # Process in chunks to avoid memory exhaustion
-    chunk_size = 1000
-    processed_count = 0
-
-    for chunk_start in range(0, queryset.count(), chunk_size):
-        chunk = queryset[chunk_start:chunk_start + chunk_size]
-
-        for item in chunk:
-            # Check cache first
-            cache_key = f"processed_{item.id}"
-            result = process_cache.get(cache_key)
-
-            if result is None:
-                result = expensive_processing(item)
-                process_cache.set(cache_key, result)
-
-            yield result
-
-        processed_count += len(chunk)
-
-        # Log progress for monitoring
-        if processed_count % 5000 == 0:
-            logger.info(f"Processed {processed_count} items")
-"""
-
     def test_process_large_dataset(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
         """000, "Large Dataset Processing": every row is processed, with a line for each five thousand."""
         programmes(5001)
-        names = run(self.PROCESS, expensive_processing=lambda item: item.title)
+        names = run(PROCESS_LARGE_DATASET, expensive_processing=lambda item: item.title)
         with caplog.at_level(logging.INFO, logger="example"):
             found = list(names["process_large_dataset"](Programme.objects.order_by("pk")))
         assert found == [f"p{number}" for number in range(5001)]
@@ -123,7 +86,7 @@ def process_large_dataset(queryset):
 
         active = Programme.objects.filter(status="A").order_by("pk")
         programmes(2500)
-        process = run(self.PROCESS, expensive_processing=archive)["process_large_dataset"]
+        process = run(PROCESS_LARGE_DATASET, expensive_processing=archive)["process_large_dataset"]
         assert len(list(process(active))) == 1500
         Programme.objects.update(status="A")
         assert [archive(item) for item in iter_rows(active, 1000)] == [f"p{number}" for number in range(2500)]
@@ -235,24 +198,7 @@ class TestWarmingAndInvalidation:
             return {"title": project.title}
 
         warm = run(
-            """
-from akvo.rsr.cache_management import cache_manager
-
-def warm_critical_caches():
-    \"\"\"Pre-populate critical caches during low-traffic periods\"\"\"
-
-    # Get commonly used cache
-    project_cache = cache_manager.get_cache('project_aggregations')
-
-    # Pre-compute for active projects
-    active_projects = Project.objects.filter(status='A')[:100]
-
-    for project in active_projects:
-        cache_key = f"project_stats_{project.id}"
-        if project_cache.get(cache_key) is None:
-            stats = compute_project_statistics(project)
-            project_cache.set(cache_key, stats)
-""",
+            WARM_CRITICAL_CACHES,
             Project=Programme,
             compute_project_statistics=compute_project_statistics,
         )["warm_critical_caches"]
