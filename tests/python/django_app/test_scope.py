@@ -1,0 +1,478 @@
+"""Whom data belongs to: what is asked for is told apart, what is not is not looked at, nobody gets another's."""
+
+import asyncio
+import contextlib
+import contextvars
+import itertools
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncRequestFactory, Client, RequestFactory, override_settings
+from django.urls import path
+from django.utils import translation
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+from rest_framework.test import force_authenticate
+
+from oxicache.django import conf, scope
+from oxicache.django.scope import ANONYMOUS, UNKNOWN, Scope, ascope_of, current_scope, scope_of, use_scope
+from oxicache.errors import MissingScopeError
+
+SESSION_IDS = {
+    "TENANT": "oxicache.django.scope.session_tenant",
+    "CLIENT": "oxicache.django.scope.session_client",
+    "UNIT": "oxicache.django.scope.session_unit",
+}
+_numbers = itertools.count()
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """What a view of the tests answers: the prefix, and what the request has left behind."""
+    return HttpResponse(scope_of(request, per_user=False).prefix())
+
+
+def failing(request: HttpRequest) -> HttpResponse:
+    with use_scope(Scope(tenant=99)):
+        raise LookupError("in the middle of a scope")
+
+
+urlpatterns = [path("page/", page), path("failing/", failing)]
+
+
+def served(**cookies: str) -> HttpRequest:
+    """A request as views get it: behind the middlewares of sessions and users."""
+    request = RequestFactory().get("/")
+    request.COOKIES.update(cookies)
+    SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+    AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
+    return request
+
+
+def with_session(**values: Any) -> HttpRequest:
+    store = SessionStore()
+    store.update(values)
+    store.create()
+    return served(**{settings.SESSION_COOKIE_NAME: store.session_key})
+
+
+@pytest.fixture
+def user() -> Iterator[User]:
+    """Somebody."""
+    made = User.objects.create_user(f"scope-{next(_numbers)}")
+    yield made
+    made.delete()
+
+
+def logged_in(user: User) -> HttpRequest:
+    """A request of somebody, whom nobody has loaded yet."""
+    client = Client()
+    client.force_login(user)
+    return served(**{settings.SESSION_COOKIE_NAME: client.cookies[settings.SESSION_COOKIE_NAME].value})
+
+
+def is_untouched(request: HttpRequest) -> bool:
+    session: Any = request.session
+    return not session.accessed and not hasattr(session, "_session_cache") and not scope._has_user(request)
+
+
+class TestPrefix:
+    @pytest.mark.parametrize(
+        ("parts", "wanted"),
+        [
+            ({}, ""),
+            ({"tenant": 1, "client": 2, "unit": 3}, "tenant:1:client:2:bu:3"),
+            ({"tenant": 1, "client": 2, "unit": 3, "user": 123}, "tenant:1:client:2:bu:3:user:123"),
+            ({"tenant": 0}, "tenant:0"),
+            ({"tenant": "1"}, "tenant:1"),
+            ({"user": 7}, "user:7"),
+            (
+                {"tenant": "acme", "user": ANONYMOUS, "language": "de-at"},
+                "tenant:acme:user:~anonymous:lang:de-at",
+            ),
+            ({"tenant": UUID(int=1)}, "tenant:00000000-0000-0000-0000-000000000001"),
+            ({"tenant": "a:client:2"}, "tenant:a%3Aclient%3A2"),
+            ({"user": "~anonymous"}, "user:~~anonymous"),
+        ],
+        ids=str,
+    )
+    def test_it_is_document_004s(self, parts: dict[str, Any], wanted: str) -> None:
+        """`tenant:1:client:2:bu:3`, of the parts there are; 0 is an id, and no id reads as two parts."""
+        assert Scope(**parts).prefix() == wanted
+
+    def test_keys_and_patterns_stand_below_it(self) -> None:
+        """Document 004, "Standard Patterns": `tenant:1:client:2:bu:3:dropdown:people:all`."""
+        found = Scope(tenant=1, client=2, unit=3)
+        assert found.key("dropdown", "people", "all") == "tenant:1:client:2:bu:3:dropdown:people:all"
+        assert found.key("x", params={"page": 1}) == "tenant:1:client:2:bu:3:x:page=1"
+        assert Scope(tenant=1).patterns("*dashboard:*") == ("tenant:1:*dashboard:*",)
+        assert Scope().key("a", 1) == "a:1"
+
+    def test_a_row_stands_for_its_key(self, user: User) -> None:
+        """An object with a pk is known by it; one without is refused."""
+        assert Scope(user=user).user == user.pk
+        assert Scope(tenant=SimpleNamespace(pk="acme")).prefix() == "tenant:acme"
+
+    @pytest.mark.parametrize("part", scope.LABELS)
+    def test_what_is_missing_has_no_prefix(self, part: str) -> None:
+        """MissingScopeError names it; there is no key that all who miss it would share."""
+        found = Scope(**{"tenant": 1, part: UNKNOWN})
+        assert found.missing == (part,)
+        with pytest.raises(MissingScopeError, match=f"the {part} of this data is not known") as caught:
+            found.key("dashboard")
+        assert caught.value.missing == (part,)
+
+    @pytest.mark.parametrize(
+        ("value", "error", "message"),
+        [
+            (True, TypeError, "tenant must be a str, an int, a UUID, .* not True"),
+            (1.0, TypeError, "not 1.0"),
+            ((1, 2), TypeError, "not "),
+            ("", ValueError, "tenant must not be empty"),
+        ],
+    )
+    def test_what_is_no_id_is_refused(self, value: Any, error: type[Exception], message: str) -> None:
+        """An error says what an id may be."""
+        with pytest.raises(error, match=message):
+            Scope(tenant=value)
+
+
+class TestTenants:
+    def test_without_resolvers_nothing_is_told_apart(self) -> None:
+        """A project without tenants has keys without tenants, and its sessions are left alone."""
+        request = with_session(tenant_id=1)
+        assert scope_of(request, per_user=False) == Scope()
+        assert is_untouched(request)
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_the_ids_of_a_session_are_taken(self) -> None:
+        """Document 004: tenant, client and unit from `request.session`."""
+        request = with_session(tenant_id=1, client_id=2, bu_id=3)
+        assert scope_of(request, per_user=False).prefix() == "tenant:1:client:2:bu:3"
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_tenant_0_is_a_tenant(self) -> None:
+        """Document 004's helpers took 0 for missing, and missing for tenant 1."""
+        request = with_session(tenant_id=0, client_id=0, bu_id=0)
+        assert scope_of(request, per_user=False).prefix() == "tenant:0:client:0:bu:0"
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    @pytest.mark.parametrize("values", [{}, {"tenant_id": None}, {"tenant_id": ""}], ids=str)
+    def test_a_missing_tenant_is_nobody(self, values: dict[str, Any]) -> None:
+        """Without an id in the session the tenant is unknown, and nothing can be kept."""
+        found = scope_of(with_session(client_id=2, bu_id=3, **values), per_user=False)
+        assert found == Scope(tenant=UNKNOWN, client=2, unit=3)
+        with pytest.raises(MissingScopeError, match="the tenant of this data"):
+            found.prefix()
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_a_request_without_session_begins_none(self) -> None:
+        """No cookie, no session: it is not even looked at. Nor is there one without its middleware."""
+        request = served()
+        assert scope_of(request, per_user=False).missing == ("tenant", "client", "unit")
+        assert is_untouched(request)
+        assert scope_of(RequestFactory().get("/"), per_user=False).missing == ("tenant", "client", "unit")
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_a_session_begun_in_this_request_counts(self) -> None:
+        """A login sets the ids before there is a cookie. A plain dict, as tests have it, is a session too."""
+        request = served()
+        request.session["tenant_id"] = 5
+        assert scope_of(request, per_user=False).tenant == 5
+        bare = RequestFactory().get("/")
+        bare.session = {"tenant_id": 6}  # type: ignore[assignment]
+        assert scope_of(bare, per_user=False).tenant == 6
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_what_is_not_asked_for_is_not_looked_at(self) -> None:
+        """per_tenant=False and parts that are given leave the session alone."""
+        request = with_session(tenant_id=1)
+        assert scope_of(request, per_tenant=False, per_user=False) == Scope()
+        given = {"tenant": 0, "client": 2, "unit": None}
+        assert scope_of(request, per_user=False, **given) == Scope(tenant=0, client=2)
+        assert is_untouched(request)
+
+    @pytest.mark.parametrize(
+        ("resolver", "wanted"),
+        [
+            (lambda: "schema", "schema"),
+            (lambda request: request.META["HTTP_X_TENANT"], "header"),
+            (lambda request=None: request.META["HTTP_X_TENANT"], "header"),
+            (lambda using="default": using, "default"),
+            (lambda *_: "any", "any"),
+            (translation.get_language, "en-us"),
+            ({}.get, UNKNOWN),
+            (int, 0),
+        ],
+        ids=[
+            "nothing",
+            "request",
+            "request-or-not",
+            "other-default",
+            "any",
+            "django",
+            "method",
+            "no-signature",
+        ],
+    )
+    def test_a_resolver_takes_the_request_or_nothing(self, resolver: Any, wanted: Any) -> None:
+        """It gets the request if a parameter must be given, or is called `request`."""
+        with override_settings(OXICACHE={"TENANT": resolver}):
+            assert scope_of(RequestFactory().get("/", headers={"x-tenant": "header"})).tenant == wanted
+
+    def test_a_resolvers_error_is_heard(self) -> None:
+        """Nobody is given another's data because the resolver is broken."""
+        with (
+            override_settings(OXICACHE={"TENANT": lambda request: request.tenant}),
+            pytest.raises(AttributeError, match="tenant"),
+        ):
+            scope_of(RequestFactory().get("/"))
+
+    def test_a_part_that_does_not_exist_is_refused(self) -> None:
+        """TypeError lists the parts."""
+        with pytest.raises(
+            TypeError, match="a scope has no part tennant; its parts are tenant, client, unit"
+        ):
+            scope_of(RequestFactory().get("/"), tennant=1)
+
+    def test_one_that_needs_a_request_is_no_part_of_rows(self) -> None:
+        """A connection has no request; one that can do without is asked by rows too."""
+        for resolver, of_rows in (
+            (lambda request: 1, False),
+            (lambda request=None: 1, True),
+            (lambda: 1, True),
+        ):
+            with override_settings(OXICACHE={"TENANT": resolver}):
+                assert (conf.tenant_resolver() is resolver) is of_rows
+
+    @pytest.mark.parametrize("part", conf.SCOPE_PARTS)
+    def test_a_path_to_nothing_is_refused(self, part: str) -> None:
+        """ImproperlyConfigured names the setting and the path."""
+        with override_settings(OXICACHE={part.upper(): lambda request: 1}):
+            assert conf.resolver(part) is not None
+        with (
+            pytest.raises(ImproperlyConfigured, match=rf"OXICACHE\['{part.upper()}'\] is 'no.such.path'"),
+            override_settings(OXICACHE={part.upper(): "no.such.path"}),
+        ):
+            conf.resolver(part)
+
+
+class TestUsers:
+    def test_a_visitor_without_cookie_is_nobody(self) -> None:
+        """Anonymous by the headers alone: neither user nor session is touched."""
+        request = served()
+        assert scope_of(request) == Scope()
+        assert scope_of(request, per_user=True) == Scope(user=ANONYMOUS)
+        assert is_untouched(request)
+
+    def test_who_is_logged_in_is_told_apart(self, user: User) -> None:
+        """By default, and whenever asked for."""
+        assert scope_of(logged_in(user)).prefix() == f"user:{user.pk}"
+        assert scope_of(logged_in(user), per_user=True).user == user.pk
+
+    def test_sharing_among_users_looks_at_none(self, user: User) -> None:
+        """per_user=False: the lazy user is not loaded, the session not read."""
+        request = logged_in(user)
+        assert scope_of(request, per_user=False) == Scope()
+        assert is_untouched(request)
+
+    def test_a_session_of_nobody_is_anonymous(self) -> None:
+        """A cookie without a login: the user is asked for, and is none."""
+        assert scope_of(with_session(cart=1)).user is None
+        assert scope_of(with_session(cart=1), per_user=True).user is ANONYMOUS
+
+    def test_anonymous_visitors_share_nothing_with_the_tenant(self) -> None:
+        """Document 004's per_user used the tenant's own key for them."""
+        request = served()
+        alone, shared = (scope_of(request, tenant=1, per_user=flag).key("x") for flag in (True, False))
+        assert (alone, shared) == ("tenant:1:user:~anonymous:x", "tenant:1:x")
+
+    def test_a_user_that_somebody_has_set_counts(self, user: User) -> None:
+        """A middleware for tokens sets `request.user`; no cookie is needed."""
+        request = RequestFactory().get("/")
+        request.user = user
+        assert scope_of(request).user == user.pk
+        request.user = AnonymousUser()
+        assert scope_of(request).user is None
+
+    def test_a_token_makes_the_user_be_asked_for(self, user: User) -> None:
+        """Whoever sends `Authorization` may be somebody."""
+        request = served()
+        request.META["HTTP_AUTHORIZATION"] = "Token abc"
+        assert scope_of(request).user is None
+        assert scope._has_user(request)
+
+    def test_a_user_without_a_key_is_unknown(self) -> None:
+        """Logged in, and nothing to tell him apart by: never one of the anonymous."""
+        request = RequestFactory().get("/")
+        request.user = User(username="unsaved")
+        assert scope_of(request).missing == ("user",)
+
+    def test_the_setting_knows_better(self) -> None:
+        """USER names who asks where it is not `request.user`."""
+        request = RequestFactory().get("/", headers={"x-user": "ada"})
+        with override_settings(OXICACHE={"USER": lambda request: request.META.get("HTTP_X_USER")}):
+            assert scope_of(request).user == "ada"
+            assert scope_of(RequestFactory().get("/")).user is None
+            assert scope_of(RequestFactory().get("/"), per_user=True).user is ANONYMOUS
+
+    def test_a_request_of_rest_framework_is_understood(self, user: User) -> None:
+        """Its user is its own, even where neither cookie nor `Authorization` says so."""
+
+        class ByHeader(BaseAuthentication):
+            def authenticate(self, request: Request) -> Any:
+                return (user, None) if request.META.get("HTTP_X_KEY") else None
+
+        known = Request(RequestFactory().get("/", headers={"x-key": "1"}), authenticators=[ByHeader()])
+        assert scope_of(known).user == user.pk  # type: ignore[arg-type]
+        stranger = Request(RequestFactory().get("/"), authenticators=[ByHeader()])
+        assert scope_of(stranger).user is None  # type: ignore[arg-type]
+        forced = RequestFactory().get("/")
+        force_authenticate(forced, user)
+        assert scope_of(Request(forced)).user == user.pk  # type: ignore[arg-type]
+
+
+class TestLanguages:
+    def test_the_active_language_is_asked_for(self) -> None:
+        """Only where it is wanted; switched off it is a variant of its own."""
+        request = served()
+        with translation.override("de"):
+            assert scope_of(request).language is None
+            assert scope_of(request, per_language=True).prefix() == "lang:de"
+        with translation.override(None):
+            assert scope_of(request, per_language=True).prefix() == "lang:~untranslated"
+        with override_settings(OXICACHE={"LANGUAGE": lambda request: "fr"}):
+            assert scope_of(request, per_language=True).language == "fr"
+
+
+class TestWithoutRequest:
+    def test_nothing_is_in_use_at_first(self) -> None:
+        """Without resolvers that is a scope of nothing."""
+        assert current_scope() == Scope()
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_a_tenant_that_only_a_request_knows_is_unknown(self) -> None:
+        """A task without a scope keeps nothing, rather than in tenant 1's place; with one it is that tenant's."""
+        assert current_scope().missing == ("tenant", "client", "unit")
+        with use_scope(Scope(tenant=0, client=2, unit=3)) as used:
+            assert current_scope() == scope_of(None) == used
+        assert current_scope().missing
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_a_block_about_something_else_shares_no_tenant(self) -> None:
+        """A scope in use that says nothing of the tenant leaves it unknown."""
+        with use_scope(Scope(language="de")):
+            assert current_scope() == Scope(tenant=UNKNOWN, client=UNKNOWN, unit=UNKNOWN, language="de")
+            assert scope_of(None, per_tenant=False, per_language=True) == Scope(language="de")
+
+    def test_a_resolver_of_nothing_is_asked(self) -> None:
+        """The schema of the connection needs no request."""
+        with override_settings(OXICACHE={"TENANT": lambda: "schema", "USER": lambda: 7}):
+            assert current_scope() == Scope(tenant="schema", user=7)
+
+    def test_a_user_that_is_wanted_and_unknown_is_missing(self) -> None:
+        """Without a request nobody knows whether there is one."""
+        assert scope_of(None, per_user=True).missing == ("user",)
+        with use_scope(Scope(user=7, tenant=1)):
+            assert scope_of(None, per_user=True) == Scope(user=7, tenant=1)
+            assert scope_of(None, per_user=False) == Scope(tenant=1)
+        with use_scope(Scope(tenant=1)):
+            assert scope_of(None, per_user=True).missing == ("user",)
+
+    def test_scopes_nest(self) -> None:
+        """The inner one counts, and the outer one again after it, whatever happened."""
+        with use_scope(Scope(tenant=1)):
+            with contextlib.suppress(LookupError), use_scope(Scope(tenant=2)):
+                assert current_scope().tenant == 2
+                raise LookupError
+            assert current_scope().tenant == 1
+        assert current_scope() == Scope()
+
+    def test_only_a_scope_can_be_used(self) -> None:
+        """A bare id does not say what it is the id of."""
+        with pytest.raises(TypeError, match="scope must be a Scope, not 1"), use_scope(1):  # type: ignore[arg-type]
+            pass
+
+    def test_no_other_thread_sees_it(self) -> None:
+        """Threads begin without a scope; one that is given the context has it."""
+        seen: list[Scope] = []
+        with use_scope(Scope(tenant=1)):
+            bare = threading.Thread(
+                target=contextvars.Context().run, args=(lambda: seen.append(current_scope()),)
+            )
+            inside = threading.Thread(
+                target=contextvars.copy_context().run, args=(lambda: seen.append(current_scope()),)
+            )
+            for thread in (bare, inside):
+                thread.start()
+                thread.join()
+        assert seen == [Scope(), Scope(tenant=1)]
+
+    def test_tasks_do_not_see_each_others(self) -> None:
+        """Twenty tasks at once, each with its own, also within the threads that they await."""
+
+        async def task(number: int) -> bool:
+            with use_scope(Scope(tenant=number)):
+                await asyncio.sleep(0)
+                inside = await sync_to_async(current_scope)()
+                await asyncio.sleep(0)
+                return current_scope() == inside == Scope(tenant=number)
+
+        async def all_of_them() -> list[bool]:
+            return await asyncio.gather(*map(task, range(20)))
+
+        assert all(asyncio.run(all_of_them()))
+        assert current_scope() == Scope()
+
+
+class TestRequests:
+    @override_settings(
+        ROOT_URLCONF=__name__,
+        OXICACHE={"TENANT": lambda request: request.GET.get("tenant"), "CLIENT": lambda: 2},
+    )
+    def test_nothing_leaks_from_one_request_to_the_next(self) -> None:
+        """Requests of one thread, one of which fails within a scope: each has its own tenant, or none."""
+        client = Client()
+        assert client.get("/page/?tenant=1").content == b"tenant:1:client:2"
+        with pytest.raises(LookupError):
+            client.get("/failing/?tenant=1")
+        assert client.get("/page/?tenant=2").content == b"tenant:2:client:2"
+        with pytest.raises(MissingScopeError):
+            client.get("/page/")
+        assert current_scope() == Scope(tenant=UNKNOWN, client=2)
+
+    @override_settings(ROOT_URLCONF=__name__, OXICACHE={"TENANT": lambda: 1})
+    def test_a_response_varies_on_no_cookie_that_was_not_read(self, staff: Client) -> None:
+        """A page that is the same for all users of a tenant is not said to vary by cookie."""
+        response = staff.get("/page/")
+        assert response.content == b"tenant:1"
+        assert "Vary" not in response.headers
+
+    @override_settings(OXICACHE=SESSION_IDS)
+    def test_a_task_asks_for_session_and_user_in_a_thread(self, user: User) -> None:
+        """ascope_of reads the rows of a session and a user without blocking the event loop."""
+        client = Client()
+        client.force_login(user)
+        session = client.session
+        session["tenant_id"] = 4
+        session.save()
+
+        async def ask() -> Scope:
+            request = AsyncRequestFactory().get("/")
+            request.COOKIES[settings.SESSION_COOKIE_NAME] = session.session_key or ""
+            SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+            AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
+            return await ascope_of(request, client=1, unit=1)
+
+        assert asyncio.run(ask()) == Scope(tenant=4, client=1, unit=1, user=user.pk)
