@@ -21,10 +21,12 @@ __all__ = [
     "SplitKey",
     "bounded",
     "escape",
+    "glob_literal",
     "make_key",
     "match_segments",
     "namespaced",
     "normal_pattern",
+    "shortened",
     "spell",
     "spell_params",
     "split_key",
@@ -35,7 +37,6 @@ Params: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 MARK: Final = "~"  # begins what would read as something else; no text is spelt with it alone
 DIGEST_BYTES: Final = 16  # two keys with one digest: not to be found by trying
-ENDING_CHARS: Final = len(f":{MARK}:") + 2 * DIGEST_BYTES
 MAX_DEPTH: Final = 64  # as arguments of decorated calls have it; past it, what refers to itself
 MAX_BITS: Final = 4096  # past it str() of an int takes quadratic time, and soon refuses
 
@@ -104,13 +105,20 @@ def bounded(key: str, limit: int = KEY_MAX_CHARS) -> str:
     """
     if len(key) <= limit:
         return key
-    room = limit - ENDING_CHARS
-    if room < 0:
-        raise ValueError(f"limit must be at least {ENDING_CHARS} characters, not {limit}")
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
-    # Whole segments only: a cut `tenant:12` must not read as `tenant:1`.
+    return shortened(key, limit, f"{MARK}:{digest}")
+
+
+def shortened(key: str, limit: int, ending: str) -> str:
+    """Return as many whole segments of a key as fit into `limit` characters with `ending` behind them.
+
+    Whole ones only: a cut `tenant:12` must not read as `tenant:1`.
+    """
+    room = limit - len(ending) - 1
+    if room < 0:
+        raise ValueError(f"limit must be at least {len(ending) + 1} characters, not {limit}")
     start = key[: max(key.rfind(":", 0, room + 1), 0)]
-    return f"{start}:{MARK}:{digest}" if start else f"{MARK}:{digest}"
+    return f"{start}:{ending}" if start else ending
 
 
 def namespaced(
@@ -160,14 +168,15 @@ def normal_pattern(pattern: str, prefix: str = "") -> tuple[str, ...]:
         raise ValueError("pattern must not be empty: it would match every key")
     below = f"{prefix}:" if prefix else ""
     if _wildcard.search(pattern):
-        return (_literal(below) + pattern,)
-    start = _literal(below)
+        return (glob_literal(below) + pattern,)
+    start = glob_literal(below)
     globs = [f"{start}{pattern}", f"{start}{pattern}:*", f"{start}*:{pattern}", f"{start}*:{pattern}:*"]
     whole = below + pattern
     return (*globs, bounded(whole)) if len(whole) > KEY_MAX_CHARS else tuple(globs)
 
 
-def _literal(text: str) -> str:
+def glob_literal(text: str) -> str:
+    """Return the glob that matches this text alone."""
     return _wildcard.sub(r"\\\g<0>", text)
 
 
