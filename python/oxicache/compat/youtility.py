@@ -32,8 +32,9 @@ def get_tenant_cache_key(  # noqa: PLR0917 -- the document's own order
 ) -> str:
     """Return `tenant:1:client:2:bu:3:<base_key>`; `base_key` is taken as it is.
 
-    Ids that are given win over the session's. With a tenant and no request the ids that are not given are left out; with neither, the tenant is that of
-    `oxicache.django.scope.use_scope`. `include_version` adds `:v:` and the VERSION of CACHES["default"].
+    Ids that are given win over the session's. With a tenant and no request the ids that are not given are left out;
+    with neither, the tenant is that of `oxicache.django.scope.use_scope`. `include_version` adds `:v:` and the VERSION
+    of CACHES["default"].
     """
     given = {"tenant": tenant_id, "client": client_id, "unit": bu_id}
     scope = _scope(request, {name: value for name, value in given.items() if value is not None})
