@@ -311,11 +311,14 @@ def _character(match: re.Match[str]) -> str:
 
 def _pairs(params: Params) -> list[tuple[str, Any]]:
     lists = getattr(params, "lists", None)  # a QueryDict's: its items() gives the last value of each name
+    pairs: list[Any]  # as far as is known of what a caller gave
     if callable(lists):
         pairs = [(name, value) for name, values in lists() for value in values]
     else:
         pairs = list(params.items() if isinstance(params, Mapping) else params)
-    for name, _ in pairs:
-        if not isinstance(name, str):
-            raise TypeError(f"the names of params must be str, not {name!r}")
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 -- a pair
+            raise TypeError(f"params must be a mapping, or pairs of a name and a value, not {params!r}")
+        if not isinstance(pair[0], str):
+            raise TypeError(f"the names of params must be str, not {pair[0]!r}")
     return pairs

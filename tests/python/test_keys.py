@@ -195,6 +195,10 @@ class TestSpelling:
             make_key("a", params={"who": object()})
         with pytest.raises(TypeError, match="the names of params must be str, not 1"):
             make_key("a", params={1: 2})  # type: ignore[dict-item]
+        with pytest.raises(
+            TypeError, match="params must be a mapping, or pairs of a name and a value, not 'a=1'"
+        ):
+            make_key("a", params="a=1")  # type: ignore[arg-type]
 
     def test_what_holds_itself_is_refused(self) -> None:
         """RecursionError names the part and the limit."""

@@ -18,7 +18,7 @@ class TestBounded:
         """What is left of `tenant:12` never reads as `tenant:1`."""
         key = bounded("tenant:12:" + "x" * 99, limit=43)
         assert key.startswith("tenant:~:")
-        assert bounded("x" * 99, limit=40).startswith("~:")
+        assert split_key(bounded("x" * 99, limit=40)).segments == ()
 
     def test_no_key_reads_as_a_cut_one(self) -> None:
         """Text that looks like the ending is spelt in another way."""

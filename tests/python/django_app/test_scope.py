@@ -16,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.utils import translation
+from hypothesis import given
+from hypothesis import strategies as st
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.test import force_authenticate
@@ -23,12 +25,15 @@ from rest_framework.test import force_authenticate
 from oxicache.django import conf, scope
 from oxicache.django.scope import ANONYMOUS, UNKNOWN, Scope, scope_of
 from oxicache.errors import MissingScopeError
+from oxicache.keys import match_segments
 
 SESSION_IDS = {
     "TENANT": "oxicache.django.scope.session_tenant",
     "CLIENT": "oxicache.django.scope.session_client",
     "UNIT": "oxicache.django.scope.session_unit",
 }
+IDS = st.one_of(st.integers(0, 3), st.text("~:1tenacliu%*A3 \né", min_size=1, max_size=9))
+PARTS = st.dictionaries(st.sampled_from(sorted(scope.LABELS)), IDS, max_size=3)
 _numbers = itertools.count()
 
 
@@ -91,6 +96,16 @@ class TestPrefix:
     def test_it_is_document_004s(self, parts: dict[str, Any], wanted: str) -> None:
         """`tenant:1:client:2:bu:3`, of the parts there are; 0 is an id, and no id reads as two parts."""
         assert Scope(**parts).prefix() == wanted
+
+    @given(PARTS, PARTS)
+    def test_no_two_scopes_share_a_prefix(self, left: dict[str, Any], right: dict[str, Any]) -> None:
+        """Whatever the ids hold: one prefix if and only if they are the same, as text, in the same places."""
+        one, other = Scope(**left), Scope(**right)
+        same = {name: str(value) for name, value in left.items()} == {
+            name: str(value) for name, value in right.items()
+        }
+        assert (one.prefix() == other.prefix()) is same
+        assert one.prefix() == "" or match_segments(one.prefix(), one.key("x"))
 
     def test_keys_and_patterns_stand_below_it(self) -> None:
         """Document 004, "Standard Patterns": `tenant:1:client:2:bu:3:dropdown:people:all`."""
