@@ -8,6 +8,7 @@ from collections.abc import Sequence
 __all__ = [
     "LockError",
     "LockNotOwnedError",
+    "MissingScopeError",
     "NotConfiguredError",
     "OxicacheError",
     "RequestTooLongError",
@@ -49,6 +50,19 @@ class UnsafeFolderError(OxicacheError):
 
 class NotConfiguredError(OxicacheError):
     """An operation needs what the settings of this project do not have."""
+
+
+class MissingScopeError(OxicacheError, LookupError):
+    """Data is to be told apart by something that nobody could say, such as the tenant of a request without session."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        """Name what is missing."""
+        wanted = " and ".join(missing)
+        super().__init__(
+            f"the {wanted} of this data is not known, and nobody else's is taken in its place; pass it, or set it for "
+            "a block with oxicache.django.scope.use_scope"
+        )
+        self.missing = tuple(missing)
 
 
 class UnknownCacheError(OxicacheError, LookupError):

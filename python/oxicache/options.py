@@ -15,6 +15,7 @@ __all__ = [
     "GRACE_ERRORS",
     "GRACE_NEVER",
     "GRACE_THROTTLE",
+    "KEY_MAX_CHARS",
     "LARGE_MAX_SIZE",
     "LOCK_TIMEOUT",
     "LONG_TTL",
@@ -102,6 +103,8 @@ SCHEDULE_MAX_JOBS: Final = 1024  # jobs; with a second each, the last would wait
 SCHEDULE_IDLE: Final = (
     5.0  # seconds; then the thread ends, because os.fork() warns about threads from 3.12 on
 )
+
+KEY_MAX_CHARS: Final = 200  # memcached takes 250 bytes; the rest is for Django's own prefix and version
 
 SELECTION_MAX_NAMES: Final = 1000  # of one kind; a request to a worker has 64 KiB for all of them
 

@@ -28,6 +28,8 @@ NEED_DJANGO = [
     "contracts/test_akvo_examples.py",
     "contracts/test_akvo_hierarchy.py",
     "contracts/test_akvo_settings.py",
+    "contracts/test_the_bot_keys.py",
+    "contracts/test_youtility_keys.py",
 ]
 HAS_DJANGO = importlib.util.find_spec("django") is not None
 

@@ -12,7 +12,13 @@ import pytest
 
 import oxicache
 
-NEEDS_DJANGO = ("oxicache.django", "oxicache.demo", "oxicache.compat.enterpriseland")
+NEEDS_DJANGO = (
+    "oxicache.django",
+    "oxicache.demo",
+    "oxicache.compat.enterpriseland",
+    "oxicache.compat.the_bot",
+    "oxicache.compat.youtility",
+)
 NEEDS_PYTEST = ("oxicache.pytest_plugin",)
 
 MODULES = sorted(

@@ -68,23 +68,31 @@ def _wrong_settings(error: ImproperlyConfigured) -> CheckMessage:
 
 def _settings() -> Found:
     """A setting of oxicache is wrong, or leads to nothing."""
-    try:
-        conf.tenant_resolver()
-    except ImproperlyConfigured as error:
-        yield Error(str(error), hint="Name a function that takes nothing.", id="oxicache.E002")
+    for part in conf.SCOPE_PARTS:
+        try:
+            conf.resolver(part)
+        except ImproperlyConfigured as error:
+            yield Error(str(error), hint="Name a function of the request, or of nothing.", id="oxicache.E002")
 
 
 def _tenants() -> Found:
     """Rows of several tenants have the same primary keys, and nobody says whose they are."""
     installed = [name for name in TENANT_APPS if apps.is_installed(name)]
     models = _row_models()
-    if installed and models and conf.current().tenant is None:
+    if installed and models and not _rows_have_tenants():
         yield Error(
-            f"{installed[0]} is installed, and {conf.DICT}['TENANT'] is not set: what is cached for a row of one "
-            f"tenant would be served to another. {models[0]._meta.label} has cached members.",
+            f"{installed[0]} is installed, and {conf.DICT}['TENANT'] is not set, or needs a request: what is cached "
+            f"for a row of one tenant would be served to another. {models[0]._meta.label} has cached members.",
             hint=f"Set {conf.DICT}['TENANT'] to a function that returns `django.db.connection.schema_name`.",
             id="oxicache.E003",
         )
+
+
+def _rows_have_tenants() -> bool:
+    try:
+        return conf.tenant_resolver() is not None
+    except ImproperlyConfigured:
+        return True  # it was to be one: E002 says what is wrong
 
 
 # ---------------------------------------------------------------- CACHES

@@ -7,6 +7,7 @@ A value is looked for under its own flat name (`RSR_...`, as the first source do
 # Long because one file holds every setting: its default, its unit, what it means and what it must be.
 
 import hashlib
+import inspect
 import math
 import os
 import re
@@ -33,13 +34,17 @@ __all__ = [
     "defaults",
     "is_checking",
     "namespace",
+    "resolver",
     "runtime_directory",
     "settings_table",
+    "takes_request",
     "tenant_resolver",
     "usual_directories",
 ]
 
 Resolver: TypeAlias = Callable[[], Hashable]
+ScopeResolver: TypeAlias = Callable[..., Any]  # of the request, or of nothing
+SCOPE_PARTS = ("tenant", "client", "unit", "user", "language")
 
 DICT = "OXICACHE"
 # Django runs the system checks in these, which say what is wrong; a server would begin without.
@@ -172,8 +177,8 @@ def _profile(name: str, value: object) -> str | None:
 
 def _resolver(name: str, value: object) -> Any:
     if value is None or callable(value) or (isinstance(value, str) and "." in value.strip(".")):
-        return value  # a path is imported by `tenant_resolver`: what it imports may need models
-    raise _refuse(name, value, "a callable without parameters, the dotted path of one, or None")
+        return value  # a path is imported by `resolver`: what it imports may need models
+    raise _refuse(name, value, "a callable of the request or of nothing, the dotted path of one, or None")
 
 
 def _setting(
@@ -252,11 +257,27 @@ class Configuration:
         "How many version words they share, a power of two: the more, the fewer entries die with another's.",
         _words,
     )
-    tenant: Resolver | str | None = _setting(  # noqa: RUF009 -- it makes a field, and only the type can be changed
+    tenant: ScopeResolver | str | None = _setting(  # noqa: RUF009 -- it makes a field, and only the type can be changed
         None,
         "callable or dotted path",
-        "Says whose rows a database connection shows now; its answer is part of the key of each row.",
+        "Says whose data is shown now, as [scopes](docs/keys.md#scopes) have it; of a callable of nothing the answer "
+        "is part of the key of each row too.",
         _resolver,
+    )
+    client: ScopeResolver | str | None = _setting(  # noqa: RUF009 -- as above
+        None, "callable or dotted path", "The same for the client of a tenant, in scopes alone.", _resolver
+    )
+    unit: ScopeResolver | str | None = _setting(  # noqa: RUF009 -- as above
+        None, "callable or dotted path", "The same for the business unit of a client.", _resolver
+    )
+    user: ScopeResolver | str | None = _setting(  # noqa: RUF009 -- as above
+        None,
+        "callable or dotted path",
+        "Says who asks, where it is not `request.user`; None of it is a visitor who is not logged in.",
+        _resolver,
+    )
+    language: ScopeResolver | str | None = _setting(  # noqa: RUF009 -- as above
+        None, "callable or dotted path", "Says in which language, where it is not the active one.", _resolver
     )
     replica_hold: float = _setting(
         options.REPLICA_HOLD,
@@ -351,7 +372,7 @@ class Configuration:
 _KEYS = tuple(item.name.upper() for item in fields(Configuration) if item.metadata["in_dict"])
 _FLAT = frozenset(item.metadata["flat"] for item in fields(Configuration) if item.metadata["flat"])
 _read: list[Configuration] = []  # at most one: what `current` found, until a setting changes
-_resolvers: list[Resolver | None] = []  # at most one, as above
+_resolvers: dict[str, ScopeResolver | None] = {}  # by part, as above
 
 
 def current() -> Configuration:
@@ -428,18 +449,39 @@ def namespace() -> str:
     return hashlib.sha256(NAMESPACE_LABEL + key).hexdigest()[: options.NAMESPACE_MAX_CHARS // 2]
 
 
-def tenant_resolver() -> Resolver | None:
-    """TENANT as a callable. ImproperlyConfigured names a dotted path at which there is none."""
-    if not _resolvers:
-        value = current().tenant
+def resolver(part: str) -> ScopeResolver | None:
+    """The setting of one of SCOPE_PARTS as a callable. ImproperlyConfigured names a dotted path to no callable."""
+    if part not in _resolvers:
+        name, value = f"{DICT}[{part.upper()!r}]", getattr(current(), part)
         try:
             found = import_string(value) if isinstance(value, str) else value
         except ImportError as error:
-            raise _refuse(f"{DICT}['TENANT']", value, "the dotted path of a callable that exists") from error
+            raise _refuse(name, value, "the dotted path of a callable that exists") from error
         if found is not None and not callable(found):
-            raise _refuse(f"{DICT}['TENANT']", value, "the dotted path of a callable")
-        _resolvers.append(found)
-    return _resolvers[-1]
+            raise _refuse(name, value, "the dotted path of a callable")
+        _resolvers[part] = found
+    return _resolvers[part]
+
+
+def takes_request(asked: ScopeResolver) -> bool:
+    """Whether a resolver is called with the request: it has a parameter that must be given, or one named `request`."""
+    first = _first_parameter(asked)
+    return first is not None and (first.default is first.empty or first.name == "request")
+
+
+def tenant_resolver() -> Resolver | None:
+    """TENANT where it can do without a request, which a connection does not have; else None."""
+    found = resolver("tenant")
+    first = None if found is None else _first_parameter(found)
+    return None if first is not None and first.default is first.empty else found
+
+
+def _first_parameter(asked: ScopeResolver) -> inspect.Parameter | None:
+    try:
+        parameters = inspect.signature(asked).parameters.values()
+    except (TypeError, ValueError):
+        return None  # some built-in functions have none that could be read
+    return next((each for each in parameters if each.kind <= each.POSITIONAL_OR_KEYWORD), None)
 
 
 def is_checking() -> bool:

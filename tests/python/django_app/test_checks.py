@@ -116,6 +116,14 @@ class TestSettings:
         assert list(site.runtime.iterdir()) == []
 
 
+@pytest.mark.parametrize("part", ["CLIENT", "UNIT", "USER", "LANGUAGE"])
+def test_a_path_to_no_resolver_is_an_error(part: str) -> None:
+    """Each part of a scope has a setting; E002 says which one leads to nothing."""
+    with override_settings(OXICACHE={part: "no.such.path"}):
+        (message,) = found("E002")
+        assert message.msg.startswith(f"OXICACHE['{part}'] is 'no.such.path'")
+
+
 class TestTenants:
     """E003."""
 
@@ -129,6 +137,13 @@ class TestTenants:
         assert "(oxicache.E003) django_tenants is installed" in done.stderr
         site.settings += '\nOXICACHE |= {"TENANT": "django.utils.translation.get_language"}'
         assert site.manage("check").returncode == 0
+
+    def test_a_resolver_that_needs_a_request_is_none_for_rows(self) -> None:
+        """A connection has no request, so rows of two tenants would still share what is cached."""
+        with mock.patch.object(checks.apps, "is_installed", lambda name: name == "django_tenants"):
+            for resolver, wrong in ((lambda request: 1, 1), (lambda request=None: 1, 0), (lambda: 1, 0)):
+                with override_settings(OXICACHE={"TENANT": resolver}):
+                    assert len(found("E003")) == wrong
 
     def test_without_cached_rows_nothing_is_wrong(self) -> None:
         """A project that caches no member of a model needs no resolver."""
