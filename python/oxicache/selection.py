@@ -1,12 +1,12 @@
 """Which entries an operation acts on. Every verb that clears, sweeps, invalidates or explains takes a Selection.
 
-How the entries are found is the workers' matter (operations.py asks them).
+How the entries are found is for others: operations.py asks the workers, oxicache.django.invalidation all aliases.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from oxicache.options import SELECTION_MAX_NAMES
 
@@ -15,32 +15,43 @@ __all__ = ["EVERYTHING", "Selection"]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Entries of these caches (of all where none is named) that have one of the keys, or one of the tags.
+    """Entries that have one of the keys, or one of the tags, or match one of the patterns, or show one of the models.
 
-    `pattern` is a regular expression over keys, matched in linear time; `models` are names as `app.Model`. Nothing
-    given stands for everything. TypeError and ValueError name what is no name.
+    `caches` are names as `manage_cache` prints them (`django:ALIAS` for one of CACHES), and `aliases` are those of CACHES,
+    whatever their backend; none of either stands for all. `globs` are matched against whole keys and `regex`, in linear
+    time, from a key's start, both without Django's prefix and version; `prefix` is how keys begin. `models` are names as
+    `app.Model`, `rows` such a name and a primary key. `tenant` narrows globs to the keys of one tenant, `version` to those
+    of one version of Django's. Nothing given stands for everything. TypeError and ValueError name what is no name.
     """
 
     caches: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    pattern: str | None = None
+    prefix: str | None = None
+    globs: tuple[str, ...] = ()
+    regex: str | None = None
     models: tuple[str, ...] = ()
+    rows: tuple[tuple[str, Any], ...] = ()
+    tenant: Any = None
+    version: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no cache, key, tag or model can be called."""
-        for field in ("caches", "keys", "tags", "models"):
+        for field in ("caches", "aliases", "keys", "tags", "globs", "models"):
             given = getattr(self, field)
             if isinstance(given, str) or not isinstance(given, Iterable):
                 raise TypeError(f"{field} must be a sequence of str, not {given!r}")
             object.__setattr__(self, field, _names(field, given))
-        for model in self.models:
+        for model in (*self.models, *(model for model, _ in self.rows)):
             if not re.fullmatch(r"\w+\.\w+", model):
                 raise ValueError(f'{model!r} is no model; write it as "app.Model"')
-        if self.pattern is not None and not isinstance(self.pattern, str):
-            raise TypeError(f"pattern must be a str or None, not {self.pattern!r}")
-        if self.pattern == "":
-            raise ValueError("pattern must not be empty: it would match every key")
+        for field in ("prefix", "regex"):
+            text = getattr(self, field)
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{field} must be a str or None, not {text!r}")
+            if text == "":
+                raise ValueError(f"{field} must not be empty: it would match every key")
 
     @classmethod
     def of(cls, cache: str | None = None, **rest: Iterable[str]) -> Self:
@@ -58,13 +69,17 @@ class Selection:
             f"{name} {', '.join(map(repr, values))}"
             for name, values in (
                 ("cache", self.caches),
+                ("alias", self.aliases),
                 ("key", self.keys),
                 ("tag", self.tags),
+                ("pattern", self.globs),
                 ("model", self.models),
+                ("row", [f"{model}:{pk}" for model, pk in self.rows]),
             )
             if values
         ]
-        parts += [f"pattern {self.pattern!r}"] if self.pattern is not None else []
+        parts += [f"prefix {self.prefix!r}"] if self.prefix is not None else []
+        parts += [f"regular expression {self.regex!r}"] if self.regex is not None else []
         return ", ".join(parts) or "everything"
 
 

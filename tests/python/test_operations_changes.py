@@ -139,7 +139,7 @@ class TestInvalidate:
     def test_a_pattern_removes_nothing_silently(self, live_site: Site) -> None:
         """Where patterns are not followed that is an error, and no 0."""
         with pytest.raises(NotConfiguredError, match=r"'\^user' removes nothing"):
-            operations.invalidate(live_site, Selection(pattern="^user"))
+            operations.invalidate(live_site, Selection(regex="^user"))
 
 
 class TestReset:

@@ -76,9 +76,9 @@ def invalidate(site: Site, selection: Selection, *, cascade: bool = False) -> In
     ValueError where nothing is selected (that is `clear`), and for what is no model. `cascade` adds the models that
     refer to the named ones, one level.
     """
-    if selection.pattern is not None:
+    if selection.regex is not None:
         raise NotConfiguredError(
-            f"invalidation by pattern is not configured yet, so that {selection.pattern!r} removes nothing; "
+            f"invalidation by pattern is not configured yet, so that {selection.regex!r} removes nothing; "
             f"name tags, keys or models"
         )
     if not (selection.tags or selection.keys or selection.models):

@@ -78,7 +78,7 @@ def _selection(options: dict[str, Any]) -> Selection:
         caches=() if cache is None else (cache,),
         keys=() if options["key"] is None else (options["key"],),
         tags=tuple(options["tags"] or ()),
-        pattern=options["pattern"],
+        regex=options["pattern"],
         models=() if options["model"] is None else (options["model"],),
     )
 
