@@ -17,11 +17,12 @@ __all__ = ["EVERYTHING", "Selection"]
 class Selection:
     """Entries that have one of the keys, or one of the tags, or match one of the patterns, or show one of the models.
 
-    `caches` are names as `manage_cache` prints them (`django:ALIAS` for one of CACHES), and `aliases` are those of CACHES,
-    whatever their backend; none of either stands for all. `globs` are matched against whole keys and `regex`, in linear
-    time, from a key's start, both without Django's prefix and version; `prefix` is how keys begin. `models` are names as
-    `app.Model`, `rows` such a name and a primary key. `tenant` narrows globs to the keys of one tenant, `version` to those
-    of one version of Django's. Nothing given stands for everything. TypeError and ValueError name what is no name.
+    `caches` are names as `manage_cache` prints them (`django:ALIAS` for one of CACHES), `aliases` those of CACHES,
+    whatever their backend; none of either stands for all. `globs` are matched against whole keys, and `regex`, in
+    linear time, from a key's start on, both without Django's prefix and version; `prefix` is how keys begin. `models`
+    are names as `app.Model`, `rows` such a name and a primary key. `tenant` narrows globs to the keys of one tenant,
+    `version` to those of one of Django's versions. Nothing given stands for everything. TypeError and ValueError name
+    what is no name.
     """
 
     caches: tuple[str, ...] = ()
