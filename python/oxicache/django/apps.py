@@ -14,6 +14,7 @@ from oxicache.django import (
     checks,
     conf,
     control,
+    execution,
     host,
     rows,
     signals,
@@ -76,6 +77,7 @@ def configure() -> None:
         grace_throttle=settings.grace_throttle,
     )
     callers.configure(settings.trail_size)
+    execution.configure(settings.watch_statements)
     walks.conceal(settings.sensitive)
 
 
