@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "project.projects",
     "project.catalogue",
     "project.programmes",
+    "project.parcels",
 ]
 
 MIDDLEWARE = [
