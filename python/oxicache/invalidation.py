@@ -146,12 +146,23 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Check and normalise what was given."""
-        if not isinstance(self.model, type) and (not isinstance(self.model, str) or not self.model):
+        if not isinstance(self.model, type | str) or not self.model:
             raise TypeError(
                 f'the model of a rule must be a model or its label "app.Model", not {self.model!r}'
             )
-        if self.name is not None and (not isinstance(self.name, str) or not self.name):
-            raise TypeError(f"the name of a rule must be a str that is not empty, or None, not {self.name!r}")
+        name: Any = self.name  # whatever the annotation says
+        if name is not None and not (isinstance(name, str) and name):
+            raise TypeError(f"the name of a rule must be a str that is not empty, or None, not {name!r}")
+        self._settle_events()
+        self._settle_sources()
+        self._settle_names()
+        for switch in ("cascade", "per_tenant"):
+            if not isinstance(getattr(self, switch), bool):
+                raise TypeError(
+                    f"{self.title}: {switch} must be True or False, not {getattr(self, switch)!r}"
+                )
+
+    def _settle_events(self) -> None:
         on = self._several("on")
         found = {operation for event in on for operation in self._operations(event)}
         if not found:
