@@ -46,8 +46,8 @@ _registered: dict[type[BaseCache], Callable[[str, Callable[[], Any]], Enumerator
 def enumerator_of(alias: str) -> Enumerator:
     """Return who lists the entries of an alias. Makes no connection; any thread may use it.
 
-    CannotEnumerateError says why its backend, or its KEY_FUNCTION, leaves no way; Django's InvalidCacheBackendError that
-    there is no such alias.
+    CannotEnumerateError says why its backend, or its KEY_FUNCTION, leaves no way; Django's InvalidCacheBackendError
+    that there is no such alias.
     """
     cache = caches[alias]
     found = _maker(alias, cache)(alias, lambda: caches[alias])

@@ -10,9 +10,11 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from oxicache.django.enumerating.role import BATCH, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
+from oxicache.keys import MARK
 
-__all__ = ["Enumerating", "checked_tags", "pages"]
+__all__ = ["INDEX", "Enumerating", "checked_tags", "pages"]
 
+INDEX: Final = f"{MARK}tag:"  # begins, or ends, what is no entry but says which entries carry a tag
 TAG_MAX_CHARS: Final = 250  # a tag becomes part of a key
 
 P = ParamSpec("P")
@@ -37,7 +39,7 @@ class Enumerating(ABC):
 
     @abstractmethod
     def _made(self, cache: Any, spelling: Spelling, matcher: Matcher, batch: int) -> Iterator[list[str]]:
-        """Yield live keys as they are made: at least all that match, in pages, none twice."""
+        """Yield live keys as they are made: at least all that match, in pages; one may come again."""
 
     @abstractmethod
     def _remove(self, cache: Any, entries: Sequence[Entry]) -> int:
@@ -48,12 +50,12 @@ class Enumerating(ABC):
         """Have an entry that was stored for `ttl` seconds carry tags, beside those that it has."""
 
     @abstractmethod
-    def keys_of(self, tags: Iterable[str], version: Any = None) -> frozenset[str]:
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags."""
 
     @abstractmethod
-    def delete_by_tag(self, tags: Iterable[str], version: Any = None) -> int:
-        """Delete what carries one of the tags; how many there were."""
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
+        """Delete what carries one of the tags, of all versions; how many there were."""
 
     # ------------------------------------------------------------ what follows from it
 
@@ -64,6 +66,13 @@ class Enumerating(ABC):
     def _spelling(self, cache: Any, version: Version) -> Spelling:
         return Spelling.of(self.alias, cache, version)
 
+    def _index_name(self, cache: Any, tag: str) -> str:
+        """Return what a tag is called where the backend keeps it: no key, and not parted by version."""
+        return f"{INDEX}{cache.make_key(tag, version=0)}"
+
+    def _seconds(self, cache: Any, ttl: Any) -> float | None:
+        return cache.default_timeout if ttl is DEFAULT_TIMEOUT else ttl
+
     def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
         # Not in the generator below: what is wrong is said at the call.
         matcher, spelling = Matcher(patterns), self._spelling(cache, version)
@@ -72,12 +81,12 @@ class Enumerating(ABC):
 
     def keys(self, patterns: Patterns = None, version: Version = None, batch: int = BATCH) -> Iterator[str]:
         """Yield the keys of live entries that match, each once for each version, in no order; `batch` at a time."""
-        found = self._found(self._cache_of(), patterns, version, batch)
+        found = _once(self._found(self._cache_of(), patterns, version, batch))
         return (entry.key for page in found for entry in page)
 
     def count(self, patterns: Patterns = None, version: Version = None) -> int:
         """Return how many live entries match."""
-        return sum(map(len, self._found(self._cache_of(), patterns, version, BATCH)))
+        return sum(map(len, _once(self._found(self._cache_of(), patterns, version, BATCH))))
 
     def delete(self, keys: Iterable[Any], version: Any = None) -> int:
         """Delete entries; how many there were."""
@@ -100,16 +109,16 @@ class Enumerating(ABC):
         key: Any,
         value: Any,
         tags: Iterable[str],
-        timeout: Any = DEFAULT_TIMEOUT,
+        ttl: Any = DEFAULT_TIMEOUT,
         version: Any = None,
     ) -> None:
         """Store a value that carries tags. One that could not be tagged does not stay."""
         names = checked_tags(tags)
         cache = self._cache_of()
-        cache.set(key, value, timeout, version=version)
+        cache.set(key, value, ttl, version=version)
         # Not before `set`: what is invalidated in between would carry no tag, and outlive the next invalidation too.
         try:
-            self.tag(key, names, timeout, version)
+            self.tag(key, names, ttl, version)
         except BaseException:
             cache.delete(key, version=version)
             raise
@@ -132,7 +141,7 @@ class Enumerating(ABC):
                 yield key
 
     def _pages_of_keys(self, patterns: Patterns, version: Version, batch: int) -> Iterator[list[str]]:
-        found = self._found(self._cache_of(), patterns, version, batch)
+        found = _once(self._found(self._cache_of(), patterns, version, batch))
         return ([entry.key for entry in page] for page in found)
 
     async def acount(self, patterns: Patterns = None, version: Version = None) -> int:
@@ -152,11 +161,11 @@ class Enumerating(ABC):
         key: Any,
         value: Any,
         tags: Iterable[str],
-        timeout: Any = DEFAULT_TIMEOUT,
+        ttl: Any = DEFAULT_TIMEOUT,
         version: Any = None,
     ) -> None:
         """See set_tagged()."""
-        await self._twin(self.set_tagged, key, value, tags, timeout, version)
+        await self._twin(self.set_tagged, key, value, tags, ttl, version)
 
     async def atag(
         self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None
@@ -164,13 +173,13 @@ class Enumerating(ABC):
         """See tag()."""
         await self._twin(self.tag, key, tags, ttl, version)
 
-    async def akeys_of(self, tags: Iterable[str], version: Any = None) -> frozenset[str]:
+    async def akeys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """See keys_of()."""
         return await self._twin(self.keys_of, tags, version)
 
-    async def adelete_by_tag(self, tags: Iterable[str], version: Any = None) -> int:
+    async def adelete_by_tag(self, tags: Iterable[str]) -> int:
         """See delete_by_tag()."""
-        return await self._twin(self.delete_by_tag, tags, version)
+        return await self._twin(self.delete_by_tag, tags)
 
 
 def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
@@ -195,6 +204,14 @@ def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while page := list(islice(rest, size)):
         yield page
+
+
+def _once(found: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
+    seen: set[str] = set()
+    for page in found:
+        fresh = [entry for entry in page if entry.made not in seen]
+        seen.update(entry.made for entry in fresh)
+        yield fresh
 
 
 def _checked_keys(keys: Iterable[Any]) -> Iterable[Any]:

@@ -9,7 +9,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from oxicache import _native
 from oxicache.django.enumerating.base import Enumerating, checked_tags
-from oxicache.django.enumerating.role import BATCH, AllVersions, Patterns, Version
+from oxicache.django.enumerating.role import AllVersions, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 from oxicache.errors import CannotTagError
 
@@ -33,7 +33,7 @@ class NativeEnumerator(Enumerating):
     ) -> Iterator[list[str]]:
         yield [
             key if prefix is None else f"{prefix}:{version}:{key}"
-            for prefix, version, key in cache._memory.keys()
+            for prefix, version, key in cache._memory.keys()  # noqa: SIM118 -- a store is no dict
         ]
 
     def _remove(self, cache: Any, entries: Sequence[Entry]) -> int:
@@ -58,11 +58,11 @@ class NativeEnumerator(Enumerating):
         key: Any,
         value: Any,
         tags: Iterable[str],
-        timeout: Any = DEFAULT_TIMEOUT,
+        ttl: Any = DEFAULT_TIMEOUT,
         version: Any = None,
     ) -> None:
         """Store a value that carries tags, at once."""
-        self._cache_of().set(key, value, timeout, version, tags=checked_tags(tags))
+        self._cache_of().set(key, value, ttl, version, tags=checked_tags(tags))
 
     def tag(
         self,
@@ -78,11 +78,12 @@ class NativeEnumerator(Enumerating):
             "pass them to its `set`, `add`, `set_many` or `get_or_set`, or to `set_tagged`",
         )
 
-    def keys_of(self, tags: Iterable[str], version: Any = None) -> frozenset[str]:
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of entries of this process that carry one of the tags. O(entries)."""
         wanted, cache = frozenset(checked_tags(tags)), self._cache_of()
         spelling = self._spelling(cache, version)
-        found, cursor = [], 0
+        found: list[str] = []
+        cursor: int | None = 0
         while cursor is not None:
             cursor, entries = _native.entries(cache._memory.cache, cursor, BITE)
             for held, _left, _weight, carried, is_outdated in entries:
@@ -90,10 +91,8 @@ class NativeEnumerator(Enumerating):
                     found.append(_text(held))
         return frozenset(entry.key for made in found if (entry := spelling.read(made)) is not None)
 
-    def delete_by_tag(self, tags: Iterable[str], version: Any = None) -> int:
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were in this process. O(these)."""
-        if version is not None:
-            raise ValueError("the tags of a NativeCache are those of all versions: version must be None")
         cache = self._cache_of()
         return sum(cache.delete_by_tag(tag) for tag in checked_tags(tags))
 
@@ -133,30 +132,25 @@ class LocMemEnumerator(Enumerating):
         with cache._lock:
             index = _index(cache)
             for name in names:
-                index.add((version_of(cache, version), name), made)
+                index.add(self._index_name(cache, name), made)
             index.tidy(cache._cache)
 
-    def keys_of(self, tags: Iterable[str], version: Any = None) -> frozenset[str]:
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags."""
         names, cache = checked_tags(tags), self._cache_of()
         spelling = self._spelling(cache, version)
         with cache._lock:
             members = _index(cache).members
-            made = {one for name in names for one in members.get((version_of(cache, version), name), ())}
+            made = {one for name in names for one in members.get(self._index_name(cache, name), ())}
             live = [one for one in made if not cache._has_expired(one)]
         return frozenset(entry.key for one in live if (entry := spelling.read(one)) is not None)
 
-    def delete_by_tag(self, tags: Iterable[str], version: Any = None) -> int:
-        """Delete what carries one of the tags; how many there were. O(these)."""
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
+        """Delete what carries one of the tags, of all versions; how many there were. O(these)."""
         names, cache = checked_tags(tags), self._cache_of()
         with cache._lock:
-            made = {one for name in names for one in _index(cache).take((version_of(cache, version), name))}
+            made = {one for name in names for one in _index(cache).take(self._index_name(cache, name))}
             return sum(_drop(cache, one) for one in made)
-
-
-def version_of(cache: Any, version: Any) -> tuple[Any, Any]:
-    """Return what parts the tags of one cache from those of others in the same place."""
-    return cache.key_prefix, cache.version if version is None else version
 
 
 def _drop(cache: Any, made: str) -> bool:
@@ -170,15 +164,15 @@ class _Index:
     """Which made keys carry which tag. Guarded by the lock of the cache."""
 
     def __init__(self) -> None:
-        self.members: dict[Any, dict[str, None]] = {}
+        self.members: dict[str, dict[str, None]] = {}
         self._count = 0
 
-    def add(self, tag: Any, made: str) -> None:
+    def add(self, tag: str, made: str) -> None:
         held = self.members.setdefault(tag, {})
         self._count += made not in held
         held[made] = None
 
-    def take(self, tag: Any) -> dict[str, None]:
+    def take(self, tag: str) -> dict[str, None]:
         taken = self.members.pop(tag, {})
         self._count -= len(taken)
         return taken
@@ -224,12 +218,12 @@ class NothingEnumerator(Enumerating):
         """Do nothing: the entry is not there."""
         checked_tags(tags)
 
-    def keys_of(self, tags: Iterable[str], version: Any = None) -> frozenset[str]:  # noqa: ARG002
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:  # noqa: ARG002
         """Return none."""
         checked_tags(tags)
         return frozenset()
 
-    def delete_by_tag(self, tags: Iterable[str], version: Any = None) -> int:  # noqa: ARG002
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete nothing."""
         checked_tags(tags)
         return 0

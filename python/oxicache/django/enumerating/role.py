@@ -59,7 +59,7 @@ class Enumerator(Protocol):
         key: Any,
         value: Any,
         tags: Iterable[str],
-        timeout: Any = DEFAULT_TIMEOUT,
+        ttl: Any = DEFAULT_TIMEOUT,
         version: Any = None,
     ) -> None:
         """Store a value that carries tags."""
@@ -67,11 +67,11 @@ class Enumerator(Protocol):
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """Have an entry that was stored for `ttl` seconds carry tags, beside those that it has."""
 
-    def keys_of(self, tags: Iterable[str], version: Any = None) -> frozenset[str]:
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags."""
 
-    def delete_by_tag(self, tags: Iterable[str], version: Any = None) -> int:
-        """Delete what carries one of the tags; how many there were."""
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
+        """Delete what carries one of the tags, of all versions; how many there were."""
 
     def akeys(
         self, patterns: Patterns = None, version: Version = None, batch: int = BATCH
@@ -92,7 +92,7 @@ class Enumerator(Protocol):
         key: Any,
         value: Any,
         tags: Iterable[str],
-        timeout: Any = DEFAULT_TIMEOUT,
+        ttl: Any = DEFAULT_TIMEOUT,
         version: Any = None,
     ) -> None:
         """See set_tagged()."""
@@ -102,8 +102,8 @@ class Enumerator(Protocol):
     ) -> None:
         """See tag()."""
 
-    async def akeys_of(self, tags: Iterable[str], version: Any = None) -> frozenset[str]:
+    async def akeys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """See keys_of()."""
 
-    async def adelete_by_tag(self, tags: Iterable[str], version: Any = None) -> int:
+    async def adelete_by_tag(self, tags: Iterable[str]) -> int:
         """See delete_by_tag()."""
