@@ -7,12 +7,13 @@ read. Who captures: loader.py and rows.py. Who moves the words: oxicache.django.
 import logging
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from oxicache.options import TAG_MAX_CHARS, TAG_MAX_EXPANDED, TAG_MAX_PARENTS
 
 __all__ = [
     "ANY_TAG",
+    "EVERY_TAG",
     "captured_words",
     "checked_tags",
     "expand",
@@ -24,14 +25,16 @@ __all__ = [
 
 logger = logging.getLogger("oxicache.tags")
 
-ANY_TAG: Final = "tags"  # the word that every tag moves, for values with more tags than there is room for
+ANY_TAG: Final = "tags"  # the word that any tag moves, for values with more tags than there is room for
+EVERY_TAG: Final = "tags:*"  # the word that moves where nobody can say which tags
 _FIELD: Final = re.compile(r"\{(\w*)\}")
 
 
 def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return tags as a tuple; TypeError and ValueError name what is none."""
-    names = () if isinstance(tags, str) or not isinstance(tags, Iterable) else tuple(tags)
-    if isinstance(tags, str) or not isinstance(tags, Iterable) or not all(isinstance(n, str) for n in names):
+    given: Any = tags  # whatever the annotation says
+    names = (None,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not all(isinstance(name, str) for name in names):
         raise TypeError(f"tags must be an iterable of strings, not {tags!r}")
     for name in names:
         _check_length(name)
@@ -54,12 +57,14 @@ def tag_word(tag: str) -> str:
 
 
 def captured_words(tags: Iterable[str], room: int) -> list[str]:
-    """Return the words that a value with these tags depends on, at most `room`; past that the one that all tags move.
+    """Return the words that a value with these tags depends on, at most `room`; past that the one that any tag moves.
 
     So a value with very many tags goes with any tag: too early, and never too late.
     """
     words = [tag_word(tag) for tag in dict.fromkeys(tags)]
-    return words if len(words) <= room else [ANY_TAG]
+    if not words:
+        return []
+    return [EVERY_TAG, *words] if len(words) < room else [ANY_TAG]
 
 
 def moved_words(tags: Iterable[str]) -> list[str]:
@@ -80,9 +85,9 @@ _reported: set[str] = set()  # what was said already of expansions that do not e
 def tag_parent(child: str, parent: str) -> Callable[[], None]:
     """Have `child` invalidated whenever `parent` is, and so on down; return what undoes that.
 
-    Both may have fields, as in `tag_parent("profile:{pk}", "user:{pk}")`: a field stands for one segment between colons,
-    and each of the child's must be one of the parent's. Tags that are each other's parents die together, and a warning
-    names them. To be registered by every process that invalidates: at import. ValueError past TAG_MAX_PARENTS.
+    Both may have fields, as in `tag_parent("profile:{pk}", "user:{pk}")`: a field stands for one segment between
+    colons, and each of the child's must be one of the parent's. Tags that are each other's parents die together, and a
+    warning names them. To be registered by every process that invalidates: at import. ValueError past TAG_MAX_PARENTS.
     """
     for tag in (child, parent):
         if not isinstance(tag, str):
@@ -91,13 +96,19 @@ def tag_parent(child: str, parent: str) -> Callable[[], None]:
     fields = _FIELD.findall(parent)
     unknown = [name for name in _FIELD.findall(child) if name not in fields or not name]
     if unknown or "" in fields or len(set(fields)) < len(fields):
-        wrong = f"{{{unknown[0]}}} is no field of it" if unknown else "each of its fields needs a name of its own"
+        wrong = (
+            f"{{{unknown[0]}}} is no field of it" if unknown else "each of its fields needs a name of its own"
+        )
         raise ValueError(f"{child!r} cannot be a child of {parent!r}: {wrong}")
     children = _children_of(parent, fields)
     if child not in children and _count() >= TAG_MAX_PARENTS:
-        raise ValueError(f"{TAG_MAX_PARENTS} children of tags are registered, which is the limit: not {child!r}")
+        raise ValueError(
+            f"{TAG_MAX_PARENTS} children of tags are registered, which is the limit: not {child!r}"
+        )
     if not fields and parent in expand([child]):
-        logger.warning("The tags %r and %r are each other's parents: they are invalidated together.", child, parent)
+        logger.warning(
+            "The tags %r and %r are each other's parents: they are invalidated together.", child, parent
+        )
     children[child] = children.get(child, 0) + 1
     left = [child]
 
@@ -155,7 +166,7 @@ def _direct(tag: str) -> list[str]:
     children = list(_children.get(tag, ()))
     for pattern, templates in list(_templates.values()):
         if templates and (match := pattern.fullmatch(tag)) is not None:
-            filled = [_FIELD.sub(lambda field: match[field[1]], child) for child in list(templates)]  # noqa: B023 -- called at once
+            filled = [_FIELD.sub(lambda field: match[field[1]], child) for child in list(templates)]
             children += [child for child in filled if len(child) <= TAG_MAX_CHARS]
     return children
 
