@@ -24,6 +24,7 @@ from oxicache.django.backends import NativeCache
 from oxicache.django.backends.words import key_word
 from oxicache.django.backends.words import tag_word as store_tag_word
 from oxicache.django.delivery import Round
+from oxicache.django.enumeration import enumerator_of
 from oxicache.errors import OxicacheError
 from oxicache.invalidation import Effect, Names
 from oxicache.registry import cache_manager
@@ -74,8 +75,9 @@ class Reached:
     @property
     def missing(self) -> Mapping[int, str]:
         """Workers that did not confirm, by pid, and why; complete once nothing is pending."""
-        return MappingProxyType({} if self._round is None else dict(self._round.missing)) @ property
+        return {} if self._round is None else dict(self._round.missing)
 
+    @property
     def elsewhere(self) -> int:
         """How many entries the other workers had in their named caches; complete once nothing is pending."""
         return 0 if self._round is None else self._round.removed
@@ -233,9 +235,7 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
             _tried(alias, "delete_many", lambda: handler.delete_many(part.keys, version), outcome)
         outcome.count("keys", deleted, alias=alias)
     if part.tags:
-        gone = _tried(
-            alias, "delete_by_tag", lambda: enumerator_of(alias).delete_by_tag(part.tags, version), outcome
-        )
+        gone = _tried(alias, "delete_by_tag", lambda: enumerator_of(alias).delete_by_tag(part.tags), outcome)
         outcome.count("tags", gone, alias=alias)
     if part.every_tag:
         outcome.failures[alias] = (
@@ -260,13 +260,6 @@ def _patterns(part: Names) -> list[KeyPattern]:
         *[KeyPattern(glob) for glob in part.globs],
         *[KeyPattern(regex, kind="regex") for regex in part.regexes],  # type: ignore[call-arg]
     ]
-
-
-def enumerator_of(alias: str) -> Any:
-    """As oxicache.django.enumeration has it, loaded where a project has such a backend."""
-    from oxicache.django import enumeration
-
-    return enumeration.enumerator_of(alias)
 
 
 # ---------------------------------------------------------------- named caches
