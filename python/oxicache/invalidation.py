@@ -12,13 +12,30 @@ from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
 
-__all__ = ["EVENTS", "NOTHING", "Effect", "Rule", "Template", "operations_of"]
+__all__ = ["EVENTS", "NOTHING", "Effect", "Names", "Rule", "Template", "operations_of"]
 
 Texts: TypeAlias = frozenset[str]
 # What names entries: a template with `{pk}`, `{tenant}` or `{field}`, or what makes them of the instance that changed.
 Source: TypeAlias = str | Callable[[Any], Iterable[str]]
 
 _NONE: Final[Texts] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of entries, and where they are looked for: in which aliases of CACHES, and in which named caches.
+
+    For those two None is all, () none. `version` is one of Django's; None is each alias's own.
+    """
+
+    tags: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
+    regexes: tuple[str, ...] = ()
+    aliases: tuple[str, ...] | None = None
+    caches: tuple[str, ...] | None = None
+    version: int | None = None
+    every_tag: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,7 @@ class Effect:
     globs: Texts = _NONE
     aliases: tuple[str, ...] | None = None
     every_tag: bool = False
+    also: frozenset[Names] = frozenset()  # what the fields above cannot say
 
     def __or__(self, other: "Effect") -> "Effect":
         """Return an effect that reaches what either of both does, and where their aliases differ more than that."""
@@ -49,6 +67,7 @@ class Effect:
             self.globs | other.globs,
             _joined(self, other),
             self.every_tag or other.every_tag,
+            self.also | other.also,
         )
 
     def __bool__(self) -> bool:
@@ -58,11 +77,11 @@ class Effect:
     @property
     def reaches_caches(self) -> bool:
         """Whether it is more than version words."""
-        return bool(self.tags or self.keys or self.globs) or self.every_tag
+        return bool(self.tags or self.keys or self.globs or self.also) or self.every_tag
 
     def __len__(self) -> int:
         """How many names it holds: what it takes to keep it until a commit."""
-        return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs)
+        return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs) + len(self.also)
 
     def coarser(self) -> "Effect":
         """Return an effect of few names that reaches at least as far, `user:*` for thousands of users' keys.
@@ -71,7 +90,8 @@ class Effect:
         """
         starts = {_start(glob_literal(key)) for key in self.keys} | {_start(glob) for glob in self.globs}
         globs = frozenset(starts if len(starts) <= MAX_STARTS else {"*"})
-        return Effect(self.words, _NONE, _NONE, globs, self.aliases, self.every_tag or bool(self.tags))
+        every_tag = self.every_tag or bool(self.tags)
+        return Effect(self.words, _NONE, _NONE, globs, self.aliases, every_tag, self.also)
 
 
 NOTHING: Final = Effect()
