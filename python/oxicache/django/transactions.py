@@ -11,7 +11,7 @@ raw SQL outside of `atomic`. A model's save and delete are noticed by their sign
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
@@ -30,7 +30,7 @@ __all__ = [
     "allows_storing",
     "close_connections",
     "in_transaction",
-    "invalidate_effects",
+    "invalidate_effect",
     "invalidate_words",
     "is_written",
     "watch_connections",
@@ -83,55 +83,37 @@ def invalidate_words(names: Iterable[str], using: str | None = None, *, kind: st
 
     Without `using`: now, and at the commit of each of this thread's transactions too. `kind` is the trail's word.
     """
-    names = frozenset(names)
-    # Now: at the commit nobody sees who it was.
-    _invalidate((Effect(words=names),), using, trail.note(kind, names) if names else None)
+    invalidate_effect(Effect(words=frozenset(names)), using, kind=kind)
 
 
-def invalidate_effects(
-    effects: Sequence[Effect],
-    using: str | None = None,
-    *,
-    kind: str = "invalidate",
-    detail: str | None = None,
+def invalidate_effect(
+    effect: Effect, using: str | None = None, *, kind: str = "invalidate", detail: str | None = None
 ) -> None:
-    """Invalidate what these reach, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
-    names = [name for effect in effects for name in effect.names()]
-    if names:
-        _invalidate(effects, using, trail.note(kind, names, detail))
-
-
-def _invalidate(effects: Sequence[Effect], using: str | None, note: Note | None) -> None:
+    """Invalidate what this reaches, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
+    # Now: at the commit nobody sees who it was.
+    note = trail.note(kind, effect.names(), detail) if effect else None
     if using is None:
-        _invalidate_now(effects, note)
+        _invalidate_now(effect, note)
         for connection in connections.all(initialized_only=True):
             if in_own_transaction(connection):
-                _add(connection, effects, note)
+                marks.mark_written(connection).add(effect, note)
         return
     connection = connections[using]
     watcher = marks.watched(connection)
     if in_own_transaction(connection):
-        _add(connection, effects, note)
+        marks.mark_written(connection).add(effect, note)
     else:
         watcher.mark_in_test(connection)
-        _invalidate_now(effects, note)
+        _invalidate_now(effect, note)
 
 
-def _add(connection: BaseDatabaseWrapper, effects: Sequence[Effect], note: Note | None) -> None:
-    mark = marks.mark_written(connection)
-    for effect in effects:
-        mark.add(effect, note)
-        note = None
-
-
-def _invalidate_now(effects: Sequence[Effect], note: Note | None) -> None:
-    for effect in effects:
-        marks.bump(effect.words)
-    if note is not None:
-        trail.enter([note])
-    for effect in effects:
-        if effect.reaches_caches:
-            marks.carry_out(effect.beside_words())
+def _invalidate_now(effect: Effect, note: Note | None) -> None:
+    marks.bump(effect.words)
+    notes = [] if note is None else [note]
+    if effect.reaches_caches:
+        marks.carry_out(effect, notes)
+    else:
+        trail.enter(notes)
 
 
 def is_written(using: str) -> bool:
