@@ -26,6 +26,7 @@ CACHALOT = "django-cachalot"
 DJANGO_REDIS = "django-redis"
 
 MANY_RULES = "save, 100 rules"
+MEMBERS_ROWS = "save, 5 rows whose values depend on it"
 SAVES = {"save, no dependants": 0, "save, 1 dependant": 1, "save, 5 dependants": 5, MANY_RULES: 100}
 TAG = "tag"
 TAG_OF_TTLCACHE = "tag of a TTLCache"
@@ -62,13 +63,13 @@ class Benches(AppConfig):
     label = "benches"
 
 
-def _model(name: str) -> Any:
+def _model(name: str, **members: Any) -> Any:
     from django.db import models
 
     class Meta:
         app_label = "benches"
 
-    fields = {"number": models.IntegerField(default=0), "Meta": Meta, "__module__": __name__}
+    fields = {"number": models.IntegerField(default=0), "Meta": Meta, "__module__": __name__, **members}
     model = type(name, (models.Model,), fields)
     django_setup.create_table(model, [model(number=0)])
     return model
@@ -98,7 +99,7 @@ def alone(*_: Any) -> dict[str, Task]:
     """Django with nothing that invalidates."""
     django_setup.set_up(APP)
     save = _saving(_model("Row")._base_manager.get())
-    return dict.fromkeys(SAVES, Task(save))
+    return dict.fromkeys([*SAVES, MEMBERS_ROWS], Task(save))
 
 
 def ours(_port: int, members: int, keys: int, **settings: Any) -> dict[str, Task]:
@@ -129,6 +130,7 @@ def ours(_port: int, members: int, keys: int, **settings: Any) -> dict[str, Task
         cache.set_many(dict.fromkeys(found if cache.get(key(0)) else map(key, range(keys)), 1))
 
     found = found_by_glob(keys)
+    tasks[MEMBERS_ROWS] = _save_with_members()
     tasks[TAG] = Task(
         lambda: cache.delete_by_tag("team"), fill_backend, lambda: cache.get("member:7") is None
     )
@@ -151,6 +153,34 @@ def _save_with_rules(name: str, dependants: int, cache: Any) -> Task:
             cache.set(tag, 1, tags=[f"{tag}:{row.pk}"])
 
     return Task(_saving(row), fill, lambda: cache.get_many(names) == {})
+
+
+def _save_with_members() -> Task:
+    from oxicache import ttl_cached_property
+
+    depended = _model("Depended")
+    computed: list[int] = []
+    rows = []
+    for number in range(5):
+
+        def value(self: Any) -> int:
+            computed.append(self.pk)
+            return 1
+
+        value.__qualname__ = f"Depending{number}.value"
+        model = _model(f"Depending{number}", value=ttl_cached_property(depends_on=depended)(value))
+        rows.append(model._base_manager.get())
+
+    def read() -> None:
+        for row in rows:
+            row.value  # noqa: B018 -- read for what it leaves in the cache
+
+    def check() -> bool:
+        computed.clear()
+        read()
+        return len(computed) == len(rows)
+
+    return Task(_saving(depended._base_manager.get()), read, check)
 
 
 def watching(port: int, members: int, keys: int) -> dict[str, Task]:
