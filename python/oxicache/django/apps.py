@@ -15,6 +15,7 @@ from oxicache.django import (
     conf,
     control,
     host,
+    marks,
     rows,
     rules,
     signals,
@@ -22,6 +23,7 @@ from oxicache.django import (
     transactions,
 )
 from oxicache.django.lens import DjangoLens
+from oxicache.invalidation import Effect
 
 __all__ = ["OxicacheConfig"]
 
@@ -59,7 +61,16 @@ class OxicacheConfig(AppConfig):
         control.begin()
         scheduling.run_around(after=transactions.close_connections)
         walks.look_through(DjangoLens())
+        marks.carry_out_with(_carry_out)
         test_environment.isolate_when_testing()
+
+
+def _carry_out(effect: Effect) -> None:
+    from oxicache.django import (
+        reaching,
+    )  # what needs the backends, and only they who invalidate more than rows
+
+    reaching.carry_out(effect, is_noted=True)
 
 
 def cache_defaults() -> tuple[int, float | None]:
