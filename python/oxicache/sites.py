@@ -3,8 +3,8 @@
 The framework-free half: oxicache.django.site makes one of a project's settings. How a worker is asked: workers.py.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -25,7 +25,7 @@ _NO_MODEL: Final = "{!r} is no model: models are Django's, and this process has 
 class AliasOutcome:
     """What became of the entries of one alias that is no NativeCache."""
 
-    counts: Mapping[str, int | None] = field(default_factory=dict)  # by strategy; None where its backend does not tell
+    count: int | None = 0  # None where its backend does not tell
     failure: str | None = None  # why not all of it was done
 
 
@@ -88,7 +88,10 @@ class Shared(Protocol):
         ...
 
     def invalidate_alias(self, alias: str, selection: Selection, *, dry_run: bool) -> AliasOutcome:
-        """Delete, or count, the entries of another backend that have one of the keys or tags, or match a pattern."""
+        """Delete, or count, the entries of another backend that have one of the keys, or of the tags, or that match.
+
+        `selection` is of one kind.
+        """
         ...
 
     def clear_alias(self, alias: str, *, dry_run: bool) -> AliasOutcome:
@@ -149,10 +152,12 @@ class NothingShared:
     def parted(self, aliases: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
         """There are no aliases."""
         if aliases:
-            raise ValueError(f"{aliases[0]!r} is no alias: CACHES is Django's, and this process has not loaded it")
+            raise ValueError(
+                f"{aliases[0]!r} is no alias: CACHES is Django's, and this process has not loaded it"
+            )
         return (), ()
 
-    def require(self, alias: str, selection: Selection) -> None:  # noqa: ARG002 -- as above
+    def require(self, alias: str, selection: Selection) -> None:
         """There are no aliases."""
 
     def invalidate_alias(

@@ -2,18 +2,30 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from oxicache import jobs, keys, workers
 from oxicache._native import KeyPattern
-from oxicache.operations.changes import Counts, pending, summed
+from oxicache.operations.changes import Counts, clear, pending, summed
 from oxicache.operations.figures import ask_about
-from oxicache.reports import CancelledJob, Invalidated, InvalidationPreview, Reach, Scheduled
+from oxicache.reports import (
+    CancelledJob,
+    Invalidated,
+    InvalidationPreview,
+    Preview,
+    Reach,
+    Removed,
+    Scheduled,
+)
+from oxicache.reports.changes import total
 from oxicache.selection import Selection
 from oxicache.sites import AliasOutcome, PatternKind, Site, reach_of
+from oxicache.tags import expand
 from oxicache.workers import Answer, Answers
 
-__all__ = ["cancel", "clear_aliases", "invalidate", "schedule"]
+__all__ = ["cancel", "clear_all", "invalidate", "schedule"]
+
+ENTRIES: Final = "entries"  # what is counted where all are meant, and no strategy finds them
 
 
 def invalidate(
@@ -28,8 +40,8 @@ def invalidate(
 
     Where the selection names neither caches nor aliases these are all caches of the workers, and with `foreign` all
     aliases of other backends. A model stands for what was computed from any of its rows, and for the key patterns that
-    were registered as depending on it; `cascade` adds the models that refer to it, one level. `tenant` narrows patterns,
-    and alone stands for all keys of the tenant. With `dry_run` the entries are counted and stay.
+    were registered as depending on it; `cascade` adds the models that refer to it, one level. `tenant` narrows globs
+    and prefix, and alone stands for all keys of the tenant. With `dry_run` the entries are counted and stay.
 
     ValueError where nothing is selected (that is `clear`), for what is no model, row, pattern or alias; and
     CannotEnumerateError, before anything was done, for an alias that was named and cannot tell which entries these are.
@@ -50,7 +62,8 @@ def invalidate(
         # After the workers have counted: an entry whose tag has moved on is nobody's any more.
         outdated = _outdate_shared(site, wanted, native)
     for alias in others if site.is_whole else ():
-        tally.add_alias(alias, site.shared.invalidate_alias(alias, wanted.selection, dry_run=dry_run))
+        for strategy, part in wanted.parts():
+            tally.add_alias(alias, strategy, site.shared.invalidate_alias(alias, part, dry_run=dry_run))
     common: dict[str, Any] = {
         "reach": reach_of(site, *tally.rounds),
         "by_strategy": tally.by_strategy,
@@ -60,15 +73,46 @@ def invalidate(
         "failures": tally.failures,
         "models": models,
         "rows": rows,
+        "patterns": (*wanted.selection.globs, *wanted.dependent),
         "pending": tuple(sorted({pid for answers in tally.rounds for pid in pending(answers)})),
     }
     return InvalidationPreview(**common) if dry_run else Invalidated(**common, outdated=tuple(outdated))
 
 
-def clear_aliases(site: Site, *, dry_run: bool = False) -> Mapping[str, AliasOutcome]:
-    """Remove all entries of every alias that workers do not hold; with `dry_run` count them."""
-    _, others = site.shared.parted(()) if site.is_whole else ((), ())
-    return {alias: site.shared.clear_alias(alias, dry_run=dry_run) for alias in others}
+def clear_all(
+    site: Site, aliases: Sequence[str] = (), *, dry_run: bool = False
+) -> Invalidated | InvalidationPreview:
+    """Remove every entry of every cache and alias, whatever its backend, or of these aliases; `dry_run` counts them.
+
+    Where a backend cannot tell an alias' entries from others, all that it holds goes, and how many that are is unknown.
+    """
+    native, others = site.shared.parted(aliases)
+    if not aliases:
+        report = _emptied(clear(site, dry_run=dry_run))
+    elif native:
+        everything = Selection(globs=("*",), caches=tuple(native))
+        report = invalidate(site, everything, dry_run=dry_run, foreign=False)
+    else:
+        report = _emptied(
+            Preview(reach=reach_of(site, site.ask("health")), verb="clear", counts={}, processes={})
+        )
+    tally = _Tally(by_strategy=dict(report.by_strategy))
+    for alias in others if site.is_whole else ():
+        tally.add_alias(alias, ENTRIES, site.shared.clear_alias(alias, dry_run=dry_run))
+    return replace(report, by_strategy=tally.by_strategy, aliases=tally.aliases, failures=tally.failures)
+
+
+def _emptied(done: Removed | Preview) -> Invalidated | InvalidationPreview:
+    common: dict[str, Any] = {
+        "reach": done.reach,
+        "by_strategy": {ENTRIES: total(done.processes)} if done.reach.answered else {},
+        "counts": done.counts,
+        "processes": done.processes,
+        "models": {},
+    }
+    if isinstance(done, Preview):
+        return InvalidationPreview(**common)
+    return Invalidated(**common, pending=done.pending, outdated=done.outdated)
 
 
 # ---------------------------------------------------------------- what is meant, and where
@@ -81,6 +125,18 @@ class _Wanted:
     selection: Selection  # keys, tags, globs and regex alone, with tenant and prefix made globs
     dependent: tuple[str, ...]  # globs that the models brought
 
+    def parts(self) -> Iterator[tuple[str, Selection]]:
+        """Yield what is counted apart, each as a selection of one kind."""
+        named = self.selection
+        if named.tags:
+            yield "tags", Selection(tags=named.tags)
+        if named.keys:
+            yield "keys", Selection(keys=named.keys)
+        if named.globs or named.regex is not None:
+            yield "pattern", Selection(globs=named.globs, regex=named.regex)
+        if self.dependent:
+            yield "dependency", Selection(globs=self.dependent)
+
 
 def _wanted(site: Site, selection: Selection, *, cascade: bool) -> _Wanted:
     """Say in globs what is meant by prefix, tenant and models. ValueError as `invalidate` has it."""
@@ -92,7 +148,7 @@ def _wanted(site: Site, selection: Selection, *, cascade: bool) -> _Wanted:
     if below and selection.regex is not None:
         raise ValueError("tenant narrows globs and prefixes; in a regular expression write the tenant itself")
     start = keys.glob_literal(below)
-    globs = [start + glob for glob in selection.globs]
+    globs = [glob if glob.startswith(start) else start + glob for glob in selection.globs]
     if selection.prefix is not None:
         globs.append(f"{start}{keys.glob_literal(selection.prefix)}*")
     dependent = [
@@ -107,8 +163,9 @@ def _wanted(site: Site, selection: Selection, *, cascade: bool) -> _Wanted:
         KeyPattern(pattern)  # refused here, and not by each worker
     if selection.regex is not None:
         KeyPattern(selection.regex, kind="regex")
+    tags = tuple(sorted(expand(selection.tags)))
     return _Wanted(
-        Selection(keys=selection.keys, tags=selection.tags, globs=tuple(globs), regex=selection.regex),
+        Selection(keys=selection.keys, tags=tags, globs=tuple(globs), regex=selection.regex),
         tuple(dict.fromkeys(glob for glob in dependent if glob not in globs)),
     )
 
@@ -150,27 +207,27 @@ class _Tally:
     rounds: list[Answers] = field(default_factory=list)
     by_strategy: dict[str, int | None] = field(default_factory=dict)
     by_process: dict[int, Counts] = field(default_factory=dict)
-    aliases: dict[str, Mapping[str, int | None]] = field(default_factory=dict)
+    aliases: dict[str, Counts] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def add_round(self, strategy: str, answers: Answers) -> None:
         """Count what the workers answered; what one has only noted yet is unknown, and not in the sum."""
         self.rounds.append(answers)
         found = {answer.pid: dict(answer.result["invalidated"]) for answer in answers.answers}
-        self._count(strategy, sum(number or 0 for number in summed(found).values()))
+        self.count(strategy, sum(number or 0 for number in summed(found).values()))
         for pid, counts in found.items():
             self.by_process[pid] = summed({0: self.by_process.get(pid, {}), 1: counts})
 
-    def add_alias(self, alias: str, outcome: AliasOutcome) -> None:
+    def add_alias(self, alias: str, strategy: str, outcome: AliasOutcome) -> None:
         """Count what another backend answered."""
         if outcome.failure is not None:
             self.failures[alias] = outcome.failure
-        if outcome.failure is None or outcome.counts:
-            self.aliases[alias] = outcome.counts
-        for strategy, number in outcome.counts.items():
-            self._count(strategy, number)
+            return
+        self.aliases.setdefault(alias, {})[strategy] = outcome.count
+        self.count(strategy, outcome.count)
 
-    def _count(self, strategy: str, number: int | None) -> None:
+    def count(self, strategy: str, number: int | None) -> None:
+        """Add to a strategy's number what is known."""
         before = self.by_strategy.get(strategy)
         self.by_strategy[strategy] = before if number is None else (before or 0) + number
 
@@ -226,7 +283,9 @@ def _outdate_shared(site: Site, wanted: _Wanted, caches: Sequence[str]) -> Seque
 # ---------------------------------------------------------------- later
 
 
-def schedule(site: Site, selection: Selection, delay: float, *, cascade: bool = False, foreign: bool = True) -> Scheduled:
+def schedule(
+    site: Site, selection: Selection, delay: float, *, cascade: bool = False, foreign: bool = True
+) -> Scheduled:
     """Have one live worker do what `invalidate` does, `delay` seconds from now.
 
     One is enough: from there it reaches all the others. ValueError and CannotEnumerateError as `invalidate` has them.
