@@ -3,12 +3,18 @@
 Who registers: rules.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from oxicache.django.labels import model_named
-from oxicache.django.rules import model_dependencies, rules_of
+from oxicache.django.rulebook import effects_of_rows
+from oxicache.django.rules import model_dependencies, rules_stats
+from oxicache.invalidation import NOTHING, Effect
 
-__all__ = ["label", "models", "patterns", "patterns_of", "rules"]
+__all__ = ["effect", "label", "models", "patterns", "patterns_of", "rules"]
+
+OF_THE_MAP: Final = "dependencies of "  # how rules are called that stand for the map; `models` has these
+OPERATIONS: Final = ("create", "update", "delete", "m2m", "bulk")
 
 
 def label(name: str) -> str:
@@ -40,4 +46,31 @@ def patterns() -> Mapping[str, tuple[str, ...]]:
 
 def rules() -> Mapping[str, tuple[str, ...]]:
     """Return each model that rules were registered for, by its label, with what these are called."""
-    return {}
+    found: dict[str, list[str]] = {}
+    for name, stats in rules_stats().items():
+        if name.startswith(OF_THE_MAP):
+            continue
+        found.setdefault(stats["model"], []).append(name)
+    return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+
+def effect(models: Iterable[str], rows: Iterable[tuple[str, Any]]) -> Effect:
+    """Return what the rules ask for when any row of these models, or one of these rows, changes in whatever way.
+
+    Rows are asked of the database where a rule wants more than their primary keys.
+    """
+    found = NOTHING
+    for name in models:
+        for operation in OPERATIONS:
+            found = _with(found, effects_of_rows(model_named(name), None, operation))
+    for name, pk in rows:
+        for operation in OPERATIONS:
+            if operation != "delete":  # of a row that is gone nothing but its key is known
+                found = _with(found, effects_of_rows(model_named(name), [pk], operation))
+    return found
+
+
+def _with(found: Effect, effects: Iterable[Effect]) -> Effect:
+    for one in effects:
+        found |= one
+    return found

@@ -20,8 +20,9 @@ from oxicache.django.enumeration import ALL_VERSIONS, enumerator_of
 from oxicache.django.invalidation import invalidate
 from oxicache.django.scope import Scope
 from oxicache.errors import CannotEnumerateError
+from oxicache.keys import normal_pattern
 from oxicache.selection import Selection
-from oxicache.sites import AliasOutcome, PatternKind, Site
+from oxicache.sites import AliasOutcome, Dependents, PatternKind, Site
 from oxicache.tags import moved_words
 from oxicache.workers import folder_of
 
@@ -146,10 +147,25 @@ class ProjectShared:
         """Outdate what was computed from one row."""
         invalidate(model, [pk])
 
-    def dependent_patterns(self, model: str, *, cascade: bool) -> Sequence[str]:
-        """Return the key patterns of the rules' registry, of the model and of what `cascade` adds."""
-        labels = (model, *(_referring_labels(model) if cascade else ()))
-        return tuple(dict.fromkeys(pattern for label in labels for pattern in dependants.patterns_of(label)))
+    def dependents(self, selection: Selection, *, cascade: bool) -> Dependents:
+        """Return what rules and the map of dependencies name; below a tenant the map's patterns alone."""
+        also = [
+            label for model in selection.models for label in (_referring_labels(model) if cascade else ())
+        ]
+        models = tuple(dict.fromkeys((*selection.models, *also)))
+        if selection.tenant is not None:
+            below = self.tenant_prefix(selection.tenant)
+            labels = (*models, *(model for model, _ in selection.rows))
+            patterns = [pattern for label in labels for pattern in dependants.patterns_of(label)]
+            globs = [glob for pattern in patterns for glob in normal_pattern(pattern, below)]
+            return Dependents(Selection(globs=globs))  # type: ignore[arg-type]
+        effect = dependants.effect(models, selection.rows)
+        names = Selection(
+            tags=tuple(sorted(effect.tags)),
+            keys=tuple(sorted(effect.keys)),
+            globs=tuple(sorted(effect.globs)),
+        )
+        return Dependents(names, is_wider=effect.every_tag)
 
     def made_keys(self, keys: Sequence[str], caches: Sequence[str]) -> Sequence[str]:
         """Return the keys, and what each NativeCache makes of them with its prefix and version."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from oxicache.reports.changes import pending_lines, processes_json, total
 from oxicache.reports.reach import Report
@@ -12,6 +12,7 @@ from oxicache.tables import PLAIN, Column, Style, count, duration, plain, table
 __all__ = ["CancelledJob", "Invalidated", "InvalidationPreview", "Scheduled"]
 
 Counts = Mapping[str, int | None]  # None where nobody knows
+TAGS_OF_ROWS: Final = "tags that rules make of each row; name the rows with --rows"
 
 
 def _known(counts: Counts) -> int:
@@ -31,6 +32,7 @@ class _Selected(Report):
     rows: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()  # the globs that were looked for
     pending: tuple[int, ...] = ()
+    is_wider: bool = False  # rules of the models name tags of rows that nobody named
 
     @property
     def total(self) -> int:
@@ -78,6 +80,7 @@ class _Selected(Report):
             "rows": list(self.rows),
             "patterns": list(self.patterns),
             "pending": list(self.pending),
+            "left_out": [TAGS_OF_ROWS] if self.is_wider else [],
             "processes": processes_json(self.processes),
         }
 
@@ -107,7 +110,7 @@ class Invalidated(_Selected):
             yield from self.alias_lines(style)
         yield from self.unasked_lines(style)
 
-    def unasked_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
+    def unasked_lines(self, style: Style) -> Iterator[str]:
         """Yield what was done without the workers."""
         # How many entries these are is not known: each dies when it is next read, in whichever process.
         for model, cascade in self.models.items():
@@ -115,6 +118,8 @@ class Invalidated(_Selected):
             yield f"  {model}: what was computed from its rows{also} is outdated in every process of this host"
         for row in self.rows:
             yield f"  {plain(row)}: what was computed from it is outdated in every process of this host"
+        if self.is_wider:
+            yield style.paint(f"  Left out: {TAGS_OF_ROWS}", "warning")
         if self.outdated and (not self.reach.answered or self.reach.is_partial):
             names = ", ".join(map(plain, self.outdated))
             yield f"Every process of this host finds none of it in {names} from now on."
@@ -160,7 +165,7 @@ class InvalidationPreview(_Selected):
             yield from self.alias_lines(style)
         yield from self.unasked_lines(style)
 
-    def unasked_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
+    def unasked_lines(self, style: Style) -> Iterator[str]:
         """Yield what would be done without the workers."""
         unknown = "how many entries that are, nobody knows before they are read"
         for model, cascade in self.models.items():
@@ -168,6 +173,8 @@ class InvalidationPreview(_Selected):
             yield f"  {model}: what was computed from its rows{also}; {unknown}"
         for row in self.rows:
             yield f"  {plain(row)}: what was computed from it; {unknown}"
+        if self.is_wider:
+            yield style.paint(f"  Left out: {TAGS_OF_ROWS}", "warning")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
