@@ -37,6 +37,11 @@ class Names:
     version: int | None = None
     every_tag: bool = False
 
+    def names(self) -> list[str]:
+        """Return what the trail knows it by."""
+        kinds = (("tag", self.tags), ("key", self.keys), ("pattern", self.globs), ("regex", self.regexes))
+        return [f"{kind}:{name}" for kind, names in kinds for name in names]
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
@@ -91,6 +96,7 @@ class Effect:
             *[f"key:{key}" for key in self.keys],
             *[f"pattern:{glob}" for glob in self.globs],
             *(["tag:*"] if self.every_tag else []),
+            *[name for names in self.also for name in names.names()],
         ]
 
     def beside_words(self) -> "Effect":
@@ -140,14 +146,16 @@ def _start(glob: str) -> str | None:
 class Pending:
     """Effects that wait for something, joined as they come: one for each choice of aliases. Words are not kept here."""
 
-    __slots__ = ("_by_aliases",)
+    __slots__ = ("_also", "_by_aliases")
 
     def __init__(self) -> None:
         self._by_aliases: dict[tuple[str, ...] | None, _Joined] = {}
+        self._also: set[Names] = set()  # asked for by hand, and so not by the thousand
 
     def add(self, effect: Effect) -> bool:
         """Add an effect; whether it made more than MAX_PENDING_NAMES, so that what waits is coarser now."""
-        if not effect.reaches_caches:
+        self._also |= effect.also
+        if not (effect.tags or effect.keys or effect.globs or effect.every_tag):
             return False
         joined = self._by_aliases.get(effect.aliases)
         if joined is None:
@@ -170,15 +178,17 @@ class Pending:
 
     def effects(self) -> list[Effect]:
         """Return what waits."""
-        return [joined.effect(aliases) for aliases, joined in self._by_aliases.items()]
+        found = [joined.effect(aliases) for aliases, joined in self._by_aliases.items()]
+        return [*found, Effect(also=frozenset(self._also))] if self._also else found
 
     def clear(self) -> None:
         """Forget all."""
         self._by_aliases.clear()
+        self._also.clear()
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
-        return bool(self._by_aliases)
+        return bool(self._by_aliases or self._also)
 
 
 class _Joined:
