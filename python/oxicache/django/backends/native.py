@@ -5,6 +5,7 @@ have besides. Where the memory is and whose it is: stores.py. What OPTIONS may h
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from django.core.signals import request_finished, request_started
 from django.utils.safestring import SafeString
 
 from oxicache import _native
-from oxicache._native import MISSING, BackendBase, NativeStore
+from oxicache._native import MISSING, BackendBase, KeyPattern, NativeStore
 from oxicache.django.backends import patches
 from oxicache.django.backends.base import Backend
 from oxicache.django.backends.loads import Request, loader_of, own_value
@@ -203,6 +204,37 @@ class NativeCache(BackendBase, Backend):
         self._memory._empty_others()
         self._noted("pattern", [store_word(self._location)], pattern)
         return count
+
+    def invalidate_patterns(
+        self,
+        patterns: Iterable[str],
+        *,
+        kind: str = "glob",
+        version: Any = None,
+        prefix: str | None = None,
+        any_version: bool = False,
+    ) -> None:
+        """Outdate the keys that match any of these patterns, in all processes of the host.
+
+        `kind` is "glob", or "regex" that matches from the key's start. `any_version` stands for all versions of the prefix.
+        """
+        if isinstance(patterns, str):
+            raise TypeError(f"patterns must be an iterable of strings, not the single string {patterns!r}")
+        if kind not in {"glob", "regex"}:
+            raise ValueError(f"kind is {kind!r}, but must be 'glob' or 'regex'")
+        named = list(patterns)
+        takes = [KeyPattern(each).matches if kind == "glob" else re.compile(each).match for each in named]
+        other = self._other(prefix)
+        versions: Iterable[Any] = [version]
+        if any_version:
+            versions = {number for _, number, _ in self._memory.keys()}  # noqa: SIM118 -- a store is no dict
+        for number in versions:
+            for key in self._keys(number, prefix):
+                if any(take(key) for take in takes):
+                    other.delete(key, number)
+        self._memory._empty_others()
+        for each in named:
+            self._noted("pattern", [store_word(self._location)], each)
 
     def clear(self) -> None:
         """Delete everything, in all processes of the host."""

@@ -1,0 +1,229 @@
+"""Caches in the memory of this process: NativeCache, LocMemCache, and DummyCache, which has nothing."""
+
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from oxicache import _native
+from oxicache.django.enumerating.base import Enumerating, checked_tags
+from oxicache.django.enumerating.role import AllVersions, Patterns, Version
+from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
+from oxicache.errors import CannotTagError
+
+__all__ = ["LocMemEnumerator", "NativeEnumerator", "NothingEnumerator"]
+
+BITE: Final = 1000  # entries of a store that are looked at without letting others have the GIL
+SPARE: Final = 1000  # members of a tag index that may be over before it is looked through
+
+
+class NativeEnumerator(Enumerating):
+    """A NativeCache. What it lists and counts is in this process; what it deletes is gone for all of the host."""
+
+    in_memory = True
+
+    def _made(
+        self,
+        cache: Any,
+        spelling: Spelling,  # noqa: ARG002 -- one signature for all
+        matcher: Matcher,  # noqa: ARG002
+        batch: int,  # noqa: ARG002
+    ) -> Iterator[list[str]]:
+        yield [
+            key if prefix is None else f"{prefix}:{version}:{key}"
+            for prefix, version, key in cache._memory.keys()  # noqa: SIM118 -- a store is no dict
+        ]
+
+    def _remove(self, cache: Any, entries: Sequence[Entry]) -> int:
+        return sum(cache.delete(entry.key, entry.version) for entry in entries)
+
+    def delete_matching(self, patterns: Patterns, version: Version = None) -> int:
+        """Delete what matches; how many there were in this process."""
+        cache, matcher = self._cache_of(), Matcher(patterns)
+        if (
+            matcher.patterns is not None
+            and None not in matcher.globs
+            and not isinstance(version, AllVersions)
+        ):
+            self._spelling(cache, version)
+            return sum(cache.delete_pattern(glob, version) for glob in matcher.globs)
+        count = super().delete_matching(matcher.patterns, version)
+        cache._memory._empty_others()
+        return count
+
+    def set_tagged(
+        self,
+        key: Any,
+        value: Any,
+        tags: Iterable[str],
+        ttl: Any = DEFAULT_TIMEOUT,
+        version: Any = None,
+    ) -> None:
+        """Store a value that carries tags, at once."""
+        self._cache_of().set(key, value, ttl, version, tags=checked_tags(tags))
+
+    def tag(
+        self,
+        key: Any,
+        tags: Iterable[str],
+        ttl: Any = DEFAULT_TIMEOUT,  # noqa: ARG002 -- one signature for all
+        version: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Refuse: a NativeCache stores tags with the value."""
+        raise CannotTagError(
+            self.alias,
+            f"NativeCache stores the tags {checked_tags(tags)!r} of {key!r} together with its value",
+            "pass them to its `set`, `add`, `set_many` or `get_or_set`, or to `set_tagged`",
+        )
+
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
+        """Return the keys of entries of this process that carry one of the tags. O(entries)."""
+        wanted, cache = frozenset(checked_tags(tags)), self._cache_of()
+        spelling = self._spelling(cache, version)
+        found: list[str] = []
+        cursor: int | None = 0
+        while cursor is not None:
+            cursor, entries = _native.entries(cache._memory.cache, cursor, BITE)
+            for held, _left, _weight, carried, is_outdated in entries:
+                if not is_outdated and not wanted.isdisjoint(carried):
+                    found.append(_text(held))
+        return frozenset(entry.key for made in found if (entry := spelling.read(made)) is not None)
+
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
+        """Delete what carries one of the tags, of all versions; how many there were in this process. O(these)."""
+        cache = self._cache_of()
+        return sum(cache.delete_by_tag(tag) for tag in checked_tags(tags))
+
+
+def _text(held: Any) -> str:
+    """Return a key of a store as it is made."""
+    if isinstance(held, str):
+        return f":1:{held}"
+    return str(held.key) if held.prefix is None else f"{held.prefix}:{held.version}:{held.key}"
+
+
+class LocMemEnumerator(Enumerating):
+    """A LocMemCache, of this process alone. Nothing is unpickled."""
+
+    in_memory = True
+
+    def _made(
+        self,
+        cache: Any,
+        spelling: Spelling,  # noqa: ARG002 -- one signature for all
+        matcher: Matcher,  # noqa: ARG002
+        batch: int,  # noqa: ARG002
+    ) -> Iterator[list[str]]:
+        with cache._lock:
+            held = list(cache._expire_info.items())
+        now = time.time()
+        yield [made for made, deadline in held if deadline is None or deadline > now]
+
+    def _remove(self, cache: Any, entries: Sequence[Entry]) -> int:
+        with cache._lock:
+            return sum(_drop(cache, entry.made) for entry in entries)
+
+    def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
+        """Have an entry carry tags, beside those that it has. In this process, as the entry itself."""
+        names, cache = checked_tags(tags), self._cache_of()
+        made = self._entry(cache, key, version).made
+        with cache._lock:
+            index = _index(cache)
+            for name in names:
+                index.add(self._index_name(cache, name), made)
+            index.tidy(cache._cache)
+
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
+        """Return the keys of live entries that carry one of the tags."""
+        names, cache = checked_tags(tags), self._cache_of()
+        spelling = self._spelling(cache, version)
+        with cache._lock:
+            members = _index(cache).members
+            made = {one for name in names for one in members.get(self._index_name(cache, name), ())}
+            live = [one for one in made if not cache._has_expired(one)]
+        return frozenset(entry.key for one in live if (entry := spelling.read(one)) is not None)
+
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
+        """Delete what carries one of the tags, of all versions; how many there were. O(these)."""
+        names, cache = checked_tags(tags), self._cache_of()
+        with cache._lock:
+            made = {one for name in names for one in _index(cache).take(self._index_name(cache, name))}
+            return sum(_drop(cache, one) for one in made)
+
+
+def _drop(cache: Any, made: str) -> bool:
+    """Delete a key under the cache's lock; whether it was live."""
+    was_live = not cache._has_expired(made)
+    cache._delete(made)
+    return was_live
+
+
+class _Index:
+    """Which made keys carry which tag. Guarded by the lock of the cache."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, dict[str, None]] = {}
+        self._count = 0
+
+    def add(self, tag: str, made: str) -> None:
+        held = self.members.setdefault(tag, {})
+        self._count += made not in held
+        held[made] = None
+
+    def take(self, tag: str) -> dict[str, None]:
+        taken = self.members.pop(tag, {})
+        self._count -= len(taken)
+        return taken
+
+    def tidy(self, entries: Any) -> None:
+        """Forget what has been deleted or evicted, once there is more of it than there are entries."""
+        if self._count <= 2 * len(entries) + SPARE:
+            return
+        kept = {tag: {one: None for one in held if one in entries} for tag, held in self.members.items()}
+        self.members = {tag: held for tag, held in kept.items() if held}
+        self._count = sum(map(len, self.members.values()))
+
+
+# By the lock, which all handlers of one LOCATION share.
+_indexes: weakref.WeakKeyDictionary[Any, _Index] = weakref.WeakKeyDictionary()
+
+
+def _index(cache: Any) -> _Index:
+    index = _indexes.get(cache._lock)
+    if index is None:
+        index = _indexes[cache._lock] = _Index()
+    return index
+
+
+class NothingEnumerator(Enumerating):
+    """A DummyCache: it has no entries, and knows that."""
+
+    in_memory = True
+
+    def _made(
+        self,
+        cache: Any,  # noqa: ARG002 -- one signature for all
+        spelling: Spelling,  # noqa: ARG002
+        matcher: Matcher,  # noqa: ARG002
+        batch: int,  # noqa: ARG002
+    ) -> Iterator[list[str]]:
+        return iter(())
+
+    def _remove(self, cache: Any, entries: Sequence[Entry]) -> int:  # noqa: ARG002
+        return 0
+
+    def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
+        """Do nothing: the entry is not there."""
+        checked_tags(tags)
+
+    def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:  # noqa: ARG002
+        """Return none."""
+        checked_tags(tags)
+        return frozenset()
+
+    def delete_by_tag(self, tags: Iterable[str]) -> int:
+        """Delete nothing."""
+        checked_tags(tags)
+        return 0
