@@ -1,8 +1,11 @@
 """`cache_manager` of the EnterpriseLand document: what it tells and does of all caches together."""
 
+import uuid
+from collections.abc import Callable
 from typing import Any
 
-from oxicache import operations
+from oxicache import operations, scheduling
+from oxicache.compat.enterpriseland.invalidation import SmartInvalidator
 from oxicache.django import conf, figures, probes
 
 __all__ = ["CacheManager", "cache_manager"]
