@@ -1,5 +1,11 @@
 """The names of the EnterpriseLand document that are about monitoring and invalidation, for `platform_core.caching`."""
 
+from oxicache.compat.enterpriseland.invalidation import (
+    DependencyInvalidator,
+    PatternInvalidator,
+    SmartInvalidator,
+    TagInvalidator,
+)
 from oxicache.compat.enterpriseland.manager import CacheManager, cache_manager
 from oxicache.compat.enterpriseland.monitoring import CacheMetrics, CacheMonitor, cache_monitor
 
@@ -7,6 +13,10 @@ __all__ = [
     "CacheManager",
     "CacheMetrics",
     "CacheMonitor",
+    "DependencyInvalidator",
+    "PatternInvalidator",
+    "SmartInvalidator",
+    "TagInvalidator",
     "cache_manager",
     "cache_monitor",
     "clear_all_caches",

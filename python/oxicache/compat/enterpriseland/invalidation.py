@@ -86,52 +86,46 @@ class DependencyInvalidator:
         operations_of(operation)
         if instance_id is None:
             invalidate(found)
-            return invalidate(tags=[_tag(found)]).total
-        row = _tag(found, _spelt(found, instance_id))
+            return invalidate(tags=[_tag(found), _tag(found, ANY)]).total
+        row = _row_tag(found, instance_id)
         invalidate(found, instance_id)
-        return invalidate(tags=[row, _tag(found, ALL)]).total
+        return invalidate(tags=[row, _tag(found)]).total
 
     def register_dependency(
         self, key: str, model: Any, instance_id: Any = None, timeout: float | None = REMEMBERED
     ) -> None:
-        """Have an entry that was stored, for `timeout` seconds at most, go when the row, or any row, changes.
+        """Have an entry that was stored, for `timeout` seconds at most, go when the row (any row) changes.
 
-        This process hears of the model's changes from then on, others when they have registered something too. Who is
-        to hear of them from its start on calls `watch`.
+        This process hears of the model's changes from then on. What all processes are to hear of from their start on is
+        named in CACHE_STRATEGIES, whose tags these are: `auth.user:7` for a row, `auth.user` for all.
         """
         found = model_named(model)
-        self.watch(found)
-        part = ALL if instance_id is None else _spelt(found, instance_id)
-        enumerator_of(self.cache_alias).tag(key, [_tag(found, part), _tag(found)], timeout)
-
-    @staticmethod
-    def watch(*models: Any) -> None:
-        """Hear of the changes of these models, for what other processes have registered. Idempotent; at import."""
-        for model in models:
-            name = model if isinstance(model, str) else model._meta.label
-            if name.lower() not in _watched:
-                _watched.add(name.lower())
-                start = f"{START}{name.lower()}:"
-                title = f"DependencyInvalidator of {name}"
-                register_rule(Rule(name, ("save", "delete", "m2m"), [f"{start}{{pk}}", f"{start}{ALL}"], name=title))
-                # Which rows these are may not be known.
-                register_rule(Rule(name, "bulk", f"{START}{name.lower()}", name=f"{title}, bulk"))
+        _watch(found._meta.label)
+        row = _tag(found) if instance_id is None else _row_tag(found, instance_id)
+        enumerator_of(self.cache_alias).tag(key, [row, _tag(found, ANY)], timeout)
 
 
-START: Final = "_deps:"  # of the tags that say what an entry depends on; as the keys were called there
-ALL: Final = "_all"
+ANY: Final = "_any"  # the part of what depends on any row, and is invalidated with the model alone
 _watched: set[str] = set()
 
 
-def _tag(model: Any, part: str | None = None) -> str:
-    """Of what depends on any row of a model, or on this part of them."""
-    label = model._meta.label_lower
-    return f"{START}{label}" if part is None else f"{START}{label}:{part}"
+def _watch(label: str) -> None:
+    if label in _watched:
+        return
+    _watched.add(label)
+    start, title = label.lower(), f"DependencyInvalidator of {label}"
+    register_rule(Rule(label, ("save", "delete", "m2m"), [start, f"{start}:{{pk}}"], name=title))
+    # Which rows these are need not be known.
+    register_rule(Rule(label, "bulk", [start, f"{start}:{ANY}"], name=f"{title}, bulk"))
 
 
-def _spelt(model: Any, pk: Any) -> str:
+def _tag(model: Any, *parts: str) -> str:
+    return ":".join((model._meta.label_lower, *parts))
+
+
+def _row_tag(model: Any, pk: Any) -> str:
     try:
-        return str(model._meta.pk.to_python(pk))
+        return _tag(model, str(model._meta.pk.to_python(pk)))
     except (ValidationError, TypeError, ValueError) as error:
         raise ValueError(f"{pk!r} is no primary key of {model._meta.label}") from error
 
@@ -192,7 +186,9 @@ class _Rule:
         self.name = f"invalidation rule {name}"
 
 
-def _applied(rule: tuple[Callable[[Any], Any], Callable[[Any], Any]], context: Mapping[str, Any]) -> int | None:
+def _applied(
+    rule: tuple[Callable[[Any], Any], Callable[[Any], Any]], context: Mapping[str, Any]
+) -> int | None:
     condition, action = rule
     return int(action(context) or 0) if condition(context) else None
 
