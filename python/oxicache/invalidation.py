@@ -7,12 +7,12 @@ oxicache.django.rules, where the entries are to oxicache.django.reaching.
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
 
-__all__ = ["EVENTS", "NOTHING", "Effect", "Names", "Rule", "Template", "operations_of"]
+__all__ = ["EVENTS", "NOTHING", "Effect", "Names", "Pending", "Rule", "Template", "operations_of"]
 
 Texts: TypeAlias = frozenset[str]
 # What names entries: a template with `{pk}`, `{tenant}` or `{field}`, or what makes them of the instance that changed.
@@ -36,6 +36,11 @@ class Names:
     caches: tuple[str, ...] | None = None
     version: int | None = None
     every_tag: bool = False
+
+    def names(self) -> list[str]:
+        """Return what the trail knows it by."""
+        kinds = (("tag", self.tags), ("key", self.keys), ("pattern", self.globs), ("regex", self.regexes))
+        return [f"{kind}:{name}" for kind, names in kinds for name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +88,39 @@ class Effect:
         """How many names it holds: what it takes to keep it until a commit."""
         return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs) + len(self.also)
 
+    def names(self) -> list[str]:
+        """Return what the trail knows it by: words as they are, the rest by its kind."""
+        return [
+            *self.words,
+            *[f"tag:{tag}" for tag in self.tags],
+            *[f"key:{key}" for key in self.keys],
+            *[f"pattern:{glob}" for glob in self.globs],
+            *(["tag:*"] if self.every_tag else []),
+            *[name for names in self.also for name in names.names()],
+        ]
+
+    def beside_words(self) -> "Effect":
+        """Return it without the version words, for who has moved them."""
+        return replace(self, words=_NONE) if self.words else self
+
     def coarser(self) -> "Effect":
         """Return an effect of few names that reaches at least as far, `user:*` for thousands of users' keys.
 
-        Keys and globs become globs of their first segments, tags all tags. Words stay: they have a bound of their own.
+        Keys and globs become globs of how they begin, tags become all tags. Words stay: they have a bound of their own.
         """
-        starts = {_start(glob_literal(key)) for key in self.keys} | {_start(glob) for glob in self.globs}
-        globs = frozenset(starts if len(starts) <= MAX_STARTS else {"*"})
+        starts = {found for key in self.keys if (found := _start(glob_literal(key)))}
+        starts |= {found for glob in self.globs if (found := _start(glob))}
+        keys = frozenset(key for key in self.keys if not _start(glob_literal(key)))
+        globs = frozenset(starts | {glob for glob in self.globs if not _start(glob)})
+        if len(keys) + len(globs) > MAX_COARSE_NAMES:
+            keys, globs = _NONE, frozenset({"*"})
         every_tag = self.every_tag or bool(self.tags)
-        return Effect(self.words, _NONE, _NONE, globs, self.aliases, every_tag, self.also)
+        return Effect(self.words, _NONE, keys, globs, self.aliases, every_tag, self.also)
 
 
 NOTHING: Final = Effect()
-MAX_STARTS: Final = 64  # first segments that a coarse effect tells apart
+MAX_COARSE_NAMES: Final = 1_000  # what a coarse effect may still tell apart
+MAX_PENDING_NAMES: Final = 10_000  # as many as a transaction keeps words: names take memory
 
 
 def _joined(one: Effect, other: Effect) -> tuple[str, ...] | None:
@@ -108,13 +133,77 @@ def _joined(one: Effect, other: Effect) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys((*one.aliases, *other.aliases)))
 
 
-_head = re.compile(r"((?:\\.|[^:*?\[\\])+):")
+# A key's first segment; of one that has no other, what stands before its first digit, as in `user_7`.
+_head = re.compile(r"((?:\\.|[^:*?\[\\])+:)|((?:\\.|[^:*?\[\\0-9])+)(?=[0-9])")
 
 
-def _start(glob: str) -> str:
-    """A glob of all keys whose first segment is that of this one."""
+def _start(glob: str) -> str | None:
+    """A glob of all keys that begin as this one does; None where nothing says which part of it varies."""
     found = _head.match(glob)
-    return f"{found[1]}:*" if found else "*"
+    return f"{found[1] or found[2]}*" if found else None
+
+
+class Pending:
+    """Effects that wait for something, joined as they come: one for each choice of aliases. Words are not kept here."""
+
+    __slots__ = ("_also", "_by_aliases")
+
+    def __init__(self) -> None:
+        self._by_aliases: dict[tuple[str, ...] | None, _Joined] = {}
+        self._also: set[Names] = set()  # asked for by hand, and so not by the thousand
+
+    def add(self, effect: Effect) -> bool:
+        """Add an effect; whether it made more than MAX_PENDING_NAMES, so that what waits is coarser now."""
+        self._also |= effect.also
+        if not (effect.tags or effect.keys or effect.globs or effect.every_tag):
+            return False
+        joined = self._by_aliases.get(effect.aliases)
+        if joined is None:
+            joined = self._by_aliases[effect.aliases] = _Joined()
+        joined.tags |= effect.tags
+        joined.keys |= effect.keys
+        joined.globs |= effect.globs
+        joined.every_tag = joined.every_tag or effect.every_tag
+        if len(joined.tags) + len(joined.keys) + len(joined.globs) <= MAX_PENDING_NAMES:
+            return False
+        coarse = joined.effect(effect.aliases).coarser()
+        del self._by_aliases[effect.aliases]
+        self.add(coarse)
+        return True
+
+    def join(self, other: "Pending") -> None:
+        """Add what waits in another."""
+        for effect in other.effects():
+            self.add(effect)
+
+    def effects(self) -> list[Effect]:
+        """Return what waits."""
+        found = [joined.effect(aliases) for aliases, joined in self._by_aliases.items()]
+        return [*found, Effect(also=frozenset(self._also))] if self._also else found
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._by_aliases.clear()
+        self._also.clear()
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._by_aliases or self._also)
+
+
+class _Joined:
+    __slots__ = ("every_tag", "globs", "keys", "tags")
+
+    def __init__(self) -> None:
+        self.tags: set[str] = set()
+        self.keys: set[str] = set()
+        self.globs: set[str] = set()
+        self.every_tag = False
+
+    def effect(self, aliases: tuple[str, ...] | None) -> Effect:
+        return Effect(
+            _NONE, frozenset(self.tags), frozenset(self.keys), frozenset(self.globs), aliases, self.every_tag
+        )
 
 
 # ---------------------------------------------------------------- rules

@@ -16,6 +16,7 @@ from oxicache.django import (
     control,
     host,
     rows,
+    rules,
     signals,
     test_environment,
     transactions,
@@ -39,12 +40,14 @@ class OxicacheConfig(AppConfig):
         host.begin()
         rows.install()
         signals.begin()
+        rules.begin()
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
         with suppress(ImproperlyConfigured) if conf.is_checking() else nullcontext():
             rows.complete()
             signals.complete()
+            rules.complete()
         configure()
         if (
             not _settings().enabled

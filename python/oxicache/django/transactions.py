@@ -11,7 +11,7 @@ raw SQL outside of `atomic`. A model's save and delete are noticed by their sign
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import connections
@@ -23,12 +23,14 @@ from oxicache import _native
 from oxicache._native import Stamps
 from oxicache.django import marks
 from oxicache.django.marks import in_own_transaction
+from oxicache.invalidation import Effect
 from oxicache.trail import Note, trail
 
 __all__ = [
     "allows_storing",
     "close_connections",
     "in_transaction",
+    "invalidate_effects",
     "invalidate_words",
     "is_written",
     "watch_connections",
@@ -82,26 +84,54 @@ def invalidate_words(names: Iterable[str], using: str | None = None, *, kind: st
     Without `using`: now, and at the commit of each of this thread's transactions too. `kind` is the trail's word.
     """
     names = frozenset(names)
-    note = trail.note(kind, names) if names else None  # now: at the commit nobody sees who it was
+    # Now: at the commit nobody sees who it was.
+    _invalidate((Effect(words=names),), using, trail.note(kind, names) if names else None)
+
+
+def invalidate_effects(
+    effects: Sequence[Effect],
+    using: str | None = None,
+    *,
+    kind: str = "invalidate",
+    detail: str | None = None,
+) -> None:
+    """Invalidate what these reach, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
+    names = [name for effect in effects for name in effect.names()]
+    if names:
+        _invalidate(effects, using, trail.note(kind, names, detail))
+
+
+def _invalidate(effects: Sequence[Effect], using: str | None, note: Note | None) -> None:
     if using is None:
-        _bump_now(names, note)
+        _invalidate_now(effects, note)
         for connection in connections.all(initialized_only=True):
             if in_own_transaction(connection):
-                marks.mark_written(connection).add(names, [note])
+                _add(connection, effects, note)
         return
     connection = connections[using]
     watcher = marks.watched(connection)
     if in_own_transaction(connection):
-        marks.mark_written(connection).add(names, [note])
+        _add(connection, effects, note)
     else:
         watcher.mark_in_test(connection)
-        _bump_now(names, note)
+        _invalidate_now(effects, note)
 
 
-def _bump_now(names: frozenset[str], note: Note | None) -> None:
-    marks.bump(names)
+def _add(connection: BaseDatabaseWrapper, effects: Sequence[Effect], note: Note | None) -> None:
+    mark = marks.mark_written(connection)
+    for effect in effects:
+        mark.add(effect, note)
+        note = None
+
+
+def _invalidate_now(effects: Sequence[Effect], note: Note | None) -> None:
+    for effect in effects:
+        marks.bump(effect.words)
     if note is not None:
         trail.enter([note])
+    for effect in effects:
+        if effect.reaches_caches:
+            marks.carry_out(effect.beside_words())
 
 
 def is_written(using: str) -> bool:
