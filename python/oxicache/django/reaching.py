@@ -49,7 +49,7 @@ class Reached:
     """What an invalidation has reached, as far as that is known at once.
 
     Counts are of entries that were there and are gone: by strategy (tags, keys, pattern, dependency), by alias of
-    CACHES, by named cache of this process. None is not known: what version words reach dies at its next read.
+    CACHES, by named cache of this process that had any. None is not known: what version words reach dies at its next read.
     `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
     """
 
@@ -102,7 +102,7 @@ class _Outcome:
 
     def count(self, strategy: str, number: int | None, *, alias: str = "", cache: str = "") -> None:
         """Add what one cache has said; None where it cannot know."""
-        kinds = [(self.counts, strategy), (self.by_alias, alias), (self.by_cache, cache)]
+        kinds = [(self.counts, strategy), (self.by_alias, alias), (self.by_cache, cache if number else "")]
         for table, name in kinds:
             if name:
                 known = table.setdefault(name, None)
