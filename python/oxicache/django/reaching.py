@@ -26,6 +26,7 @@ from oxicache.django.delivery import Round
 from oxicache.django.enumeration import enumerator_of
 from oxicache.errors import OxicacheError
 from oxicache.invalidation import Effect, Names
+from oxicache.options import TAG_MAX_CHARS
 from oxicache.registry import cache_manager
 from oxicache.store import Store, attempt
 from oxicache.tags import ANY_TAG, EVERY_TAG, expand, moved_words
@@ -49,8 +50,8 @@ class Reached:
     """What an invalidation has reached, as far as that is known at once.
 
     Counts are of entries that were there and are gone: by strategy (tags, keys, pattern, dependency), by alias of
-    CACHES, by named cache of this process that had any. None is not known: what version words reach dies at its next read.
-    `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
+    CACHES, by named cache of this process that had any. None is not known: what version words reach dies at its next
+    read. `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
     """
 
     counts: Mapping[str, int | None] = field(default_factory=_nothing)
@@ -132,6 +133,9 @@ def carry_out(
         _reach_aliases(part, outcome, counting=counting)
         _reach_named(part, outcome)
         _tell_others(part, outcome)
+    for alias in outcome.failures:
+        if outcome.by_alias.get(alias, 0) is None:
+            del outcome.by_alias[alias]  # None is for what goes by itself
     if outcome.words or not is_noted:
         _enter(note, outcome.words if is_noted else words | outcome.words, parts)
     return Reached(
@@ -162,7 +166,9 @@ def _expanded(part: Names) -> Names:
     """Add the tags that die with those that are named. What a rule made that is no tag is none, and said."""
     if not part.tags:
         return part
-    tags = attempt(_named("tags"), expand, frozenset(part.tags), part.tags)
+    tags = attempt(_named("tags"), expand, None, part.tags)
+    if tags is None:
+        tags = expand([tag for tag in part.tags if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
     return replace(part, tags=tuple(tags))
 
 
