@@ -110,18 +110,15 @@ class _Outcome:
                 table[name] = known if number is None else (known or 0) + number
 
 
-def carry_out(
-    effect: Effect, *, note: Note | None = None, counting: bool = False, is_noted: bool = False
-) -> Reached:
+def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = False) -> Reached:
     """Invalidate now what `effect` names; raise nothing.
 
-    `note` is who asked for it, where that was before; else the trail is told of this caller, with `is_noted` of what
-    is found out here alone. `counting` finds out how many entries go where that takes a walk through a whole cache of
-    this process.
+    `note` is who asked for it, where that was before; else the trail is told of this caller. `counting` finds out how
+    many entries go where that takes a walk through a whole cache of this process.
     """
     outcome = _Outcome()
     words = set(effect.words)
-    parts = [_expanded(part) for part in (*_parts(effect), *effect.also)]
+    parts = [_expanded(part) for part in (effect.as_names(), *effect.also)]
     for part in parts:
         if part.caches != ():  # not only aliases
             words.update(moved_words(part.tags))
@@ -136,8 +133,7 @@ def carry_out(
     for alias in outcome.failures:
         if outcome.by_alias.get(alias, 0) is None:
             del outcome.by_alias[alias]  # None is for what goes by itself
-    if outcome.words or not is_noted:
-        _enter(note, outcome.words if is_noted else words | outcome.words, parts)
+    _enter(note, words | outcome.words, parts)
     return Reached(
         counts=MappingProxyType(outcome.counts),
         by_alias=MappingProxyType(outcome.by_alias),
@@ -145,21 +141,6 @@ def carry_out(
         failures=MappingProxyType(outcome.failures),
         _round=outcome.told,
     )
-
-
-def _parts(effect: Effect) -> list[Names]:
-    if not (effect.tags or effect.keys or effect.globs or effect.every_tag):
-        return []
-    return [
-        Names(
-            tags=tuple(effect.tags),
-            keys=tuple(effect.keys),
-            globs=tuple(effect.globs),
-            aliases=effect.aliases,
-            caches=None if effect.aliases is None else (),
-            every_tag=effect.every_tag,
-        )
-    ]
 
 
 def _expanded(part: Names) -> Names:
