@@ -7,12 +7,12 @@ oxicache.django.rules, where the entries are to oxicache.django.reaching.
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
 
-__all__ = ["EVENTS", "NOTHING", "Effect", "Names", "Rule", "Template", "operations_of"]
+__all__ = ["EVENTS", "NOTHING", "Effect", "Gathered", "Names", "Pending", "Rule", "Template", "operations_of"]
 
 Texts: TypeAlias = frozenset[str]
 # What names entries: a template with `{pk}`, `{tenant}` or `{field}`, or what makes them of the instance that changed.
@@ -37,15 +37,23 @@ class Names:
     version: int | None = None
     every_tag: bool = False
 
+    def coarser(self) -> "Names":
+        """Return few names that reach at least as far. See Effect.coarser."""
+        keys, globs = _coarse(self.keys, self.globs)
+        every_tag = self.every_tag or bool(self.tags)
+        return replace(
+            self, tags=(), keys=tuple(sorted(keys)), globs=tuple(sorted(globs)), every_tag=every_tag
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """Entries that are to go, each as soon as one of these applies to it. Effects are joined with `|`.
 
     `words` are version words, of rows, models and decorated callables. `tags` and `keys` are compared, `globs` matched
-    against whole keys, without Django's prefix and version, in the aliases of CACHES named by `aliases` (None: in all)
-    and in the named caches; tags in decorated callables too. `every_tag` stands for all tags there are: somebody could
-    not say which.
+    against whole keys, without Django's prefix and version, in the aliases of CACHES named by `aliases`, or where these
+    are None in all, in the named caches and, as for tags, in decorated callables. `every_tag` stands for all tags there
+    are: somebody could not say which.
     """
 
     words: Texts = _NONE
@@ -57,17 +65,22 @@ class Effect:
     also: frozenset[Names] = frozenset()  # what the fields above cannot say
 
     def __or__(self, other: "Effect") -> "Effect":
-        """Return an effect that reaches what either of both does, and where their aliases differ more than that."""
+        """Return an effect that reaches what either does."""
         if not isinstance(other, Effect):
             return NotImplemented
+        if not self._is_of_caches:
+            return replace(other, words=self.words | other.words, also=self.also | other.also)
+        words, also = self.words | other.words, self.also | other.also
+        if other._is_of_caches and other.aliases != self.aliases:
+            return replace(self, words=words, also=also | {other.as_names()})
         return Effect(
-            self.words | other.words,
+            words,
             self.tags | other.tags,
             self.keys | other.keys,
             self.globs | other.globs,
-            _joined(self, other),
+            self.aliases,
             self.every_tag or other.every_tag,
-            self.also | other.also,
+            also,
         )
 
     def __bool__(self) -> bool:
@@ -77,44 +90,149 @@ class Effect:
     @property
     def reaches_caches(self) -> bool:
         """Whether it is more than version words."""
-        return bool(self.tags or self.keys or self.globs or self.also) or self.every_tag
+        return self._is_of_caches or bool(self.also)
+
+    @property
+    def _is_of_caches(self) -> bool:
+        return bool(self.tags or self.keys or self.globs) or self.every_tag
 
     def __len__(self) -> int:
         """How many names it holds: what it takes to keep it until a commit."""
         return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs) + len(self.also)
 
+    def as_names(self) -> Names:
+        """Return it without its words and without what it reaches `also`."""
+        return Names(
+            tags=tuple(sorted(self.tags)),
+            keys=tuple(sorted(self.keys)),
+            globs=tuple(sorted(self.globs)),
+            aliases=self.aliases,
+            caches=None if self.aliases is None else (),
+            every_tag=self.every_tag,
+        )
+
+    def names(self) -> list[str]:
+        """Return what the trail knows it by: words as they are, the rest by its kind."""
+        found = [*self.words]
+        parts: list[Effect | Names] = [self, *self.also]
+        for part in parts:
+            found += [f"tag:{tag}" for tag in part.tags]
+            found += [f"key:{key}" for key in part.keys]
+            found += [f"pattern:{glob}" for glob in part.globs]
+            if part.every_tag:
+                found.append("tag:*")
+        return found
+
     def coarser(self) -> "Effect":
         """Return an effect of few names that reaches at least as far, `user:*` for thousands of users' keys.
 
-        Keys and globs become globs of their first segments, tags all tags. Words stay: they have a bound of their own.
+        Keys and globs become globs of how they begin, tags become all tags. Words stay: they have a bound of their own.
         """
-        starts = {_start(glob_literal(key)) for key in self.keys} | {_start(glob) for glob in self.globs}
-        globs = frozenset(starts if len(starts) <= MAX_STARTS else {"*"})
+        keys, globs = _coarse(self.keys, self.globs)
+        also = frozenset(names.coarser() for names in self.also)
         every_tag = self.every_tag or bool(self.tags)
-        return Effect(self.words, _NONE, _NONE, globs, self.aliases, every_tag, self.also)
+        return Effect(self.words, _NONE, keys, globs, self.aliases, every_tag, also)
 
 
 NOTHING: Final = Effect()
-MAX_STARTS: Final = 64  # first segments that a coarse effect tells apart
+MAX_COARSE_NAMES: Final = 1_000  # what a coarse effect may still tell apart
+MAX_PENDING_NAMES: Final = 10_000  # as many as a transaction keeps words: names take memory
 
 
-def _joined(one: Effect, other: Effect) -> tuple[str, ...] | None:
-    if not other.reaches_caches:
-        return one.aliases
-    if not one.reaches_caches:
-        return other.aliases
-    if one.aliases is None or other.aliases is None:
-        return None
-    return tuple(dict.fromkeys((*one.aliases, *other.aliases)))
+def _coarse(keys: Iterable[str], globs: Iterable[str]) -> tuple[Texts, Texts]:
+    single = {key for key in keys if not _start(glob_literal(key))}
+    found = {_start(glob_literal(key)) or key for key in keys if key not in single}
+    found |= {_start(glob) or glob for glob in globs}
+    if len(single) + len(found) > MAX_COARSE_NAMES:
+        return _NONE, frozenset({"*"})
+    return frozenset(single), frozenset(found)
 
 
-_head = re.compile(r"((?:\\.|[^:*?\[\\])+):")
+# A key's first segment; of one that has no other, what stands before its first digit, as in `user_7`.
+_head = re.compile(r"((?:\\.|[^:*?\[\\])+:)|((?:\\.|[^:*?\[\\0-9])+)(?=[0-9])")
 
 
-def _start(glob: str) -> str:
-    """A glob of all keys whose first segment is that of this one."""
+def _start(glob: str) -> str | None:
+    """A glob of all keys that begin as this one does; None where nothing says which part of it varies."""
     found = _head.match(glob)
-    return f"{found[1]}:*" if found else "*"
+    return f"{found[1] or found[2]}*" if found else None
+
+
+class Pending:
+    """Effects that wait for something, joined as they come. Their words are not kept here."""
+
+    __slots__ = ("_also", "_by_aliases")
+
+    def __init__(self) -> None:
+        self._by_aliases: dict[tuple[str, ...] | None, Gathered] = {}
+        self._also: set[Names] = set()
+
+    def add(self, effect: Effect) -> bool:
+        """Add an effect; whether it made more than MAX_PENDING_NAMES, so that what waits is coarser now."""
+        if effect.also:
+            self._also |= effect.also
+        if effect._is_of_caches:
+            gathered = self._by_aliases.get(effect.aliases)
+            if gathered is None:
+                gathered = self._by_aliases[effect.aliases] = Gathered()
+            gathered.tags |= effect.tags
+            gathered.keys |= effect.keys
+            gathered.globs |= effect.globs
+            gathered.every_tag = gathered.every_tag or effect.every_tag
+        if sum(map(len, self._by_aliases.values())) + len(self._also) <= MAX_PENDING_NAMES:
+            return False
+        coarse = self.effect().coarser()
+        self.clear()
+        self._also |= coarse.also
+        return self.add(replace(coarse, also=frozenset())) or True
+
+    def join(self, other: "Pending") -> None:
+        """Add what waits in another."""
+        self.add(other.effect())
+
+    def effect(self) -> Effect:
+        """Return what waits."""
+        found = Effect(also=frozenset(self._also))
+        for aliases, gathered in self._by_aliases.items():
+            found |= gathered.effect(aliases)
+        return found
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._by_aliases.clear()
+        self._also.clear()
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._by_aliases or self._also)
+
+
+class Gathered:
+    """An effect that is being put together, of entries in the same aliases."""
+
+    __slots__ = ("every_tag", "globs", "keys", "tags", "words")
+
+    def __init__(self) -> None:
+        self.words: set[str] = set()
+        self.tags: set[str] = set()
+        self.keys: set[str] = set()
+        self.globs: set[str] = set()
+        self.every_tag = False
+
+    def effect(self, aliases: tuple[str, ...] | None) -> Effect:
+        """Return it as it is now."""
+        return Effect(
+            frozenset(self.words),
+            frozenset(self.tags),
+            frozenset(self.keys),
+            frozenset(self.globs),
+            aliases,
+            self.every_tag,
+        )
+
+    def __len__(self) -> int:
+        """How many names it holds."""
+        return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs)
 
 
 # ---------------------------------------------------------------- rules
