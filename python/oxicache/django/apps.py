@@ -15,6 +15,7 @@ from oxicache.django import (
     checks,
     conf,
     control,
+    execution,
     host,
     marks,
     rows,
@@ -102,6 +103,7 @@ def configure() -> None:
         grace_throttle=settings.grace_throttle,
     )
     callers.configure(settings.trail_size)
+    execution.configure(settings.watch_statements)
     walks.conceal(settings.sensitive)
 
 

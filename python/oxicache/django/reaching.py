@@ -118,7 +118,7 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
     """
     outcome = _Outcome()
     words = set(effect.words)
-    parts = [_expanded(part) for part in (effect.as_names(), *effect.also)]
+    parts = [_expanded(part) for part in (effect.as_names(), *effect.also) if _names_anything(part)]
     for part in parts:
         if part.caches != ():  # not only aliases
             words.update(moved_words(part.tags))
@@ -141,6 +141,10 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
         failures=MappingProxyType(outcome.failures),
         _round=outcome.told,
     )
+
+
+def _names_anything(part: Names) -> bool:
+    return bool(part.tags or part.keys or part.globs or part.regexes or part.every_tag)
 
 
 def _expanded(part: Names) -> Names:
