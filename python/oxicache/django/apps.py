@@ -1,5 +1,6 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
+from collections.abc import Collection
 from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -14,13 +15,18 @@ from oxicache.django import (
     checks,
     conf,
     control,
+    execution,
     host,
+    marks,
     rows,
+    rules,
     signals,
     test_environment,
     transactions,
 )
 from oxicache.django.lens import DjangoLens
+from oxicache.invalidation import Effect
+from oxicache.trail import Note, trail
 
 __all__ = ["OxicacheConfig"]
 
@@ -39,12 +45,15 @@ class OxicacheConfig(AppConfig):
         host.begin()
         rows.install()
         signals.begin()
+        rules.begin()
+        marks.carry_out_with(carry_out)
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
         with suppress(ImproperlyConfigured) if conf.is_checking() else nullcontext():
             rows.complete()
             signals.complete()
+            rules.complete()
         configure()
         if (
             not _settings().enabled
@@ -65,6 +74,16 @@ def cache_defaults() -> tuple[int, float | None]:
     return settings.default_max_size, settings.default_ttl
 
 
+def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+    """Invalidate what a transaction or a save asked for; `notes` are of who it was."""
+    from oxicache.django import reaching  # here: it loads the backend, which who has rows alone does not need
+
+    told = list(notes)
+    last = told.pop() if told else None  # none where the trail is off
+    trail.enter(told)
+    reaching.carry_out(effect, note=last)
+
+
 def configure() -> None:
     """Hand the engine and the loader what they cannot ask for."""
     settings = _settings()
@@ -76,6 +95,7 @@ def configure() -> None:
         grace_throttle=settings.grace_throttle,
     )
     callers.configure(settings.trail_size)
+    execution.configure(settings.watch_statements)
     walks.conceal(settings.sensitive)
 
 

@@ -23,12 +23,14 @@ from oxicache import _native
 from oxicache._native import Stamps
 from oxicache.django import marks
 from oxicache.django.marks import in_own_transaction
+from oxicache.invalidation import Effect
 from oxicache.trail import Note, trail
 
 __all__ = [
     "allows_storing",
     "close_connections",
     "in_transaction",
+    "invalidate_effect",
     "invalidate_words",
     "is_written",
     "watch_connections",
@@ -81,27 +83,37 @@ def invalidate_words(names: Iterable[str], using: str | None = None, *, kind: st
 
     Without `using`: now, and at the commit of each of this thread's transactions too. `kind` is the trail's word.
     """
-    names = frozenset(names)
-    note = trail.note(kind, names) if names else None  # now: at the commit nobody sees who it was
+    invalidate_effect(Effect(words=frozenset(names)), using, kind=kind)
+
+
+def invalidate_effect(
+    effect: Effect, using: str | None = None, *, kind: str = "invalidate", detail: str | None = None
+) -> None:
+    """Invalidate what this reaches, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
+    # Now: at the commit nobody sees who it was.
+    note = trail.note(kind, effect.names(), detail) if effect else None
     if using is None:
-        _bump_now(names, note)
+        _invalidate_now(effect, note)
         for connection in connections.all(initialized_only=True):
             if in_own_transaction(connection):
-                marks.mark_written(connection).add(names, [note])
+                marks.mark_written(connection).add(effect, note)
         return
     connection = connections[using]
     watcher = marks.watched(connection)
     if in_own_transaction(connection):
-        marks.mark_written(connection).add(names, [note])
+        marks.mark_written(connection).add(effect, note)
     else:
         watcher.mark_in_test(connection)
-        _bump_now(names, note)
+        _invalidate_now(effect, note)
 
 
-def _bump_now(names: frozenset[str], note: Note | None) -> None:
-    marks.bump(names)
-    if note is not None:
-        trail.enter([note])
+def _invalidate_now(effect: Effect, note: Note | None) -> None:
+    marks.bump(effect.words)
+    notes = [] if note is None else [note]
+    if effect.reaches_caches:
+        marks.carry_out(effect, notes)
+    else:
+        trail.enter(notes)
 
 
 def is_written(using: str) -> bool:

@@ -4,16 +4,19 @@ Whom a Site reaches is in sites.py, what a worker answers in live.py and nativel
 Commands and views call these, and print.
 """
 
-from oxicache.operations.changes import cleanup, clear, disable, enable, invalidate, reset, warm
+from oxicache.operations.changes import cleanup, clear, disable, enable, reset, warm
 from oxicache.operations.figures import TOP_LIMIT, exposition, snapshot, stats
 from oxicache.operations.findings import MEASURES, explain, top, tracker
+from oxicache.operations.invalidation import cancel, clear_aliases, invalidate, schedule
 from oxicache.operations.judgements import monitor, optimize, status
 
 __all__ = [
     "MEASURES",
     "TOP_LIMIT",
+    "cancel",
     "cleanup",
     "clear",
+    "clear_aliases",
     "disable",
     "enable",
     "explain",
@@ -22,6 +25,7 @@ __all__ = [
     "monitor",
     "optimize",
     "reset",
+    "schedule",
     "snapshot",
     "stats",
     "status",

@@ -5,6 +5,7 @@ have besides. Where the memory is and whose it is: stores.py. What OPTIONS may h
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from django.core.signals import request_finished, request_started
 from django.utils.safestring import SafeString
 
 from oxicache import _native
-from oxicache._native import MISSING, BackendBase, NativeStore
+from oxicache._native import MISSING, BackendBase, KeyPattern, NativeStore
 from oxicache.django.backends import patches
 from oxicache.django.backends.base import Backend
 from oxicache.django.backends.loads import Request, loader_of, own_value
@@ -160,14 +161,8 @@ class NativeCache(BackendBase, Backend):
 
     # ------------------------------------------------------------ keys
 
-    def _keys(self, version: Any = None, prefix: str | None = None) -> list[str]:
-        before, behind = self._around(version, prefix)
-        found = []
-        for key_prefix, number, key in self._memory.keys():  # noqa: SIM118 -- a store is no dict
-            made = key if key_prefix is None else f"{key_prefix}:{number}:{key}"
-            if made.startswith(before) and made.endswith(behind) and len(made) >= len(before) + len(behind):
-                found.append(made[len(before) : len(made) - len(behind)])
-        return found
+    def _select(self, pattern: KeyPattern, version: Any = None, prefix: str | None = None) -> list[str]:
+        return self._memory.select(pattern, *self._around(version, prefix))
 
     def _around(self, version: Any, prefix: str | None) -> tuple[str, str]:
         """Return what stands before and behind the caller's key in a key as it is made."""
@@ -191,18 +186,52 @@ class NativeCache(BackendBase, Backend):
         return other
 
     def delete_pattern(
-        self, pattern: str, version: Any = None, prefix: str | None = None, itersize: int | None = None
+        self,
+        pattern: str,
+        version: Any = None,
+        prefix: str | None = None,
+        itersize: int | None = None,  # noqa: ARG002 -- one signature for all
     ) -> int:
         """Delete the keys that match; how many there were in this process. O(entries). Source: django-redis.
 
         With coherence "host" all other processes of the host empty the whole store: they cannot know what matches
         there. For what is done often, tags cost less: `delete_by_tag` reaches the tagged entries of all, and no other.
         """
-        other = self._other(prefix)
-        count = super(NativeCache, other).delete_pattern(pattern, version, None, itersize)
+        count = self._memory.remove_matching(KeyPattern(pattern), *self._around(version, prefix))
         self._memory._empty_others()
         self._noted("pattern", [store_word(self._location)], pattern)
         return count
+
+    def invalidate_patterns(
+        self,
+        patterns: Iterable[str],
+        *,
+        kind: str = "glob",
+        version: Any = None,
+        prefix: str | None = None,
+        any_version: bool = False,
+    ) -> None:
+        """Outdate the keys that match any of these patterns, in all processes of the host.
+
+        `kind` is "glob", or "regex" that matches from the key's start. `any_version` stands for all versions of the prefix.
+        """
+        if isinstance(patterns, str):
+            raise TypeError(f"patterns must be an iterable of strings, not the single string {patterns!r}")
+        if kind not in {"glob", "regex"}:
+            raise ValueError(f"kind is {kind!r}, but must be 'glob' or 'regex'")
+        named = list(patterns)
+        takes = [KeyPattern(each).matches if kind == "glob" else re.compile(each).match for each in named]
+        other = self._other(prefix)
+        versions: Iterable[Any] = [version]
+        if any_version:
+            versions = {number for _, number, _ in self._memory.keys()}  # noqa: SIM118 -- a store is no dict
+        for number in versions:
+            for key in self._keys(number, prefix):
+                if any(take(key) for take in takes):
+                    other.delete(key, number)
+        self._memory._empty_others()
+        for each in named:
+            self._noted("pattern", [store_word(self._location)], each)
 
     def clear(self) -> None:
         """Delete everything, in all processes of the host."""
