@@ -20,7 +20,9 @@ __all__ = ["answer", "perform_with", "spelt"]
 
 logger = logging.getLogger("oxicache.jobs")
 
-Perform: TypeAlias = Callable[[Selection, bool, bool], str]  # with cascade and foreign; what came of it, for the log
+Perform: TypeAlias = Callable[
+    [Selection, bool, bool], str
+]  # with cascade and foreign; what came of it, for the log
 
 MAX_DELAY: Final = 30 * 86_400.0  # seconds; no worker lives as long, so that more is a slip of the keyboard
 
@@ -67,9 +69,7 @@ def perform_with(invalidate: Perform | None) -> None:
 def spelt(selection: Selection) -> dict[str, Any]:
     """Return a selection as JSON has it, without what it leaves open. Ids that JSON does not know become text."""
     given = {one.name: getattr(selection, one.name) for one in fields(selection)}
-    return {
-        name: _plain(value) for name, value in given.items() if value != getattr(EVERYTHING, name)
-    }
+    return {name: _plain(value) for name, value in given.items() if value != getattr(EVERYTHING, name)}
 
 
 def _plain(value: Any) -> Any:
