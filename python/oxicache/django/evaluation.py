@@ -268,7 +268,7 @@ def _unknown_name(model: type[Model], name: str) -> str:
         field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
         field = None
-    attname = getattr(field, "attname", None) if getattr(field, "column", None) else None
+    attname = None if getattr(field, "many_to_many", True) else getattr(field, "attname", None)
     if attname is not None:
         return f"{{{name}}} is a relation of {label}; write {{{attname}}}"
     return f"{label} has no column {name}; a template takes pk, tenant and the attributes that hold columns"

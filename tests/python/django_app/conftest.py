@@ -1,7 +1,7 @@
 """Every test of this folder runs in Django's test environment, with databases that are empty at its start."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from oxicache.invalidation import Effect
+from oxicache.trail import Note, trail
 
 _numbers = itertools.count()
 
@@ -67,6 +68,11 @@ def carried() -> Iterator[list[Effect]]:
 
     found: list[Effect] = []
     before = list(marks._executors)
-    marks.carry_out_with(lambda effect, _: found.append(effect))
+
+    def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+        found.append(effect)
+        trail.enter(notes)
+
+    marks.carry_out_with(carry_out)
     yield found
     marks._executors[:] = before
