@@ -1,5 +1,7 @@
 """Caches in the memory of this process: NativeCache, LocMemCache, and DummyCache, which has nothing."""
 
+import os
+import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,14 +10,15 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from oxicache import _native
+from oxicache._native import MISSING
 from oxicache.django.enumerating.base import Enumerating, checked_tags
 from oxicache.django.enumerating.role import AllVersions, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
-from oxicache.errors import CannotTagError
 
 __all__ = ["LocMemEnumerator", "NativeEnumerator", "NothingEnumerator"]
 
 BITE: Final = 1000  # entries of a store that are looked at without letting others have the GIL
+ATTEMPTS: Final = 5  # to tag an entry that others keep writing
 SPARE: Final = 1000  # members of a tag index that may be over before it is looked through
 
 
@@ -68,15 +71,25 @@ class NativeEnumerator(Enumerating):
         self,
         key: Any,
         tags: Iterable[str],
-        ttl: Any = DEFAULT_TIMEOUT,  # noqa: ARG002 -- one signature for all
-        version: Any = None,  # noqa: ARG002
+        ttl: Any = DEFAULT_TIMEOUT,  # noqa: ARG002 -- the entry knows its own
+        version: Any = None,
     ) -> None:
-        """Refuse: a NativeCache stores tags with the value."""
-        raise CannotTagError(
-            self.alias,
-            f"NativeCache stores the tags {checked_tags(tags)!r} of {key!r} together with its value",
-            "pass them to its `set`, `add`, `set_many` or `get_or_set`, or to `set_tagged`",
-        )
+        """Have an entry of this process carry tags, beside those that it has. Without the entry there is nothing to do.
+
+        It is stored again with them, as what was loaded and not written, so that other processes keep theirs. What is
+        invalidated meanwhile stays invalidated.
+        """
+        names, cache = checked_tags(tags), self._cache_of()
+        store, held = cache._memory, cache._key(key, version)
+        with _tagging:
+            for _ in range(ATTEMPTS):
+                token = store._token(held)
+                value, left = cache.get_with_ttl(key, MISSING, version)
+                if value is MISSING:
+                    return
+                if store._fill(held, value, token, left, {*store.cache.tags(held), *names}):
+                    return
+        cache.delete(key, version)  # rather than an entry that its tags do not reach
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of entries of this process that carry one of the tags. O(entries)."""
@@ -95,6 +108,18 @@ class NativeEnumerator(Enumerating):
         """Delete what carries one of the tags, of all versions; how many there were in this process. O(these)."""
         cache = self._cache_of()
         return sum(cache.delete_by_tag(tag) for tag in checked_tags(tags))
+
+
+_tagging = threading.Lock()  # the tags that an entry has are read, and written with it
+
+
+def _renew_lock() -> None:
+    global _tagging  # noqa: PLW0603 -- one that another thread held at the fork is held for ever
+    _tagging = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _text(held: Any) -> str:
