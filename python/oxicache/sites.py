@@ -25,7 +25,9 @@ _NO_MODEL: Final = "{!r} is no model: models are Django's, and this process has 
 class AliasOutcome:
     """What became of the entries of one alias that is no NativeCache."""
 
-    counts: Mapping[str, int | None] = field(default_factory=dict)  # by strategy; None where its backend does not tell
+    counts: Mapping[str, int | None] = field(
+        default_factory=dict
+    )  # by strategy; None where its backend does not tell
     failure: str | None = None  # why not all of it was done
 
 
@@ -149,7 +151,9 @@ class NothingShared:
     def parted(self, aliases: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
         """There are no aliases."""
         if aliases:
-            raise ValueError(f"{aliases[0]!r} is no alias: CACHES is Django's, and this process has not loaded it")
+            raise ValueError(
+                f"{aliases[0]!r} is no alias: CACHES is Django's, and this process has not loaded it"
+            )
         return (), ()
 
     def require(self, alias: str, selection: Selection) -> None:  # noqa: ARG002 -- as above

@@ -226,7 +226,9 @@ def _outdate_shared(site: Site, wanted: _Wanted, caches: Sequence[str]) -> Seque
 # ---------------------------------------------------------------- later
 
 
-def schedule(site: Site, selection: Selection, delay: float, *, cascade: bool = False, foreign: bool = True) -> Scheduled:
+def schedule(
+    site: Site, selection: Selection, delay: float, *, cascade: bool = False, foreign: bool = True
+) -> Scheduled:
     """Have one live worker do what `invalidate` does, `delay` seconds from now.
 
     One is enough: from there it reaches all the others. ValueError and CannotEnumerateError as `invalidate` has them.
