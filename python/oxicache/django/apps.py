@@ -8,13 +8,14 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from oxicache import _native, loader, scheduling, thresholds, walks
+from oxicache import _native, jobs, loader, scheduling, thresholds, walks
 from oxicache.django import (
     callers,
     checks,
     conf,
     control,
     host,
+    marks,
     rows,
     rules,
     signals,
@@ -22,6 +23,8 @@ from oxicache.django import (
     transactions,
 )
 from oxicache.django.lens import DjangoLens
+from oxicache.invalidation import Effect
+from oxicache.selection import Selection
 
 __all__ = ["OxicacheConfig"]
 
@@ -59,7 +62,22 @@ class OxicacheConfig(AppConfig):
         control.begin()
         scheduling.run_around(after=transactions.close_connections)
         walks.look_through(DjangoLens())
+        jobs.perform_with(_invalidate)
+        marks.carry_out_with(_carry_out)
         test_environment.isolate_when_testing()
+
+
+# What is loaded by those alone who do more than invalidate rows.
+def _invalidate(selection: Selection, cascade: bool, foreign: bool) -> str:
+    from oxicache.django import site
+
+    return site.perform(selection, cascade, foreign)
+
+
+def _carry_out(effect: Effect) -> None:
+    from oxicache.django import reaching
+
+    reaching.carry_out(effect, is_noted=True)
 
 
 def cache_defaults() -> tuple[int, float | None]:

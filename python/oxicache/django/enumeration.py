@@ -30,6 +30,9 @@ _KINDS: Final[dict[str, str]] = {
     "oxicache.django.backends.native.NativeCache": "memory.NativeEnumerator",
     "django.core.cache.backends.locmem.LocMemCache": "memory.LocMemEnumerator",
     "django.core.cache.backends.dummy.DummyCache": "memory.NothingEnumerator",
+    "django.core.cache.backends.db.DatabaseCache": "database.DatabaseEnumerator",
+    "django.core.cache.backends.redis.RedisCache": "redis.RedisEnumerator",
+    "django_redis.cache.RedisCache": "redis.DjangoRedisEnumerator",
 }
 # Why others cannot, where it is known.
 _REASONS: Final[dict[str, str]] = {
@@ -59,7 +62,7 @@ def enumerator_of(alias: str) -> Enumerator:
 def enumerators() -> dict[str, Enumerator | CannotEnumerateError]:
     """Return, for each alias of CACHES, who lists its entries, or why nobody can."""
     found: dict[str, Enumerator | CannotEnumerateError] = {}
-    for alias in caches.settings:
+    for alias in list(caches.settings):
         try:
             found[alias] = enumerator_of(alias)
         except CannotEnumerateError as error:
@@ -69,9 +72,7 @@ def enumerators() -> dict[str, Enumerator | CannotEnumerateError]:
     return found
 
 
-def register_enumerator(
-    backend: type[BaseCache], make: Callable[[str, Callable[[], Any]], Enumerator]
-) -> None:
+def register_enumerator(backend: Any, make: Callable[[str, Callable[[], Any]], Enumerator]) -> None:
     """Have `make` answer for a backend's class and its subclasses, before what is built in.
 
     It is called with the alias, and with what gives the handler of the calling thread.

@@ -110,11 +110,14 @@ class _Outcome:
                 table[name] = known if number is None else (known or 0) + number
 
 
-def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = False) -> Reached:
+def carry_out(
+    effect: Effect, *, note: Note | None = None, counting: bool = False, is_noted: bool = False
+) -> Reached:
     """Invalidate now what `effect` names; raise nothing.
 
-    `note` is who asked for it, where that was before; else the trail is told of this caller. `counting` finds out how
-    many entries go where that takes a walk through a whole cache of this process.
+    `note` is who asked for it, where that was before; else the trail is told of this caller, with `is_noted` of what
+    is found out here alone. `counting` finds out how many entries go where that takes a walk through a whole cache of
+    this process.
     """
     outcome = _Outcome()
     words = set(effect.words)
@@ -130,7 +133,8 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
         _reach_aliases(part, outcome, counting=counting)
         _reach_named(part, outcome)
         _tell_others(part, outcome)
-    _enter(note, words | outcome.words, parts)
+    if outcome.words or not is_noted:
+        _enter(note, outcome.words if is_noted else words | outcome.words, parts)
     return Reached(
         counts=MappingProxyType(outcome.counts),
         by_alias=MappingProxyType(outcome.by_alias),

@@ -11,7 +11,8 @@ raw SQL outside of `atomic`. A model's save and delete are noticed by their sign
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import connections
@@ -28,11 +29,13 @@ from oxicache.trail import Note, trail
 
 __all__ = [
     "allows_storing",
+    "beginner",
     "close_connections",
     "in_transaction",
     "invalidate_effects",
     "invalidate_words",
     "is_written",
+    "put_off",
     "watch_connections",
 ]
 
@@ -99,6 +102,31 @@ def invalidate_effects(
     names = [name for effect in effects for name in effect.names()]
     if names:
         _invalidate(effects, using, trail.note(kind, names, detail))
+
+
+def put_off(effect: Effect, using: str | None, note: Note | None) -> bool:
+    """Have an effect wait for the commit of the transaction on `using`, or of each that this thread has open.
+
+    False where there is none: nothing waits.
+    """
+    known = connections.all(initialized_only=True) if using is None else [connections[using]]
+    found = [connection for connection in known if in_own_transaction(connection)]
+    for connection in found:
+        marks.watched(connection)
+        _add(connection, (effect,), note)
+    return bool(found)
+
+
+def beginner(using: str | None) -> Callable[[Callable[[], None]], object] | None:
+    """Return what has something begin at the commit of a transaction of this thread; None where none is open.
+
+    Of several the last that was opened, on whichever database; with `using` the one there.
+    """
+    known = connections.all(initialized_only=True) if using is None else [connections[using]]
+    found = [
+        connection for connection in known if connection.in_atomic_block and in_own_transaction(connection)
+    ]
+    return partial(found[-1].on_commit, robust=True) if found else None
 
 
 def _invalidate(effects: Sequence[Effect], using: str | None, note: Note | None) -> None:

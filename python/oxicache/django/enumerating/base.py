@@ -64,14 +64,19 @@ class Enumerating(ABC):
         self._spelling(self._cache_of(), None)
 
     def _spelling(self, cache: Any, version: Version) -> Spelling:
-        return Spelling.of(self.alias, cache, version)
+        return Spelling.of(self.alias, self._maker(cache), version)
+
+    def _maker(self, cache: Any) -> Any:
+        """Return whose `make_key` and `version` count."""
+        return cache
 
     def _index_name(self, cache: Any, tag: str) -> str:
         """Return what a tag is called where the backend keeps it: no key, and not parted by version."""
-        return f"{INDEX}{cache.make_key(tag, version=0)}"
+        return f"{INDEX}{self._maker(cache).make_key(tag, version=0)}"
 
     def _seconds(self, cache: Any, ttl: Any) -> float | None:
-        return cache.default_timeout if ttl is DEFAULT_TIMEOUT else ttl
+        found: float | None = cache.default_timeout if ttl is DEFAULT_TIMEOUT else ttl
+        return found
 
     def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
         # Not in the generator below: what is wrong is said at the call.
@@ -94,9 +99,8 @@ class Enumerating(ABC):
         entries = (self._entry(cache, key, version) for key in _checked_keys(keys))
         return sum(self._remove(cache, page) for page in pages(entries, BATCH))
 
-    @staticmethod
-    def _entry(cache: Any, key: Any, version: Any) -> Entry:
-        return Entry(str(cache.make_and_validate_key(key, version=version)), key, version)
+    def _entry(self, cache: Any, key: Any, version: Any) -> Entry:
+        return Entry(str(self._maker(cache).make_key(key, version=version)), key, version)
 
     def delete_matching(self, patterns: Patterns, version: Version = None) -> int:
         """Delete what matches; how many there were."""
