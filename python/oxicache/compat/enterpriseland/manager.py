@@ -28,7 +28,7 @@ class CacheManager:
         return self._invalidator(invalidator_type)(**criteria)
 
     def schedule_invalidation(self, delay_seconds: float, invalidation_type: str, **criteria: Any) -> str:
-        """Do that later, in this process; return the job's id, for `cancel`. A job that the end of it loses is logged."""
+        """Do that later, in this process; return the id that `cancel` takes. Jobs lost at its end are logged."""
         call = self._invalidator(invalidation_type)
         inspect.signature(call).bind(**criteria)  # TypeError now rather than in the log, later
         what = f"{invalidation_type} {', '.join(f'{name} {value!r}' for name, value in criteria.items())}"
