@@ -17,8 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from django.core.cache import caches
 from django.core.signals import setting_changed
 
-from oxicache import memos
-from oxicache._native import KeyPattern, TTLCache
+from oxicache._native import KeyPattern
 from oxicache.django import delivery, marks
 from oxicache.django.backends import NativeCache
 from oxicache.django.backends.words import key_word
@@ -50,7 +49,7 @@ class Reached:
     """What an invalidation has reached, as far as that is known at once.
 
     Counts are of entries that were there and are gone: by strategy (tags, keys, pattern, dependency), by alias of
-    CACHES, by named cache of this process. None is not known: what version words reach dies at its next read.
+    CACHES, by named cache of this process that had any. None is not known: what version words reach dies at its next read.
     `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
     """
 
@@ -103,7 +102,7 @@ class _Outcome:
 
     def count(self, strategy: str, number: int | None, *, alias: str = "", cache: str = "") -> None:
         """Add what one cache has said; None where it cannot know."""
-        kinds = [(self.counts, strategy), (self.by_alias, alias), (self.by_cache, cache)]
+        kinds = [(self.counts, strategy), (self.by_alias, alias), (self.by_cache, cache if number else "")]
         for table, name in kinds:
             if name:
                 known = table.setdefault(name, None)
@@ -216,16 +215,18 @@ class _Native:
                 self._outcome.words.add(key_word(store.location, self._handler._key(key, version)))
 
     def patterns(self) -> None:
-        version = self._part.version
-        if self._part.globs and self._counting:
-            for glob in self._part.globs:
-                self._outcome.count("pattern", self._handler.delete_pattern(glob, version), alias=self._alias)
-        elif self._part.globs:
-            self._handler.invalidate_patterns(self._part.globs, version=version)
-            self._outcome.count("pattern", None, alias=self._alias)
-        if self._part.regexes:
-            self._handler.invalidate_patterns(self._part.regexes, kind="regex", version=version)
-            self._outcome.count("pattern", None, alias=self._alias)
+        part, handler = self._part, self._handler
+        patterns = _patterns(part)
+        if not patterns:
+            return
+        gone = None
+        if self._counting:
+            around = handler._around(part.version, None)
+            gone = sum(handler._memory.remove_matching(pattern, *around) for pattern in patterns)
+        for kind, texts in (("glob", part.globs), ("regex", part.regexes)):
+            if texts:
+                handler.invalidate_patterns(texts, kind=kind, version=part.version)
+        self._outcome.count("pattern", gone, alias=self._alias)
 
 
 def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, counting: bool) -> None:
@@ -262,7 +263,7 @@ def _deleted(handler: Any, part: Names) -> int:
 def _patterns(part: Names) -> list[KeyPattern]:
     return [
         *[KeyPattern(glob) for glob in part.globs],
-        *[KeyPattern(regex, kind="regex") for regex in part.regexes],  # type: ignore[call-arg]
+        *[KeyPattern(regex, kind="regex") for regex in part.regexes],
     ]
 
 
@@ -270,34 +271,21 @@ def _patterns(part: Names) -> list[KeyPattern]:
 
 
 def _reach_named(part: Names, outcome: _Outcome) -> None:
-    """Named caches of this process; those that a decorated callable made hold no key that anybody could name."""
+    """Named caches of this process, those that decorated callables made included."""
     if part.caches == ():
         return
-    globs = (*part.globs, "*") if part.every_tag else part.globs
-    finds = _finders(replace(part, globs=globs))
-    made = {id(cache) for _, cache in memos.decorated()} if part.keys or finds else set()
+    found = replace(part, globs=(*part.globs, "*")) if part.every_tag else part
+    patterns: list[KeyPattern] = attempt(_named("patterns"), _patterns, [], found)
     for name, cache in list(cache_manager._caches.items()):
         if name.startswith(STORES) or (part.caches is not None and name not in part.caches):
             continue
         for tag in part.tags:
             outcome.count("tags", attempt(cache, cache.delete_by_tag, None, tag), cache=name)
-        if id(cache) not in made:
-            for key in part.keys:
-                outcome.count("keys", attempt(cache, _delete, None, cache, key), cache=name)
-            for find in finds:
-                outcome.count("pattern", attempt(cache, _delete_found, None, cache, find), cache=name)
-
-
-def _delete(cache: TTLCache[Any, Any], key: str) -> int:
-    return int(cache.delete(key))
-
-
-def _finders(part: Names) -> list[Callable[[list[str]], list[str]]]:
-    return attempt(_named("patterns"), lambda: [pattern.select for pattern in _patterns(part)], [])
-
-
-def _delete_found(cache: TTLCache[Any, Any], find: Callable[[list[str]], list[str]]) -> int:
-    return cache.delete_many(find([key for key in cache.keys() if type(key) is str]))  # noqa: SIM118 -- it is no dict
+        for key in part.keys:
+            outcome.count("keys", int(attempt(cache, cache.delete, False, key)), cache=name)
+        for pattern in patterns:
+            gone = attempt(cache, cache._remove_matching, None, pattern)
+            outcome.count("pattern", gone, cache=name)
 
 
 def _tell_others(part: Names, outcome: _Outcome) -> None:

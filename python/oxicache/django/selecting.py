@@ -38,7 +38,7 @@ def effect_of(selection: Selection, *, cascade: bool = False) -> Effect:
     for glob in globs:
         KeyPattern(glob)
     for regex in regexes:
-        KeyPattern(regex, kind="regex")  # type: ignore[call-arg]
+        KeyPattern(regex, kind="regex")
     moved = frozenset(_words(selection, cascade=cascade))
     if not (moved or tags or selection.keys or globs or regexes):
         raise ValueError(

@@ -226,7 +226,7 @@ class NativeCache(BackendBase, Backend):
         if any_version:
             versions = {number for _, number, _ in self._memory.keys()}  # noqa: SIM118 -- a store is no dict
         for number in versions:
-            for key in self._keys(number, prefix):
+            for key in self._select(KeyPattern("*"), number, prefix):
                 if any(take(key) for take in takes):
                     other.delete(key, number)
         self._memory._empty_others()
