@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
 
-__all__ = ["EVENTS", "NOTHING", "Effect", "Names", "Pending", "Rule", "Template", "operations_of"]
+__all__ = ["EVENTS", "NOTHING", "Effect", "Gathered", "Names", "Pending", "Rule", "Template", "operations_of"]
 
 Texts: TypeAlias = frozenset[str]
 # What names entries: a template with `{pk}`, `{tenant}` or `{field}`, or what makes them of the instance that changed.
@@ -37,10 +37,13 @@ class Names:
     version: int | None = None
     every_tag: bool = False
 
-    def names(self) -> list[str]:
-        """Return what the trail knows it by."""
-        kinds = (("tag", self.tags), ("key", self.keys), ("pattern", self.globs), ("regex", self.regexes))
-        return [f"{kind}:{name}" for kind, names in kinds for name in names]
+    def coarser(self) -> "Names":
+        """Return few names that reach at least as far. See Effect.coarser."""
+        keys, globs = _coarse(self.keys, self.globs)
+        every_tag = self.every_tag or bool(self.tags)
+        return replace(
+            self, tags=(), keys=tuple(sorted(keys)), globs=tuple(sorted(globs)), every_tag=every_tag
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,9 @@ class Effect:
     """Entries that are to go, each as soon as one of these applies to it. Effects are joined with `|`.
 
     `words` are version words, of rows, models and decorated callables. `tags` and `keys` are compared, `globs` matched
-    against whole keys, without Django's prefix and version, in the aliases of CACHES named by `aliases` (None: in all)
-    and in the named caches; tags in decorated callables too. `every_tag` stands for all tags there are: somebody could
-    not say which.
+    against whole keys, without Django's prefix and version, in the aliases of CACHES named by `aliases`, or where these
+    are None in all, in the named caches and, as for tags, in decorated callables. `every_tag` stands for all tags there
+    are: somebody could not say which.
     """
 
     words: Texts = _NONE
@@ -62,17 +65,22 @@ class Effect:
     also: frozenset[Names] = frozenset()  # what the fields above cannot say
 
     def __or__(self, other: "Effect") -> "Effect":
-        """Return an effect that reaches what either of both does, and where their aliases differ more than that."""
+        """Return an effect that reaches what either does."""
         if not isinstance(other, Effect):
             return NotImplemented
+        if not self._is_of_caches:
+            return replace(other, words=self.words | other.words, also=self.also | other.also)
+        words, also = self.words | other.words, self.also | other.also
+        if other._is_of_caches and other.aliases != self.aliases:
+            return replace(self, words=words, also=also | {other.as_names()})
         return Effect(
-            self.words | other.words,
+            words,
             self.tags | other.tags,
             self.keys | other.keys,
             self.globs | other.globs,
-            _joined(self, other),
+            self.aliases,
             self.every_tag or other.every_tag,
-            self.also | other.also,
+            also,
         )
 
     def __bool__(self) -> bool:
@@ -82,40 +90,49 @@ class Effect:
     @property
     def reaches_caches(self) -> bool:
         """Whether it is more than version words."""
-        return bool(self.tags or self.keys or self.globs or self.also) or self.every_tag
+        return self._is_of_caches or bool(self.also)
+
+    @property
+    def _is_of_caches(self) -> bool:
+        return bool(self.tags or self.keys or self.globs) or self.every_tag
 
     def __len__(self) -> int:
         """How many names it holds: what it takes to keep it until a commit."""
         return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs) + len(self.also)
 
+    def as_names(self) -> Names:
+        """Return it without its words and without what it reaches `also`."""
+        return Names(
+            tags=tuple(sorted(self.tags)),
+            keys=tuple(sorted(self.keys)),
+            globs=tuple(sorted(self.globs)),
+            aliases=self.aliases,
+            caches=None if self.aliases is None else (),
+            every_tag=self.every_tag,
+        )
+
     def names(self) -> list[str]:
         """Return what the trail knows it by: words as they are, the rest by its kind."""
-        return [
-            *self.words,
-            *[f"tag:{tag}" for tag in self.tags],
-            *[f"key:{key}" for key in self.keys],
-            *[f"pattern:{glob}" for glob in self.globs],
-            *(["tag:*"] if self.every_tag else []),
-            *[name for names in self.also for name in names.names()],
-        ]
-
-    def beside_words(self) -> "Effect":
-        """Return it without the version words, for who has moved them."""
-        return replace(self, words=_NONE) if self.words else self
+        found = [*self.words]
+        parts: list[Effect | Names] = [self, *self.also]
+        for part in parts:
+            found += [f"tag:{tag}" for tag in part.tags]
+            found += [f"key:{key}" for key in part.keys]
+            found += [f"pattern:{glob}" for glob in part.globs]
+            found += [f"regex:{regex}" for regex in part.regexes] if isinstance(part, Names) else []
+            if part.every_tag:
+                found.append("tag:*")
+        return found
 
     def coarser(self) -> "Effect":
         """Return an effect of few names that reaches at least as far, `user:*` for thousands of users' keys.
 
         Keys and globs become globs of how they begin, tags become all tags. Words stay: they have a bound of their own.
         """
-        starts = {found for key in self.keys if (found := _start(glob_literal(key)))}
-        starts |= {found for glob in self.globs if (found := _start(glob))}
-        keys = frozenset(key for key in self.keys if not _start(glob_literal(key)))
-        globs = frozenset(starts | {glob for glob in self.globs if not _start(glob)})
-        if len(keys) + len(globs) > MAX_COARSE_NAMES:
-            keys, globs = _NONE, frozenset({"*"})
+        keys, globs = _coarse(self.keys, self.globs)
+        also = frozenset(names.coarser() for names in self.also)
         every_tag = self.every_tag or bool(self.tags)
-        return Effect(self.words, _NONE, keys, globs, self.aliases, every_tag, self.also)
+        return Effect(self.words, _NONE, keys, globs, self.aliases, every_tag, also)
 
 
 NOTHING: Final = Effect()
@@ -123,14 +140,13 @@ MAX_COARSE_NAMES: Final = 1_000  # what a coarse effect may still tell apart
 MAX_PENDING_NAMES: Final = 10_000  # as many as a transaction keeps words: names take memory
 
 
-def _joined(one: Effect, other: Effect) -> tuple[str, ...] | None:
-    if not other.reaches_caches:
-        return one.aliases
-    if not one.reaches_caches:
-        return other.aliases
-    if one.aliases is None or other.aliases is None:
-        return None
-    return tuple(dict.fromkeys((*one.aliases, *other.aliases)))
+def _coarse(keys: Iterable[str], globs: Iterable[str]) -> tuple[Texts, Texts]:
+    single = {key for key in keys if not _start(glob_literal(key))}
+    found = {_start(glob_literal(key)) or key for key in keys if key not in single}
+    found |= {_start(glob) or glob for glob in globs}
+    if len(single) + len(found) > MAX_COARSE_NAMES:
+        return _NONE, frozenset({"*"})
+    return frozenset(single), frozenset(found)
 
 
 # A key's first segment; of one that has no other, what stands before its first digit, as in `user_7`.
@@ -144,42 +160,43 @@ def _start(glob: str) -> str | None:
 
 
 class Pending:
-    """Effects that wait for something, joined as they come: one for each choice of aliases. Words are not kept here."""
+    """Effects that wait for something, joined as they come. Their words are not kept here."""
 
     __slots__ = ("_also", "_by_aliases")
 
     def __init__(self) -> None:
-        self._by_aliases: dict[tuple[str, ...] | None, _Joined] = {}
-        self._also: set[Names] = set()  # asked for by hand, and so not by the thousand
+        self._by_aliases: dict[tuple[str, ...] | None, Gathered] = {}
+        self._also: set[Names] = set()
 
     def add(self, effect: Effect) -> bool:
         """Add an effect; whether it made more than MAX_PENDING_NAMES, so that what waits is coarser now."""
-        self._also |= effect.also
-        if not (effect.tags or effect.keys or effect.globs or effect.every_tag):
+        if effect.also:
+            self._also |= effect.also
+        if effect._is_of_caches:
+            gathered = self._by_aliases.get(effect.aliases)
+            if gathered is None:
+                gathered = self._by_aliases[effect.aliases] = Gathered()
+            gathered.tags |= effect.tags
+            gathered.keys |= effect.keys
+            gathered.globs |= effect.globs
+            gathered.every_tag = gathered.every_tag or effect.every_tag
+        if sum(map(len, self._by_aliases.values())) + len(self._also) <= MAX_PENDING_NAMES:
             return False
-        joined = self._by_aliases.get(effect.aliases)
-        if joined is None:
-            joined = self._by_aliases[effect.aliases] = _Joined()
-        joined.tags |= effect.tags
-        joined.keys |= effect.keys
-        joined.globs |= effect.globs
-        joined.every_tag = joined.every_tag or effect.every_tag
-        if len(joined.tags) + len(joined.keys) + len(joined.globs) <= MAX_PENDING_NAMES:
-            return False
-        coarse = joined.effect(effect.aliases).coarser()
-        del self._by_aliases[effect.aliases]
-        self.add(coarse)
-        return True
+        coarse = self.effect().coarser()
+        self.clear()
+        self._also |= coarse.also
+        return self.add(replace(coarse, also=frozenset())) or True
 
     def join(self, other: "Pending") -> None:
         """Add what waits in another."""
-        for effect in other.effects():
-            self.add(effect)
+        self.add(other.effect())
 
-    def effects(self) -> list[Effect]:
+    def effect(self) -> Effect:
         """Return what waits."""
-        found = [joined.effect(aliases) for aliases, joined in self._by_aliases.items()]
-        return [*found, Effect(also=frozenset(self._also))] if self._also else found
+        found = Effect(also=frozenset(self._also))
+        for aliases, gathered in self._by_aliases.items():
+            found |= gathered.effect(aliases)
+        return found
 
     def clear(self) -> None:
         """Forget all."""
@@ -191,19 +208,32 @@ class Pending:
         return bool(self._by_aliases or self._also)
 
 
-class _Joined:
-    __slots__ = ("every_tag", "globs", "keys", "tags")
+class Gathered:
+    """An effect that is being put together, of entries in the same aliases."""
+
+    __slots__ = ("every_tag", "globs", "keys", "tags", "words")
 
     def __init__(self) -> None:
+        self.words: set[str] = set()
         self.tags: set[str] = set()
         self.keys: set[str] = set()
         self.globs: set[str] = set()
         self.every_tag = False
 
     def effect(self, aliases: tuple[str, ...] | None) -> Effect:
+        """Return it as it is now."""
         return Effect(
-            _NONE, frozenset(self.tags), frozenset(self.keys), frozenset(self.globs), aliases, self.every_tag
+            frozenset(self.words),
+            frozenset(self.tags),
+            frozenset(self.keys),
+            frozenset(self.globs),
+            aliases,
+            self.every_tag,
         )
+
+    def __len__(self) -> int:
+        """How many names it holds."""
+        return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs)
 
 
 # ---------------------------------------------------------------- rules

@@ -1,6 +1,6 @@
 """The Django half of oxicache: put `"oxicache.django"` into INSTALLED_APPS. What it sets up is in apps.py.
 
-What it exports is loaded when it is first asked for, and may be imported before there are settings.
+What is exported is loaded when it is first asked for, and may be imported before there are settings.
 """
 
 import importlib
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
         scheduled,
         track_deletions,
     )
+    from oxicache.django.querysets import InvalidatingManager, InvalidatingQuerySet
     from oxicache.tags import tag_parent
 
 __all__ = [
+    "InvalidatingManager",
+    "InvalidatingQuerySet",
     "ainvalidate",
     "cache",
     "caches",
@@ -31,6 +34,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "InvalidatingManager": "oxicache.django.querysets",
+    "InvalidatingQuerySet": "oxicache.django.querysets",
     "cache": "oxicache.django.handles",
     "caches": "oxicache.django.handles",
     "ainvalidate": "oxicache.django.invalidation",

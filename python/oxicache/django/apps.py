@@ -1,5 +1,6 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
+from collections.abc import Collection
 from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from oxicache.django import (
     checks,
     conf,
     control,
+    execution,
     host,
     marks,
     rows,
@@ -25,6 +27,7 @@ from oxicache.django import (
 from oxicache.django.lens import DjangoLens
 from oxicache.invalidation import Effect
 from oxicache.selection import Selection
+from oxicache.trail import Note, trail
 
 __all__ = ["OxicacheConfig"]
 
@@ -44,6 +47,7 @@ class OxicacheConfig(AppConfig):
         rows.install()
         signals.begin()
         rules.begin()
+        marks.carry_out_with(carry_out)
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
@@ -63,27 +67,29 @@ class OxicacheConfig(AppConfig):
         scheduling.run_around(after=transactions.close_connections)
         walks.look_through(DjangoLens())
         jobs.perform_with(_invalidate)
-        marks.carry_out_with(_carry_out)
         test_environment.isolate_when_testing()
 
 
-# What is loaded by those alone who do more than invalidate rows.
 def _invalidate(selection: Selection, cascade: bool, foreign: bool) -> str:
-    from oxicache.django import site
+    from oxicache.django import site  # what a worker loads that was handed a job, and no other
 
     return site.perform(selection, cascade, foreign)
-
-
-def _carry_out(effect: Effect) -> None:
-    from oxicache.django import reaching
-
-    reaching.carry_out(effect, is_noted=True)
 
 
 def cache_defaults() -> tuple[int, float | None]:
     """`max_size` and `ttl` of a cache that names neither, as the settings have them at that moment."""
     settings = _settings()
     return settings.default_max_size, settings.default_ttl
+
+
+def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+    """Invalidate what a transaction or a save asked for; `notes` are of who it was."""
+    from oxicache.django import reaching  # here: it loads the backend, which who has rows alone does not need
+
+    told = list(notes)
+    last = told.pop() if told else None  # none where the trail is off
+    trail.enter(told)
+    reaching.carry_out(effect, note=last)
 
 
 def configure() -> None:
@@ -97,6 +103,7 @@ def configure() -> None:
         grace_throttle=settings.grace_throttle,
     )
     callers.configure(settings.trail_size)
+    execution.configure(settings.watch_statements)
     walks.conceal(settings.sensitive)
 
 

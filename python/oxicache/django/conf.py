@@ -161,6 +161,15 @@ def _token(name: str, value: object) -> str | None:
     return value
 
 
+def _aliases(name: str, value: object) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    known = getattr(settings, "DATABASES", {})
+    if not isinstance(value, list | tuple | set | frozenset) or not all(one in known for one in value):
+        raise _refuse(name, value, f"True, False or a list of aliases of DATABASES ({', '.join(known)})")
+    return tuple(value)
+
+
 def _thresholds(name: str, value: object) -> Thresholds:
     if value is not None and not isinstance(value, dict):
         raise _refuse(name, value, "a dict of numbers, or None")
@@ -375,6 +384,12 @@ class Configuration:
         "Whether anything is cached at all; off, every read is a miss and nothing is stored. Live: "
         "`manage_cache disable` and `enable`.",
         _switch,
+    )
+    watch_statements: bool | tuple[str, ...] = _setting(
+        False,
+        "on or off, or aliases",
+        "Whether [what raw SQL writes](docs/bulk.md#raw-sql) invalidates: on all databases, or on a list of them.",
+        _aliases,
     )
     profile: str | None = _setting(
         None,

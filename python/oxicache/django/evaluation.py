@@ -14,41 +14,14 @@ from django.db.models import Model
 
 from oxicache.django import words
 from oxicache.django.changes import Row
-from oxicache.invalidation import Effect, Rule, Template
+from oxicache.invalidation import Gathered, Rule, Template
 from oxicache.keys import glob_literal
 
-__all__ = ["CompiledRule", "Gathered", "every_row_words"]
+__all__ = ["CompiledRule", "every_row_words"]
 
 logger = logging.getLogger("oxicache.rules")
 
 _wildcard = re.compile(r"[*?\[\\]")
-
-
-class Gathered:
-    """What several rules ask for, of entries in the same aliases."""
-
-    __slots__ = ("every_tag", "globs", "keys", "tags", "words")
-
-    def __init__(self) -> None:
-        self.words: set[str] = set()
-        self.tags: set[str] = set()
-        self.keys: set[str] = set()
-        self.globs: set[str] = set()
-        self.every_tag = False
-
-    def effect(self, aliases: tuple[str, ...] | None) -> Effect:
-        """Return it all as one effect."""
-        return Effect(
-            frozenset(self.words),
-            frozenset(self.tags),
-            frozenset(self.keys),
-            frozenset(self.globs),
-            aliases,
-            self.every_tag,
-        )
-
-    def __len__(self) -> int:
-        return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs)
 
 
 class CompiledRule:

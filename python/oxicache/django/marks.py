@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -33,6 +33,8 @@ __all__ = [
     "watched",
     "written_anywhere",
 ]
+
+Executor: TypeAlias = Callable[[Effect, Collection[Note]], object]
 
 # A transaction that invalidates more rows than this invalidates all rows of their models: names take memory.
 MAX_PENDING_WORDS: Final = 10_000
@@ -115,9 +117,10 @@ class _Written:
     def invalidate(self) -> None:
         """Invalidate what waits, and keep it: a commit that failed may be tried again."""
         bump(self.words)
-        trail.enter(self.notes)
-        for effect in self.effects.effects():
-            carry_out(effect)
+        if self.effects:
+            carry_out(self.effects.effect(), self.notes)
+        else:
+            trail.enter(self.notes)
 
     def add(self, effect: Effect, note: Note | None) -> None:
         """Invalidate this too. Beyond MAX_PENDING_WORDS all rows of the words' models; more names: Effect.coarser."""
@@ -268,18 +271,18 @@ def bump(names: Collection[str]) -> None:
         attempt(_STORE, version_words.bump, 0, names)
 
 
-_executors: list[Callable[[Effect], object]] = []  # at most one: who knows where the entries are
+_executors: list[Executor] = []  # at most one: who knows where the entries are
 
 
-def carry_out_with(execute: Callable[[Effect], object]) -> None:
-    """Have `execute` called with what is to be invalidated besides version words, once that is committed."""
+def carry_out_with(execute: Executor) -> None:
+    """Have `execute` called with what is to be invalidated besides version words, and with notes of who asked."""
     _executors[:] = [execute]
 
 
-def carry_out(effect: Effect) -> None:
+def carry_out(effect: Effect, notes: Collection[Note]) -> None:
     """Invalidate entries now. A failure is counted and logged: it must not reach the code that saved a row."""
     for execute in _executors:
-        attempt(_STORE, execute, None, effect)
+        attempt(_STORE, execute, None, effect, notes)
 
 
 # ---------------------------------------------------------------- what a connection executes

@@ -26,6 +26,7 @@ from oxicache.django.delivery import Round
 from oxicache.django.enumeration import enumerator_of
 from oxicache.errors import OxicacheError
 from oxicache.invalidation import Effect, Names
+from oxicache.options import TAG_MAX_CHARS
 from oxicache.registry import cache_manager
 from oxicache.store import Store, attempt
 from oxicache.tags import ANY_TAG, EVERY_TAG, expand, moved_words
@@ -49,8 +50,8 @@ class Reached:
     """What an invalidation has reached, as far as that is known at once.
 
     Counts are of entries that were there and are gone: by strategy (tags, keys, pattern, dependency), by alias of
-    CACHES, by named cache of this process that had any. None is not known: what version words reach dies at its next read.
-    `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
+    CACHES, by named cache of this process that had any. None is not known: what version words reach dies at its next
+    read. `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
     """
 
     counts: Mapping[str, int | None] = field(default_factory=_nothing)
@@ -109,18 +110,15 @@ class _Outcome:
                 table[name] = known if number is None else (known or 0) + number
 
 
-def carry_out(
-    effect: Effect, *, note: Note | None = None, counting: bool = False, is_noted: bool = False
-) -> Reached:
+def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = False) -> Reached:
     """Invalidate now what `effect` names; raise nothing.
 
-    `note` is who asked for it, where that was before; else the trail is told of this caller, with `is_noted` of what
-    is found out here alone. `counting` finds out how many entries go where that takes a walk through a whole cache of
-    this process.
+    `note` is who asked for it, where that was before; else the trail is told of this caller. `counting` finds out how
+    many entries go where that takes a walk through a whole cache of this process.
     """
     outcome = _Outcome()
     words = set(effect.words)
-    parts = [_expanded(part) for part in (*_parts(effect), *effect.also)]
+    parts = [_expanded(part) for part in (effect.as_names(), *effect.also) if _names_anything(part)]
     for part in parts:
         if part.caches != ():  # not only aliases
             words.update(moved_words(part.tags))
@@ -132,8 +130,10 @@ def carry_out(
         _reach_aliases(part, outcome, counting=counting)
         _reach_named(part, outcome)
         _tell_others(part, outcome)
-    if outcome.words or not is_noted:
-        _enter(note, outcome.words if is_noted else words | outcome.words, parts)
+    for alias in outcome.failures:
+        if outcome.by_alias.get(alias, 0) is None:
+            del outcome.by_alias[alias]  # None is for what goes by itself
+    _enter(note, words | outcome.words, parts)
     return Reached(
         counts=MappingProxyType(outcome.counts),
         by_alias=MappingProxyType(outcome.by_alias),
@@ -143,26 +143,17 @@ def carry_out(
     )
 
 
-def _parts(effect: Effect) -> list[Names]:
-    if not (effect.tags or effect.keys or effect.globs or effect.every_tag):
-        return []
-    return [
-        Names(
-            tags=tuple(effect.tags),
-            keys=tuple(effect.keys),
-            globs=tuple(effect.globs),
-            aliases=effect.aliases,
-            caches=None if effect.aliases is None else (),
-            every_tag=effect.every_tag,
-        )
-    ]
+def _names_anything(part: Names) -> bool:
+    return bool(part.tags or part.keys or part.globs or part.regexes or part.every_tag)
 
 
 def _expanded(part: Names) -> Names:
     """Add the tags that die with those that are named. What a rule made that is no tag is none, and said."""
     if not part.tags:
         return part
-    tags = attempt(_named("tags"), expand, frozenset(part.tags), part.tags)
+    tags = attempt(_named("tags"), expand, None, part.tags)
+    if tags is None:
+        tags = expand([tag for tag in part.tags if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
     return replace(part, tags=tuple(tags))
 
 

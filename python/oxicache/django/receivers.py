@@ -4,9 +4,10 @@ What the rules ask for waits for the commit: transactions.py. What no signal tel
 SQL) is for `changed_rows`. What decorated row members depend on has receivers of its own: signals.py.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
+from django.db import router
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
@@ -15,7 +16,7 @@ from oxicache.django.signals import Relation, ancestors
 from oxicache.invalidation import Effect
 from oxicache.store import Store, attempt
 
-__all__ = ["begin", "changed_rows", "connect", "invalidate"]
+__all__ = ["begin", "changed_rows", "connect"]
 
 DISPATCH_UID = "oxicache.django.receivers"
 _SAVES = frozenset({"create", "update"})
@@ -96,26 +97,23 @@ def _deleted(instance: Model, using: str, **_: Any) -> None:
 
 def _changed(instance: Model, operation: str, kind: str, using: str) -> None:
     if conf.current().invalidation_enabled:
-        effects = rulebook.effects_of_instance(instance, operation, using)
-        invalidate(effects, type(instance), operation, using, kind)
-
-
-def invalidate(
-    effects: Sequence[Effect], model: type[Model], operation: str, using: str | None, kind: str
-) -> None:
-    """Invalidate what rules ask for, when the transaction on `using` is committed; the trail names the rules."""
-    if effects:
-        titles = rulebook.titles_of(model, operation)
-        transactions.invalidate_effects(effects, using, kind=kind, detail=titles)
+        effect = rulebook.effect_of_instance(instance, operation, using)
+        _invalidate(effect, type(instance), operation, using, kind)
 
 
 def changed_rows(
     model: type[Model], rows: Iterable[Any] | None, using: str | None = None, operation: str = "bulk"
 ) -> None:
-    """Do what the rules of a model ask for: these rows changed and sent no signal. See `effects_of_rows`."""
+    """Do what the rules of a model ask for: these rows changed and sent no signal. See `rulebook.effect_of_rows`."""
     if rulebook.rules_of(model, operation) and conf.current().invalidation_enabled:
-        effects = rulebook.effects_of_rows(model, rows, operation, using)
-        invalidate(effects, model, operation, using, operation)
+        effect = rulebook.effect_of_rows(model, rows, operation, using)
+        _invalidate(effect, model, operation, using or router.db_for_write(model), operation)
+
+
+def _invalidate(effect: Effect, model: type[Model], operation: str, using: str, kind: str) -> None:
+    if effect:
+        # The trail names the rules: who reads it asks why.
+        transactions.invalidate_effect(effect, using, kind=kind, detail=rulebook.titles_of(model, operation))
 
 
 # ---------------------------------------------------------------- relations

@@ -15,10 +15,10 @@ from django.db.models import CASCADE, Model
 
 from oxicache.django import words
 from oxicache.django.changes import Row
-from oxicache.django.evaluation import CompiledRule, Gathered, every_row_words
+from oxicache.django.evaluation import CompiledRule, every_row_words
 from oxicache.django.labels import model_named
 from oxicache.django.signals import ancestors
-from oxicache.invalidation import Effect, Rule, operations_of
+from oxicache.invalidation import NOTHING, Effect, Gathered, Rule, operations_of
 
 __all__ = [
     "MAX_ROWS",
@@ -26,8 +26,8 @@ __all__ = [
     "add",
     "compiled_rules",
     "complete",
-    "effects_of_instance",
-    "effects_of_rows",
+    "effect_of_instance",
+    "effect_of_rows",
     "entries",
     "forget_models",
     "operations_of_rules",
@@ -149,8 +149,11 @@ class _Gathering:
         self._by_aliases: dict[Any, Gathered] = {}
         self._followed: set[CompiledRule] = set()
 
-    def effects(self) -> list[Effect]:
-        return [into.effect(aliases) for aliases, into in self._by_aliases.items()]
+    def effect(self) -> Effect:
+        found = NOTHING
+        for aliases, into in self._by_aliases.items():
+            found = into.effect(aliases) if found is NOTHING else found | into.effect(aliases)
+        return found
 
     def gather(self, rule: CompiledRule, rows: Iterable[Row], path: Path = ()) -> None:
         """Add what a rule asks for when these rows change. What fails is counted, and the other rules go on."""
@@ -220,12 +223,12 @@ def _references_to(model: type[Model]) -> list[Any]:
     ]
 
 
-def effects_of_instance(instance: Model, operation: str, using: str) -> list[Effect]:
-    """Return what the rules ask for when this row changes: an effect for each choice of aliases."""
+def effect_of_instance(instance: Model, operation: str, using: str) -> Effect:
+    """Return what the rules ask for when this row changes."""
     sender = type(instance)
     rules = rules_of(sender, operation)
     if not rules:
-        return []
+        return NOTHING
     gathering = _Gathering(using, operation)
     rows: dict[type[Model], list[Row]] = {}
     for rule in rules:
@@ -236,7 +239,7 @@ def effects_of_instance(instance: Model, operation: str, using: str) -> list[Eff
         if known is None:
             known = rows[rule.model] = [Row(rule.model, instance)]
         gathering.gather(rule, known)
-    return gathering.effects()
+    return gathering.effect()
 
 
 def _is_part(sender: type[Model], model: type[Model]) -> bool:
@@ -265,16 +268,16 @@ def _rows_for(rule: CompiledRule, instance: Model, operation: str, using: str) -
                 yield from _rows_by(model, {pk.name: value}, using)
 
 
-def effects_of_rows(
+def effect_of_rows(
     model: type[Model], rows: Iterable[Any] | None, operation: str = "bulk", using: str | None = None
-) -> list[Effect]:
+) -> Effect:
     """Return what the rules ask for when these rows change: instances or primary keys, None for any of the model.
 
     Beyond MAX_ROWS it is as if nobody knew which. Rules with callables or fields have the rows asked for by their keys.
     """
     rules = rules_of(model, operation)
     if not rules:
-        return []
+        return NOTHING
     gathering = _Gathering(using or router.db_for_write(model), operation)
     some = None if rows is None else _at_most(rows)
     for rule in rules:
@@ -282,7 +285,7 @@ def effects_of_rows(
             gathering.gather(rule, [Row(rule.model)])
         else:
             gathering.gather(rule, _rows_of(rule, model, some, operation, gathering.using))
-    return gathering.effects()
+    return gathering.effect()
 
 
 def _at_most(rows: Iterable[Any]) -> list[Any] | None:

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from oxicache.django import conf, receivers, rulebook
 from oxicache.django.receivers import changed_rows
-from oxicache.invalidation import NOTHING, Effect, Rule
+from oxicache.invalidation import Effect, Rule
 
 __all__ = [
     "DependencyMap",
@@ -69,10 +69,7 @@ def effects_of(instance: Model, operation: str) -> Effect:
     if not isinstance(instance, Model):
         raise TypeError(f"effects_of() takes an instance of a model, not {instance!r}")
     using = instance._state.db or router.db_for_write(type(instance), instance=instance)
-    found = NOTHING
-    for effect in rulebook.effects_of_instance(instance, operation, using):
-        found |= effect
-    return found
+    return rulebook.effect_of_instance(instance, operation, using)
 
 
 def rules_stats() -> dict[str, dict[str, Any]]:

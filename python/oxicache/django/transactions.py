@@ -11,7 +11,7 @@ raw SQL outside of `atomic`. A model's save and delete are noticed by their sign
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ __all__ = [
     "beginner",
     "close_connections",
     "in_transaction",
-    "invalidate_effects",
+    "invalidate_effect",
     "invalidate_words",
     "is_written",
     "put_off",
@@ -86,22 +86,28 @@ def invalidate_words(names: Iterable[str], using: str | None = None, *, kind: st
 
     Without `using`: now, and at the commit of each of this thread's transactions too. `kind` is the trail's word.
     """
-    names = frozenset(names)
-    # Now: at the commit nobody sees who it was.
-    _invalidate((Effect(words=names),), using, trail.note(kind, names) if names else None)
+    invalidate_effect(Effect(words=frozenset(names)), using, kind=kind)
 
 
-def invalidate_effects(
-    effects: Sequence[Effect],
-    using: str | None = None,
-    *,
-    kind: str = "invalidate",
-    detail: str | None = None,
+def invalidate_effect(
+    effect: Effect, using: str | None = None, *, kind: str = "invalidate", detail: str | None = None
 ) -> None:
-    """Invalidate what these reach, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
-    names = [name for effect in effects for name in effect.names()]
-    if names:
-        _invalidate(effects, using, trail.note(kind, names, detail))
+    """Invalidate what this reaches, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
+    # Now: at the commit nobody sees who it was.
+    note = trail.note(kind, effect.names(), detail) if effect else None
+    if using is None:
+        _invalidate_now(effect, note)
+        for connection in connections.all(initialized_only=True):
+            if in_own_transaction(connection):
+                marks.mark_written(connection).add(effect, note)
+        return
+    connection = connections[using]
+    watcher = marks.watched(connection)
+    if in_own_transaction(connection):
+        marks.mark_written(connection).add(effect, note)
+    else:
+        watcher.mark_in_test(connection)
+        _invalidate_now(effect, note)
 
 
 def put_off(effect: Effect, using: str | None, note: Note | None) -> bool:
@@ -109,11 +115,10 @@ def put_off(effect: Effect, using: str | None, note: Note | None) -> bool:
 
     False where there is none: nothing waits.
     """
-    known = connections.all(initialized_only=True) if using is None else [connections[using]]
-    found = [connection for connection in known if in_own_transaction(connection)]
+    found = _in_transaction(using)
     for connection in found:
         marks.watched(connection)
-        _add(connection, (effect,), note)
+        marks.mark_written(connection).add(effect, note)
     return bool(found)
 
 
@@ -122,44 +127,22 @@ def beginner(using: str | None) -> Callable[[Callable[[], None]], object] | None
 
     Of several the last that was opened, on whichever database; with `using` the one there.
     """
-    known = connections.all(initialized_only=True) if using is None else [connections[using]]
-    found = [
-        connection for connection in known if connection.in_atomic_block and in_own_transaction(connection)
-    ]
+    found = [connection for connection in _in_transaction(using) if connection.in_atomic_block]
     return partial(found[-1].on_commit, robust=True) if found else None
 
 
-def _invalidate(effects: Sequence[Effect], using: str | None, note: Note | None) -> None:
-    if using is None:
-        _invalidate_now(effects, note)
-        for connection in connections.all(initialized_only=True):
-            if in_own_transaction(connection):
-                _add(connection, effects, note)
-        return
-    connection = connections[using]
-    watcher = marks.watched(connection)
-    if in_own_transaction(connection):
-        _add(connection, effects, note)
+def _in_transaction(using: str | None) -> list[BaseDatabaseWrapper]:
+    known = connections.all(initialized_only=True) if using is None else [connections[using]]
+    return [connection for connection in known if in_own_transaction(connection)]
+
+
+def _invalidate_now(effect: Effect, note: Note | None) -> None:
+    marks.bump(effect.words)
+    notes = [] if note is None else [note]
+    if effect.reaches_caches:
+        marks.carry_out(effect, notes)
     else:
-        watcher.mark_in_test(connection)
-        _invalidate_now(effects, note)
-
-
-def _add(connection: BaseDatabaseWrapper, effects: Sequence[Effect], note: Note | None) -> None:
-    mark = marks.mark_written(connection)
-    for effect in effects:
-        mark.add(effect, note)
-        note = None
-
-
-def _invalidate_now(effects: Sequence[Effect], note: Note | None) -> None:
-    for effect in effects:
-        marks.bump(effect.words)
-    if note is not None:
-        trail.enter([note])
-    for effect in effects:
-        if effect.reaches_caches:
-            marks.carry_out(effect.beside_words())
+        trail.enter(notes)
 
 
 def is_written(using: str) -> bool:

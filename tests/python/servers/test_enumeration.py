@@ -14,6 +14,7 @@ from contracts.enumerator_contract import EnumeratorContract, cache_table  # noq
 from django.test import override_settings  # noqa: E402
 from sessions import ALIAS, catalogue_database  # noqa: E402
 
+
 @pytest.fixture(scope="module", params=["redis-server", *filter(shutil.which, ["valkey-server"])])
 def server(
     request: pytest.FixtureRequest, redis_server: server_process.Listening
@@ -27,7 +28,7 @@ def server(
 
 
 @pytest.fixture(scope="module")
-def second_server(redis_server: server_process.Listening) -> Iterator[server_process.Listening]:  # noqa: ARG001 -- skips
+def second_server(redis_server: server_process.Listening) -> Iterator[server_process.Listening]:
     """Another Redis."""
     with server_process.redis() as listening:
         yield listening
@@ -53,6 +54,7 @@ class TestDjangoRedis(RedisContract):
         return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": self.url}
 
 
+@pytest.mark.filterwarnings("ignore:.* on sharded client")  # of calls that django-redis makes itself
 class TestShards(RedisContract):
     @pytest.fixture(autouse=True)
     def _place(self, server: server_process.Listening, second_server: server_process.Listening) -> None:
@@ -69,13 +71,10 @@ class TestShards(RedisContract):
 class ToPostgresql:
     """Where the entries of DatabaseCache go."""
 
-    def db_for_read(self, model: Any, **_: Any) -> str | None:
-        """Reads are never asked for: what is behind would be missed."""
-        assert model._meta.app_label != "django_cache"
-        return None
-
     def db_for_write(self, model: Any, **_: Any) -> str | None:
         return ALIAS if model._meta.app_label == "django_cache" else None
+
+    db_for_read = db_for_write
 
     def allow_migrate(self, db: str, app_label: str, **_: Any) -> bool | None:
         return db == ALIAS if app_label == "django_cache" else None
@@ -84,9 +83,12 @@ class ToPostgresql:
 @pytest.fixture(scope="module")
 def table(postgresql_settings: dict[str, Any], django_databases: None) -> Iterator[dict[str, Any]]:
     """An entry of CACHES whose table exists in PostgreSQL."""
-    with catalogue_database(dict(postgresql_settings)), override_settings(DATABASE_ROUTERS=[ToPostgresql()]):
-        with cache_table(ALIAS) as place:
-            yield place
+    with (
+        catalogue_database(dict(postgresql_settings)),
+        override_settings(DATABASE_ROUTERS=[ToPostgresql()]),
+        cache_table(ALIAS) as place,
+    ):
+        yield place
 
 
 class TestPostgresql(EnumeratorContract):

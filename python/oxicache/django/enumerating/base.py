@@ -14,7 +14,7 @@ from oxicache.keys import MARK
 
 __all__ = ["INDEX", "Enumerating", "checked_tags", "pages"]
 
-INDEX: Final = f"{MARK}tag:"  # begins, or ends, what is no entry but says which entries carry a tag
+INDEX: Final = f"{MARK}oxitag:"  # begins, or ends, what is no entry but says which entries carry a tag
 TAG_MAX_CHARS: Final = 250  # a tag becomes part of a key
 
 P = ParamSpec("P")

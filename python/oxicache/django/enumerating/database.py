@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.db import connections, router
+from django.db import OperationalError, connections, router, transaction
 from django.utils.timezone import now
 
 from oxicache.django.enumerating.base import INDEX, Enumerating, checked_tags, pages
@@ -72,7 +72,6 @@ class DatabaseEnumerator(Enumerating):
         cache = self._cache_of()
         table, count = _Table(cache), 0
         for page in pages(self._markers(cache, checked_tags(tags)), DELETED_AT_ONCE // 2):
-            # Both in one statement: nobody can store the entry anew, and tag it, between the two.
             count += table.delete(list(dict.fromkeys(map(_entry_of, page))), besides=page)
         return count
 
@@ -128,15 +127,32 @@ class _Table:
         return bool(self._select(self._among([key]), [key]))
 
     def delete(self, keys: Sequence[str], besides: Sequence[str] = ()) -> int:
-        """Delete rows; how many of the keys were live. What stands `besides` is deleted and not counted."""
-        count = 0
-        for page in pages(keys, DELETED_AT_ONCE):
-            count += len(self.live(page))
-            gone = [*page, *besides]
-            with self._connection.cursor() as cursor:
-                # Names are quoted and values are parameters, here and below.
-                cursor.execute(f"DELETE FROM {self._name} WHERE {self._among(gone)}", gone)  # noqa: S608
+        """Delete rows; how many of the keys were live. What stands `besides` goes with them, and is not counted."""
+        return sum(self._delete(page, besides) for page in pages(keys, DELETED_AT_ONCE))
+
+    def _delete(self, keys: Sequence[str], besides: Sequence[str]) -> int:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._delete_once(keys, besides)
+            except OperationalError:
+                # Two that delete the same rows may wait for each other: the server ends one of them.
+                if self._connection.in_atomic_block:
+                    raise
+        return self._delete_once(keys, besides)
+
+    def _delete_once(self, keys: Sequence[str], besides: Sequence[str]) -> int:
+        live = f"{self._among(keys)} AND {self._expires} > %s"
+        gone = [*keys, *besides]
+        # Both at once: nobody can store an entry anew, and tag it, between its deletion and its marker's.
+        with transaction.atomic(using=self._connection.alias), self._connection.cursor() as cursor:
+            count = self._execute_delete(cursor, live, [*keys, self._now()])
+            self._execute_delete(cursor, self._among(gone), gone)
         return count
+
+    def _execute_delete(self, cursor: Any, where: str, parameters: Sequence[Any]) -> int:
+        # Names are quoted and values are parameters, here and below.
+        cursor.execute(f"DELETE FROM {self._name} WHERE {where}", parameters)  # noqa: S608
+        return int(cursor.rowcount)
 
     def _among(self, keys: Sequence[str]) -> str:
         return f"{self._key} IN ({', '.join(['%s'] * len(keys))})"
