@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from oxicache import operations
 from oxicache.django import dependants
 from oxicache.django.management.arguments import WRONG_USE, process_id
-from oxicache.django.management.printing import Printer, failures_told, is_agreed
+from oxicache.django.management.printing import Printer, failures_told, has_somebody, is_agreed
 from oxicache.django.scope import Scope
 from oxicache.django.site import this_site
 from oxicache.keys import has_wildcards, normal_pattern
