@@ -201,7 +201,8 @@ pub(super) fn number(text: &str) -> Option<i64> {
     (version.to_string() == text).then_some(version)
 }
 
-fn slice<'py>(
+/// `text[start:end]`.
+pub(super) fn slice<'py>(
     text: &Bound<'py, PyString>,
     start: usize,
     end: usize,
@@ -312,6 +313,14 @@ impl<'a, 'py> Name<'a, 'py> {
     /// What keys like this one are counted under: neither prefix nor version is part of it.
     pub(super) fn pattern(&self) -> String {
         key_pattern(&self.key.to_string_lossy())
+    }
+
+    /// How many characters stand before the caller's key in the key as Django makes it.
+    pub(super) fn head_characters(&self) -> PyResult<usize> {
+        let Some(prefix) = self.prefix else {
+            return Ok(0);
+        };
+        Ok(prefix.len()? + 1 + self.version.to_string().len() + 1)
     }
 
     /// The key as Django makes it.

@@ -16,6 +16,7 @@ mod gil_lock;
 mod graveyard;
 mod keys;
 mod manager;
+mod matching;
 mod memo;
 mod memo_key;
 mod metrics;

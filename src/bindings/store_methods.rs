@@ -3,7 +3,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::args::{self, BytesArg, EarlyArg, GraceArg, PolicyArg, SizeArg, TtlArg};
@@ -11,7 +11,9 @@ use super::backend_key::{Name, Owned};
 use super::cache::{Options, PyTtlCache};
 use super::clock as python_clock;
 use super::keys;
+use super::matching;
 use super::native_store::{Life, NativeStore, Storing};
+use super::pattern::KeyPattern;
 use super::values::Isolation;
 use super::versions::Stamps;
 use crate::engine::PolicyKind;
@@ -219,6 +221,37 @@ impl NativeStore {
             parts.push((prefix.map(Bound::unbind), version, key.unbind()));
         }
         Ok(parts)
+    }
+
+    /// The live keys that match, as their callers gave them, in no order. O(n).
+    ///
+    /// Of the keys that begin with `before` and end with `behind` as Django makes them; of all, without prefix and version,
+    /// when both are left out.
+    #[pyo3(signature = (pattern, before=None, behind=None))]
+    fn select<'py>(
+        &self,
+        pattern: &Bound<'py, KeyPattern>,
+        before: Option<&Bound<'py, PyString>>,
+        behind: Option<&Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = pattern.py();
+        self.settle(py);
+        let selector = matching::selector(pattern, before, behind);
+        self.shared.select(py, &selector)
+    }
+
+    /// Remove what `select` gives, in this process; how many live entries that were. O(n).
+    #[pyo3(signature = (pattern, before=None, behind=None))]
+    fn remove_matching(
+        &self,
+        pattern: &Bound<'_, KeyPattern>,
+        before: Option<&Bound<'_, PyString>>,
+        behind: Option<&Bound<'_, PyString>>,
+    ) -> PyResult<usize> {
+        let py = pattern.py();
+        self.settle(py);
+        let selector = matching::selector(pattern, before, behind);
+        self.shared.remove_matching(py, &selector)
     }
 
     /// What a load takes before it begins.

@@ -8,6 +8,7 @@ mod expiry;
 mod invalidation;
 mod limits;
 mod manager;
+mod matcher;
 mod metrics;
 mod metrics_process;
 mod model;

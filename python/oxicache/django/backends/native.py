@@ -161,14 +161,8 @@ class NativeCache(BackendBase, Backend):
 
     # ------------------------------------------------------------ keys
 
-    def _keys(self, version: Any = None, prefix: str | None = None) -> list[str]:
-        before, behind = self._around(version, prefix)
-        found = []
-        for key_prefix, number, key in self._memory.keys():  # noqa: SIM118 -- a store is no dict
-            made = key if key_prefix is None else f"{key_prefix}:{number}:{key}"
-            if made.startswith(before) and made.endswith(behind) and len(made) >= len(before) + len(behind):
-                found.append(made[len(before) : len(made) - len(behind)])
-        return found
+    def _select(self, pattern: KeyPattern, version: Any = None, prefix: str | None = None) -> list[str]:
+        return self._memory.select(pattern, *self._around(version, prefix))
 
     def _around(self, version: Any, prefix: str | None) -> tuple[str, str]:
         """Return what stands before and behind the caller's key in a key as it is made."""
@@ -192,15 +186,18 @@ class NativeCache(BackendBase, Backend):
         return other
 
     def delete_pattern(
-        self, pattern: str, version: Any = None, prefix: str | None = None, itersize: int | None = None
+        self,
+        pattern: str,
+        version: Any = None,
+        prefix: str | None = None,
+        itersize: int | None = None,  # noqa: ARG002 -- one signature for all
     ) -> int:
         """Delete the keys that match; how many there were in this process. O(entries). Source: django-redis.
 
         With coherence "host" all other processes of the host empty the whole store: they cannot know what matches
         there. For what is done often, tags cost less: `delete_by_tag` reaches the tagged entries of all, and no other.
         """
-        other = self._other(prefix)
-        count = super(NativeCache, other).delete_pattern(pattern, version, None, itersize)
+        count = self._memory.remove_matching(KeyPattern(pattern), *self._around(version, prefix))
         self._memory._empty_others()
         self._noted("pattern", [store_word(self._location)], pattern)
         return count
