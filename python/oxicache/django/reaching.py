@@ -144,7 +144,7 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
 
 
 def _names_anything(part: Names) -> bool:
-    return bool(part.tags or part.keys or part.globs or part.regexes or part.every_tag)
+    return part.every_tag or any((part.tags, part.keys, part.globs, part.regexes))
 
 
 def _expanded(part: Names) -> Names:
