@@ -211,8 +211,8 @@ def _cleared_globs(globs: list[str]) -> tuple[int | None, str | None, bool]:
         reached = invalidate(globs=globs, aliases=(DEFAULT_CACHE_ALIAS,))
     except CannotEnumerateError as error:
         return None, str(error), False
-    error = reached.failures.get(DEFAULT_CACHE_ALIAS)
-    return None if error else reached.total, error, reached.is_deferred
+    why = reached.failures.get(DEFAULT_CACHE_ALIAS)
+    return None if why else reached.total, why, reached.is_deferred
 
 
 def _patterns(model: type[Model]) -> set[str]:
