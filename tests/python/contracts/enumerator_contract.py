@@ -39,6 +39,8 @@ ODD_KEYS = (
     "[a]",
     "a\\b",
     "tag:x",
+    "it's",
+    '"',
     "~tag:x",
 )
 GLOBS = (
@@ -60,7 +62,7 @@ GLOBS = (
     "*[",
     "[a-]]*",
 )
-MANY = 2500  # more than two batches
+MANY = 1100  # more than a batch holds
 
 
 def reversed_order(key: Any, prefix: str, version: Any) -> str:
@@ -222,6 +224,7 @@ class EnumeratorContract:
         assert found.count([]) == 0
         assert found.delete_matching(patterns) == 3
 
+    @pytest.mark.parametrize("alias", ["plain"])
     @pytest.mark.parametrize("batch", [1, 7, 1000])
     def test_many_keys(self, cache: Any, found: Enumerator, batch: int) -> None:
         """More than a batch holds: each once."""
@@ -359,12 +362,13 @@ class EnumeratorContract:
         assert found.delete_by_tag(["x"]) == 2
         assert cache.get("a", version=5) is None
 
+    @pytest.mark.parametrize("alias", ["plain"])
     def test_a_tag_of_many(self, found: Enumerator) -> None:
         """More than a batch holds."""
-        for number in range(1100):
+        for number in range(MANY):
             found.set_tagged(f"k:{number}", 1, ["x"])
-        assert len(found.keys_of(["x"])) == 1100
-        assert found.delete_by_tag(["x"]) == 1100
+        assert len(found.keys_of(["x"])) == MANY
+        assert found.delete_by_tag(["x"]) == MANY
         assert found.count() == 0
 
     def test_odd_tags(self, found: Enumerator) -> None:
@@ -379,8 +383,8 @@ class EnumeratorContract:
     @pytest.mark.parametrize(
         ("wrong", "error", "said"),
         [
-            ("x", TypeError, "single 'x'"),
-            ([1], TypeError, "not 1"),
+            ("x", TypeError, "not 'x'"),
+            ([1], TypeError, r"not \[1\]"),
             ([""], ValueError, "empty"),
             (["x" * 251], ValueError, "250"),
         ],

@@ -96,8 +96,8 @@ class DependencyInvalidator:
     ) -> None:
         """Have an entry that was stored, for `timeout` seconds at most, go when the row (any row) changes.
 
-        This process hears of the model's changes from then on. What all processes are to hear of from their start on is
-        named in CACHE_STRATEGIES, whose tags these are: `auth.user:7` for a row, `auth.user` for all.
+        This process hears of the model's changes from then on. What all processes are to hear of from their start on
+        is named in CACHE_STRATEGIES, whose tags these are: `auth.user:7` for a row, `auth.user` for all.
         """
         found = model_named(model)
         _watch(found._meta.label)
@@ -149,8 +149,8 @@ class SmartInvalidator:
     def invalidate_smart(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Invalidate by `tags`, `pattern`, and `model` with `instance_id` and `operation`, as far as these are given.
 
-        Returns `total` and, `by_strategy`, how many entries each has removed: `tags`, `pattern`, `dependency`, and rules
-        by their names.
+        Returns `total` and, `by_strategy`, how many entries each has removed: `tags`, `pattern`, `dependency`, and
+        rules by their names.
         """
         found: dict[str, int] = {}
         for name, rule in list(self._rules.items()):

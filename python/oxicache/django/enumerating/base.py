@@ -11,11 +11,11 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from oxicache.django.enumerating.role import BATCH, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 from oxicache.keys import MARK
+from oxicache.tags import checked_tags
 
-__all__ = ["INDEX", "Enumerating", "checked_tags", "pages"]
+__all__ = ["INDEX", "Enumerating", "checked_batch", "each_tag", "pages"]
 
 INDEX: Final = f"{MARK}oxitag:"  # begins, or ends, what is no entry but says which entries carry a tag
-TAG_MAX_CHARS: Final = 250  # a tag becomes part of a key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,7 +81,7 @@ class Enumerating(ABC):
     def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
         # Not in the generator below: what is wrong is said at the call.
         matcher, spelling = Matcher(patterns), self._spelling(cache, version)
-        made = self._made(cache, spelling, matcher, _checked_batch(batch))
+        made = self._made(cache, spelling, matcher, checked_batch(batch))
         return (matcher.choose(spelling, page) for page in made)
 
     def keys(self, patterns: Patterns = None, version: Version = None, batch: int = BATCH) -> Iterator[str]:
@@ -117,7 +117,7 @@ class Enumerating(ABC):
         version: Any = None,
     ) -> None:
         """Store a value that carries tags. One that could not be tagged does not stay."""
-        names = checked_tags(tags)
+        names = each_tag(tags)
         cache = self._cache_of()
         cache.set(key, value, ttl, version=version)
         # Not before `set`: what is invalidated in between would carry no tag, and outlive the next invalidation too.
@@ -186,21 +186,9 @@ class Enumerating(ABC):
         return await self._twin(self.delete_by_tag, tags)
 
 
-def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+def each_tag(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the tags, each once. TypeError and ValueError name what is no tag."""
-    if isinstance(tags, str | bytes):
-        raise TypeError(f"tags must be an iterable of str such as ['news'], not the single {tags!r}")
-    names = tuple(dict.fromkeys(tags))
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a tag must be a str, not {name!r}")
-        if not name:
-            raise ValueError("a tag must not be empty")
-        if len(name) > TAG_MAX_CHARS:
-            raise ValueError(
-                f"a tag must have at most {TAG_MAX_CHARS} characters, not {len(name)}: {name[:50]!r}..."
-            )
-    return names
+    return tuple(dict.fromkeys(checked_tags(tags)))
 
 
 def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -224,7 +212,8 @@ def _checked_keys(keys: Iterable[Any]) -> Iterable[Any]:
     return keys
 
 
-def _checked_batch(batch: int) -> int:
+def checked_batch(batch: int) -> int:
+    """Return the number of keys of a page. TypeError and ValueError say what is none."""
     if isinstance(batch, bool) or not isinstance(batch, int):
         raise TypeError(f"batch must be an int, not {batch!r}")
     if batch < 1:

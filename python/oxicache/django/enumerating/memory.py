@@ -10,8 +10,8 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from oxicache import _native
-from oxicache._native import MISSING
-from oxicache.django.enumerating.base import Enumerating, checked_tags
+from oxicache._native import MISSING, KeyPattern
+from oxicache.django.enumerating.base import Enumerating, checked_batch, each_tag
 from oxicache.django.enumerating.role import AllVersions, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 
@@ -26,6 +26,15 @@ class NativeEnumerator(Enumerating):
     """A NativeCache. What it lists and counts is in this process; what it deletes is gone for all of the host."""
 
     in_memory = True
+
+    def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
+        if isinstance(version, AllVersions):
+            return super()._found(cache, patterns, version, batch)
+        checked_batch(batch)
+        each, spelling = _each(patterns), self._spelling(cache, version)
+        ends = spelling.before, spelling.behind
+        keys = {key for pattern in each for key in cache._memory.select(pattern, *ends)}
+        return iter([[Entry(key.join(ends), key, version) for key in keys]])
 
     def _made(
         self,
@@ -44,16 +53,22 @@ class NativeEnumerator(Enumerating):
 
     def delete_matching(self, patterns: Patterns, version: Version = None) -> int:
         """Delete what matches; how many there were in this process."""
-        cache, matcher = self._cache_of(), Matcher(patterns)
-        if (
-            matcher.patterns is not None
-            and None not in matcher.globs
-            and not isinstance(version, AllVersions)
-        ):
-            self._spelling(cache, version)
-            return sum(cache.delete_pattern(glob, version) for glob in matcher.globs)
-        count = super().delete_matching(matcher.patterns, version)
-        cache._memory._empty_others()
+        each, cache = _each(patterns), self._cache_of()
+        store = cache._memory
+        if isinstance(version, AllVersions):
+            count = super().delete_matching(each, version)
+        else:
+            spelling = self._spelling(cache, version)
+            count = sum(store.remove_matching(pattern, spelling.before, spelling.behind) for pattern in each)
+        for kind in ("glob", "regex"):
+            texts = [pattern.pattern for pattern in each if pattern.kind == kind]
+            if texts:
+                cache.invalidate_patterns(
+                    texts,
+                    kind=kind,
+                    version=None if isinstance(version, AllVersions) else version,
+                    any_version=isinstance(version, AllVersions),
+                )
         return count
 
     def set_tagged(
@@ -65,7 +80,7 @@ class NativeEnumerator(Enumerating):
         version: Any = None,
     ) -> None:
         """Store a value that carries tags, at once."""
-        self._cache_of().set(key, value, ttl, version, tags=checked_tags(tags))
+        self._cache_of().set(key, value, ttl, version, tags=each_tag(tags))
 
     def tag(
         self,
@@ -79,7 +94,7 @@ class NativeEnumerator(Enumerating):
         It is stored again with them, as what was loaded and not written, so that other processes keep theirs. What is
         invalidated meanwhile stays invalidated.
         """
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         store, held = cache._memory, cache._key(key, version)
         with _tagging:
             for _ in range(ATTEMPTS):
@@ -93,7 +108,7 @@ class NativeEnumerator(Enumerating):
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of entries of this process that carry one of the tags. O(entries)."""
-        wanted, cache = frozenset(checked_tags(tags)), self._cache_of()
+        wanted, cache = frozenset(each_tag(tags)), self._cache_of()
         spelling = self._spelling(cache, version)
         found: list[str] = []
         cursor: int | None = 0
@@ -107,7 +122,12 @@ class NativeEnumerator(Enumerating):
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were in this process. O(these)."""
         cache = self._cache_of()
-        return sum(cache.delete_by_tag(tag) for tag in checked_tags(tags))
+        return sum(cache.delete_by_tag(tag) for tag in each_tag(tags))
+
+
+def _each(patterns: Patterns) -> tuple[KeyPattern, ...]:
+    found = Matcher(patterns).patterns
+    return (KeyPattern("*"),) if found is None else found
 
 
 _tagging = threading.Lock()  # the tags that an entry has are read, and written with it
@@ -152,7 +172,7 @@ class LocMemEnumerator(Enumerating):
 
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
         """Have an entry carry tags, beside those that it has. In this process, as the entry itself."""
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         made = self._entry(cache, key, version).made
         with cache._lock:
             index = _index(cache)
@@ -162,7 +182,7 @@ class LocMemEnumerator(Enumerating):
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags."""
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         spelling = self._spelling(cache, version)
         with cache._lock:
             members = _index(cache).members
@@ -172,7 +192,7 @@ class LocMemEnumerator(Enumerating):
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were. O(these)."""
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         with cache._lock:
             made = {one for name in names for one in _index(cache).take(self._index_name(cache, name))}
             return sum(_drop(cache, one) for one in made)
@@ -241,14 +261,14 @@ class NothingEnumerator(Enumerating):
 
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
         """Do nothing: the entry is not there."""
-        checked_tags(tags)
+        each_tag(tags)
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:  # noqa: ARG002
         """Return none."""
-        checked_tags(tags)
+        each_tag(tags)
         return frozenset()
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete nothing."""
-        checked_tags(tags)
+        each_tag(tags)
         return 0

@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.redis import RedisCacheClient
 
-from oxicache.django.enumerating.base import INDEX, Enumerating, checked_tags, pages
+from oxicache.django.enumerating.base import INDEX, Enumerating, each_tag, pages
 from oxicache.django.enumerating.role import BATCH, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 from oxicache.errors import CannotEnumerateError, CannotTagError
@@ -76,7 +76,7 @@ class Redis(Enumerating):
 
         After a `touch` that prolongs the entry, tag it again: what is over by then no longer carries the tag.
         """
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         seconds = self._seconds(cache, ttl)
         if seconds is not None and seconds <= 0:
             return
@@ -90,7 +90,7 @@ class Redis(Enumerating):
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags. O(these)."""
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         spelling = self._spelling(cache, version)
         found: set[str] = set()
         for server in map(self._tagging, self._servers(cache)):
@@ -111,7 +111,7 @@ class Redis(Enumerating):
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were. O(these), 1000 at a time."""
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         return sum(
             _delete_members(self._tagging(server), self._index_name(cache, name))
             for server in self._servers(cache)

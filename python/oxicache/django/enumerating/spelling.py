@@ -35,7 +35,7 @@ class Spelling:
     ) -> None:
         """Keys of one version lie between two texts; those of all match a regular expression."""
         self.before = before
-        self._behind = behind
+        self.behind = behind
         self._version = version
         self._pattern = pattern
 
@@ -62,7 +62,7 @@ class Spelling:
         probe, digits = _PROBES[0], str(_PROBE_VERSION)
         head, found, rest = str(cache.make_key(probe, _PROBE_VERSION)).partition(digits)
         if not found:  # every version has the same keys
-            return cls(one.before, one._behind, cache.version)
+            return cls(one.before, one.behind, cache.version)
         if not isinstance(cache.version, int) or digits in rest:
             raise CannotEnumerateError(
                 alias,
@@ -78,8 +78,8 @@ class Spelling:
         if self._pattern is not None:
             found = self._pattern.fullmatch(made)
             return None if found is None else Entry(made, found["key"], int(found["version"]))
-        end = len(made) - len(self._behind)
-        if made.startswith(self.before) and made.endswith(self._behind) and len(self.before) <= end:
+        end = len(made) - len(self.behind)
+        if made.startswith(self.before) and made.endswith(self.behind) and len(self.before) <= end:
             return Entry(made, made[len(self.before) : end], self._version)
         return None
 
@@ -88,7 +88,7 @@ class Spelling:
         if self._pattern is not None:
             return (self.before, "")
         *most, last = (self.before + pieces[0], *pieces[1:])
-        return (*most, last + self._behind)
+        return (*most, last + self.behind)
 
 
 class Matcher:
@@ -102,7 +102,7 @@ class Matcher:
         if given is not None:
             each = tuple(given)
             self._patterns = tuple(one if isinstance(one, KeyPattern) else KeyPattern(one) for one in each)
-            self.globs = tuple(one if isinstance(one, str) else _glob_of(one) for one in each)
+            self.globs = tuple(one.pattern if one.kind == "glob" else None for one in self._patterns)
 
     @property
     def patterns(self) -> tuple[KeyPattern, ...] | None:
@@ -146,8 +146,3 @@ def _pieces(glob: str) -> tuple[str, ...]:
     if bracket:
         pieces = pieces if not pieces[-1] and len(pieces) > 1 else [*pieces, ""]
     return tuple(pieces)
-
-
-def _glob_of(pattern: KeyPattern) -> str | None:
-    kind, text = getattr(pattern, "kind", None), getattr(pattern, "pattern", None)
-    return text if kind == "glob" and isinstance(text, str) else None
