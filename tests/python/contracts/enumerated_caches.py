@@ -1,4 +1,4 @@
-"""What the caches of the contract of enumerators are: keys and patterns that are easily mistaken, aliases of one place."""
+"""Caches for the contract of enumerators: keys and patterns that are easily mistaken, aliases of one place."""
 
 import contextlib
 import hashlib
