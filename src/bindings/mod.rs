@@ -21,6 +21,7 @@ mod memo;
 mod memo_key;
 mod metrics;
 mod native_store;
+mod outdating;
 mod outside;
 mod owners;
 mod pattern;

@@ -29,7 +29,7 @@ from oxicache.django.enumeration import (
     patterns_of,
     register_enumerator,
 )
-from oxicache.errors import CannotEnumerateError, CannotTagError
+from oxicache.errors import CannotEnumerateError
 from oxicache.keys import make_key, normal_pattern
 from oxicache.selection import Selection
 
@@ -37,7 +37,7 @@ _numbers = itertools.count()
 
 
 class TestNativeCache(EnumeratorContract):
-    tags_later = False
+    emptied_by_all_versions = ("function",)
 
     def place(self) -> dict[str, Any]:
         return {
@@ -282,12 +282,6 @@ class TestOneNativeCache:
                 assert found.count() == 0
                 assert deleted() == 0
                 assert elsewhere.get("a:1") is None
-
-    def test_tags_are_stored_with_the_value(self) -> None:
-        """`tag` says so, and what to call instead."""
-        with override_settings(CACHES=PLACES), pytest.raises(CannotTagError, match="set_tagged") as caught:
-            enumerator_of("default").tag("a", ["x"])
-        assert caught.value.alias == "default"
 
 
 class Halves:
