@@ -119,6 +119,7 @@ class Effect:
             found += [f"tag:{tag}" for tag in part.tags]
             found += [f"key:{key}" for key in part.keys]
             found += [f"pattern:{glob}" for glob in part.globs]
+            found += [f"regex:{regex}" for regex in part.regexes] if isinstance(part, Names) else []
             if part.every_tag:
                 found.append("tag:*")
         return found

@@ -3,18 +3,18 @@
 The framework-free half: oxicache.django.site makes one of a project's settings. How a worker is asked: workers.py.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from oxicache import _native, live, workers
 from oxicache.errors import UnknownProcessError
 from oxicache.reports import Missing, Reach
-from oxicache.selection import Selection
+from oxicache.selection import EVERYTHING, Selection
 from oxicache.workers import Answers, Worker
 
-__all__ = ["AliasOutcome", "PatternKind", "Shared", "Site", "reach_of"]
+__all__ = ["AliasOutcome", "Dependents", "PatternKind", "Shared", "Site", "reach_of"]
 
 PatternKind: TypeAlias = Literal["glob", "regex"]
 
@@ -25,8 +25,16 @@ _NO_MODEL: Final = "{!r} is no model: models are Django's, and this process has 
 class AliasOutcome:
     """What became of the entries of one alias that is no NativeCache."""
 
-    counts: Mapping[str, int | None] = field(default_factory=dict)  # by strategy; None where its backend does not tell
+    count: int | None = 0  # None where its backend does not tell
     failure: str | None = None  # why not all of it was done
+
+
+@dataclass(frozen=True, slots=True)
+class Dependents:
+    """What rules and dependencies name of models and rows."""
+
+    selection: Selection = EVERYTHING  # tags, keys and globs alone; none of these is nothing
+    is_wider: bool = False  # rules name tags of single rows, and these were not named
 
 
 class Shared(Protocol):
@@ -61,11 +69,8 @@ class Shared(Protocol):
         """Outdate what was computed from one row. ValueError where there is no such model, or no such key."""
         ...
 
-    def dependent_patterns(self, model: str, *, cascade: bool) -> Sequence[str]:
-        """Return the key patterns that were registered as depending on a model, and on what refers to it.
-
-        ValueError as above.
-        """
+    def dependents(self, selection: Selection, *, cascade: bool) -> Dependents:
+        """Return what goes with the models and rows of a selection, within its tenant. ValueError as above."""
         ...
 
     def made_keys(self, keys: Sequence[str], caches: Sequence[str]) -> Sequence[str]:
@@ -88,7 +93,10 @@ class Shared(Protocol):
         ...
 
     def invalidate_alias(self, alias: str, selection: Selection, *, dry_run: bool) -> AliasOutcome:
-        """Delete, or count, the entries of another backend that have one of the keys or tags, or match a pattern."""
+        """Delete, or count, the entries of another backend that have one of the keys, or of the tags, or that match.
+
+        `selection` is of one kind.
+        """
         ...
 
     def clear_alias(self, alias: str, *, dry_run: bool) -> AliasOutcome:
@@ -134,9 +142,11 @@ class NothingShared:
         """There are no models."""
         raise ValueError(_NO_MODEL.format(model))
 
-    def dependent_patterns(self, model: str, *, cascade: bool) -> Sequence[str]:  # noqa: ARG002 -- as above
+    def dependents(self, selection: Selection, *, cascade: bool) -> Dependents:  # noqa: ARG002 -- as above
         """There are no models."""
-        raise ValueError(_NO_MODEL.format(model))
+        for model in (*selection.models, *(model for model, _ in selection.rows)):
+            raise ValueError(_NO_MODEL.format(model))
+        return Dependents()
 
     def made_keys(self, keys: Sequence[str], caches: Sequence[str]) -> Sequence[str]:  # noqa: ARG002 -- as above
         """Keys are stored as they are."""
@@ -149,10 +159,12 @@ class NothingShared:
     def parted(self, aliases: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
         """There are no aliases."""
         if aliases:
-            raise ValueError(f"{aliases[0]!r} is no alias: CACHES is Django's, and this process has not loaded it")
+            raise ValueError(
+                f"{aliases[0]!r} is no alias: CACHES is Django's, and this process has not loaded it"
+            )
         return (), ()
 
-    def require(self, alias: str, selection: Selection) -> None:  # noqa: ARG002 -- as above
+    def require(self, alias: str, selection: Selection) -> None:
         """There are no aliases."""
 
     def invalidate_alias(

@@ -77,8 +77,9 @@ def moved_words(tags: Iterable[str]) -> list[str]:
 
 # As rules they are registered when modules are imported, by each process for itself. Each step is one atomic operation
 # on a dict, so that a fork finds nothing locked.
-_children: dict[str, dict[str, int]] = {}  # of tags, and how often each was registered
-_templates: dict[str, tuple[re.Pattern[str], dict[str, int]]] = {}  # the same of what has fields
+_edges: dict[tuple[str, str], int] = {}  # how often each was registered, by parent and child
+_children: dict[str, dict[str, None]] = {}
+_templates: dict[str, tuple[re.Pattern[str], dict[str, None]]] = {}  # the same of parents with fields
 _reported: set[str] = set()  # what was said already of expansions that do not end
 
 
@@ -100,8 +101,8 @@ def tag_parent(child: str, parent: str) -> Callable[[], None]:
             f"{{{unknown[0]}}} is no field of it" if unknown else "each of its fields needs a name of its own"
         )
         raise ValueError(f"{child!r} cannot be a child of {parent!r}: {wrong}")
-    children = _children_of(parent, fields)
-    if child not in children and _count() >= TAG_MAX_PARENTS:
+    edge = (parent, child)
+    if edge not in _edges and len(_edges) >= TAG_MAX_PARENTS:
         raise ValueError(
             f"{TAG_MAX_PARENTS} children of tags are registered, which is the limit: not {child!r}"
         )
@@ -109,18 +110,19 @@ def tag_parent(child: str, parent: str) -> Callable[[], None]:
         logger.warning(
             "The tags %r and %r are each other's parents: they are invalidated together.", child, parent
         )
-    children[child] = children.get(child, 0) + 1
-    left = [child]
+    _children_of(parent, fields)[child] = None
+    _edges[edge] = _edges.get(edge, 0) + 1
+    left = [edge]
 
     def undo() -> None:
         if left:
             left.clear()
-            _leave(children, child)
+            _leave(parent, child, fields)
 
     return undo
 
 
-def _children_of(parent: str, fields: list[str]) -> dict[str, int]:
+def _children_of(parent: str, fields: list[str]) -> dict[str, None]:
     if not fields:
         return _children.setdefault(parent, {})
     parts = _FIELD.split(parent)
@@ -130,15 +132,11 @@ def _children_of(parent: str, fields: list[str]) -> dict[str, int]:
     return _templates.setdefault(parent, (re.compile(pattern), {}))[1]
 
 
-def _leave(children: dict[str, int], child: str) -> None:
-    children[child] = children.get(child, 1) - 1
-    if children[child] <= 0:
-        children.pop(child, None)
-
-
-def _count() -> int:
-    literal = sum(len(children) for children in list(_children.values()))
-    return literal + sum(len(children) for _, children in list(_templates.values()))
+def _leave(parent: str, child: str, fields: list[str]) -> None:
+    _edges[parent, child] = _edges.get((parent, child), 1) - 1
+    if _edges[parent, child] <= 0:
+        del _edges[parent, child]
+        _children_of(parent, fields).pop(child, None)
 
 
 def expand(tags: Iterable[str]) -> frozenset[str]:
@@ -147,18 +145,18 @@ def expand(tags: Iterable[str]) -> frozenset[str]:
     O(what is returned, times the parents with fields). An expansion over TAG_MAX_EXPANDED tags is cut, and said once.
     """
     given = checked_tags(tags)
-    if not _children and not _templates:
+    if not _edges:
         return frozenset(given)
     found = dict.fromkeys(given)
     waiting = list(found)
     while waiting:
         tag = waiting.pop()
         new = [child for child in _direct(tag) if child not in found]
-        if len(found) + len(new) > max(TAG_MAX_EXPANDED, len(given)):
+        room = TAG_MAX_EXPANDED + len(given) - len(found)
+        if len(new) > room:
             _report(given)
-            break
-        found.update(dict.fromkeys(new))
-        waiting += new
+        found.update(dict.fromkeys(new[:room]))
+        waiting += new[:room]
     return frozenset(found)
 
 
@@ -185,6 +183,7 @@ def _report(tags: tuple[str, ...]) -> None:
 
 def forget_parents() -> None:
     """Forget what was registered, for tests."""
+    _edges.clear()
     _children.clear()
     _templates.clear()
     _reported.clear()

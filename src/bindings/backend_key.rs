@@ -4,6 +4,8 @@
 //! share a prefix: versions that are no ints, and keys that a `KEY_FUNCTION` made, are taken apart again where they can be.
 //! What can't be taken apart is a key as a whole.
 
+// Long because all that tells keys apart has to agree, and is to be read in one place.
+
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PySlice, PyString};
 
@@ -12,7 +14,7 @@ use super::keys;
 use super::outside;
 use super::shared::PyTable;
 use super::typed::fold;
-use crate::engine::{Slot, key_pattern};
+use crate::engine::{Head, Slot, Text, key_pattern};
 
 /// In place of a prefix and a version, for keys as a whole.
 const WHOLE: u64 = 0x77_68_6F_6C_65;
@@ -201,7 +203,8 @@ pub(super) fn number(text: &str) -> Option<i64> {
     (version.to_string() == text).then_some(version)
 }
 
-fn slice<'py>(
+/// `text[start:end]`.
+pub(super) fn slice<'py>(
     text: &Bound<'py, PyString>,
     start: usize,
     end: usize,
@@ -312,6 +315,25 @@ impl<'a, 'py> Name<'a, 'py> {
     /// What keys like this one are counted under: neither prefix nor version is part of it.
     pub(super) fn pattern(&self) -> String {
         key_pattern(&self.key.to_string_lossy())
+    }
+
+    /// How many characters stand before the caller's key in the key as Django makes it.
+    pub(super) fn head_characters(&self) -> PyResult<usize> {
+        let Some(prefix) = self.prefix else {
+            return Ok(0);
+        };
+        Ok(prefix.len()? + 1 + self.version.to_string().len() + 1)
+    }
+
+    /// Shows its parts. Runs no Python code.
+    pub(super) fn with_parts<R>(&self, look: impl FnOnce(Head<'_>, Text<'_>) -> R) -> R {
+        let version = self.version;
+        fastcall::with_text(self.key, |key| match self.prefix {
+            Some(prefix) => {
+                fastcall::with_text(prefix, |prefix| look(Head::Django { prefix, version }, key))
+            }
+            None => look(Head::Whole, key),
+        })
     }
 
     /// The key as Django makes it.

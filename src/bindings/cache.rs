@@ -15,7 +15,9 @@ use super::args::{
 };
 use super::clock as python_clock;
 use super::keys;
+use super::matching;
 use super::outside;
+use super::pattern::KeyPattern;
 use super::shared::{Extra, Found, Mode, Shared};
 use super::versions::Stamps;
 use super::views::{DeadlinesView, EntriesView};
@@ -287,6 +289,18 @@ impl PyTtlCache {
     /// Remove every entry stored with this tag; how many. O(that many).
     fn delete_by_tag(&self, tag: &Bound<'_, PyAny>) -> PyResult<usize> {
         Ok(self.shared.delete_by_tag(tag.py(), &args::tag_name(tag)?))
+    }
+
+    /// The live keys that are str and match, in no order. O(n).
+    fn _select<'py>(&self, pattern: &Bound<'py, KeyPattern>) -> PyResult<Bound<'py, PyList>> {
+        let selector = matching::selector(pattern, None, None);
+        self.shared.select(pattern.py(), &selector)
+    }
+
+    /// Remove what `_select` gives; how many live entries that were. O(n).
+    fn _remove_matching(&self, pattern: &Bound<'_, KeyPattern>) -> PyResult<usize> {
+        let selector = matching::selector(pattern, None, None);
+        self.shared.remove_matching(pattern.py(), &selector)
     }
 
     /// The tags a live entry was stored with; empty without one.

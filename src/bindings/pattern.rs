@@ -1,50 +1,56 @@
-//! `KeyPattern`: a key pattern of Redis, matched against Python strings.
+//! `KeyPattern`: a key pattern of Redis's kind, or a regular expression, matched against Python strings.
 
-use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{PyList, PyString};
 
+use super::fastcall::with_text;
+use super::matching::points;
 use super::outside;
-use crate::engine::Pattern;
+use crate::engine::{Matcher, PatternKind};
 
-/// A key pattern: `*`, `?`, `[abc]`, `[a-z]`, `[^abc]` and `\` before a character that means itself, as Redis has them.
+/// A pattern of keys. "glob": `*`, `?`, `[abc]`, `[a-z]`, `[^abc]` and `\` before a character that means itself, as Redis has
+/// them; it is what a whole key must be. "regex": a regular expression of the Rust crate `regex`, in linear time; it is what
+/// a key must begin with, as with `re.match`.
 ///
-/// A match takes time proportional to the text times the pattern at worst.
+/// ValueError says why a pattern can't be used. A match takes time proportional to the text times the pattern at worst.
 #[pyclass(frozen, module = "oxicache._native")]
 pub(super) struct KeyPattern {
     source: Py<PyString>,
-    pattern: Pattern,
+    matcher: Matcher,
 }
 
 #[pymethods]
 impl KeyPattern {
     #[new]
-    fn new(pattern: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (pattern, kind="glob"))]
+    fn new(pattern: &Bound<'_, PyAny>, kind: &str) -> PyResult<Self> {
         let source = pattern.cast::<PyString>().map_err(|_| {
             let kind = pattern.get_type();
             PyTypeError::new_err(format!("a key pattern is a string, not {kind}"))
         })?;
-        let pattern = match source.to_str() {
-            Ok(text) => Pattern::new(text.chars().map(u32::from)),
-            Err(_) => Pattern::new(code_points(source)?),
-        };
+        let kind = kind_named(kind)?;
         Ok(Self {
             source: source.clone().unbind(),
-            pattern,
+            matcher: Matcher::new(kind, &points(source))?,
         })
     }
 
-    /// Whether the whole of `text` is what the pattern says.
-    fn matches(&self, text: &Bound<'_, PyString>) -> PyResult<bool> {
-        if self.pattern.takes_all() {
-            return Ok(true);
-        }
-        match text.to_str() {
-            Ok(text) => Ok(self.pattern.matches(text.chars().map(u32::from))),
-            // A lone surrogate has no UTF-8.
-            Err(_) => Ok(self.pattern.matches(code_points(text)?.into_iter())),
-        }
+    /// What it was made of.
+    #[getter]
+    fn pattern(&self, py: Python<'_>) -> Py<PyString> {
+        self.source.clone_ref(py)
+    }
+
+    /// "glob" or "regex".
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.matcher.kind().name()
+    }
+
+    /// Whether the pattern takes `text`: the whole of it, or its beginning for a regular expression.
+    fn matches(&self, text: &Bound<'_, PyString>) -> bool {
+        self.matcher.takes_all() || with_text(text, |text| self.matcher.matches(text))
     }
 
     /// Those of `keys` that match, in their order.
@@ -52,7 +58,7 @@ impl KeyPattern {
         let chosen = PyList::empty(keys.py());
         for key in outside::iterate(keys)? {
             let key = key?;
-            if self.matches(key.cast::<PyString>()?)? {
+            if self.matches(key.cast::<PyString>()?) {
                 chosen.append(key)?;
             }
         }
@@ -61,16 +67,22 @@ impl KeyPattern {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let source = outside::repr(self.source.bind(py).as_any())?;
-        Ok(format!("KeyPattern({source})"))
+        Ok(match self.matcher.kind() {
+            PatternKind::Glob => format!("KeyPattern({source})"),
+            PatternKind::Regex => format!("KeyPattern({source}, kind=\"regex\")"),
+        })
     }
 }
 
-fn code_points(text: &Bound<'_, PyString>) -> PyResult<Vec<u32>> {
-    let py = text.py();
-    let encode = py.get_type::<PyString>().getattr(intern!(py, "encode"))?;
-    let encoded = outside::call_with(&encode, (text, "utf-32-le", "surrogatepass"))?;
-    let points = encoded.cast::<PyBytes>()?.as_bytes().chunks_exact(4);
-    Ok(points
-        .map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-        .collect())
+impl KeyPattern {
+    pub(super) fn matcher(&self) -> &Matcher {
+        &self.matcher
+    }
+}
+
+/// "glob" or "regex".
+pub(super) fn kind_named(kind: &str) -> PyResult<PatternKind> {
+    PatternKind::named(kind).ok_or_else(|| {
+        PyValueError::new_err(format!("kind must be \"glob\" or \"regex\", not {kind:?}"))
+    })
 }

@@ -3,7 +3,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::args::{self, BytesArg, EarlyArg, GraceArg, PolicyArg, SizeArg, TtlArg};
@@ -11,11 +11,14 @@ use super::backend_key::{Name, Owned};
 use super::cache::{Options, PyTtlCache};
 use super::clock as python_clock;
 use super::keys;
+use super::matching;
 use super::native_store::{Life, NativeStore, Storing};
+use super::outdating;
+use super::pattern::{self, KeyPattern};
 use super::values::Isolation;
 use super::versions::Stamps;
-use crate::engine::PolicyKind;
 use crate::engine::clock::{self, Nanos};
+use crate::engine::{PolicyKind, Within};
 
 /// What Django's own backends give entries whose timeout nobody names: 300 s.
 const DEFAULT_TTL: Nanos = 300_000_000_000;
@@ -186,9 +189,30 @@ impl NativeStore {
         self.clear_all(py)
     }
 
-    /// Have every other process empty the store, and this one keep it.
-    fn _empty_others(&self, py: Python<'_>) -> PyResult<()> {
-        self.empty_others(py)
+    /// Outdate the keys that any of these patterns takes, here and in every process: each removes them at its next use of
+    /// the store. `kind` is "glob" or "regex".
+    ///
+    /// Of the keys that begin with `before` and end with `behind` as Django makes them; of those with this `prefix`, whatever
+    /// their version; or of all, without prefix and version. Some microseconds, whatever the store holds.
+    #[pyo3(signature = (patterns, kind="glob", *, before=None, behind=None, prefix=None))]
+    fn outdate_patterns(
+        &self,
+        patterns: &Bound<'_, PyAny>,
+        kind: &str,
+        before: Option<&Bound<'_, PyString>>,
+        behind: Option<&Bound<'_, PyString>>,
+        prefix: Option<&Bound<'_, PyString>>,
+    ) -> PyResult<()> {
+        let kind = pattern::kind_named(kind)?;
+        let sources = outdating::sources(patterns, kind)?;
+        let within = match prefix {
+            Some(prefix) => Within::Parts {
+                prefix: Some(matching::points(prefix)),
+                version: None,
+            },
+            None => matching::within(before, behind),
+        };
+        self.outdate(patterns.py(), kind, within, sources)
     }
 
     /// Remove what has expired; how many entries that were.
@@ -219,6 +243,36 @@ impl NativeStore {
             parts.push((prefix.map(Bound::unbind), version, key.unbind()));
         }
         Ok(parts)
+    }
+
+    /// The live keys that match, as their callers gave them, in no order. O(n).
+    ///
+    /// Of the keys that begin with `before` and end with `behind` as Django makes them; of all, without prefix and version,
+    /// when both are left out.
+    #[pyo3(signature = (pattern, before=None, behind=None))]
+    fn select<'py>(
+        &self,
+        pattern: &Bound<'py, KeyPattern>,
+        before: Option<&Bound<'py, PyString>>,
+        behind: Option<&Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = pattern.py();
+        self.settle(py);
+        let selector = matching::selector(pattern, before, behind);
+        self.shared.select(py, &selector)
+    }
+
+    /// Remove what `select` gives, at once here and in every other process at its next use of the store; how many live
+    /// entries that were here. O(n).
+    #[pyo3(signature = (pattern, before=None, behind=None))]
+    fn remove_matching(
+        &self,
+        pattern: &Bound<'_, KeyPattern>,
+        before: Option<&Bound<'_, PyString>>,
+        behind: Option<&Bound<'_, PyString>>,
+    ) -> PyResult<usize> {
+        let within = matching::within(before, behind);
+        self.delete_matching(pattern.py(), pattern.get().matcher(), within)
     }
 
     /// What a load takes before it begins.

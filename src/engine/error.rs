@@ -28,6 +28,15 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A pattern that keys can't be matched by.
+    BadPattern {
+        /// It, or its beginning.
+        pattern: String,
+        /// Why not.
+        reason: String,
+        /// What to give instead.
+        remedy: &'static str,
+    },
 }
 
 impl fmt::Display for Error {
@@ -57,6 +66,16 @@ impl fmt::Display for Error {
                     "The cache name {name:?} is reserved for the totals in the statistics: give another name."
                 )
             }
+            Self::BadPattern {
+                pattern,
+                reason,
+                remedy,
+            } => {
+                write!(
+                    out,
+                    "The pattern {pattern:?} can't be used: {reason}; give {remedy}."
+                )
+            }
         }
     }
 }
@@ -79,6 +98,11 @@ impl Error {
             },
             Self::ReservedName {
                 name: "_global".to_owned(),
+            },
+            Self::BadPattern {
+                pattern: "a(?=b)".to_owned(),
+                reason: "look-around is not supported".to_owned(),
+                remedy: "one without",
             },
         ]
     }

@@ -420,6 +420,11 @@ impl<K, V, W: Words> Table<K, V, W> {
         self.stripes.bump_key(hash);
     }
 
+    /// Says that anything may have been invalidated that is being loaded.
+    pub fn bump_all(&mut self) {
+        self.stripes.bump_all();
+    }
+
     /// What is counted, for any thread to read.
     #[inline]
     #[must_use]

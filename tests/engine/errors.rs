@@ -14,6 +14,12 @@ fn errors_are_sentences_with_a_remedy() {
             }
             Error::BadSeconds { value } | Error::BadEarlyRefresh { value } => value.to_string(),
             Error::ReservedName { name } => name.clone(),
+            Error::BadPattern {
+                pattern, reason, ..
+            } => {
+                assert!(text.contains(reason), "{text} does not say why");
+                pattern.clone()
+            }
             other => panic!("{other:?} is not covered here"),
         };
         assert!(text.contains(&value), "{text} does not name {value}");
@@ -32,7 +38,7 @@ fn every_error_has_an_example() {
         .map(std::mem::discriminant)
         .collect();
     kinds.dedup();
-    assert_eq!(kinds.len(), 4);
+    assert_eq!(kinds.len(), 5);
 }
 
 /// Limits that no table can have are refused with the value and the limit.

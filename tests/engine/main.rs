@@ -6,8 +6,13 @@ mod deletions;
 mod errors;
 mod expiry;
 mod invalidation;
+mod journal;
+#[cfg(target_os = "linux")]
+mod journal_file;
+mod journal_loom;
 mod limits;
 mod manager;
+mod matcher;
 mod metrics;
 mod metrics_process;
 mod model;

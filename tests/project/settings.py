@@ -20,6 +20,8 @@ INSTALLED_APPS = [
     "project.projects",
     "project.catalogue",
     "project.programmes",
+    "project.facilities",
+    "project.assessments",
     "project.parcels",
 ]
 

@@ -8,15 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oxicache.django.handles import cache, caches
-    from oxicache.django.invalidation import invalidate, track_deletions
+    from oxicache.django.invalidation import (
+        ainvalidate,
+        cancel,
+        invalidate,
+        schedule,
+        scheduled,
+        track_deletions,
+    )
     from oxicache.django.querysets import InvalidatingManager, InvalidatingQuerySet
+    from oxicache.tags import tag_parent
 
 __all__ = [
     "InvalidatingManager",
     "InvalidatingQuerySet",
+    "ainvalidate",
     "cache",
     "caches",
+    "cancel",
     "invalidate",
+    "schedule",
+    "scheduled",
+    "tag_parent",
     "track_deletions",
 ]
 
@@ -25,7 +38,12 @@ _MODULES = {
     "InvalidatingQuerySet": "oxicache.django.querysets",
     "cache": "oxicache.django.handles",
     "caches": "oxicache.django.handles",
+    "ainvalidate": "oxicache.django.invalidation",
+    "cancel": "oxicache.django.invalidation",
     "invalidate": "oxicache.django.invalidation",
+    "schedule": "oxicache.django.invalidation",
+    "scheduled": "oxicache.django.invalidation",
+    "tag_parent": "oxicache.tags",
     "track_deletions": "oxicache.django.invalidation",
 }
 

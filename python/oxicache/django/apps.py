@@ -9,7 +9,7 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from oxicache import _native, loader, scheduling, thresholds, walks
+from oxicache import _native, jobs, loader, scheduling, thresholds, walks
 from oxicache.django import (
     callers,
     checks,
@@ -26,6 +26,7 @@ from oxicache.django import (
 )
 from oxicache.django.lens import DjangoLens
 from oxicache.invalidation import Effect
+from oxicache.selection import Selection
 from oxicache.trail import Note, trail
 
 __all__ = ["OxicacheConfig"]
@@ -65,7 +66,14 @@ class OxicacheConfig(AppConfig):
         control.begin()
         scheduling.run_around(after=transactions.close_connections)
         walks.look_through(DjangoLens())
+        jobs.perform_with(_invalidate)
         test_environment.isolate_when_testing()
+
+
+def _invalidate(selection: Selection, cascade: bool, foreign: bool) -> str:
+    from oxicache.django import site  # what a worker loads that was handed a job, and no other
+
+    return site.perform(selection, cascade, foreign)
 
 
 def cache_defaults() -> tuple[int, float | None]:

@@ -10,9 +10,12 @@ from typing import Any, Final
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
 
+from oxicache._native import KeyPattern
 from oxicache.django.enumerating.base import Enumerating
 from oxicache.django.enumerating.role import ALL_VERSIONS, BATCH, Enumerator, Patterns, Version
+from oxicache.django.scope import Scope
 from oxicache.errors import CannotEnumerateError
+from oxicache.selection import Selection
 
 __all__ = [
     "ALL_VERSIONS",
@@ -22,6 +25,7 @@ __all__ = [
     "Version",
     "enumerator_of",
     "enumerators",
+    "patterns_of",
     "register_enumerator",
 ]
 
@@ -30,6 +34,9 @@ _KINDS: Final[dict[str, str]] = {
     "oxicache.django.backends.native.NativeCache": "memory.NativeEnumerator",
     "django.core.cache.backends.locmem.LocMemCache": "memory.LocMemEnumerator",
     "django.core.cache.backends.dummy.DummyCache": "memory.NothingEnumerator",
+    "django.core.cache.backends.db.DatabaseCache": "database.DatabaseEnumerator",
+    "django.core.cache.backends.redis.RedisCache": "redis.RedisEnumerator",
+    "django_redis.cache.RedisCache": "redis.DjangoRedisEnumerator",
 }
 # Why others cannot, where it is known.
 _REASONS: Final[dict[str, str]] = {
@@ -59,7 +66,7 @@ def enumerator_of(alias: str) -> Enumerator:
 def enumerators() -> dict[str, Enumerator | CannotEnumerateError]:
     """Return, for each alias of CACHES, who lists its entries, or why nobody can."""
     found: dict[str, Enumerator | CannotEnumerateError] = {}
-    for alias in caches.settings:
+    for alias in list(caches.settings):
         try:
             found[alias] = enumerator_of(alias)
         except CannotEnumerateError as error:
@@ -69,9 +76,13 @@ def enumerators() -> dict[str, Enumerator | CannotEnumerateError]:
     return found
 
 
-def register_enumerator(
-    backend: type[BaseCache], make: Callable[[str, Callable[[], Any]], Enumerator]
-) -> None:
+def patterns_of(selection: Selection) -> tuple[KeyPattern, ...]:
+    """Return the patterns of a selection, for keys below its tenant's prefix where it has a tenant."""
+    below = "" if selection.tenant is None else Scope(tenant=selection.tenant).prefix()
+    return selection.patterns(below)
+
+
+def register_enumerator(backend: Any, make: Callable[[str, Callable[[], Any]], Enumerator]) -> None:
     """Have `make` answer for a backend's class and its subclasses, before what is built in.
 
     It is called with the alias, and with what gives the handler of the calling thread.

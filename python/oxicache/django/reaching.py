@@ -17,8 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from django.core.cache import caches
 from django.core.signals import setting_changed
 
-from oxicache import memos
-from oxicache._native import KeyPattern, TTLCache
+from oxicache._native import KeyPattern
 from oxicache.django import delivery, marks
 from oxicache.django.backends import NativeCache
 from oxicache.django.backends.words import key_word
@@ -27,6 +26,7 @@ from oxicache.django.delivery import Round
 from oxicache.django.enumeration import enumerator_of
 from oxicache.errors import OxicacheError
 from oxicache.invalidation import Effect, Names
+from oxicache.options import TAG_MAX_CHARS
 from oxicache.registry import cache_manager
 from oxicache.store import Store, attempt
 from oxicache.tags import ANY_TAG, EVERY_TAG, expand, moved_words
@@ -50,8 +50,8 @@ class Reached:
     """What an invalidation has reached, as far as that is known at once.
 
     Counts are of entries that were there and are gone: by strategy (tags, keys, pattern, dependency), by alias of
-    CACHES, by named cache of this process. None is not known: what version words reach dies at its next read.
-    `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
+    CACHES, by named cache of this process that had any. None is not known: what version words reach dies at its next
+    read. `failures` says of aliases why they were not reached. `job` is what `cancel` takes, of one that is delayed.
     """
 
     counts: Mapping[str, int | None] = field(default_factory=_nothing)
@@ -103,7 +103,7 @@ class _Outcome:
 
     def count(self, strategy: str, number: int | None, *, alias: str = "", cache: str = "") -> None:
         """Add what one cache has said; None where it cannot know."""
-        kinds = [(self.counts, strategy), (self.by_alias, alias), (self.by_cache, cache)]
+        kinds = [(self.counts, strategy), (self.by_alias, alias), (self.by_cache, cache if number else "")]
         for table, name in kinds:
             if name:
                 known = table.setdefault(name, None)
@@ -118,7 +118,7 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
     """
     outcome = _Outcome()
     words = set(effect.words)
-    parts = [_expanded(part) for part in (*_parts(effect), *effect.also)]
+    parts = [_expanded(part) for part in (effect.as_names(), *effect.also) if _names_anything(part)]
     for part in parts:
         if part.caches != ():  # not only aliases
             words.update(moved_words(part.tags))
@@ -130,6 +130,9 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
         _reach_aliases(part, outcome, counting=counting)
         _reach_named(part, outcome)
         _tell_others(part, outcome)
+    for alias in outcome.failures:
+        if outcome.by_alias.get(alias, 0) is None:
+            del outcome.by_alias[alias]  # None is for what goes by itself
     _enter(note, words | outcome.words, parts)
     return Reached(
         counts=MappingProxyType(outcome.counts),
@@ -140,26 +143,18 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
     )
 
 
-def _parts(effect: Effect) -> list[Names]:
-    if not (effect.tags or effect.keys or effect.globs or effect.every_tag):
-        return []
-    return [
-        Names(
-            tags=tuple(effect.tags),
-            keys=tuple(effect.keys),
-            globs=tuple(effect.globs),
-            aliases=effect.aliases,
-            caches=None if effect.aliases is None else (),
-            every_tag=effect.every_tag,
-        )
-    ]
+def _names_anything(part: Names) -> bool:
+    return part.every_tag or any((part.tags, part.keys, part.globs, part.regexes))
 
 
 def _expanded(part: Names) -> Names:
     """Add the tags that die with those that are named. What a rule made that is no tag is none, and said."""
     if not part.tags:
         return part
-    tags = attempt(_named("tags"), expand, frozenset(part.tags), part.tags)
+    tags = attempt(_named("tags"), expand, None, part.tags)
+    if tags is None:
+        given: tuple[Any, ...] = part.tags  # whatever a rule's callable gave
+        tags = expand([tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
     return replace(part, tags=tuple(tags))
 
 
@@ -212,16 +207,19 @@ class _Native:
                 self._outcome.words.add(key_word(store.location, self._handler._key(key, version)))
 
     def patterns(self) -> None:
-        version = self._part.version
-        if self._part.globs and self._counting:
-            for glob in self._part.globs:
-                self._outcome.count("pattern", self._handler.delete_pattern(glob, version), alias=self._alias)
-        elif self._part.globs:
-            self._handler.invalidate_patterns(self._part.globs, version=version)
-            self._outcome.count("pattern", None, alias=self._alias)
-        if self._part.regexes:
-            self._handler.invalidate_patterns(self._part.regexes, kind="regex", version=version)
-            self._outcome.count("pattern", None, alias=self._alias)
+        part, handler = self._part, self._handler
+        patterns = _patterns(part)
+        if not patterns:
+            return
+        gone = None
+        if self._counting:
+            around = handler._around(part.version, None)
+            gone = sum(handler._memory.remove_matching(pattern, *around) for pattern in patterns)
+        if part.globs:
+            handler.invalidate_patterns(part.globs, version=part.version)
+        if part.regexes:
+            handler.invalidate_patterns(part.regexes, kind="regex", version=part.version)
+        self._outcome.count("pattern", gone, alias=self._alias)
 
 
 def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, counting: bool) -> None:
@@ -258,7 +256,7 @@ def _deleted(handler: Any, part: Names) -> int:
 def _patterns(part: Names) -> list[KeyPattern]:
     return [
         *[KeyPattern(glob) for glob in part.globs],
-        *[KeyPattern(regex, kind="regex") for regex in part.regexes],  # type: ignore[call-arg]
+        *[KeyPattern(regex, kind="regex") for regex in part.regexes],
     ]
 
 
@@ -266,34 +264,21 @@ def _patterns(part: Names) -> list[KeyPattern]:
 
 
 def _reach_named(part: Names, outcome: _Outcome) -> None:
-    """Named caches of this process; those that a decorated callable made hold no key that anybody could name."""
+    """Named caches of this process, those that decorated callables made included."""
     if part.caches == ():
         return
-    globs = (*part.globs, "*") if part.every_tag else part.globs
-    finds = _finders(replace(part, globs=globs))
-    made = {id(cache) for _, cache in memos.decorated()} if part.keys or finds else set()
+    found = replace(part, globs=(*part.globs, "*")) if part.every_tag else part
+    patterns: list[KeyPattern] = attempt(_named("patterns"), _patterns, [], found)
     for name, cache in list(cache_manager._caches.items()):
         if name.startswith(STORES) or (part.caches is not None and name not in part.caches):
             continue
         for tag in part.tags:
             outcome.count("tags", attempt(cache, cache.delete_by_tag, None, tag), cache=name)
-        if id(cache) not in made:
-            for key in part.keys:
-                outcome.count("keys", attempt(cache, _delete, None, cache, key), cache=name)
-            for find in finds:
-                outcome.count("pattern", attempt(cache, _delete_found, None, cache, find), cache=name)
-
-
-def _delete(cache: TTLCache[Any, Any], key: str) -> int:
-    return int(cache.delete(key))
-
-
-def _finders(part: Names) -> list[Callable[[list[str]], list[str]]]:
-    return attempt(_named("patterns"), lambda: [pattern.select for pattern in _patterns(part)], [])
-
-
-def _delete_found(cache: TTLCache[Any, Any], find: Callable[[list[str]], list[str]]) -> int:
-    return cache.delete_many(find([key for key in cache.keys() if type(key) is str]))  # noqa: SIM118 -- it is no dict
+        for key in part.keys:
+            outcome.count("keys", int(attempt(cache, cache.delete, False, key)), cache=name)
+        for pattern in patterns:
+            gone = attempt(cache, cache._remove_matching, None, pattern)
+            outcome.count("pattern", gone, cache=name)
 
 
 def _tell_others(part: Names, outcome: _Outcome) -> None:

@@ -11,7 +11,8 @@ raw SQL outside of `atomic`. A model's save and delete are noticed by their sign
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.db import connections
@@ -28,11 +29,13 @@ from oxicache.trail import Note, trail
 
 __all__ = [
     "allows_storing",
+    "beginner",
     "close_connections",
     "in_transaction",
     "invalidate_effect",
     "invalidate_words",
     "is_written",
+    "put_off",
     "watch_connections",
 ]
 
@@ -105,6 +108,32 @@ def invalidate_effect(
     else:
         watcher.mark_in_test(connection)
         _invalidate_now(effect, note)
+
+
+def put_off(effect: Effect, using: str | None, note: Note | None) -> bool:
+    """Have an effect wait for the commit of the transaction on `using`, or of each that this thread has open.
+
+    False where there is none: nothing waits.
+    """
+    found = _in_transaction(using)
+    for connection in found:
+        marks.watched(connection)
+        marks.mark_written(connection).add(effect, note)
+    return bool(found)
+
+
+def beginner(using: str | None) -> Callable[[Callable[[], None]], object] | None:
+    """Return what has something begin at the commit of a transaction of this thread; None where none is open.
+
+    Of several the last that was opened, on whichever database; with `using` the one there.
+    """
+    found = [connection for connection in _in_transaction(using) if connection.in_atomic_block]
+    return partial(found[-1].on_commit, robust=True) if found else None
+
+
+def _in_transaction(using: str | None) -> list[BaseDatabaseWrapper]:
+    known = connections.all(initialized_only=True) if using is None else [connections[using]]
+    return [connection for connection in known if in_own_transaction(connection)]
 
 
 def _invalidate_now(effect: Effect, note: Note | None) -> None:

@@ -6,8 +6,8 @@ Commands and views call these, and print.
 
 from oxicache.operations.changes import cleanup, clear, disable, enable, reset, warm
 from oxicache.operations.figures import TOP_LIMIT, exposition, snapshot, stats
-from oxicache.operations.findings import MEASURES, explain, top, tracker
-from oxicache.operations.invalidation import cancel, clear_aliases, invalidate, schedule
+from oxicache.operations.findings import MEASURES, explain, models, patterns, top, tracker
+from oxicache.operations.invalidation import cancel, clear_all, invalidate, schedule
 from oxicache.operations.judgements import monitor, optimize, status
 
 __all__ = [
@@ -16,14 +16,16 @@ __all__ = [
     "cancel",
     "cleanup",
     "clear",
-    "clear_aliases",
+    "clear_all",
     "disable",
     "enable",
     "explain",
     "exposition",
     "invalidate",
+    "models",
     "monitor",
     "optimize",
+    "patterns",
     "reset",
     "schedule",
     "snapshot",

@@ -1,19 +1,31 @@
 """`invalidate`: what a Selection names goes, in every worker and alias; at once, as a dry run, or later in a worker."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
-from oxicache import jobs, keys, workers
-from oxicache._native import KeyPattern
-from oxicache.operations.changes import Counts, pending, summed
+from oxicache import jobs, workers
+from oxicache.operations import parts
+from oxicache.operations.changes import Counts, clear, pending, summed
 from oxicache.operations.figures import ask_about
-from oxicache.reports import CancelledJob, Invalidated, InvalidationPreview, Reach, Scheduled
+from oxicache.operations.parts import Wanted
+from oxicache.reports import (
+    CancelledJob,
+    Invalidated,
+    InvalidationPreview,
+    Preview,
+    Reach,
+    Removed,
+    Scheduled,
+)
+from oxicache.reports.changes import total
 from oxicache.selection import Selection
-from oxicache.sites import AliasOutcome, PatternKind, Site, reach_of
+from oxicache.sites import AliasOutcome, Site, reach_of
 from oxicache.workers import Answer, Answers
 
-__all__ = ["cancel", "clear_aliases", "invalidate", "schedule"]
+__all__ = ["cancel", "clear_all", "invalidate", "schedule"]
+
+ENTRIES: Final = "entries"  # what is counted where all are meant, and no strategy finds them
 
 
 def invalidate(
@@ -27,30 +39,28 @@ def invalidate(
     """Remove the entries that have one of the tags or keys, or match a pattern, and outdate what shows the models.
 
     Where the selection names neither caches nor aliases these are all caches of the workers, and with `foreign` all
-    aliases of other backends. A model stands for what was computed from any of its rows, and for the key patterns that
-    were registered as depending on it; `cascade` adds the models that refer to it, one level. `tenant` narrows patterns,
-    and alone stands for all keys of the tenant. With `dry_run` the entries are counted and stay.
+    aliases of other backends. A model or a row stands for what was computed from it, and for what rules and
+    dependencies name; `cascade` adds the models that refer to a model, one level. `tenant` narrows globs, prefix and
+    patterns of models, and alone stands for all keys of the tenant. With `dry_run` entries are counted, and stay.
 
     ValueError where nothing is selected (that is `clear`), for what is no model, row, pattern or alias; and
     CannotEnumerateError, before anything was done, for an alias that was named and cannot tell which entries these are.
     """
-    wanted = _wanted(site, selection, cascade=cascade)
-    native, others = _places(site, selection, foreign=foreign)
-    for alias in selection.aliases:
-        if alias in others:
-            site.shared.require(alias, wanted.selection)
-    models, rows = _outdate_rows(site, selection, cascade=cascade, dry_run=dry_run)
+    wanted, native, others = _checked(site, selection, cascade=cascade, foreign=foreign)
+    models = _outdate_rows(site, selection, cascade=cascade, dry_run=dry_run)
     tally = _Tally()
     if native is not None:
         _ask_workers(site, selection, native, wanted, tally, dry_run=dry_run)
     if not tally.rounds:
         tally.rounds.append(site.ask("health"))  # so that the report says who is alive
-    outdated: Sequence[str] = ()
+    outdated: dict[str, None] = {}
     if native is not None and site.is_whole and not dry_run:
         # After the workers have counted: an entry whose tag has moved on is nobody's any more.
-        outdated = _outdate_shared(site, wanted, native)
+        for _, part in wanted.parts:
+            outdated |= dict.fromkeys(parts.outdate(site, part, native))
     for alias in others if site.is_whole else ():
-        tally.add_alias(alias, site.shared.invalidate_alias(alias, wanted.selection, dry_run=dry_run))
+        for strategy, part in wanted.parts:
+            tally.add_alias(alias, strategy, site.shared.invalidate_alias(alias, part, dry_run=dry_run))
     common: dict[str, Any] = {
         "reach": reach_of(site, *tally.rounds),
         "by_strategy": tally.by_strategy,
@@ -59,85 +69,79 @@ def invalidate(
         "aliases": tally.aliases,
         "failures": tally.failures,
         "models": models,
-        "rows": rows,
+        "rows": tuple(f"{model}:{pk}" for model, pk in selection.rows),
+        "patterns": wanted.globs,
+        "is_wider": wanted.is_wider,
         "pending": tuple(sorted({pid for answers in tally.rounds for pid in pending(answers)})),
     }
     return InvalidationPreview(**common) if dry_run else Invalidated(**common, outdated=tuple(outdated))
 
 
-def clear_aliases(site: Site, *, dry_run: bool = False) -> Mapping[str, AliasOutcome]:
-    """Remove all entries of every alias that workers do not hold; with `dry_run` count them."""
-    _, others = site.shared.parted(()) if site.is_whole else ((), ())
-    return {alias: site.shared.clear_alias(alias, dry_run=dry_run) for alias in others}
+def clear_all(
+    site: Site, aliases: Sequence[str] = (), *, dry_run: bool = False
+) -> Invalidated | InvalidationPreview:
+    """Remove every entry of every cache and alias, whatever its backend, or of these aliases; `dry_run` counts them.
+
+    Where a backend cannot tell an alias' entries from others, all that it holds goes, and how many that are is unknown.
+    """
+    native, others = site.shared.parted(aliases)
+    if not aliases:
+        report = _emptied(clear(site, dry_run=dry_run))
+    elif native:
+        everything = Selection(globs=("*",), caches=tuple(native))
+        report = invalidate(site, everything, dry_run=dry_run, foreign=False)
+    else:
+        nothing: dict[str, Any] = {"reach": reach_of(site, site.ask("health")), "counts": {}, "processes": {}}
+        report = _emptied((Preview if dry_run else Removed)(verb="clear", **nothing))
+    tally = _Tally(by_strategy=dict(report.by_strategy))
+    for alias in others if site.is_whole else ():
+        tally.add_alias(alias, ENTRIES, site.shared.clear_alias(alias, dry_run=dry_run))
+    return replace(report, by_strategy=tally.by_strategy, aliases=tally.aliases, failures=tally.failures)
+
+
+def _emptied(done: Removed | Preview) -> Invalidated | InvalidationPreview:
+    common: dict[str, Any] = {
+        "reach": done.reach,
+        "by_strategy": {ENTRIES: total(done.processes)} if done.processes else {},
+        "counts": done.counts,
+        "processes": done.processes,
+        "models": {},
+    }
+    if isinstance(done, Preview):
+        return InvalidationPreview(**common)
+    return Invalidated(**common, pending=done.pending, outdated=done.outdated)
 
 
 # ---------------------------------------------------------------- what is meant, and where
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is asked of each cache, whatever its backend."""
+def _checked(
+    site: Site, selection: Selection, *, cascade: bool, foreign: bool
+) -> tuple[Wanted, tuple[str, ...] | None, Sequence[str]]:
+    """Return what is asked for; the caches that workers are asked about, () for all and None for none; other aliases.
 
-    selection: Selection  # keys, tags, globs and regex alone, with tenant and prefix made globs
-    dependent: tuple[str, ...]  # globs that the models brought
-
-
-def _wanted(site: Site, selection: Selection, *, cascade: bool) -> _Wanted:
-    """Say in globs what is meant by prefix, tenant and models. ValueError as `invalidate` has it."""
-    if replace(selection, caches=(), aliases=(), version=None).is_everything:
-        raise ValueError(
-            "nothing is selected: name tags, keys, patterns or models; `clear` removes everything"
-        )
-    below = "" if selection.tenant is None else f"{site.shared.tenant_prefix(selection.tenant)}:"
-    if below and selection.regex is not None:
-        raise ValueError("tenant narrows globs and prefixes; in a regular expression write the tenant itself")
-    start = keys.glob_literal(below)
-    globs = [start + glob for glob in selection.globs]
-    if selection.prefix is not None:
-        globs.append(f"{start}{keys.glob_literal(selection.prefix)}*")
-    dependent = [
-        glob
-        for model in selection.models
-        for pattern in site.shared.dependent_patterns(model, cascade=cascade)
-        for glob in keys.normal_pattern(pattern, below.removesuffix(":"))
-    ]
-    if below and not globs and not selection.models:
-        globs.append(f"{start}*")
-    for pattern in (*globs, *dependent):
-        KeyPattern(pattern)  # refused here, and not by each worker
-    if selection.regex is not None:
-        KeyPattern(selection.regex, kind="regex")
-    return _Wanted(
-        Selection(keys=selection.keys, tags=selection.tags, globs=tuple(globs), regex=selection.regex),
-        tuple(dict.fromkeys(glob for glob in dependent if glob not in globs)),
-    )
-
-
-def _places(
-    site: Site, selection: Selection, *, foreign: bool
-) -> tuple[tuple[str, ...] | None, Sequence[str]]:
-    """Return the caches that workers are asked about, () for all and None for none of them, and the other aliases."""
-    if selection.aliases:
-        native, others = site.shared.parted(selection.aliases)
-        named = tuple(dict.fromkeys((*selection.caches, *native)))
-        return named or None, others
-    _, others = site.shared.parted(()) if foreign and not selection.caches else ((), ())
-    return selection.caches, others
+    Raises as `invalidate` does.
+    """
+    wanted = parts.wanted(site, selection, cascade=cascade)
+    if not selection.aliases:
+        _, others = site.shared.parted(()) if foreign and not selection.caches else ((), ())
+        return wanted, selection.caches, others
+    native, others = site.shared.parted(selection.aliases)
+    for alias in others:
+        for _, part in wanted.parts:
+            site.shared.require(alias, part)
+    return wanted, tuple(dict.fromkeys((*selection.caches, *native))) or None, others
 
 
 def _outdate_rows(
     site: Site, selection: Selection, *, cascade: bool, dry_run: bool
-) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    if not dry_run:
-        for model, pk in selection.rows:
-            site.shared.invalidate_row(model, pk)
-    return (
-        {
-            model: tuple(site.shared.invalidate_model(model, cascade=cascade, dry_run=dry_run))
-            for model in selection.models
-        },
-        tuple(f"{model}:{pk}" for model, pk in selection.rows),
-    )
+) -> dict[str, tuple[str, ...]]:
+    for model, pk in () if dry_run else selection.rows:
+        site.shared.invalidate_row(model, pk)
+    return {
+        model: tuple(site.shared.invalidate_model(model, cascade=cascade, dry_run=dry_run))
+        for model in selection.models
+    }
 
 
 # ---------------------------------------------------------------- asked, and added up
@@ -150,57 +154,39 @@ class _Tally:
     rounds: list[Answers] = field(default_factory=list)
     by_strategy: dict[str, int | None] = field(default_factory=dict)
     by_process: dict[int, Counts] = field(default_factory=dict)
-    aliases: dict[str, Mapping[str, int | None]] = field(default_factory=dict)
+    aliases: dict[str, Counts] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def add_round(self, strategy: str, answers: Answers) -> None:
         """Count what the workers answered; what one has only noted yet is unknown, and not in the sum."""
         self.rounds.append(answers)
         found = {answer.pid: dict(answer.result["invalidated"]) for answer in answers.answers}
-        self._count(strategy, sum(number or 0 for number in summed(found).values()))
+        self.count(strategy, sum(number or 0 for number in summed(found).values()))
         for pid, counts in found.items():
             self.by_process[pid] = summed({0: self.by_process.get(pid, {}), 1: counts})
 
-    def add_alias(self, alias: str, outcome: AliasOutcome) -> None:
+    def add_alias(self, alias: str, strategy: str, outcome: AliasOutcome) -> None:
         """Count what another backend answered."""
         if outcome.failure is not None:
             self.failures[alias] = outcome.failure
-        if outcome.failure is None or outcome.counts:
-            self.aliases[alias] = outcome.counts
-        for strategy, number in outcome.counts.items():
-            self._count(strategy, number)
+            return
+        self.aliases.setdefault(alias, {})[strategy] = outcome.count
+        self.count(strategy, outcome.count)
 
-    def _count(self, strategy: str, number: int | None) -> None:
+    def count(self, strategy: str, number: int | None) -> None:
+        """Add to a strategy's number what is known."""
         before = self.by_strategy.get(strategy)
         self.by_strategy[strategy] = before if number is None else (before or 0) + number
 
 
-def _requests(site: Site, wanted: _Wanted, caches: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    named = wanted.selection
-    if named.tags:
-        yield "tags", {"tags": list(named.tags)}
-    if named.keys:
-        yield "keys", {"keys": list(site.shared.made_keys(named.keys, caches))}
-    for strategy, patterns, kind in _patterns(wanted):
-        yield strategy, {"patterns": list(patterns), "kind": kind}
-
-
-def _patterns(wanted: _Wanted) -> Iterator[tuple[str, Sequence[str], PatternKind]]:
-    if wanted.selection.globs:
-        yield "pattern", wanted.selection.globs, "glob"
-    if wanted.selection.regex is not None:
-        yield "pattern", [wanted.selection.regex], "regex"
-    if wanted.dependent:
-        yield "dependency", wanted.dependent, "glob"
-
-
 def _ask_workers(
-    site: Site, selection: Selection, caches: Sequence[str], wanted: _Wanted, tally: _Tally, *, dry_run: bool
+    site: Site, selection: Selection, caches: Sequence[str], wanted: Wanted, tally: _Tally, *, dry_run: bool
 ) -> None:
     # A worker that has one of several caches answers for none of them: each is asked about by itself.
     for cache in caches or (None,):
         asked = () if cache is None else (cache,)
-        for strategy, request in _requests(site, wanted, asked):
+        for strategy, part in wanted.parts:
+            request = parts.request(site, part, asked)
             if cache in {None, *selection.caches}:
                 answers = ask_about(
                     site, Selection(caches=asked), "invalidate", **request, count=dry_run or None
@@ -210,32 +196,17 @@ def _ask_workers(
             tally.add_round(strategy, answers)
 
 
-def _outdate_shared(site: Site, wanted: _Wanted, caches: Sequence[str]) -> Sequence[str]:
-    """Reach the processes of this host that serve no socket, and workers that did not answer."""
-    shared, named = site.shared, wanted.selection
-    outdated: list[str] = []
-    if named.tags:
-        outdated += shared.invalidate_tags(named.tags, caches)
-    if named.keys:
-        outdated += shared.invalidate_keys(named.keys, caches)
-    for _, patterns, kind in _patterns(wanted):
-        outdated += shared.invalidate_patterns(patterns, kind, caches)
-    return tuple(dict.fromkeys(outdated))
-
-
 # ---------------------------------------------------------------- later
 
 
-def schedule(site: Site, selection: Selection, delay: float, *, cascade: bool = False, foreign: bool = True) -> Scheduled:
+def schedule(
+    site: Site, selection: Selection, delay: float, *, cascade: bool = False, foreign: bool = True
+) -> Scheduled:
     """Have one live worker do what `invalidate` does, `delay` seconds from now.
 
     One is enough: from there it reaches all the others. ValueError and CannotEnumerateError as `invalidate` has them.
     """
-    wanted = _wanted(site, selection, cascade=cascade)
-    _, others = _places(site, selection, foreign=foreign)
-    for alias in selection.aliases:
-        if alias in others:
-            site.shared.require(alias, wanted.selection)
+    _checked(site, selection, cascade=cascade, foreign=foreign)
     job = {
         "operation": "invalidate",
         "delay": delay,

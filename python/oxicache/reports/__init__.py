@@ -15,6 +15,7 @@ from oxicache.reports.figures import StatsReport
 from oxicache.reports.findings import ExplainReport, TopReport
 from oxicache.reports.invalidation import CancelledJob, Invalidated, InvalidationPreview, Scheduled
 from oxicache.reports.judgements import MonitorReport, OptimizeReport, StatusReport
+from oxicache.reports.listings import ModelsListed, PatternsListed
 from oxicache.reports.reach import Missing, Reach, Report
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "Invalidated",
     "InvalidationPreview",
     "Missing",
+    "ModelsListed",
     "MonitorReport",
     "OptimizeReport",
+    "PatternsListed",
     "Preview",
     "Reach",
     "Removed",

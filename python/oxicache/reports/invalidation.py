@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from oxicache.reports.changes import pending_lines, processes_json, total
 from oxicache.reports.reach import Report
-from oxicache.tables import Column, Style, count, duration, plain, table
+from oxicache.tables import PLAIN, Column, Style, count, duration, plain, table
 
 __all__ = ["CancelledJob", "Invalidated", "InvalidationPreview", "Scheduled"]
 
 Counts = Mapping[str, int | None]  # None where nobody knows
+TAGS_OF_ROWS: Final = "tags that rules make of each row; name the rows with --rows"
 
 
 def _known(counts: Counts) -> int:
@@ -29,7 +30,9 @@ class _Selected(Report):
     failures: Mapping[str, str] = field(default_factory=dict)  # aliases where not all of it was done, and why
     models: Mapping[str, tuple[str, ...]]  # each model that was named, and those that --cascade added
     rows: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()  # the globs that were looked for
     pending: tuple[int, ...] = ()
+    is_wider: bool = False  # rules of the models name tags of rows that nobody named
 
     @property
     def total(self) -> int:
@@ -47,12 +50,16 @@ class _Selected(Report):
         missing += [f"{alias}: {why}" for alias, why in self.failures.items()]
         return "; ".join(missing) or None
 
-    def lines(self, style: Style = Style()) -> Iterator[str]:
+    def lines(self, style: Style = PLAIN) -> Iterator[str]:
         """Yield the report line by line; where nobody could say how many, that is said instead of zeros."""
         if self.has_acted:
             yield from self._lines(style)
         yield from self._host_lines(style)
         yield from self.reach.lines(style)
+
+    def unasked_lines(self, style: Style) -> Iterator[str]:
+        """Yield what holds without the workers."""
+        raise NotImplementedError
 
     def alias_lines(self, style: Style) -> Iterator[str]:
         """Yield what was found in other backends."""
@@ -71,7 +78,9 @@ class _Selected(Report):
             "failures": dict(self.failures),
             "models": {model: list(cascade) for model, cascade in self.models.items()},
             "rows": list(self.rows),
+            "patterns": list(self.patterns),
             "pending": list(self.pending),
+            "left_out": [TAGS_OF_ROWS] if self.is_wider else [],
             "processes": processes_json(self.processes),
         }
 
@@ -99,12 +108,18 @@ class Invalidated(_Selected):
     def _host_lines(self, style: Style) -> Iterator[str]:
         if not self.has_acted:
             yield from self.alias_lines(style)
+        yield from self.unasked_lines(style)
+
+    def unasked_lines(self, style: Style) -> Iterator[str]:
+        """Yield what was done without the workers."""
         # How many entries these are is not known: each dies when it is next read, in whichever process.
         for model, cascade in self.models.items():
             also = f", and of {', '.join(cascade)}" if cascade else ""
             yield f"  {model}: what was computed from its rows{also} is outdated in every process of this host"
         for row in self.rows:
             yield f"  {plain(row)}: what was computed from it is outdated in every process of this host"
+        if self.is_wider:
+            yield style.paint(f"  Left out: {TAGS_OF_ROWS}", "warning")
         if self.outdated and (not self.reach.answered or self.reach.is_partial):
             names = ", ".join(map(plain, self.outdated))
             yield f"Every process of this host finds none of it in {names} from now on."
@@ -112,7 +127,7 @@ class Invalidated(_Selected):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidationPreview(_Selected):
-    """What `invalidate` would remove, and nothing was removed. An entry that several strategies find counts for each."""
+    """What `invalidate` would remove: nothing was. An entry that several strategies find counts for each of them."""
 
     def _json(self) -> dict[str, Any]:
         said = _Selected._json(self)
@@ -148,12 +163,18 @@ class InvalidationPreview(_Selected):
         if not self.has_acted:
             yield "DRY RUN: Would invalidate cache entries"
             yield from self.alias_lines(style)
+        yield from self.unasked_lines(style)
+
+    def unasked_lines(self, style: Style) -> Iterator[str]:
+        """Yield what would be done without the workers."""
         unknown = "how many entries that are, nobody knows before they are read"
         for model, cascade in self.models.items():
             also = f", and of {', '.join(cascade)}" if cascade else ""
             yield f"  {model}: what was computed from its rows{also}; {unknown}"
         for row in self.rows:
             yield f"  {plain(row)}: what was computed from it; {unknown}"
+        if self.is_wider:
+            yield style.paint(f"  Left out: {TAGS_OF_ROWS}", "warning")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +186,12 @@ class Scheduled(Report):
     job: str | None = None  # None: nobody took it
     pid: int | None = None
     due: float | None = None  # seconds since 1970, by the worker's clock
+
+    def shortfall(self) -> str | None:
+        """Say that nobody took it on."""
+        if self.job is not None:
+            return None
+        return f"Nothing was scheduled: no live worker took the {self.what}"
 
     def _json(self) -> dict[str, Any]:
         return {
@@ -188,6 +215,10 @@ class CancelledJob(Report):
 
     job: str
     pid: int | None = None  # of the worker that had it; None: no worker that answered
+
+    def shortfall(self) -> str | None:
+        """Say that nobody had it."""
+        return None if self.pid is not None else f"No live worker that answered has the job {self.job}"
 
     def _json(self) -> dict[str, Any]:
         return {"cancelled": self.pid is not None, "job": self.job, "process": self.pid}

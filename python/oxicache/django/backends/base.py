@@ -1,6 +1,6 @@
 """What all backends have beyond Django's BaseCache: django-redis's names and signatures, and async twins.
 
-A backend says what it can tell about its keys (`time_left`, `_keys`, `_lock_name`); the rest follows from that here.
+A backend says what it can tell about its keys (`time_left`, `_select`, `_lock_name`); the rest follows from that here.
 Patterns are Redis's: `*`, `?`, `[abc]`, `[a-z]`, `[^abc]`, and a backslash before a character that means itself. They
 are matched against keys without prefix and version.
 """
@@ -27,8 +27,8 @@ class Backend(BaseCache):
         """Seconds until the entry expires, inf for never; None without a live entry."""
         raise NotImplementedError
 
-    def _keys(self, version: Any = None, prefix: str | None = None) -> list[str]:
-        """Return the caller's keys of this version and prefix, in no order."""
+    def _select(self, pattern: KeyPattern, version: Any = None, prefix: str | None = None) -> list[str]:
+        """Return the caller's keys of this version and prefix that match, in no order."""
         raise NotImplementedError
 
     def _lock_name(self, key: Any, version: Any = None) -> tuple[str, str]:
@@ -43,8 +43,7 @@ class Backend(BaseCache):
 
     def keys(self, pattern: str = "*", version: Any = None) -> list[str]:
         """Return the keys that match, as they were given to `set`. O(entries). Source: django-redis."""
-        matcher = KeyPattern(pattern)
-        return matcher.select(self._keys(version))
+        return self._select(KeyPattern(pattern), version)
 
     def iter_keys(
         self,
@@ -53,8 +52,7 @@ class Backend(BaseCache):
         version: Any = None,
     ) -> Iterator[str]:
         """As `keys`, one by one. `itersize` is for backends that ask a server. Source: django-redis."""
-        matcher = KeyPattern(pattern)
-        return (key for key in self._keys(version) if matcher.matches(key))
+        return iter(self._select(KeyPattern(pattern), version))
 
     def delete_pattern(
         self,
@@ -64,8 +62,7 @@ class Backend(BaseCache):
         itersize: int | None = None,  # noqa: ARG002 -- one signature for all
     ) -> int:
         """Delete the keys that match; how many there were. O(entries). Source: django-redis."""
-        matcher = KeyPattern(pattern)
-        return sum(self.delete(key, version) for key in matcher.select(self._keys(version, prefix)))
+        return sum(self.delete(key, version) for key in self._select(KeyPattern(pattern), version, prefix))
 
     # ------------------------------------------------------------ time to live
 

@@ -5,10 +5,9 @@ have besides. Where the memory is and whose it is: stores.py. What OPTIONS may h
 """
 
 import importlib
-import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from django.core.cache.backends import base as django_base
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -161,14 +160,8 @@ class NativeCache(BackendBase, Backend):
 
     # ------------------------------------------------------------ keys
 
-    def _keys(self, version: Any = None, prefix: str | None = None) -> list[str]:
-        before, behind = self._around(version, prefix)
-        found = []
-        for key_prefix, number, key in self._memory.keys():  # noqa: SIM118 -- a store is no dict
-            made = key if key_prefix is None else f"{key_prefix}:{number}:{key}"
-            if made.startswith(before) and made.endswith(behind) and len(made) >= len(before) + len(behind):
-                found.append(made[len(before) : len(made) - len(behind)])
-        return found
+    def _select(self, pattern: KeyPattern, version: Any = None, prefix: str | None = None) -> list[str]:
+        return self._memory.select(pattern, *self._around(version, prefix))
 
     def _around(self, version: Any, prefix: str | None) -> tuple[str, str]:
         """Return what stands before and behind the caller's key in a key as it is made."""
@@ -192,16 +185,17 @@ class NativeCache(BackendBase, Backend):
         return other
 
     def delete_pattern(
-        self, pattern: str, version: Any = None, prefix: str | None = None, itersize: int | None = None
+        self,
+        pattern: str,
+        version: Any = None,
+        prefix: str | None = None,
+        itersize: int | None = None,  # noqa: ARG002 -- one signature for all
     ) -> int:
         """Delete the keys that match; how many there were in this process. O(entries). Source: django-redis.
 
-        With coherence "host" all other processes of the host empty the whole store: they cannot know what matches
-        there. For what is done often, tags cost less: `delete_by_tag` reaches the tagged entries of all, and no other.
+        With coherence "host" every other process of the host removes what matches at its next use of the store.
         """
-        other = self._other(prefix)
-        count = super(NativeCache, other).delete_pattern(pattern, version, None, itersize)
-        self._memory._empty_others()
+        count = self._memory.remove_matching(KeyPattern(pattern), *self._around(version, prefix))
         self._noted("pattern", [store_word(self._location)], pattern)
         return count
 
@@ -209,32 +203,30 @@ class NativeCache(BackendBase, Backend):
         self,
         patterns: Iterable[str],
         *,
-        kind: str = "glob",
+        kind: Literal["glob", "regex"] = "glob",
         version: Any = None,
         prefix: str | None = None,
         any_version: bool = False,
     ) -> None:
-        """Outdate the keys that match any of these patterns, in all processes of the host.
+        """Outdate the keys that match any of these patterns, in all processes of the host. O(patterns).
 
-        `kind` is "glob", or "regex" that matches from the key's start. `any_version` stands for all versions of the prefix.
+        Each process removes what matches at its next use of the store. `kind` is "glob", or "regex" for regular
+        expressions that match from a key's start. `any_version` stands for all versions of the prefix; where a
+        KEY_FUNCTION makes the keys, versions can't be told from the rest, and everything goes.
         """
         if isinstance(patterns, str):
             raise TypeError(f"patterns must be an iterable of strings, not the single string {patterns!r}")
-        if kind not in {"glob", "regex"}:
-            raise ValueError(f"kind is {kind!r}, but must be 'glob' or 'regex'")
         named = list(patterns)
-        takes = [KeyPattern(each).matches if kind == "glob" else re.compile(each).match for each in named]
         other = self._other(prefix)
-        versions: Iterable[Any] = [version]
-        if any_version:
-            versions = {number for _, number, _ in self._memory.keys()}  # noqa: SIM118 -- a store is no dict
-        for number in versions:
-            for key in self._keys(number, prefix):
-                if any(take(key) for take in takes):
-                    other.delete(key, number)
-        self._memory._empty_others()
-        for each in named:
-            self._noted("pattern", [store_word(self._location)], each)
+        if not any_version:
+            before, behind = self._around(version, prefix)
+            self._memory.outdate_patterns(named, kind, before=before, behind=behind)
+        elif other.key_func is django_base.default_key_func:
+            self._memory.outdate_patterns(named, kind, prefix=str(other.key_prefix))
+        else:
+            self._memory.clear()
+        for pattern in named:
+            self._noted("pattern", [store_word(self._location)], pattern)
 
     def clear(self) -> None:
         """Delete everything, in all processes of the host."""

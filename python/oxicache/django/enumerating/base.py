@@ -11,11 +11,11 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from oxicache.django.enumerating.role import BATCH, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 from oxicache.keys import MARK
+from oxicache.tags import checked_tags
 
-__all__ = ["INDEX", "Enumerating", "checked_tags", "pages"]
+__all__ = ["INDEX", "Enumerating", "checked_batch", "each_tag", "pages"]
 
-INDEX: Final = f"{MARK}tag:"  # begins, or ends, what is no entry but says which entries carry a tag
-TAG_MAX_CHARS: Final = 250  # a tag becomes part of a key
+INDEX: Final = f"{MARK}oxitag:"  # begins, or ends, what is no entry but says which entries carry a tag
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,19 +64,24 @@ class Enumerating(ABC):
         self._spelling(self._cache_of(), None)
 
     def _spelling(self, cache: Any, version: Version) -> Spelling:
-        return Spelling.of(self.alias, cache, version)
+        return Spelling.of(self.alias, self._maker(cache), version)
+
+    def _maker(self, cache: Any) -> Any:
+        """Return whose `make_key` and `version` count."""
+        return cache
 
     def _index_name(self, cache: Any, tag: str) -> str:
         """Return what a tag is called where the backend keeps it: no key, and not parted by version."""
-        return f"{INDEX}{cache.make_key(tag, version=0)}"
+        return f"{INDEX}{self._maker(cache).make_key(tag, version=0)}"
 
     def _seconds(self, cache: Any, ttl: Any) -> float | None:
-        return cache.default_timeout if ttl is DEFAULT_TIMEOUT else ttl
+        found: float | None = cache.default_timeout if ttl is DEFAULT_TIMEOUT else ttl
+        return found
 
     def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
         # Not in the generator below: what is wrong is said at the call.
         matcher, spelling = Matcher(patterns), self._spelling(cache, version)
-        made = self._made(cache, spelling, matcher, _checked_batch(batch))
+        made = self._made(cache, spelling, matcher, checked_batch(batch))
         return (matcher.choose(spelling, page) for page in made)
 
     def keys(self, patterns: Patterns = None, version: Version = None, batch: int = BATCH) -> Iterator[str]:
@@ -94,9 +99,8 @@ class Enumerating(ABC):
         entries = (self._entry(cache, key, version) for key in _checked_keys(keys))
         return sum(self._remove(cache, page) for page in pages(entries, BATCH))
 
-    @staticmethod
-    def _entry(cache: Any, key: Any, version: Any) -> Entry:
-        return Entry(str(cache.make_and_validate_key(key, version=version)), key, version)
+    def _entry(self, cache: Any, key: Any, version: Any) -> Entry:
+        return Entry(str(self._maker(cache).make_key(key, version=version)), key, version)
 
     def delete_matching(self, patterns: Patterns, version: Version = None) -> int:
         """Delete what matches; how many there were."""
@@ -113,7 +117,7 @@ class Enumerating(ABC):
         version: Any = None,
     ) -> None:
         """Store a value that carries tags. One that could not be tagged does not stay."""
-        names = checked_tags(tags)
+        names = each_tag(tags)
         cache = self._cache_of()
         cache.set(key, value, ttl, version=version)
         # Not before `set`: what is invalidated in between would carry no tag, and outlive the next invalidation too.
@@ -182,21 +186,9 @@ class Enumerating(ABC):
         return await self._twin(self.delete_by_tag, tags)
 
 
-def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+def each_tag(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the tags, each once. TypeError and ValueError name what is no tag."""
-    if isinstance(tags, str | bytes):
-        raise TypeError(f"tags must be an iterable of str such as ['news'], not the single {tags!r}")
-    names = tuple(dict.fromkeys(tags))
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a tag must be a str, not {name!r}")
-        if not name:
-            raise ValueError("a tag must not be empty")
-        if len(name) > TAG_MAX_CHARS:
-            raise ValueError(
-                f"a tag must have at most {TAG_MAX_CHARS} characters, not {len(name)}: {name[:50]!r}..."
-            )
-    return names
+    return tuple(dict.fromkeys(checked_tags(tags)))
 
 
 def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -220,7 +212,8 @@ def _checked_keys(keys: Iterable[Any]) -> Iterable[Any]:
     return keys
 
 
-def _checked_batch(batch: int) -> int:
+def checked_batch(batch: int) -> int:
+    """Return the number of keys of a page. TypeError and ValueError say what is none."""
     if isinstance(batch, bool) or not isinstance(batch, int):
         raise TypeError(f"batch must be an int, not {batch!r}")
     if batch < 1:

@@ -1,5 +1,7 @@
 """Caches in the memory of this process: NativeCache, LocMemCache, and DummyCache, which has nothing."""
 
+import os
+import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,14 +10,15 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from oxicache import _native
-from oxicache.django.enumerating.base import Enumerating, checked_tags
+from oxicache._native import MISSING, KeyPattern
+from oxicache.django.enumerating.base import Enumerating, checked_batch, each_tag
 from oxicache.django.enumerating.role import AllVersions, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
-from oxicache.errors import CannotTagError
 
 __all__ = ["LocMemEnumerator", "NativeEnumerator", "NothingEnumerator"]
 
 BITE: Final = 1000  # entries of a store that are looked at without letting others have the GIL
+ATTEMPTS: Final = 5  # to tag an entry that others keep writing
 SPARE: Final = 1000  # members of a tag index that may be over before it is looked through
 
 
@@ -23,6 +26,15 @@ class NativeEnumerator(Enumerating):
     """A NativeCache. What it lists and counts is in this process; what it deletes is gone for all of the host."""
 
     in_memory = True
+
+    def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
+        if isinstance(version, AllVersions):
+            return super()._found(cache, patterns, version, batch)
+        checked_batch(batch)
+        each, spelling = _each(patterns), self._spelling(cache, version)
+        ends = spelling.before, spelling.behind
+        keys = {key for pattern in each for key in cache._memory.select(pattern, *ends)}
+        return iter([[Entry(key.join(ends), key, version) for key in keys]])
 
     def _made(
         self,
@@ -41,16 +53,22 @@ class NativeEnumerator(Enumerating):
 
     def delete_matching(self, patterns: Patterns, version: Version = None) -> int:
         """Delete what matches; how many there were in this process."""
-        cache, matcher = self._cache_of(), Matcher(patterns)
-        if (
-            matcher.patterns is not None
-            and None not in matcher.globs
-            and not isinstance(version, AllVersions)
-        ):
-            self._spelling(cache, version)
-            return sum(cache.delete_pattern(glob, version) for glob in matcher.globs)
-        count = super().delete_matching(matcher.patterns, version)
-        cache._memory._empty_others()
+        each, cache = _each(patterns), self._cache_of()
+        store = cache._memory
+        if isinstance(version, AllVersions):
+            count = super().delete_matching(each, version)
+        else:
+            spelling = self._spelling(cache, version)
+            count = sum(store.remove_matching(pattern, spelling.before, spelling.behind) for pattern in each)
+        for kind in ("glob", "regex"):
+            texts = [pattern.pattern for pattern in each if pattern.kind == kind]
+            if texts:
+                cache.invalidate_patterns(
+                    texts,
+                    kind=kind,
+                    version=None if isinstance(version, AllVersions) else version,
+                    any_version=isinstance(version, AllVersions),
+                )
         return count
 
     def set_tagged(
@@ -62,25 +80,35 @@ class NativeEnumerator(Enumerating):
         version: Any = None,
     ) -> None:
         """Store a value that carries tags, at once."""
-        self._cache_of().set(key, value, ttl, version, tags=checked_tags(tags))
+        self._cache_of().set(key, value, ttl, version, tags=each_tag(tags))
 
     def tag(
         self,
         key: Any,
         tags: Iterable[str],
-        ttl: Any = DEFAULT_TIMEOUT,  # noqa: ARG002 -- one signature for all
-        version: Any = None,  # noqa: ARG002
+        ttl: Any = DEFAULT_TIMEOUT,  # noqa: ARG002 -- the entry knows its own
+        version: Any = None,
     ) -> None:
-        """Refuse: a NativeCache stores tags with the value."""
-        raise CannotTagError(
-            self.alias,
-            f"NativeCache stores the tags {checked_tags(tags)!r} of {key!r} together with its value",
-            "pass them to its `set`, `add`, `set_many` or `get_or_set`, or to `set_tagged`",
-        )
+        """Have an entry of this process carry tags, beside those that it has. Without the entry there is nothing to do.
+
+        It is stored again with them, as what was loaded and not written, so that other processes keep theirs. What is
+        invalidated meanwhile stays invalidated.
+        """
+        names, cache = each_tag(tags), self._cache_of()
+        store, held = cache._memory, cache._key(key, version)
+        with _tagging:
+            for _ in range(ATTEMPTS):
+                token = store._token(held)
+                value, left = cache.get_with_ttl(key, MISSING, version)
+                if value is MISSING:
+                    return
+                if store._fill(held, value, token, left, {*store.cache.tags(held), *names}):
+                    return
+        cache.delete(key, version)  # rather than an entry that its tags do not reach
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of entries of this process that carry one of the tags. O(entries)."""
-        wanted, cache = frozenset(checked_tags(tags)), self._cache_of()
+        wanted, cache = frozenset(each_tag(tags)), self._cache_of()
         spelling = self._spelling(cache, version)
         found: list[str] = []
         cursor: int | None = 0
@@ -94,7 +122,24 @@ class NativeEnumerator(Enumerating):
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were in this process. O(these)."""
         cache = self._cache_of()
-        return sum(cache.delete_by_tag(tag) for tag in checked_tags(tags))
+        return sum(cache.delete_by_tag(tag) for tag in each_tag(tags))
+
+
+def _each(patterns: Patterns) -> tuple[KeyPattern, ...]:
+    found = Matcher(patterns).patterns
+    return (KeyPattern("*"),) if found is None else found
+
+
+_tagging = threading.Lock()  # the tags that an entry has are read, and written with it
+
+
+def _renew_lock() -> None:
+    global _tagging  # noqa: PLW0603 -- one that another thread held at the fork is held for ever
+    _tagging = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _text(held: Any) -> str:
@@ -127,30 +172,35 @@ class LocMemEnumerator(Enumerating):
 
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
         """Have an entry carry tags, beside those that it has. In this process, as the entry itself."""
-        names, cache = checked_tags(tags), self._cache_of()
+        cache, names = self._named(tags)
         made = self._entry(cache, key, version).made
         with cache._lock:
             index = _index(cache)
             for name in names:
-                index.add(self._index_name(cache, name), made)
+                index.add(name, made)
             index.tidy(cache._cache)
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags."""
-        names, cache = checked_tags(tags), self._cache_of()
+        cache, names = self._named(tags)
         spelling = self._spelling(cache, version)
         with cache._lock:
             members = _index(cache).members
-            made = {one for name in names for one in members.get(self._index_name(cache, name), ())}
+            made = {one for name in names for one in members.get(name, ())}
             live = [one for one in made if not cache._has_expired(one)]
         return frozenset(entry.key for one in live if (entry := spelling.read(one)) is not None)
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were. O(these)."""
-        names, cache = checked_tags(tags), self._cache_of()
+        cache, names = self._named(tags)
         with cache._lock:
-            made = {one for name in names for one in _index(cache).take(self._index_name(cache, name))}
+            made = {one for name in names for one in _index(cache).take(name)}
             return sum(_drop(cache, one) for one in made)
+
+    def _named(self, tags: Iterable[str]) -> tuple[Any, list[str]]:
+        # Before the lock is taken: a KEY_FUNCTION may use the cache.
+        cache = self._cache_of()
+        return cache, [self._index_name(cache, tag) for tag in each_tag(tags)]
 
 
 def _drop(cache: Any, made: str) -> bool:
@@ -216,14 +266,14 @@ class NothingEnumerator(Enumerating):
 
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
         """Do nothing: the entry is not there."""
-        checked_tags(tags)
+        each_tag(tags)
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:  # noqa: ARG002
         """Return none."""
-        checked_tags(tags)
+        each_tag(tags)
         return frozenset()
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete nothing."""
-        checked_tags(tags)
+        each_tag(tags)
         return 0

@@ -4,13 +4,13 @@ And which keys are meant: `Matcher`.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from os.path import commonprefix
 from typing import Any, Final, NamedTuple, Self
 
 from oxicache._native import KeyPattern
 from oxicache.django.enumerating.role import AllVersions, Patterns, Version
 from oxicache.errors import CannotEnumerateError
-from oxicache.keys import glob_literal
 
 __all__ = ["Entry", "Matcher", "Spelling"]
 
@@ -35,7 +35,7 @@ class Spelling:
     ) -> None:
         """Keys of one version lie between two texts; those of all match a regular expression."""
         self.before = before
-        self._behind = behind
+        self.behind = behind
         self._version = version
         self._pattern = pattern
 
@@ -62,7 +62,7 @@ class Spelling:
         probe, digits = _PROBES[0], str(_PROBE_VERSION)
         head, found, rest = str(cache.make_key(probe, _PROBE_VERSION)).partition(digits)
         if not found:  # every version has the same keys
-            return cls(one.before, one._behind, cache.version)
+            return cls(one.before, one.behind, cache.version)
         if not isinstance(cache.version, int) or digits in rest:
             raise CannotEnumerateError(
                 alias,
@@ -78,10 +78,17 @@ class Spelling:
         if self._pattern is not None:
             found = self._pattern.fullmatch(made)
             return None if found is None else Entry(made, found["key"], int(found["version"]))
-        end = len(made) - len(self._behind)
-        if made.startswith(self.before) and made.endswith(self._behind) and len(self.before) <= end:
+        end = len(made) - len(self.behind)
+        if made.startswith(self.before) and made.endswith(self.behind) and len(self.before) <= end:
             return Entry(made, made[len(self.before) : end], self._version)
         return None
+
+    def around(self, pieces: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the pieces of keys as they are made, of the pieces of the caller's."""
+        if self._pattern is not None:
+            return (self.before, "")
+        *most, last = (self.before + pieces[0], *pieces[1:])
+        return (*most, last + self.behind)
 
 
 class Matcher:
@@ -95,7 +102,7 @@ class Matcher:
         if given is not None:
             each = tuple(given)
             self._patterns = tuple(one if isinstance(one, KeyPattern) else KeyPattern(one) for one in each)
-            self.globs = tuple(one if isinstance(one, str) else _glob_of(one) for one in each)
+            self.globs = tuple(one.pattern if one.kind == "glob" else None for one in self._patterns)
 
     @property
     def patterns(self) -> tuple[KeyPattern, ...] | None:
@@ -112,14 +119,16 @@ class Matcher:
         return [entry for entry in entries if entry.key in chosen]
 
     def coarse(self) -> tuple[str, ...]:
-        """Return the pieces of text, with anything between, that every matching key begins with and consists of.
+        """Return pieces of text that every matching key consists of, with anything in between.
 
         For a server that looks for them first: what it understands by `?` and `[...]` may be another thing, so these
-        are anything here. A last empty piece says that anything may follow.
+        are anything here.
         """
-        if len(self.globs) != 1 or self.globs[0] is None:
+        texts = [glob for glob in self.globs if glob is not None]
+        if not texts or len(texts) < len(self.globs):
             return ("", "")
-        return _pieces(self.globs[0])
+        each = [_pieces(text) for text in texts]
+        return each[0] if len(each) == 1 else (commonprefix([pieces[0] for pieces in each]), "")  # noqa: RUF071 -- characters are meant
 
 
 _TOKEN = re.compile(r"\\(.)|([*?])|(.)", re.DOTALL)
@@ -137,13 +146,3 @@ def _pieces(glob: str) -> tuple[str, ...]:
     if bracket:
         pieces = pieces if not pieces[-1] and len(pieces) > 1 else [*pieces, ""]
     return tuple(pieces)
-
-
-def _glob_of(pattern: KeyPattern) -> str | None:
-    kind, text = getattr(pattern, "kind", None), getattr(pattern, "pattern", None)
-    return text if kind == "glob" and isinstance(text, str) else None
-
-
-def redis_glob(before: str, pieces: Sequence[str]) -> str:
-    """Return the glob of keys that begin with `before` and consist of the pieces."""
-    return glob_literal(before) + "*".join(map(glob_literal, pieces))
