@@ -76,6 +76,8 @@ class _Sides:
                 child = Child(invalidation_sides_file(), name, str(port or 0), str(members), str(keys))
                 if child.first < 0:
                     child.end()
+                    if not is_served:  # ours, or Django: no reason to be left out
+                        raise RuntimeError(f"{name} fails, as the lines above say")
                     self.absent[name] = f"fails on Django {django.get_version()}"
                 else:
                     self.children[name] = child
