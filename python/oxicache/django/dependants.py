@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from oxicache.django.labels import model_named
-from oxicache.django.rulebook import effects_of_rows
+from oxicache.django.rulebook import effect_of_rows
 from oxicache.django.rules import model_dependencies, rules_stats
 from oxicache.invalidation import NOTHING, Effect
 
@@ -62,15 +62,9 @@ def effect(models: Iterable[str], rows: Iterable[tuple[str, Any]]) -> Effect:
     found = NOTHING
     for name in models:
         for operation in OPERATIONS:
-            found = _with(found, effects_of_rows(model_named(name), None, operation))
+            found |= effect_of_rows(model_named(name), None, operation)
     for name, pk in rows:
         for operation in OPERATIONS:
             if operation != "delete":  # of a row that is gone nothing but its key is known
-                found = _with(found, effects_of_rows(model_named(name), [pk], operation))
-    return found
-
-
-def _with(found: Effect, effects: Iterable[Effect]) -> Effect:
-    for one in effects:
-        found |= one
+                found |= effect_of_rows(model_named(name), [pk], operation)
     return found
