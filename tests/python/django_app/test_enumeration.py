@@ -11,8 +11,6 @@ _numbers = itertools.count()
 
 
 class TestNativeCache(EnumeratorContract):
-    tags_later = False
-
     def place(self) -> dict[str, Any]:
         return {
             "BACKEND": "oxicache.django.backends.NativeCache",
