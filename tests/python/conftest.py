@@ -64,6 +64,7 @@ ANY_METHODS = (
     "test_control_openings.py",
     "test_demo.py",
     "test_demo_site.py",
+    "test_enumeration.py",
     "test_health.py",
     "test_hierarchy.py",
     "test_hierarchy_walks.py",
