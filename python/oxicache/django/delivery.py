@@ -51,7 +51,7 @@ class Round:
         self.wanted: dict[tuple[str | None, str], dict[str, None]] = {}  # names, by cache and kind
         self.missing: dict[int, str] = {}  # pids of workers that did not confirm, and why
         self.removed = 0  # entries that the others had
-        self.is_scheduled = self.is_taken = False
+        self.is_scheduled = self.is_taken = self.is_confirmed = False
         self.since = time.monotonic()
         self._ended = threading.Event()
 
@@ -72,10 +72,10 @@ class Round:
         Where the round has not begun, this thread sends it.
         """
         _send(self, min(timeout, workers.DEADLINE))
-        return self._ended.wait(timeout) and not self.missing
+        return self._ended.wait(timeout) and self.is_confirmed
 
-    def send(self, deadline: float) -> None:
-        """Ask the others. NotDeliveredError names those that did not confirm."""
+    def send(self, deadline: float) -> bool:
+        """Ask the others; True once they have confirmed. NotDeliveredError names those that did not."""
         others = _others()
         for cache, request in self._requests() if others else ():
             answers = workers.ask(others, request, deadline)
@@ -86,6 +86,7 @@ class Round:
         if self.missing:
             told = "; ".join(f"{pid}: {why}" for pid, why in sorted(self.missing.items()))
             raise NotDeliveredError(f"{len(self.missing)} workers have not confirmed: {told}")
+        return True
 
     def end(self) -> None:
         """Let go of those who wait."""
@@ -192,7 +193,7 @@ def _send(current: Round, deadline: float) -> None:
         current.is_taken = True
     _sent_at[0] = time.monotonic()
     try:
-        attempt(_STORE, current.send, None, deadline)
+        current.is_confirmed = attempt(_STORE, current.send, False, deadline)
     finally:
         current.end()
 

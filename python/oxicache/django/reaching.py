@@ -153,7 +153,8 @@ def _expanded(part: Names) -> Names:
         return part
     tags = attempt(_named("tags"), expand, None, part.tags)
     if tags is None:
-        tags = expand([tag for tag in part.tags if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
+        given: tuple[Any, ...] = part.tags  # whatever a rule's callable gave
+        tags = expand([tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
     return replace(part, tags=tuple(tags))
 
 
@@ -214,9 +215,10 @@ class _Native:
         if self._counting:
             around = handler._around(part.version, None)
             gone = sum(handler._memory.remove_matching(pattern, *around) for pattern in patterns)
-        for kind, texts in (("glob", part.globs), ("regex", part.regexes)):
-            if texts:
-                handler.invalidate_patterns(texts, kind=kind, version=part.version)
+        if part.globs:
+            handler.invalidate_patterns(part.globs, version=part.version)
+        if part.regexes:
+            handler.invalidate_patterns(part.regexes, kind="regex", version=part.version)
         self._outcome.count("pattern", gone, alias=self._alias)
 
 
