@@ -5,13 +5,12 @@ What an example leaves out (its imports, its own models and functions) is the pr
 
 import sys
 import types
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-__all__ = ["dialect", "roll_back", "run_example"]
+__all__ = ["dialect", "run_example"]
 
 
 def dialect(monkeypatch: pytest.MonkeyPatch, **modules: ModuleType) -> None:
@@ -30,12 +29,3 @@ def run_example(source: str, **prelude: Any) -> dict[str, Any]:
     names = {"__name__": "project.examples", **prelude}
     exec(compile(source, "<example>", "exec"), names)  # noqa: S102 -- the examples are constants of test files
     return names
-
-
-def roll_back(work: Callable[[], object]) -> None:
-    """Do something in a transaction that is rolled back."""
-    from django.db import transaction
-
-    with transaction.atomic():
-        work()
-        transaction.set_rollback(True)

@@ -16,6 +16,7 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 from oxicache import keys
 from oxicache.django import invalidate
 from oxicache.django.enumeration import enumerator_of
+from oxicache.selection import Selection
 from oxicache.store import Store, attempt
 
 __all__ = ["CacheInvalidator", "CacheKeyBuilder", "check_cache_freshness", "invalidate_cache"]
@@ -115,11 +116,16 @@ def _forget(namespaces: tuple[str, ...], parts: set[str], pk: Any) -> None:
 def _forget_entries(known: list[str], **below: Any) -> None:
     """Forget keys, and what can be found below them."""
     invalidate(keys=known, aliases=(DEFAULT_CACHE_ALIAS,))
-    attempt(cast("Store", CacheInvalidator), _forget_found, None, below)
+    attempt(
+        cast("Store", CacheInvalidator),
+        _forget_found,
+        None,
+        Selection(aliases=(DEFAULT_CACHE_ALIAS,), **below),
+    )
 
 
-def _forget_found(below: dict[str, Any]) -> None:
-    invalidate(**below, aliases=(DEFAULT_CACHE_ALIAS,))  # CannotEnumerateError where keys cannot be listed
+def _forget_found(selection: Selection) -> None:
+    invalidate(selection)  # CannotEnumerateError where keys cannot be listed
 
 
 def _spellings(pk: Any, name: str) -> list[str]:

@@ -153,7 +153,8 @@ def _expanded(part: Names) -> Names:
         return part
     tags = attempt(_named("tags"), expand, None, part.tags)
     if tags is None:
-        tags = expand([tag for tag in part.tags if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
+        given: tuple[Any, ...] = part.tags  # whatever a rule's callable gave
+        tags = expand([tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
     return replace(part, tags=tuple(tags))
 
 

@@ -9,35 +9,29 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from dialect_caches import BACKENDS, FILES, filled, left, own_default, roll_back
 from django.core.cache import caches
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.test import override_settings
-from document_pages import dialect, roll_back, run_example
+from document_pages import dialect, run_example
 from project.facilities.models import Material
 
 from oxicache.compat import the_bot
 from oxicache.compat.the_bot import CacheInvalidator, CacheKeyBuilder, check_cache_freshness, invalidate_cache
 
-NATIVE = "oxicache.django.backends.NativeCache"
-LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
-FILES = "django.core.cache.backends.filebased.FileBasedCache"
-
 make, of_user = CacheKeyBuilder.make_key, CacheKeyBuilder.user_key
 
 
-@pytest.fixture(params=[NATIVE, LOCMEM], ids=["native", "locmem"], autouse=True)
+@pytest.fixture(params=BACKENDS, autouse=True)
 def cache(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, django_databases: None
 ) -> Iterator[Any]:
-    """The default alias, empty, with a prefix and a version that patterns must not trip over."""
+    """The default alias, empty; the module names of the document."""
     dialect(monkeypatch, config__cache=the_bot, core__cache_utils=the_bot)
     monkeypatch.delenv("ENVIRONMENT", raising=False)
-    default = {"BACKEND": request.param, "LOCATION": "bot", "KEY_PREFIX": "site", "VERSION": 2}
-    with override_settings(CACHES={"default": default}):
-        caches["default"].clear()
-        yield caches["default"]
-        caches["default"].clear()
+    with own_default(BACKENDS[request.param], VERSION=2) as default:
+        yield default
 
 
 @pytest.fixture
@@ -48,17 +42,6 @@ def receivers() -> Iterator[None]:
     for signal, connected in before:
         signal.receivers = connected
         signal.sender_receivers_cache.clear()
-
-
-def left(cache: Any, keys: list[str]) -> list[str]:
-    """Which of these are still there."""
-    return [key for key in keys if cache.get(key) is not None]
-
-
-def filled(cache: Any, *keys: str) -> list[str]:
-    for key in keys:
-        cache.set(key, "value")
-    return list(keys)
 
 
 def layers_of_material(pk: int) -> list[str]:

@@ -127,13 +127,13 @@ class TestStatements:
             ),
             ("INSERT INTO catalogue_item (id, title, price) SELECT 77, 'x', 1", (3,)),
             (
-                "INSERT INTO catalogue_item (id, title, price) VALUES (1, 'x', 1) "
-                "ON CONFLICT (id) DO UPDATE SET price = 2",
+                """INSERT INTO catalogue_item (id, title, price) VALUES (1, 'x', 1)
+                ON CONFLICT (id) DO UPDATE SET price = 2""",
                 (2, 3),
             ),
             (
-                "MERGE INTO catalogue_item t USING (SELECT 1 AS id) s ON t.id = s.id "
-                "WHEN MATCHED THEN UPDATE SET price = 2",
+                """MERGE INTO catalogue_item t USING (SELECT 1 AS id) s ON t.id = s.id
+                WHEN MATCHED THEN UPDATE SET price = 2""",
                 (2, 3),
             ),
             ("TRUNCATE catalogue_item CASCADE", (2, 3)),

@@ -172,30 +172,35 @@ class LocMemEnumerator(Enumerating):
 
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
         """Have an entry carry tags, beside those that it has. In this process, as the entry itself."""
-        names, cache = each_tag(tags), self._cache_of()
+        cache, names = self._named(tags)
         made = self._entry(cache, key, version).made
         with cache._lock:
             index = _index(cache)
             for name in names:
-                index.add(self._index_name(cache, name), made)
+                index.add(name, made)
             index.tidy(cache._cache)
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags."""
-        names, cache = each_tag(tags), self._cache_of()
+        cache, names = self._named(tags)
         spelling = self._spelling(cache, version)
         with cache._lock:
             members = _index(cache).members
-            made = {one for name in names for one in members.get(self._index_name(cache, name), ())}
+            made = {one for name in names for one in members.get(name, ())}
             live = [one for one in made if not cache._has_expired(one)]
         return frozenset(entry.key for one in live if (entry := spelling.read(one)) is not None)
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were. O(these)."""
-        names, cache = each_tag(tags), self._cache_of()
+        cache, names = self._named(tags)
         with cache._lock:
-            made = {one for name in names for one in _index(cache).take(self._index_name(cache, name))}
+            made = {one for name in names for one in _index(cache).take(name)}
             return sum(_drop(cache, one) for one in made)
+
+    def _named(self, tags: Iterable[str]) -> tuple[Any, list[str]]:
+        # Before the lock is taken: a KEY_FUNCTION may use the cache.
+        cache = self._cache_of()
+        return cache, [self._index_name(cache, tag) for tag in each_tag(tags)]
 
 
 def _drop(cache: Any, made: str) -> bool:
