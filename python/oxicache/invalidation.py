@@ -25,7 +25,8 @@ _NONE: Final[Texts] = frozenset()
 class Names:
     """Names of entries, and where they are looked for: in which aliases of CACHES, and in which named caches.
 
-    For those two None is all, () none. `version` is one of Django's; None is each alias's own.
+    For those two None is all, () none. `version` is one of Django's; None is each alias's own for keys, and all of them
+    for patterns.
     """
 
     tags: tuple[str, ...] = ()
