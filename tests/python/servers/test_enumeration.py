@@ -144,6 +144,21 @@ class TestWhatTheServerSees:
         assert len(made) <= 1
         assert raw.info("stats")["total_connections_received"] - connections_before <= 1
 
+    def test_a_key_that_comes_twice_counts_once(self, raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """SCAN may name a key again while the server enlarges its table."""
+        caches["default"].set_many({"a": 1, "b": 1})
+        original = redis.Redis.scan_iter
+
+        def twice(self: Any, **options: Any) -> Iterator[Any]:
+            for _ in range(2):
+                yield from original(self, **options)
+
+        monkeypatch.setattr(redis.Redis, "scan_iter", twice)
+        found = enumerator_of("default")
+        assert sorted(found.keys(batch=1)) == ["a", "b"]
+        assert found.count() == 2
+        assert found.delete_matching("*") == 2
+
     def test_replicas_are_not_asked(self, place: dict[str, Any]) -> None:
         """What a replica does not know yet would stay: all goes to the server that is written to."""
         nowhere = "redis://127.0.0.1:1/0"
