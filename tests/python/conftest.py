@@ -23,6 +23,7 @@ TESTS = Path(__file__).resolve().parents[1]
 NEED_DJANGO = [
     "django_app",
     "contracts/test_enterpriseland_commands.py",
+    "contracts/test_enterpriseland_defects.py",
     "contracts/test_enterpriseland_invalidation.py",
     "contracts/test_enterpriseland_monitor.py",
     "contracts/test_akvo_commands.py",
@@ -31,6 +32,7 @@ NEED_DJANGO = [
     "contracts/test_akvo_settings.py",
     "contracts/test_the_bot_invalidation.py",
     "contracts/test_the_bot_keys.py",
+    "contracts/test_youtility_defects.py",
     "contracts/test_youtility_invalidation.py",
     "contracts/test_youtility_keys.py",
 ]

@@ -144,7 +144,7 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
 
 
 def _names_anything(part: Names) -> bool:
-    return bool(part.tags or part.keys or part.globs or part.regexes or part.every_tag)
+    return part.every_tag or any((part.tags, part.keys, part.globs, part.regexes))
 
 
 def _expanded(part: Names) -> Names:
@@ -153,7 +153,8 @@ def _expanded(part: Names) -> Names:
         return part
     tags = attempt(_named("tags"), expand, None, part.tags)
     if tags is None:
-        tags = expand([tag for tag in part.tags if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
+        given: tuple[Any, ...] = part.tags  # whatever a rule's callable gave
+        tags = expand([tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
     return replace(part, tags=tuple(tags))
 
 
@@ -214,9 +215,10 @@ class _Native:
         if self._counting:
             around = handler._around(part.version, None)
             gone = sum(handler._memory.remove_matching(pattern, *around) for pattern in patterns)
-        for kind, texts in (("glob", part.globs), ("regex", part.regexes)):
-            if texts:
-                handler.invalidate_patterns(texts, kind=kind, version=part.version)
+        if part.globs:
+            handler.invalidate_patterns(part.globs, version=part.version)
+        if part.regexes:
+            handler.invalidate_patterns(part.regexes, kind="regex", version=part.version)
         self._outcome.count("pattern", gone, alias=self._alias)
 
 

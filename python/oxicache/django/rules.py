@@ -171,6 +171,10 @@ class DependencyMap(MutableMapping[str, MutableSet[str]]):
         _, patterns = self._by_label.pop(_normal(label))
         patterns.end()
 
+    def __contains__(self, label: object) -> bool:
+        """Whether a model has patterns."""
+        return _normal(label) in self._by_label
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the labels, as they were written first."""
         return iter([label for label, _ in self._by_label.values()])
@@ -188,7 +192,7 @@ class DependencyMap(MutableMapping[str, MutableSet[str]]):
         new = DependencyMap()
         try:
             for label, patterns in mapping.items():
-                new[label] = {*new.get(label, ()), *patterns}
+                new[label] = patterns if label not in new else {*new[label], *patterns}
         except BaseException:
             new.clear()
             raise

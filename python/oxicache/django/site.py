@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from django.apps import apps
 from django.core.cache import caches
-from django.db.models import Model
 
 from oxicache import operations
 from oxicache._native import KeyPattern
@@ -18,7 +16,9 @@ from oxicache.django import aliases, conf, control, dependants, marks, neighbour
 from oxicache.django.backends import NativeCache
 from oxicache.django.enumeration import ALL_VERSIONS, enumerator_of
 from oxicache.django.invalidation import invalidate
+from oxicache.django.labels import model_named
 from oxicache.django.scope import Scope
+from oxicache.django.selecting import referring
 from oxicache.errors import CannotEnumerateError
 from oxicache.keys import normal_pattern
 from oxicache.selection import Selection
@@ -141,11 +141,13 @@ class ProjectShared:
         also = _referring_labels(model) if cascade else []
         for label in () if dry_run else (model, *also):
             invalidate(label)
+            marks.bump(dependants.effect([label], []).words)
         return also
 
     def invalidate_row(self, model: str, pk: Any) -> None:
         """Outdate what was computed from one row."""
         invalidate(model, [pk])
+        marks.bump(dependants.effect([], [(model, pk)]).words)
 
     def dependents(self, selection: Selection, *, cascade: bool) -> Dependents:
         """Return what rules and the map of dependencies name; below a tenant the map's patterns alone."""
@@ -269,12 +271,4 @@ def _outdated(caches: Sequence[str], outdate: Callable[[NativeCache], object]) -
 
 
 def _referring_labels(model: str) -> list[str]:
-    return sorted({related._meta.label for related in _referring(model)})
-
-
-def _referring(model: str) -> Iterator[type[Model]]:
-    """Models with a foreign key to this one: one level, whichever way the relation is named."""
-    named = apps.get_model(model)
-    for relation in named._meta.related_objects:
-        if relation.related_model is not named and not relation.related_model._meta.auto_created:
-            yield relation.related_model
+    return sorted({related._meta.label for related in referring(model_named(model))})

@@ -91,9 +91,8 @@ def clear_all(
         everything = Selection(globs=("*",), caches=tuple(native))
         report = invalidate(site, everything, dry_run=dry_run, foreign=False)
     else:
-        report = _emptied(
-            Preview(reach=reach_of(site, site.ask("health")), verb="clear", counts={}, processes={})
-        )
+        nothing: dict[str, Any] = {"reach": reach_of(site, site.ask("health")), "counts": {}, "processes": {}}
+        report = _emptied((Preview if dry_run else Removed)(verb="clear", **nothing))
     tally = _Tally(by_strategy=dict(report.by_strategy))
     for alias in others if site.is_whole else ():
         tally.add_alias(alias, ENTRIES, site.shared.clear_alias(alias, dry_run=dry_run))
@@ -103,7 +102,7 @@ def clear_all(
 def _emptied(done: Removed | Preview) -> Invalidated | InvalidationPreview:
     common: dict[str, Any] = {
         "reach": done.reach,
-        "by_strategy": {ENTRIES: total(done.processes)} if done.reach.answered else {},
+        "by_strategy": {ENTRIES: total(done.processes)} if done.processes else {},
         "counts": done.counts,
         "processes": done.processes,
         "models": {},

@@ -17,6 +17,7 @@ from oxicache.django.enumeration import enumerator_of
 from oxicache.django.labels import model_named
 from oxicache.django.rules import Rule, register_rule
 from oxicache.invalidation import operations_of
+from oxicache.selection import Selection
 from oxicache.store import Store, attempt
 
 __all__ = ["DependencyInvalidator", "PatternInvalidator", "SmartInvalidator", "TagInvalidator"]
@@ -56,15 +57,15 @@ class PatternInvalidator:
 
     def invalidate(self, pattern: str) -> int:
         """Invalidate the keys that match; how many entries. ValueError says what is wrong with the pattern."""
-        return self._invalidate(regex=pattern)
+        return self._invalidate(Selection(aliases=(self.cache_alias,), regex=pattern))
 
     def invalidate_prefix(self, prefix: str) -> int:
         """Invalidate the keys that begin so; how many entries."""
-        return self._invalidate(prefix=prefix)
+        return self._invalidate(Selection(aliases=(self.cache_alias,), prefix=prefix))
 
-    def _invalidate(self, **criterion: str) -> int:
+    def _invalidate(self, selection: Selection) -> int:
         enumerator_of(self.cache_alias)  # CannotEnumerateError, where a count of 0 would be a guess
-        return invalidate(**criterion, aliases=(self.cache_alias,)).total
+        return invalidate(selection).total
 
     def register_dependency(self, key: str, **_: Any) -> None:
         """Do nothing: keys are found where they are."""
@@ -96,8 +97,8 @@ class DependencyInvalidator:
     ) -> None:
         """Have an entry that was stored, for `timeout` seconds at most, go when the row (any row) changes.
 
-        This process hears of the model's changes from then on. What all processes are to hear of from their start on is
-        named in CACHE_STRATEGIES, whose tags these are: `auth.user:7` for a row, `auth.user` for all.
+        This process hears of the model's changes from then on. What all processes are to hear of from their start on
+        is named in CACHE_STRATEGIES, whose tags these are: `auth.user:7` for a row, `auth.user` for all.
         """
         found = model_named(model)
         _watch(found._meta.label)
@@ -149,8 +150,8 @@ class SmartInvalidator:
     def invalidate_smart(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Invalidate by `tags`, `pattern`, and `model` with `instance_id` and `operation`, as far as these are given.
 
-        Returns `total` and, `by_strategy`, how many entries each has removed: `tags`, `pattern`, `dependency`, and rules
-        by their names.
+        Returns `total` and, `by_strategy`, how many entries each has removed: `tags`, `pattern`, `dependency`, and
+        rules by their names.
         """
         found: dict[str, int] = {}
         for name, rule in list(self._rules.items()):
