@@ -6,6 +6,8 @@ Wrong use raises Python's TypeError and ValueError instead, and a load that asks
 from collections.abc import Sequence
 
 __all__ = [
+    "CannotEnumerateError",
+    "CannotTagError",
     "LockError",
     "LockNotOwnedError",
     "MissingScopeError",
@@ -63,6 +65,28 @@ class MissingScopeError(OxicacheError, LookupError):
             "a block with oxicache.django.scope.use_scope"
         )
         self.missing = tuple(missing)
+
+
+class CannotEnumerateError(OxicacheError):
+    """A backend cannot say which entries it has, so nothing can be found there by pattern."""
+
+    def __init__(self, alias: str, reason: str, remedy: str) -> None:
+        """Name the alias of CACHES, why not, and what to do instead."""
+        super().__init__(f"the entries of CACHES[{alias!r}] cannot be listed: {reason}; {remedy}")
+        self.alias = alias
+        self.reason = reason
+        self.remedy = remedy
+
+
+class CannotTagError(OxicacheError):
+    """A backend cannot say which entries carry a tag."""
+
+    def __init__(self, alias: str, reason: str, remedy: str) -> None:
+        """Name the alias of CACHES, why not, and what to do instead."""
+        super().__init__(f"the entries of CACHES[{alias!r}] cannot be tagged: {reason}; {remedy}")
+        self.alias = alias
+        self.reason = reason
+        self.remedy = remedy
 
 
 class UnknownCacheError(OxicacheError, LookupError):

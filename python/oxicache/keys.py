@@ -22,6 +22,7 @@ __all__ = [
     "bounded",
     "escape",
     "glob_literal",
+    "has_wildcards",
     "make_key",
     "match_segments",
     "namespaced",
@@ -167,12 +168,17 @@ def normal_pattern(pattern: str, prefix: str = "") -> tuple[str, ...]:
     if not pattern:
         raise ValueError("pattern must not be empty: it would match every key")
     below = f"{prefix}:" if prefix else ""
-    if _wildcard.search(pattern):
+    if has_wildcards(pattern):
         return (glob_literal(below) + pattern,)
     start = glob_literal(below)
     globs = [f"{start}{pattern}", f"{start}{pattern}:*", f"{start}*:{pattern}", f"{start}*:{pattern}:*"]
     whole = below + pattern
     return (*globs, bounded(whole)) if len(whole) > KEY_MAX_CHARS else tuple(globs)
+
+
+def has_wildcards(pattern: str) -> bool:
+    """Whether a pattern is a glob of the whole key, and no segments of it."""
+    return _wildcard.search(pattern) is not None
 
 
 def glob_literal(text: str) -> str:

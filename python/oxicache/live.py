@@ -1,4 +1,4 @@
-"""What this process answers an operator when only Python can: keys, top, explain, tracker and trail.
+"""What this process answers an operator when only Python can: keys, top, explain, tracker, trail and schedule.
 
 `answer` is what the control socket's clerk calls (`_native.control_answer`), with the GIL held: LookupError is for a
 cache that there is not, ValueError for an argument that means nothing, NotImplementedError for what is not set up.
@@ -15,7 +15,7 @@ from heapq import nlargest
 from itertools import chain
 from typing import Any, Final
 
-from oxicache import _native
+from oxicache import _native, jobs
 from oxicache._native import BackendKey, KeyPattern, MemoKey, TTLCache
 from oxicache.registry import DELETION_SET
 from oxicache.trail import trail, word_numbers
@@ -376,5 +376,5 @@ _VERBS: Final[dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "trail": _trail,
     "tracker": _tracker,
     "warm": _not_configured("warm"),
-    "schedule": _not_configured("schedule"),
+    "schedule": jobs.answer,
 }

@@ -138,7 +138,7 @@ class Loader:
 
         `row_call`: the value is a row's, and `compute` is this call's.
         """
-        request = Load(key, compute, ttl, tags, current, row_call)
+        request = Load.of(self.cache, key, compute, ttl, tags, current, row_call)
         if (held := self._rested(key, current)) is not MISSING:
             return held
         if current is not MISSING and self.background:
@@ -166,7 +166,7 @@ class Loader:
         row_call: RowCall | None = None,
     ) -> Any:
         """As `load_missed`, for tasks."""
-        request = Load(key, compute, ttl, tags, current, row_call)
+        request = Load.of(self.cache, key, compute, ttl, tags, current, row_call)
         if (held := self._rested(key, current)) is not MISSING:
             return held
         if current is not MISSING and self.background:
@@ -234,7 +234,7 @@ class Loader:
                     with Timed(self.cache, request.key) as timed:
                         if request.row_call is not None:
                             request.row_call.load_instance(self.cache, flight.stamps)
-                        flight.tags = request.tag_names()
+                        self._tag(flight, request)
                         value = checked(request.compute, request.compute())
                 except Exception as error:  # the caller's own, raised again unless something is held
                     held = self._failed(flight, request, error)
@@ -255,7 +255,7 @@ class Loader:
                     with Timed(self.cache, request.key) as timed:
                         if request.row_call is not None:
                             await request.row_call.aload_instance(self.cache, flight.stamps)
-                        flight.tags = request.tag_names()
+                        self._tag(flight, request)
                         value = request.compute()
                         if inspect.isawaitable(value):
                             value = await value
@@ -270,6 +270,15 @@ class Loader:
                 self._keep(flight, request, value, timed.seconds)
             flight.land(value)
             return value
+
+    def _tag(self, flight: Flight, request: Load) -> None:
+        """Note the tags of what is about to be computed, and their versions."""
+        flight.tags = request.tag_names()
+        stamps: Any = attempt(self.cache, request.later_stamps, MISSING, flight.stamps, flight.tags)
+        if stamps is MISSING:
+            flight.token = None  # a value that its tags would not reach is not stored
+        else:
+            flight.stamps = stamps
 
     def _is_private(self, flight: Flight, request: Load) -> bool:
         return request.row_call is not None and request.row_call.is_private(self.cache, flight.stamps)

@@ -30,6 +30,9 @@ __all__ = [
     "SCHEDULE_MAX_JOBS",
     "SELECTION_MAX_NAMES",
     "STORE_LOG_INTERVAL",
+    "TAG_MAX_CHARS",
+    "TAG_MAX_EXPANDED",
+    "TAG_MAX_PARENTS",
     "TRAIL_SIZE",
     "VERSION_WORDS",
     "VERSION_WORDS_MAX",
@@ -107,6 +110,10 @@ SCHEDULE_IDLE: Final = (
 KEY_MAX_CHARS: Final = 200  # memcached takes 250 bytes; the rest is for Django's own prefix and version
 
 SELECTION_MAX_NAMES: Final = 1000  # of one kind; a request to a worker has 64 KiB for all of them
+
+TAG_MAX_CHARS: Final = 250  # as keys have it on memcached, where a tag's marker is a key
+TAG_MAX_PARENTS: Final = 10_000  # children of tags that are registered; each costs memory in every process
+TAG_MAX_EXPANDED: Final = 10_000  # tags that die with one; past it somebody's tags grow without end
 
 STORE_LOG_INTERVAL: Final = 30.0  # seconds between two lines about the same failing operation of a cache
 

@@ -78,8 +78,8 @@ def members_of(cls: type) -> list[Member]:
 class RowSource(Protocol):
     """What a framework knows of its rows. Called by many threads."""
 
-    def stamps(self, row: Row, member: Member) -> Stamps:
-        """Capture the versions of everything that this member's value for this row depends on."""
+    def stamps(self, row: Row, member: Member, tags: Iterable[str] = ()) -> Stamps:
+        """Capture the versions of everything that this member's value for this row depends on, and of its tags."""
         ...
 
     def is_committed(self, row: Row, stamps: Stamps) -> bool:
@@ -224,9 +224,11 @@ class RowCall:
         self.keeps = True  # False: the result is for those who wait for it, and not for later callers
         self._is_private = False
 
-    def capture(self) -> Stamps:
+    def capture(self, tags: Iterable[str] = ()) -> Stamps:
         """Capture the versions that the value depends on. To be done before anything is read for it."""
-        return self._source.stamps(self.row, self.member)
+        if not tags:
+            return self._source.stamps(self.row, self.member)
+        return self._source.stamps(self.row, self.member, tags)
 
     def load_instance(self, cache: Store, stamps: Stamps | None) -> None:
         """Load the fresh copy, under `stamps`. A row that is gone leaves the given instance."""

@@ -12,7 +12,9 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
@@ -49,6 +51,11 @@ class Place(IntEnum):
 
 
 OUTSIDE, BOUNDARY = int(Place.OUTSIDE), int(Place.BOUNDARY)  # an enum's members are slow to look up
+
+
+_called_from: ContextVar[tuple[str | None, int, str | None] | None] = ContextVar(
+    "oxicache_called_from", default=None
+)
 
 
 class _Failing:
@@ -149,8 +156,22 @@ class Trail:
             )
         return found
 
+    @contextmanager
+    def called_from(self, place: Note | None) -> Iterator[None]:
+        """Have what is noted inside come from where that note was made: another thread does what its caller asked for.
+
+        Threads and jobs that run in a copy of this context inherit it.
+        """
+        token = _called_from.set(None if place is None else place[3:6])
+        try:
+            yield
+        finally:
+            _called_from.reset(token)
+
     def _caller(self) -> tuple[str | None, int, str | None]:
         """Return file and line of the innermost frame of the project's own code, and the actor."""
+        if (known := _called_from.get()) is not None:
+            return known
         frame: FrameType | None = sys._getframe(2)
         get, place_of = self._places.get, self._place_of
         file: str | None = None

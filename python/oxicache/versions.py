@@ -7,11 +7,14 @@ said by oxicache.django.host; without it every process has words of its own.
 import os
 import threading
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from oxicache import _native
 from oxicache._native import Stamps
 
-__all__ = ["VersionWords", "version_words"]
+__all__ = ["MAX_WORDS", "VersionWords", "version_words"]
+
+MAX_WORDS: Final = 32  # the native half captures no more for one value
 
 
 class VersionWords:

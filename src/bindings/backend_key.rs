@@ -4,6 +4,8 @@
 //! share a prefix: versions that are no ints, and keys that a `KEY_FUNCTION` made, are taken apart again where they can be.
 //! What can't be taken apart is a key as a whole.
 
+// Long because all that tells keys apart has to agree, and is to be read in one place.
+
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PySlice, PyString};
 
@@ -12,7 +14,7 @@ use super::keys;
 use super::outside;
 use super::shared::PyTable;
 use super::typed::fold;
-use crate::engine::{Slot, key_pattern};
+use crate::engine::{Head, Slot, Text, key_pattern};
 
 /// In place of a prefix and a version, for keys as a whole.
 const WHOLE: u64 = 0x77_68_6F_6C_65;
@@ -321,6 +323,17 @@ impl<'a, 'py> Name<'a, 'py> {
             return Ok(0);
         };
         Ok(prefix.len()? + 1 + self.version.to_string().len() + 1)
+    }
+
+    /// Shows its parts. Runs no Python code.
+    pub(super) fn with_parts<R>(&self, look: impl FnOnce(Head<'_>, Text<'_>) -> R) -> R {
+        let version = self.version;
+        fastcall::with_text(self.key, |key| match self.prefix {
+            Some(prefix) => {
+                fastcall::with_text(prefix, |prefix| look(Head::Django { prefix, version }, key))
+            }
+            None => look(Head::Whole, key),
+        })
     }
 
     /// The key as Django makes it.

@@ -28,14 +28,22 @@ pub(super) fn selector(
     before: Option<&Bound<'_, PyString>>,
     behind: Option<&Bound<'_, PyString>>,
 ) -> Selector {
-    let within = match (before, behind) {
-        (None, None) => Within::Any,
-        _ => Within::Made {
-            before: before.map_or_else(Box::default, points),
-            behind: behind.map_or_else(Box::default, points),
-        },
-    };
-    Selector::new(vec![pattern.get().matcher().clone()], within)
+    let matchers = vec![pattern.get().matcher().clone()];
+    Selector::new(matchers, within(before, behind))
+}
+
+/// The keys of a handler, which are made so; all where nothing is said.
+pub(super) fn within(
+    before: Option<&Bound<'_, PyString>>,
+    behind: Option<&Bound<'_, PyString>>,
+) -> Within {
+    if before.is_none() && behind.is_none() {
+        return Within::Any;
+    }
+    Within::Made {
+        before: before.map_or_else(Box::default, points),
+        behind: behind.map_or_else(Box::default, points),
+    }
 }
 
 /// The characters of a str.
@@ -47,20 +55,27 @@ pub(super) fn points(text: &Bound<'_, PyString>) -> Box<[u32]> {
 
 /// Does one of the patterns take the key that an entry is stored under? Runs no Python code and makes no object.
 pub(super) fn takes(selector: &Selector, key: &Bound<'_, PyAny>, is_store: bool) -> bool {
+    with_key(key, is_store, |head, text| selector.takes(head, text)) == Some(true)
+}
+
+/// Shows what an entry is stored under; None where that is no str. Runs no Python code and makes no object.
+pub(super) fn with_key<R>(
+    key: &Bound<'_, PyAny>,
+    is_store: bool,
+    look: impl FnOnce(Head<'_>, Text<'_>) -> R,
+) -> Option<R> {
     let py = key.py();
     if let Ok(key) = key.cast_exact::<BackendKey>() {
         let key = key.get();
-        return with_text(key.key.bind(py), |text| match &key.prefix {
+        return Some(with_text(key.key.bind(py), |text| match &key.prefix {
             Some(prefix) => with_text(prefix.bind(py), |prefix| {
                 let version = key.version;
-                selector.takes(Head::Django { prefix, version }, text)
+                look(Head::Django { prefix, version }, text)
             }),
-            None => selector.takes(Head::Whole, text),
-        });
+            None => look(Head::Whole, text),
+        }));
     }
-    let Ok(text) = key.cast::<PyString>() else {
-        return false;
-    };
+    let text = key.cast::<PyString>().ok()?;
     // In a store a bare str is the key of a handler without prefix, at version 1.
     let head = if is_store {
         Head::Django {
@@ -70,7 +85,7 @@ pub(super) fn takes(selector: &Selector, key: &Bound<'_, PyAny>, is_store: bool)
     } else {
         Head::Plain
     };
-    with_text(text, |text| selector.takes(head, text))
+    Some(with_text(text, |text| look(head, text)))
 }
 
 /// The caller's key of an entry that a selector took. Makes objects: hold no lock.

@@ -22,6 +22,7 @@ mod memo;
 mod memo_key;
 mod metrics;
 mod native_store;
+mod outdating;
 mod outside;
 mod owners;
 mod pattern;

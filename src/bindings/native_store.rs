@@ -3,16 +3,18 @@
 //! Values are kept apart from their owners (`values/`), keys are `backend_key.rs`'s. With coherence "host" each entry is
 //! stamped with the version word of its key and those of its tags, so that what one process deletes or writes no other
 //! serves any more; a fill (`tokens.rs`) moves no word. The word of the store is kept by the store itself: when it moved,
-//! everything goes at once. `add`, `incr` and `touch` are this process's own, as `LocMemCache`'s are.
+//! everything goes at once, or what some patterns take (`outdating.rs`). `add`, `incr` and `touch` are this process's own, as `LocMemCache`'s are.
 
 // Long because what is done to an entry, and in which order, is to be read in one place.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use twox_hash::XxHash3_64;
 
 use super::args::TtlArg;
 use super::backend_key::{self, Name};
@@ -27,7 +29,8 @@ use super::versions::whole_seconds;
 use crate::engine::clock::{self, FOREVER, Nanos, Now};
 use crate::engine::metrics::{Event, Kind};
 use crate::engine::{Cause, MAX_STAMPS, Put, Read, Stamp, TagRef};
-use crate::host::versions;
+use crate::host::journal::RECORDS;
+use crate::host::versions::{self, Ground, Versions};
 
 static STORES: AtomicU64 = AtomicU64::new(1);
 
@@ -41,6 +44,8 @@ pub(super) struct NativeStore {
     location: Py<PyString>,
     /// The location as part of words' names.
     place: Vec<u8>,
+    /// What it is called in the journal: stores may share a word.
+    pub(super) name_hash: u64,
     isolation: Isolation,
     pub(super) is_host: bool,
     jitter: f64,
@@ -50,6 +55,15 @@ pub(super) struct NativeStore {
     value: AtomicU32,
     /// The word that moves with each tag.
     tags_word: AtomicU32,
+    /// The words that these are of.
+    ground: Mutex<Option<Ground>>,
+}
+
+/// The words of a store, and what that of the store itself is now.
+pub(super) struct OwnWords {
+    store: Stamp,
+    tags: u32,
+    ground: Ground,
 }
 
 /// How long an entry lives.
@@ -78,6 +92,8 @@ struct Placing<'a> {
     token: Option<u64>,
     /// What the memory's epoch was when a fill was missed.
     epoch: Option<u32>,
+    /// What the store's word was when this was found to be as good as new.
+    store: Option<u32>,
     is_add: bool,
     is_write: bool,
 }
@@ -95,12 +111,14 @@ impl NativeStore {
         cache.get().shared.cache.metrics().set_kind(Kind::Django);
         let mut place = Vec::new();
         super::versions::encode(location, &mut place)?;
+        let name_hash = XxHash3_64::oneshot(&place);
         let store = Self {
             shared: Arc::clone(&cache.get().shared),
             cache,
             id: STORES.fetch_add(1, Ordering::Relaxed),
             location: location.clone().unbind(),
             place,
+            name_hash,
             isolation,
             is_host,
             jitter,
@@ -108,12 +126,13 @@ impl NativeStore {
             word: AtomicU32::new(0),
             value: AtomicU32::new(0),
             tags_word: AtomicU32::new(0),
+            ground: Mutex::new(None),
         };
         store.shared.is_store.store(true, Ordering::Relaxed);
         store.look_up_words();
         if is_host {
             let metrics = store.shared.cache.metrics();
-            metrics.set_word(store.own_word(b"store:"));
+            metrics.set_word(store.store_word());
         }
         Ok(store)
     }
@@ -122,14 +141,40 @@ impl NativeStore {
         [kind, &self.place].concat()
     }
 
-    /// Remember the store's words as they are now: what is held or comes later is as new.
+    pub(super) fn store_word(&self) -> Vec<u8> {
+        self.own_word(b"store:")
+    }
+
+    /// The store's words as they are now.
+    pub(super) fn words_of(&self, versions: &Versions) -> OwnWords {
+        OwnWords {
+            store: versions.capture(versions.word(&self.store_word())),
+            tags: versions.word(&self.own_word(b"tags:")),
+            ground: versions.ground(),
+        }
+    }
+
+    /// Remember the store's words: what is held or comes later is as new.
+    pub(super) fn remember(&self, words: OwnWords) {
+        self.word.store(words.store.word, Ordering::Relaxed);
+        self.value.store(words.store.value, Ordering::Relaxed);
+        self.tags_word.store(words.tags, Ordering::Relaxed);
+        *self.ground.lock() = Some(words.ground);
+    }
+
+    /// Remember the store's words as they are now.
     fn look_up_words(&self) {
-        let versions = versions::current();
-        let stamp = versions.capture(versions.word(&self.own_word(b"store:")));
-        let tags = versions.word(&self.own_word(b"tags:"));
-        self.word.store(stamp.word, Ordering::Relaxed);
-        self.value.store(stamp.value, Ordering::Relaxed);
-        self.tags_word.store(tags, Ordering::Relaxed);
+        self.remember(self.words_of(versions::current()));
+    }
+
+    /// Remember that the store is as new as this value of its word. Under the table's lock, which a fill compares it under.
+    pub(super) fn set_value(&self, value: u32) {
+        self.value.store(value, Ordering::Relaxed);
+    }
+
+    /// The words that those of the store are of.
+    pub(super) fn ground(&self) -> Option<Ground> {
+        *self.ground.lock()
     }
 
     /// What stands before the key in the names of the words of a handler's keys.
@@ -159,24 +204,24 @@ impl NativeStore {
         }
     }
 
-    /// Was the store cleared by nobody since it was looked at last?
+    /// Was nothing invalidated but by keys and tags since the store was looked at last?
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
         !self.is_host || versions::current().are_current(&[self.stamp()])
     }
 
-    /// Empty the store if anybody cleared it: what it held is dropped later. Before each operation.
+    /// Empty the store if anybody cleared it, or remove what was invalidated by patterns: what goes is dropped later. Before
+    /// each operation.
     #[inline]
     pub(super) fn settle(&self, py: Python<'_>) {
         python_clock::heed(py);
         if !self.is_settled() {
-            self.look_up_words();
-            self.shared.clear_later();
+            self.catch_up(py);
         }
     }
 
     /// The words of a key as they are now.
-    fn seen(&self, name: &Name<'_, '_>) -> PyResult<Seen> {
+    pub(super) fn seen(&self, name: &Name<'_, '_>) -> PyResult<Seen> {
         let word = name.word(&self.place)?;
         let versions = versions::current();
         Ok(Seen {
@@ -321,23 +366,18 @@ impl NativeStore {
         self.take_token(py, name)?;
         self.settle(py);
         let mut stamps = Vec::new();
+        let mut store = None;
         if self.is_host {
             self.stamp_tags(storing.tags, &mut stamps)?;
             match token {
                 Some(seen) => {
-                    if seen != self.seen_as(name, seen, storing.tags.is_empty())? {
+                    store = self.still_good(name, seen, storing.tags.is_empty())?;
+                    if store.is_none() {
                         return Ok(());
                     }
                     stamps.push(seen.key);
                 }
-                None => {
-                    let own = self.advance(py, name, true)?;
-                    // A tag may have the key's word, which was moved by this write itself.
-                    for stamp in stamps.iter_mut().filter(|stamp| stamp.word == own.word) {
-                        *stamp = own;
-                    }
-                    stamps.push(own);
-                }
+                None => self.stamp_write(py, name, &mut stamps)?,
             }
         }
         self.place(
@@ -351,24 +391,12 @@ impl NativeStore {
                 cost: 0,
                 token: None,
                 epoch: token.map(|seen| seen.epoch),
+                store,
                 is_add: false,
                 is_write: token.is_none(),
             },
         )?;
         Ok(())
-    }
-
-    /// What a fill compares with what was seen at its miss: tags do not matter for a value without.
-    fn seen_as(&self, name: &Name<'_, '_>, seen: Seen, is_untagged: bool) -> PyResult<Seen> {
-        let now = self.seen(name)?;
-        Ok(if is_untagged {
-            Seen {
-                tags: seen.tags,
-                ..now
-            }
-        } else {
-            now
-        })
     }
 
     /// The words of tags as they are now. Before the word of all tags is compared: see `delete_by_tag`.
@@ -384,6 +412,22 @@ impl NativeStore {
         for tag in tags {
             stamps.push(versions.capture(versions.word(&self.tag_word(tag))));
         }
+        Ok(())
+    }
+
+    /// Make stale all that anybody holds for a key, and add what its word is now to the words of tags.
+    fn stamp_write(
+        &self,
+        py: Python<'_>,
+        name: &Name<'_, '_>,
+        stamps: &mut Vec<Stamp>,
+    ) -> PyResult<()> {
+        let own = self.advance(py, name, true)?;
+        // A tag may have the key's word, which was moved by this write itself.
+        for stamp in stamps.iter_mut().filter(|stamp| stamp.word == own.word) {
+            *stamp = own;
+        }
+        stamps.push(own);
         Ok(())
     }
 
@@ -439,6 +483,7 @@ impl NativeStore {
                 cost: 0,
                 token: None,
                 epoch: None,
+                store: None,
                 is_add: true,
                 is_write: true,
             },
@@ -488,7 +533,10 @@ impl NativeStore {
                 .is_some_and(|token| !table.is_current(name.hash, token, &tags))
             || placing
                 .epoch
-                .is_some_and(|epoch| epoch != self.shared.epoch.load(Ordering::Relaxed));
+                .is_some_and(|epoch| epoch != self.shared.epoch.load(Ordering::Relaxed))
+            || placing
+                .store
+                .is_some_and(|store| store != self.value.load(Ordering::Relaxed));
         if is_forbidden {
             drop(table); // before the key
             return Ok(false);
@@ -623,32 +671,10 @@ impl NativeStore {
     pub(super) fn clear_all(&self, py: Python<'_>) -> PyResult<()> {
         if self.is_host {
             tokens::take_all(py, self.id)?;
-            versions::bump(&[self.own_word(b"store:")], || seconds(py));
+            versions::bump(&[self.store_word()], || seconds(py));
             self.look_up_words();
         }
         self.shared.clear(py);
-        Ok(())
-    }
-
-    /// Have every other process empty the store: it can't know which of its entries this one has just removed.
-    pub(super) fn empty_others(&self, py: Python<'_>) -> PyResult<()> {
-        self.settle(py);
-        if !self.is_host {
-            return Ok(());
-        }
-        // As for `clear_all`: what this thread stores next comes after, and is not to be lost.
-        tokens::take_all(py, self.id)?;
-        let now = python_clock::now(py)?.at();
-        let before = self.stamp();
-        let mut after = before;
-        let name = self.own_word(b"store:");
-        versions::advance(&[name], now, false, |_, stamp| after = stamp);
-        self.value.store(after.value, Ordering::Relaxed);
-        if after.word != before.word || after.value != before.value.wrapping_add(1) {
-            // Somebody else cleared it between the two.
-            self.look_up_words();
-            self.shared.clear(py);
-        }
         Ok(())
     }
 
@@ -686,24 +712,29 @@ impl NativeStore {
     /// What a loader takes before it loads: the engine's token, and what the words were.
     pub(super) fn token(&self, name: &Name<'_, '_>) -> PyResult<u128> {
         self.settle(name.py());
-        let sum = self.word_sum(name)?.0;
+        let sum = if self.is_host {
+            sum_of(self.seen(name)?)
+        } else {
+            0
+        };
         let token = self.shared.cache.lock().token(name.hash);
         Ok(u128::from(token) << 64 | u128::from(sum))
     }
 
-    /// A digest of the words of a key, of its store and of all tags; and the key's stamp.
-    fn word_sum(&self, name: &Name<'_, '_>) -> PyResult<(u64, Option<Stamp>)> {
-        if !self.is_host {
-            return Ok((0, None));
+    /// The words of a key, when they are those of a digest or have moved since for nothing but patterns that it does not match.
+    fn same_words(&self, name: &Name<'_, '_>, sum: u64) -> PyResult<Option<Seen>> {
+        let seen = self.seen(name)?;
+        if sum_of(seen) == sum {
+            return Ok(Some(seen));
         }
-        let Seen {
-            key, store, tags, ..
-        } = self.seen(name)?;
-        let sum = fold(
-            fold(u64::from(key.word), u64::from(key.value)),
-            fold(u64::from(store), u64::from(tags)),
-        );
-        Ok((sum, Some(key)))
+        // A digest does not tell which of the words has moved: it is that of the store if an earlier value of it fits.
+        let mut before = seen;
+        let from = (0..RECORDS).find_map(|_| {
+            before.store = before.store.wrapping_sub(1);
+            (sum_of(before) == sum).then_some(before.store)
+        });
+        let is_spared = from.is_some_and(|from| self.has_spared(name, from));
+        Ok(is_spared.then_some(seen))
     }
 
     /// Is what was loaded since this token still good?
@@ -715,7 +746,7 @@ impl NativeStore {
     ) -> PyResult<bool> {
         self.settle(name.py());
         let (token, sum) = halves(token);
-        if self.word_sum(name)?.0 != sum {
+        if self.is_host && self.same_words(name, sum)?.is_none() {
             return Ok(false);
         }
         let tags: Vec<TagRef<'_>> = tags.iter().map(|tag| TagRef::Name(tag)).collect();
@@ -739,15 +770,16 @@ impl NativeStore {
         self.take_token(py, name)?;
         self.settle(py);
         let mut stamps = Vec::new();
+        let mut store = None;
+        let (token, sum) = halves(token);
         if self.is_host {
             self.stamp_tags(tags, &mut stamps)?;
+            let Some(seen) = self.same_words(name, sum)? else {
+                return Ok(false);
+            };
+            stamps.push(seen.key);
+            store = Some(seen.store);
         }
-        let (token, sum) = halves(token);
-        let (now, stamp) = self.word_sum(name)?;
-        if now != sum {
-            return Ok(false);
-        }
-        stamps.extend(stamp);
         stamps.extend_from_slice(given);
         self.place(
             py,
@@ -760,6 +792,7 @@ impl NativeStore {
                 cost,
                 token: Some(token),
                 epoch: None,
+                store,
                 is_add: false,
                 is_write: false,
             },
@@ -820,6 +853,17 @@ fn halves(token: u128) -> (u64, u64) {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
     let halves = ((token >> 64) as u64, token as u64);
     halves
+}
+
+/// A digest of the words of a key, of its store and of all tags.
+fn sum_of(seen: Seen) -> u64 {
+    let Seen {
+        key, store, tags, ..
+    } = seen;
+    fold(
+        fold(u64::from(key.word), u64::from(key.value)),
+        fold(u64::from(store), u64::from(tags)),
+    )
 }
 
 fn seconds(py: Python<'_>) -> u32 {

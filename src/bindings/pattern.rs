@@ -29,9 +29,7 @@ impl KeyPattern {
             let kind = pattern.get_type();
             PyTypeError::new_err(format!("a key pattern is a string, not {kind}"))
         })?;
-        let kind = PatternKind::named(kind).ok_or_else(|| {
-            PyValueError::new_err(format!("kind must be \"glob\" or \"regex\", not {kind:?}"))
-        })?;
+        let kind = kind_named(kind)?;
         Ok(Self {
             source: source.clone().unbind(),
             matcher: Matcher::new(kind, &points(source))?,
@@ -80,4 +78,11 @@ impl KeyPattern {
     pub(super) fn matcher(&self) -> &Matcher {
         &self.matcher
     }
+}
+
+/// "glob" or "regex".
+pub(super) fn kind_named(kind: &str) -> PyResult<PatternKind> {
+    PatternKind::named(kind).ok_or_else(|| {
+        PyValueError::new_err(format!("kind must be \"glob\" or \"regex\", not {kind:?}"))
+    })
 }

@@ -13,11 +13,12 @@ use super::clock as python_clock;
 use super::keys;
 use super::matching;
 use super::native_store::{Life, NativeStore, Storing};
-use super::pattern::KeyPattern;
+use super::outdating;
+use super::pattern::{self, KeyPattern};
 use super::values::Isolation;
 use super::versions::Stamps;
-use crate::engine::PolicyKind;
 use crate::engine::clock::{self, Nanos};
+use crate::engine::{PolicyKind, Within};
 
 /// What Django's own backends give entries whose timeout nobody names: 300 s.
 const DEFAULT_TTL: Nanos = 300_000_000_000;
@@ -188,9 +189,30 @@ impl NativeStore {
         self.clear_all(py)
     }
 
-    /// Have every other process empty the store, and this one keep it.
-    fn _empty_others(&self, py: Python<'_>) -> PyResult<()> {
-        self.empty_others(py)
+    /// Outdate the keys that any of these patterns takes, here and in every process: each removes them at its next use of
+    /// the store. `kind` is "glob" or "regex".
+    ///
+    /// Of the keys that begin with `before` and end with `behind` as Django makes them; of those with this `prefix`, whatever
+    /// their version; or of all, without prefix and version. Some microseconds, whatever the store holds.
+    #[pyo3(signature = (patterns, kind="glob", *, before=None, behind=None, prefix=None))]
+    fn outdate_patterns(
+        &self,
+        patterns: &Bound<'_, PyAny>,
+        kind: &str,
+        before: Option<&Bound<'_, PyString>>,
+        behind: Option<&Bound<'_, PyString>>,
+        prefix: Option<&Bound<'_, PyString>>,
+    ) -> PyResult<()> {
+        let kind = pattern::kind_named(kind)?;
+        let sources = outdating::sources(patterns, kind)?;
+        let within = match prefix {
+            Some(prefix) => Within::Parts {
+                prefix: Some(matching::points(prefix)),
+                version: None,
+            },
+            None => matching::within(before, behind),
+        };
+        self.outdate(patterns.py(), kind, within, sources)
     }
 
     /// Remove what has expired; how many entries that were.
@@ -240,7 +262,8 @@ impl NativeStore {
         self.shared.select(py, &selector)
     }
 
-    /// Remove what `select` gives, in this process; how many live entries that were. O(n).
+    /// Remove what `select` gives, at once here and in every other process at its next use of the store; how many live
+    /// entries that were here. O(n).
     #[pyo3(signature = (pattern, before=None, behind=None))]
     fn remove_matching(
         &self,
@@ -248,10 +271,8 @@ impl NativeStore {
         before: Option<&Bound<'_, PyString>>,
         behind: Option<&Bound<'_, PyString>>,
     ) -> PyResult<usize> {
-        let py = pattern.py();
-        self.settle(py);
-        let selector = matching::selector(pattern, before, behind);
-        self.shared.remove_matching(py, &selector)
+        let within = matching::within(before, behind);
+        self.delete_matching(pattern.py(), pattern.get().matcher(), within)
     }
 
     /// What a load takes before it begins.

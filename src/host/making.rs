@@ -97,22 +97,27 @@ fn lengthen(
     Ok(())
 }
 
-/// Gives the file its length, all of it backed by memory or disk: a hole that cannot be filled later is a SIGBUS.
+/// Gives the file its length, and what its first page says.
 fn fill(file: &OwnedFd, place: &Place, header: &Header) -> Result<(), Errno> {
     rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)?;
-    let allocate = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, place.bytes());
-    match rustix::io::retry_on_intr(allocate) {
-        Ok(()) => {}
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, place.bytes())?,
-        Err(error) => return Err(error),
-    }
+    lengthen_by_zeros(file, 0, place.bytes())?;
     write_all(file, &header.encode(), 0)
 }
 
+/// Gives a file its length, all of it backed by memory or disk: a hole that cannot be filled later is a SIGBUS. What it
+/// holds up to `from` stays.
+pub(super) fn lengthen_by_zeros(file: &OwnedFd, from: u64, bytes: u64) -> Result<(), Errno> {
+    let allocate = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes);
+    match rustix::io::retry_on_intr(allocate) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, from, bytes),
+        done => done,
+    }
+}
+
 /// What `posix_fallocate` does where the file system cannot allocate by itself.
-fn write_zeros(file: &OwnedFd, bytes: u64) -> Result<(), Errno> {
+fn write_zeros(file: &OwnedFd, from: u64, bytes: u64) -> Result<(), Errno> {
     let zeros = [0; HEADER_BYTES];
-    let mut at = 0;
+    let mut at = from;
     while at < bytes {
         let part = usize::try_from(bytes - at).map_or(zeros.len(), |left| left.min(zeros.len()));
         write_all(file, &zeros[..part], at)?;

@@ -8,6 +8,8 @@
 )]
 
 use std::hash::{BuildHasher, RandomState};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use memmap2::MmapOptions;
@@ -99,6 +101,22 @@ impl Segment {
             made,
         }
     }
+}
+
+/// So many cells of a file that every process maps, which must be as long as they are.
+#[cfg(target_os = "linux")]
+pub(super) fn cells(file: &std::fs::File, count: usize) -> std::io::Result<&'static [AtomicU64]> {
+    let map = MmapOptions::new()
+        .len(count * size_of::<AtomicU64>())
+        .map_raw(file)?;
+    let start = map.as_mut_ptr();
+    std::mem::forget(map);
+    #[expect(clippy::cast_ptr_alignment, reason = "a page is where it starts")]
+    let start = start.cast::<AtomicU64>();
+    // SAFETY: the mapping is as long as that, readable, writable, and never unmapped; any bits are a valid atomic, and every
+    // process touches them through atomics only. Should the file be truncated, an access ends in SIGBUS, not in other
+    // memory; that its length is looked at before makes that unlikely.
+    Ok(unsafe { std::slice::from_raw_parts(start, count) })
 }
 
 /// Good enough where no other process can see it: forked children may draw the same.

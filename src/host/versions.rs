@@ -1,7 +1,8 @@
 //! The words that this process looks at: its own until it shares some; moved to another file when theirs is replaced.
 //!
 //! A name hashes to a word, to invalidate is to increment it, and an entry keeps what it saw. All state hangs on one
-//! pointer that is replaced whole: no lock that a fork could leave held, nothing that a stopped process could keep.
+//! pointer that is replaced whole: no lock that a fork could leave held, nothing that a stopped process could keep. What a word
+//! was moved for, where that is known, is told by `patterns`.
 
 // Long because moving to another file concerns all that is known of words, and must be read with it.
 
@@ -12,10 +13,15 @@ use serde::Serialize;
 use twox_hash::XxHash3_64;
 
 use super::file::{self, Identity, Look};
+use super::journal::cells::Cells;
 use super::place::{DEFAULT_WORDS, GROUPS, Place};
 use super::segment::{Published, Segment};
 use super::word;
 use crate::engine::{Nanos, Stamp};
+
+mod patterns;
+
+pub use patterns::{Ground, outdate};
 
 /// One part of the words is for what many entries depend on and is seldom bumped, a whole store or all rows of a model; one for
 /// what many depend on and is bumped often, a model's changes or a store's tags. By chance a key's write would else share its
@@ -34,6 +40,7 @@ static FIRST: Versions = Versions {
     home: None,
     reason: None,
     replaced: 0,
+    journal: Published::new(&Cells::Own),
 };
 static CURRENT: Published<Versions> = Published::new(&FIRST);
 static LOOKED: AtomicI64 = AtomicI64::new(Nanos::MIN);
@@ -47,6 +54,7 @@ pub struct Versions {
     home: Option<Home>,
     reason: Option<String>,
     replaced: u32,
+    journal: Published<Cells>,
 }
 
 /// The file that words are shared through.
@@ -102,6 +110,7 @@ pub fn keep_private(words: u32, reason: Option<String>) {
         home: None,
         reason,
         replaced: seen.replaced,
+        journal: Published::new(&Cells::Own),
     };
     CURRENT.replace(seen, next);
 }
@@ -217,6 +226,7 @@ impl Versions {
             home: None,
             reason: None,
             replaced: 0,
+            journal: Published::new(&Cells::Own),
         }
     }
 
@@ -402,6 +412,7 @@ impl Versions {
             }),
             reason: opened.replaced,
             replaced: self.replaced + u32::from(moved),
+            journal: Published::new(&Cells::Unopened),
         }
     }
 
@@ -412,6 +423,7 @@ impl Versions {
             home: self.home.clone(),
             reason: Some(reason),
             replaced: self.replaced,
+            journal: Published::new(self.journal.get()),
         }
     }
 }

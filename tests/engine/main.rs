@@ -6,6 +6,10 @@ mod deletions;
 mod errors;
 mod expiry;
 mod invalidation;
+mod journal;
+#[cfg(target_os = "linux")]
+mod journal_file;
+mod journal_loom;
 mod limits;
 mod manager;
 mod matcher;

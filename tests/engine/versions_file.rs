@@ -14,10 +14,10 @@ use _native::host::versions::Versions;
 const NOW: u32 = 100;
 
 /// A directory that goes with the test.
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("oxicache-test-{}-{number}", std::process::id());
@@ -26,7 +26,7 @@ impl Directory {
         Self(path)
     }
 
-    fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.named("shop")
     }
 
@@ -34,12 +34,12 @@ impl Directory {
         Place::new(self.0.clone(), namespace.to_owned(), MIN_WORDS).expect("a place")
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         let user = fs::metadata(&self.0).expect("it is there").uid();
         self.0.join(self.place().folder(user))
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder().join(self.place().file())
     }
 }
@@ -50,7 +50,7 @@ impl Drop for Directory {
     }
 }
 
-fn open(place: &Place) -> Versions {
+pub(crate) fn open(place: &Place) -> Versions {
     Versions::shared(place, NOW).expect("shared words")
 }
 
@@ -58,11 +58,11 @@ fn refusal(place: &Place) -> String {
     Versions::shared(place, NOW).err().expect("a refusal")
 }
 
-fn mode(path: &Path) -> u32 {
+pub(crate) fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).expect("it is there").mode() & 0o7777
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder");
     let mut names: Vec<String> = entries
         .map(|entry| {

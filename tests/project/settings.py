@@ -20,6 +20,9 @@ INSTALLED_APPS = [
     "project.projects",
     "project.catalogue",
     "project.programmes",
+    "project.facilities",
+    "project.assessments",
+    "project.parcels",
 ]
 
 MIDDLEWARE = [

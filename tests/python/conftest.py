@@ -23,12 +23,17 @@ TESTS = Path(__file__).resolve().parents[1]
 NEED_DJANGO = [
     "django_app",
     "contracts/test_enterpriseland_commands.py",
+    "contracts/test_enterpriseland_defects.py",
+    "contracts/test_enterpriseland_invalidation.py",
     "contracts/test_enterpriseland_monitor.py",
     "contracts/test_akvo_commands.py",
     "contracts/test_akvo_examples.py",
     "contracts/test_akvo_hierarchy.py",
     "contracts/test_akvo_settings.py",
+    "contracts/test_the_bot_invalidation.py",
     "contracts/test_the_bot_keys.py",
+    "contracts/test_youtility_defects.py",
+    "contracts/test_youtility_invalidation.py",
     "contracts/test_youtility_keys.py",
 ]
 HAS_DJANGO = importlib.util.find_spec("django") is not None
@@ -58,6 +63,7 @@ ANY_METHODS = (
     "test_control_openings.py",
     "test_demo.py",
     "test_demo_site.py",
+    "test_enumeration.py",
     "test_health.py",
     "test_hierarchy.py",
     "test_hierarchy_walks.py",

@@ -123,9 +123,9 @@ def postgresql() -> Iterator[Postgresql]:
 
 
 @contextlib.contextmanager
-def redis() -> Iterator[Listening]:
-    """A Redis that writes nothing to disk."""
-    program = _program("redis-server", "redis-server")
+def redis(name: str = "redis-server") -> Iterator[Listening]:
+    """A Redis, or what else takes its options, that writes nothing to disk."""
+    program = _program(name, name)
 
     def command(port: int, folder: Path) -> list[str]:
         return [

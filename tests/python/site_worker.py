@@ -5,6 +5,7 @@ a worker and `manage` runs a command. A worker without sockets is in cache_worke
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -190,6 +191,62 @@ def page(path: str, token: str) -> tuple[int, str]:
     return response.status_code, response.content.decode()
 
 
+_loaded: list[str] = []  # what `report` computed, in order
+
+
+def report(name: str) -> int:
+    """What a decorated function of this process returns, tagged with its argument; how often it computed that."""
+    _report()(name)
+    return _loaded.count(name)
+
+
+@functools.cache
+def _report() -> Any:
+    from oxicache.decorators import cached_function
+
+    @cached_function(tags=lambda name: [f"report:{name}"])
+    def report(name: str) -> str:
+        _loaded.append(name)
+        return name
+
+    return report
+
+
+def invalidate(names: dict[str, Any], timeout: float = 5.0) -> list[Any]:
+    """Invalidate in this process; whether everybody has confirmed, how many they had, and who has not."""
+    from oxicache.django import invalidate
+
+    reached = invalidate(**names)
+    return [reached.wait(timeout), reached.elsewhere, sorted(reached.missing)]
+
+
+def announce(names: dict[str, Any]) -> None:
+    """Invalidate in this process, and do not wait."""
+    from oxicache.django import invalidate
+
+    invalidate(**names)
+
+
+def rounds() -> int:
+    """How many requests were sent to other workers."""
+    return _asked[0]
+
+
+_asked = [0]
+
+
+def count_requests() -> None:
+    from oxicache import workers
+
+    ask = workers.ask
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        _asked[0] += 1
+        return ask(*args, **kwargs)
+
+    workers.ask = counted
+
+
 def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
     from django.core.cache import caches
 
@@ -198,7 +255,25 @@ def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) 
 
 COMMANDS = {
     function.__name__: function
-    for function in (serve, become, fill, add, read, size, track, is_enabled, drive, advance, page, call)
+    for function in (
+        serve,
+        become,
+        fill,
+        add,
+        read,
+        size,
+        track,
+        is_enabled,
+        drive,
+        advance,
+        page,
+        call,
+        report,
+        invalidate,
+        announce,
+        rounds,
+        count_requests,
+    )
 }
 
 

@@ -1,7 +1,6 @@
 """The Django half of oxicache: put `"oxicache.django"` into INSTALLED_APPS. What it sets up is in apps.py.
 
-`cache`, `caches`, `invalidate` and `track_deletions` are loaded when they are first asked for, and may be imported
-before there are settings.
+What is exported is loaded when it is first asked for, and may be imported before there are settings.
 """
 
 import importlib
@@ -9,14 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oxicache.django.handles import cache, caches
-    from oxicache.django.invalidation import invalidate, track_deletions
+    from oxicache.django.invalidation import (
+        ainvalidate,
+        cancel,
+        invalidate,
+        schedule,
+        scheduled,
+        track_deletions,
+    )
+    from oxicache.django.querysets import InvalidatingManager, InvalidatingQuerySet
+    from oxicache.tags import tag_parent
 
-__all__ = ["cache", "caches", "invalidate", "track_deletions"]
+__all__ = [
+    "InvalidatingManager",
+    "InvalidatingQuerySet",
+    "ainvalidate",
+    "cache",
+    "caches",
+    "cancel",
+    "invalidate",
+    "schedule",
+    "scheduled",
+    "tag_parent",
+    "track_deletions",
+]
 
 _MODULES = {
+    "InvalidatingManager": "oxicache.django.querysets",
+    "InvalidatingQuerySet": "oxicache.django.querysets",
     "cache": "oxicache.django.handles",
     "caches": "oxicache.django.handles",
+    "ainvalidate": "oxicache.django.invalidation",
+    "cancel": "oxicache.django.invalidation",
     "invalidate": "oxicache.django.invalidation",
+    "schedule": "oxicache.django.invalidation",
+    "scheduled": "oxicache.django.invalidation",
+    "tag_parent": "oxicache.tags",
     "track_deletions": "oxicache.django.invalidation",
 }
 

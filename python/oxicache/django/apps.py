@@ -1,5 +1,6 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
+from collections.abc import Collection
 from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -8,19 +9,25 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from oxicache import _native, loader, scheduling, thresholds, walks
+from oxicache import _native, jobs, loader, scheduling, thresholds, walks
 from oxicache.django import (
     callers,
     checks,
     conf,
     control,
+    execution,
     host,
+    marks,
     rows,
+    rules,
     signals,
     test_environment,
     transactions,
 )
 from oxicache.django.lens import DjangoLens
+from oxicache.invalidation import Effect
+from oxicache.selection import Selection
+from oxicache.trail import Note, trail
 
 __all__ = ["OxicacheConfig"]
 
@@ -39,12 +46,15 @@ class OxicacheConfig(AppConfig):
         host.begin()
         rows.install()
         signals.begin()
+        rules.begin()
+        marks.carry_out_with(carry_out)
 
     def ready(self) -> None:
         """Pass the settings on, now and whenever one changes."""
         with suppress(ImproperlyConfigured) if conf.is_checking() else nullcontext():
             rows.complete()
             signals.complete()
+            rules.complete()
         configure()
         if (
             not _settings().enabled
@@ -56,13 +66,30 @@ class OxicacheConfig(AppConfig):
         control.begin()
         scheduling.run_around(after=transactions.close_connections)
         walks.look_through(DjangoLens())
+        jobs.perform_with(_invalidate)
         test_environment.isolate_when_testing()
+
+
+def _invalidate(selection: Selection, cascade: bool, foreign: bool) -> str:
+    from oxicache.django import site  # what a worker loads that was handed a job, and no other
+
+    return site.perform(selection, cascade, foreign)
 
 
 def cache_defaults() -> tuple[int, float | None]:
     """`max_size` and `ttl` of a cache that names neither, as the settings have them at that moment."""
     settings = _settings()
     return settings.default_max_size, settings.default_ttl
+
+
+def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+    """Invalidate what a transaction or a save asked for; `notes` are of who it was."""
+    from oxicache.django import reaching  # here: it loads the backend, which who has rows alone does not need
+
+    told = list(notes)
+    last = told.pop() if told else None  # none where the trail is off
+    trail.enter(told)
+    reaching.carry_out(effect, note=last)
 
 
 def configure() -> None:
@@ -76,6 +103,7 @@ def configure() -> None:
         grace_throttle=settings.grace_throttle,
     )
     callers.configure(settings.trail_size)
+    execution.configure(settings.watch_statements)
     walks.conceal(settings.sensitive)
 
 

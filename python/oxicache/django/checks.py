@@ -20,7 +20,7 @@ from django.db.models import Model
 
 from oxicache import memos, options, rows
 from oxicache._native import TTLCache
-from oxicache.django import conf, control, host, neighbours
+from oxicache.django import conf, control, host, neighbours, rules
 from oxicache.registry import cache_manager
 from oxicache.rows import Member
 
@@ -93,6 +93,14 @@ def _rows_have_tenants() -> bool:
         return conf.tenant_resolver() is not None
     except ImproperlyConfigured:
         return True  # it was to be one: E002 says what is wrong
+
+
+def _rules() -> Found:
+    """A rule of the settings names a model, a field, an event or a key that there is not."""
+    for mistake in rules.mistakes():
+        yield Error(
+            mistake, hint="How rules are written is said in docs/invalidation.md.", id="oxicache.E005"
+        )
 
 
 # ---------------------------------------------------------------- CACHES
@@ -345,6 +353,7 @@ CHECKS = tuple(
     for find in (
         _settings,
         _tenants,
+        _rules,
         _options,
         _sessions,
         _counters,

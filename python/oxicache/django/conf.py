@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from oxicache import options
+from oxicache.invalidation import Rule
 from oxicache.thresholds import Thresholds
 
 __all__ = [
@@ -160,6 +161,15 @@ def _token(name: str, value: object) -> str | None:
     return value
 
 
+def _aliases(name: str, value: object) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    known = getattr(settings, "DATABASES", {})
+    if not isinstance(value, list | tuple | set | frozenset) or not all(one in known for one in value):
+        raise _refuse(name, value, f"True, False or a list of aliases of DATABASES ({', '.join(known)})")
+    return tuple(value)
+
+
 def _thresholds(name: str, value: object) -> Thresholds:
     if value is not None and not isinstance(value, dict):
         raise _refuse(name, value, "a dict of numbers, or None")
@@ -167,6 +177,22 @@ def _thresholds(name: str, value: object) -> Thresholds:
         return Thresholds.of(value or {})
     except (TypeError, ValueError) as error:
         raise ImproperlyConfigured(f"{name} is wrong: {error}.") from error
+
+
+def _rules(name: str, value: object) -> tuple[Any, ...]:
+    wanted = "a list of rules or of dotted paths to them"
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise _refuse(name, value, wanted)
+    for item in (found := tuple(value)):
+        if not isinstance(item, Rule) and not (isinstance(item, str) and "." in item.strip(".")):
+            raise _refuse(name, item, wanted)
+    return found  # a path is imported later: what it imports may need models
+
+
+def _strategies(name: str, value: object) -> Mapping[str, Any] | None:
+    if value is not None and not isinstance(value, Mapping):
+        raise _refuse(name, value, "a dict, or None")
+    return value
 
 
 def _profile(name: str, value: object) -> str | None:
@@ -310,6 +336,28 @@ class Configuration:
         "Whether a process that serves can be reached by `manage.py manage_cache`, through a socket of its own.",
         _switch,
     )
+    invalidation_enabled: bool = _setting(
+        True,
+        "on or off",
+        "Whether rules invalidate by themselves when rows change; what decorated members hold for rows always is.",
+        _switch,
+        flat="CACHE_INVALIDATION_ENABLED",
+    )
+    rules: tuple[Any, ...] = _setting(
+        (),
+        "list of `Rule` or dotted paths",
+        "[What is invalidated](docs/invalidation.md#rules) when rows of which models change; a path leads to one rule "
+        "or several.",
+        _rules,
+    )
+    strategies: Mapping[str, Any] | None = _setting(
+        None,
+        "a dict",
+        "The same as document 003 writes it: `{'models': [{'model': ..., 'invalidate_on': ..., 'related': ...}]}`.",
+        _strategies,
+        flat="CACHE_STRATEGIES",
+        in_dict=False,
+    )
     monitoring_enabled: bool = _setting(
         True,
         "on or off",
@@ -336,6 +384,12 @@ class Configuration:
         "Whether anything is cached at all; off, every read is a miss and nothing is stored. Live: "
         "`manage_cache disable` and `enable`.",
         _switch,
+    )
+    watch_statements: bool | tuple[str, ...] = _setting(
+        False,
+        "on or off, or aliases",
+        "Whether [what raw SQL writes](docs/bulk.md#raw-sql) invalidates: on all databases, or on a list of them.",
+        _aliases,
     )
     profile: str | None = _setting(
         None,

@@ -72,10 +72,11 @@ def _settle(model: type[Model], member: Member, *, is_last_chance: bool) -> bool
         found.update(dict.fromkeys(models or ()))
     if is_whole:
         words = MemberWords(member.name, model, found)
-        if len(words) > MAX_WORDS:
+        limit = MAX_WORDS - 1 if member.has_tags else MAX_WORDS  # tags need one, or share one
+        if len(words) > limit:
             raise ValueError(
                 f"@{member.decorator} of {member.name}, on {model._meta.label}: depends_on={member.depends_on!r} "
-                f"makes {len(words)} version words, parents included; {MAX_WORDS} is the limit"
+                f"makes {len(words)} version words, parents included; {limit} is the limit"
             )
         _found.setdefault(model, WeakKeyDictionary())[member] = tuple(found)
         _words.setdefault(model, WeakKeyDictionary())[member] = words

@@ -1,75 +1,191 @@
-"""`invalidate`: what sent no signal has changed. `track_deletions`: which rows are being deleted right now.
+"""`invalidate`, now, at the commit or later. `track_deletions`: which rows are being deleted right now.
 
-Both are exported by oxicache.django. What signals invalidate by themselves: signals.py.
+Both are exported by oxicache.django. What signals invalidate by themselves: signals.py and rules.py. What a Selection
+means: selecting.py; how it reaches the caches: reaching.py.
 """
 
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any, Final
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, overload
 
-from django.apps import apps
-from django.core.exceptions import ValidationError
+from asgiref.sync import sync_to_async
+from django.core.cache import caches
 from django.db import connections, router
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.signals import class_prepared, post_delete, pre_delete
 
+from oxicache import jobs
 from oxicache._native import ProjectDeletionTracker
 from oxicache.django import signals, transactions, words
+from oxicache.django.reaching import Reached, carry_out
+from oxicache.django.selecting import all_words, effect_of, model_of, referring, row_words
+from oxicache.invalidation import Effect
+from oxicache.jobs import Waiting
 from oxicache.registry import DELETION_SET
+from oxicache.selection import Selection
+from oxicache.trail import trail
 
-__all__ = ["invalidate", "track_deletions"]
+__all__ = ["ainvalidate", "cancel", "invalidate", "schedule", "scheduled", "track_deletions"]
 
 _ALL: Final[Any] = object()
+_NOTHING: Final[Any] = object()
 
 
-def invalidate(target: Any, pks: Any = _ALL, /, *, using: str | None = None) -> int | None:
-    """Forget what decorated members hold for rows; for `update()`, bulk operations and raw SQL, which send no signal.
+@overload
+def invalidate(
+    target: Selection = ...,
+    /,
+    *,
+    using: str | None = None,
+    delay: float | timedelta | None = None,
+    cascade: bool = False,
+    tags: Iterable[str] = (),
+    keys: Iterable[str] = (),
+    globs: Iterable[str] = (),
+    regex: str | None = None,
+    prefix: str | None = None,
+    aliases: Iterable[str] = (),
+    caches: Iterable[str] = (),
+    tenant: Any = None,
+    version: int | None = None,
+    models: Iterable[str] = (),
+    rows: Iterable[tuple[str, Any]] = (),
+) -> Reached: ...
+@overload
+def invalidate(
+    target: type[Model] | str | Model | Iterable[Any],
+    pks: Any = ...,
+    /,
+    *,
+    using: str | None = None,
+    cascade: bool = False,
+) -> int | None: ...
+def invalidate(
+    target: Any = _NOTHING,
+    pks: Any = _ALL,
+    /,
+    *,
+    using: str | None = None,
+    delay: float | timedelta | None = None,
+    cascade: bool = False,
+    **names: Any,
+) -> int | Reached | None:
+    """Forget what caches hold of rows, or under keys, tags and patterns, in every worker.
 
-    `target` is a model or its label, and `pks` a primary key or several; without `pks` all rows of the model. Or
-    `target` is an instance, several of them, or a queryset, of which only the primary keys are read. Inside a
-    transaction it takes effect at the commit: that of the database `using`, or of the one that instances came from, or
-    that the router writes to. Returns how many rows these were, None for all. O(rows); for a model without decorated
-    members it bumps words that nobody looks at. ValueError and TypeError name what is no model, row or primary key.
+    Rows: what decorated members hold, for `update()`, bulk operations and raw SQL, which send no signal. `target` is a
+    model or its label, and `pks` a primary key or several; without `pks` all rows of the model. Or `target` is an
+    instance, several of them, or a queryset, of which only the primary keys are read. Returns how many rows these
+    were, None for all. O(rows).
+
+    Entries: `target` is a Selection, or its fields are given as keywords: `tags`, `keys`, `globs`, `regex`, `prefix`,
+    `tenant`, `version`, in the `aliases` of CACHES and the named `caches`, or in all. Returns what was `Reached`. Every
+    process of the host sees it; a backend that fails is told there, and is not raised. With `delay`, in seconds, a job
+    of this process does it later: `Reached.job` is what `cancel` takes.
+
+    Inside a transaction either takes effect at the commit: that of the database `using`; of rows, of the one that
+    instances came from, or that the router writes to; of entries, of each that this thread has open. `cascade` adds the
+    models that refer to these, one level. ValueError and TypeError name what is no model, row, key, tag or pattern;
+    CannotEnumerateError an alias that was named and cannot be looked through.
     """
+    if target is not _NOTHING and not isinstance(target, Selection):
+        if names or delay is not None:
+            wrong = ", ".join([*names, *(["delay"] if delay is not None else [])])
+            raise TypeError(
+                f"invalidate() takes {wrong} without rows; name both in a Selection: Selection(models=..., rows=...)"
+            )
+        return _invalidate_rows(target, pks, using, cascade=cascade)
+    if pks is not _ALL or (names and target is not _NOTHING):
+        raise TypeError("invalidate() takes a Selection, or its fields as keywords, and not both")
+    selection = Selection(**names) if target is _NOTHING else target
+    if delay is not None:
+        return Reached(job=_schedule(delay, selection, using, cascade=cascade), is_deferred=True)
+    return _invalidate_entries(effect_of(selection, cascade=cascade), selection, using)
+
+
+async def ainvalidate(*args: Any, **kwargs: Any) -> Any:
+    """As `invalidate`, off the event loop: in the thread whose transactions are this task's."""
+    with trail.called_from(trail.note("invalidate")):
+        return await sync_to_async(invalidate, thread_sensitive=True)(*args, **kwargs)
+
+
+def _invalidate_entries(effect: Effect, selection: Selection, using: str | None) -> Reached:
+    note = trail.note("invalidate", effect.names(), str(selection))
+    if transactions.put_off(effect, using, note):
+        return Reached(is_deferred=True)
+    return carry_out(effect, note=note, counting=True)
+
+
+# ---------------------------------------------------------------- later
+
+
+def schedule(delay: float | timedelta, selection: Selection, /, *, cascade: bool = False) -> str:
+    """Have this process invalidate a selection `delay` seconds from now, or from the commit; the job's id.
+
+    A job that is lost because the process ends is logged. ValueError, TypeError and CannotEnumerateError as
+    `invalidate` has them, at once; ScheduleFullError when too many jobs wait.
+    """
+    if not isinstance(selection, Selection):
+        raise TypeError(f"schedule() takes a delay and a Selection, not {selection!r}")
+    return _schedule(delay, selection, None, cascade=cascade)
+
+
+def cancel(job: str, /) -> bool:
+    """Take back a job of this process; whether it was still waiting."""
+    return jobs.cancel(job)
+
+
+def scheduled() -> list[Waiting]:
+    """Return the jobs of this process that wait: `id`, `what` it is to invalidate, and when it is `due`."""
+    return jobs.waiting()
+
+
+def _schedule(delay: float | timedelta, selection: Selection, using: str | None, *, cascade: bool) -> str:
+    effect_of(selection, cascade=cascade)  # what is wrong is said now
+    call = partial(_perform, selection, cascade=cascade)
+    with trail.called_from(trail.note("schedule")):
+        return jobs.take_on(str(selection), delay, call, begin_when=transactions.beginner(using))
+
+
+def _perform(selection: Selection, *, cascade: bool) -> str:
+    try:
+        reached = carry_out(effect_of(selection, cascade=cascade), counting=True)
+    finally:
+        caches.close_all()  # of this thread, whose requests nobody ends
+    failed = "".join(f"; {alias}: {why}" for alias, why in reached.failures.items())
+    return f"{reached.total} entries of this process and of other backends{failed}"
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _invalidate_rows(target: Any, pks: Any, using: str | None, *, cascade: bool) -> int | None:
     if isinstance(target, type | str):
-        model = _model(target)
+        model = model_of(target)
         alias = using or router.db_for_write(model)
+        also = _referring_words(model) if cascade else ()
         if pks is _ALL:
-            transactions.invalidate_words(_all_words(model), alias)
+            transactions.invalidate_words([*all_words(model), *also], alias)
             return None
-        return _invalidate_pks(model, _each_pk(model, pks), alias)
+        return _invalidate_pks(model, _each_pk(model, pks), alias, also)
     if pks is not _ALL:
         raise TypeError(f"invalidate() takes primary keys after a model, and {target!r} is none")
     if isinstance(target, Model):
-        return _invalidate_instances([target], using)
+        return _invalidate_instances([target], using, cascade=cascade)
     if isinstance(target, QuerySet):
-        model = _model(target.model)
-        return _invalidate_pks(model, _pks_of(target), using or _alias_of(target))
+        model = model_of(target.model)
+        also = _referring_words(model) if cascade else ()
+        return _invalidate_pks(model, _pks_of(target), using or _alias_of(target), also)
     if not isinstance(target, Iterable) or isinstance(target, bytes | dict):
         raise TypeError(f"invalidate() takes a model, instances of models or a queryset, not {target!r}")
-    return _invalidate_instances(target, using)
+    return _invalidate_instances(target, using, cascade=cascade)
 
 
-def _model(target: Any) -> type[Model]:
-    if isinstance(target, str):
-        app_label, _, name = target.lower().partition(".")
-        configs = [config for config in apps.get_app_configs() if config.label.lower() == app_label]
-        try:
-            target = configs[0].get_model(name)
-        except LookupError as error:  # an IndexError is one
-            raise ValueError(f'{target!r} is no model; write it as "app.Model"') from error
-    if not isinstance(target, type) or not issubclass(target, Model) or not hasattr(target, "_meta"):
-        raise TypeError(f"{target!r} is no model")
-    if target._meta.abstract:
-        raise ValueError(f"{target._meta.label} is abstract and has no rows")
-    return target
-
-
-def _all_words(model: type[Model]) -> list[str]:
-    apart = [f"rows:{label}" for label in words.lineage(model).apart]
-    return [*words.rows_words(model), *words.model_words(model), *apart]
+def _referring_words(model: type[Model]) -> list[str]:
+    return [word for other in referring(model) for word in all_words(other)]
 
 
 def _alias_of(rows: Any) -> str:
@@ -88,30 +204,17 @@ def _each_pk(model: type[Model], pks: Any) -> Iterable[Any]:
     return [pks] if is_one or (is_composite and isinstance(pks, tuple)) else pks
 
 
-def _invalidate_pks(model: type[Model], pks: Iterable[Any], alias: str) -> int:
-    rows = {tuple(_row_words(model, pk)) for pk in pks}
+def _invalidate_pks(model: type[Model], pks: Iterable[Any], alias: str, also: Iterable[str]) -> int:
+    rows = {tuple(row_words(model, pk)) for pk in pks}
     if rows:
-        names = {*words.model_words(model), *(word for row in rows for word in row)}
+        names = {*words.model_words(model), *also, *(word for row in rows for word in row)}
         # Which of their rows belong to these is not known by the primary key.
         names.update(f"rows:{label}" for label in words.lineage(model).apart)
         transactions.invalidate_words(names, alias)
     return len(rows)
 
 
-def _row_words(model: type[Model], pk: Any) -> list[str]:
-    wrong = f"{pk!r} is no primary key of {model._meta.label}"
-    if pk is None or isinstance(pk, Model):
-        raise ValueError(f"{wrong}; instances are given without their model")
-    try:
-        name = words.pk_name(model, pk)
-    except (ValidationError, TypeError, ValueError, ArithmeticError) as error:
-        raise ValueError(wrong) from error
-    if isinstance(pk, bool | float) and name != str(pk):
-        raise ValueError(wrong)  # an integer field takes True for 1, and 1.5 too
-    return words.row_words(model, pk)
-
-
-def _invalidate_instances(instances: Iterable[Any], using: str | None) -> int:
+def _invalidate_instances(instances: Iterable[Any], using: str | None, *, cascade: bool) -> int:
     by_alias: dict[str, set[str]] = {}
     rows: set[tuple[str, Any]] = set()
     for instance in instances:
@@ -122,7 +225,9 @@ def _invalidate_instances(instances: Iterable[Any], using: str | None) -> int:
         if instance.pk is None or (instance._state.adding and instance._state.db is None):
             raise ValueError(f"{instance!r} was never saved, or was deleted: it has no row")
         alias = using or instance._state.db or router.db_for_write(type(instance), instance=instance)
-        by_alias.setdefault(alias, set()).update(signals.instance_words(instance))
+        names = by_alias.setdefault(alias, set())
+        names.update(signals.instance_words(instance))
+        names.update(_referring_words(type(instance)) if cascade else ())
         rows.add((words.lineage(type(instance)).labels[0], instance.pk))
     for alias, names in by_alias.items():
         transactions.invalidate_words(names, alias)
@@ -146,7 +251,7 @@ def track_deletions(
     model counts. Returns what ends the tracking; both may be called more than once. The price: `queryset.delete()` of
     this model loads the rows, where it may have been one query.
     """
-    concrete = _model(model)._meta.concrete_model
+    concrete = model_of(model)._meta.concrete_model
     uid = f"oxicache.track_deletions:{id(tracker)}:{concrete!r}"
 
     def began(instance: Model, using: str, **given: Any) -> None:

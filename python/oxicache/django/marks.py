@@ -8,13 +8,14 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final, cast
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeAlias, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from oxicache import _native
 from oxicache.django.statements import ending_of, may_write, rolls_back_to
+from oxicache.invalidation import Effect, Pending
 from oxicache.store import Store, attempt
 from oxicache.trail import Note, trail
 from oxicache.versions import version_words
@@ -23,6 +24,8 @@ __all__ = [
     "begun_anywhere",
     "begun_at",
     "bump",
+    "carry_out",
+    "carry_out_with",
     "has_written",
     "in_own_transaction",
     "is_watched",
@@ -30,6 +33,8 @@ __all__ = [
     "watched",
     "written_anywhere",
 ]
+
+Executor: TypeAlias = Callable[[Effect, Collection[Note]], object]
 
 # A transaction that invalidates more rows than this invalidates all rows of their models: names take memory.
 MAX_PENDING_WORDS: Final = 10_000
@@ -88,12 +93,13 @@ def _leave_written(number: int) -> None:
 
 
 class _Written:
-    """This transaction has written, and these words are invalidated when it commits."""
+    """This transaction has written, and these words and effects are invalidated when it commits."""
 
-    __slots__ = ("notes", "words")
+    __slots__ = ("effects", "notes", "words")
 
     def __init__(self, alias: str) -> None:
         self.words: set[str] = set()
+        self.effects = Pending()
         self.notes: deque[Note] = deque(maxlen=trail.size)  # of who has written; as many as the trail keeps
         _enter_written(id(self), alias)
 
@@ -102,22 +108,42 @@ class _Written:
 
     def __call__(self) -> None:
         """Invalidate; the transaction is committed."""
-        words, self.words = self.words, set()
-        bump(words)
-        trail.enter(self.notes)
+        self.invalidate()
+        self.words.clear()
+        self.effects.clear()
         self.notes.clear()
         _leave_written(id(self))
 
-    def add(self, names: Iterable[str], notes: Iterable[Note | None] = ()) -> None:
-        """Invalidate these too. Beyond MAX_PENDING_WORDS all rows of their models."""
-        self.words.update(names)
-        self.notes.extend(note for note in notes if note is not None)
+    def invalidate(self) -> None:
+        """Invalidate what waits, and keep it: a commit that failed may be tried again."""
+        bump(self.words)
+        if self.effects:
+            carry_out(self.effects.effect(), self.notes)
+        else:
+            trail.enter(self.notes)
+
+    def add(self, effect: Effect, note: Note | None) -> None:
+        """Invalidate this too. Beyond MAX_PENDING_WORDS all rows of the words' models; more names: Effect.coarser."""
+        self.words |= effect.words
+        is_coarser = self.effects.add(effect)
+        if note is not None:
+            self.notes.append(note)
         if len(self.words) > MAX_PENDING_WORDS:
             self.words = {_all_rows(word) for word in self.words}
-            note = trail.note(
-                "many", self.words, f"a transaction that changed more than {MAX_PENDING_WORDS:,} words"
-            )
-            self.notes.extend([] if note is None else [note])
+            is_coarser = True
+        if is_coarser:
+            self._note_coarser()
+
+    def join(self, other: "_Written") -> None:
+        """Invalidate what waits in another mark too."""
+        self.add(Effect(words=frozenset(other.words)), None)
+        self.effects.join(other.effects)
+        self.notes.extend(other.notes)
+
+    def _note_coarser(self) -> None:
+        detail = f"a transaction that changed more than {MAX_PENDING_WORDS:,} words, tags, keys or patterns"
+        if (note := trail.note("many", self.words, detail)) is not None:
+            self.notes.append(note)
 
 
 def _all_rows(word: str) -> str:
@@ -183,7 +209,7 @@ def mark_written(connection: BaseDatabaseWrapper) -> _Written:
         if isinstance(mark, _Written):
             kept = marks.setdefault(frozenset(sids & active), mark)
             if kept is not mark:
-                kept.add(mark.words, mark.notes)
+                kept.join(mark)
     mine = marks.pop(frozenset(active), None) or _Written(connection.alias)
     entries[: len(own)] = [
         (active, mine, True),
@@ -217,10 +243,9 @@ class _Commit:
             self._commit()
         except BaseException:
             # Nobody knows whether the database has committed. Too much invalidated is harmless.
-            written = [mark for _, mark, _ in _marks(connection) if isinstance(mark, _Written)]
-            bump({word for mark in written for word in mark.words})
-            for mark in written:
-                trail.enter(mark.notes)
+            for _, mark, _ in _marks(connection):
+                if isinstance(mark, _Written):
+                    mark.invalidate()
             raise
         if vars(connection).get("commit") is self:
             del vars(connection)["commit"]
@@ -244,6 +269,20 @@ def bump(names: Collection[str]) -> None:
     """Bump words now. A failure is counted and logged: it must not reach the code that saved a row."""
     if names:
         attempt(_STORE, version_words.bump, 0, names)
+
+
+_executors: list[Executor] = []  # at most one: who knows where the entries are
+
+
+def carry_out_with(execute: Executor) -> None:
+    """Have `execute` called with what is to be invalidated besides version words, and with notes of who asked."""
+    _executors[:] = [execute]
+
+
+def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+    """Invalidate entries now. A failure is counted and logged: it must not reach the code that saved a row."""
+    for execute in _executors:
+        attempt(_STORE, execute, None, effect, notes)
 
 
 # ---------------------------------------------------------------- what a connection executes

@@ -4,7 +4,7 @@ This is what `oxicache.rows` asks for. How words are spelt: words.py; what `depe
 moves the words: signals.py and invalidation.py.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from django.apps import apps
@@ -21,6 +21,8 @@ from oxicache._native import Stamps
 from oxicache.django import conf, dependencies, host, transactions, words
 from oxicache.django.dependencies import dependencies_of
 from oxicache.rows import Member, Row
+from oxicache.tags import captured_words
+from oxicache.versions import MAX_WORDS
 
 __all__ = ["DjangoRows", "complete", "configure", "dependencies_of", "install", "row_attname"]
 
@@ -28,10 +30,11 @@ __all__ = ["DjangoRows", "complete", "configure", "dependencies_of", "install", 
 class DjangoRows:
     """Django's models, as `rows.RowSource` has them."""
 
-    def stamps(self, row: Row, member: Member) -> Stamps:
-        """Capture the words of the row, of its parents', of the member and of what it depends on."""
+    def stamps(self, row: Row, member: Member, tags: Iterable[str] = ()) -> Stamps:
+        """Capture the words of the row, of its parents', of the member, of what it depends on and of the tags."""
         model, _, pk = row
-        return host.capture(dependencies.words_of(model, member).of(pk))
+        names = dependencies.words_of(model, member).of(pk)
+        return host.capture([*names, *captured_words(tags, MAX_WORDS - len(names))] if tags else names)
 
     def is_committed(self, row: Row, stamps: Stamps) -> bool:
         """Whether the caller's transaction, if it is in one, has not written and began after what `stamps` know."""

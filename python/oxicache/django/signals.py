@@ -6,7 +6,7 @@ nothing and deleting many stays one query. What sends no signal (`update()`, bul
 `invalidate` (invalidation.py). When an invalidation takes effect: transactions.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakSet
@@ -21,7 +21,19 @@ from oxicache import memos, rows
 from oxicache.django import dependencies, transactions, words
 from oxicache.store import Store, attempt
 
-__all__ = ["ancestors", "begin", "complete", "instance_words", "known_models", "watch"]
+__all__ = [
+    "M2M_CHANGES",
+    "Relation",
+    "ancestors",
+    "begin",
+    "complete",
+    "holds_pks",
+    "instance_words",
+    "known_models",
+    "relations",
+    "watch",
+    "when_known",
+]
 
 DISPATCH_UID = "oxicache.django.signals"
 M2M_CHANGES = frozenset({"post_add", "post_remove", "post_clear"})
@@ -39,7 +51,9 @@ _STORE = cast("Store", _Receivers())
 
 
 @dataclass(frozen=True, slots=True)
-class _Relation:
+class Relation:
+    """A many-to-many relation: the model that has the field, the one it leads to, and the table between."""
+
     owner: type[Model]
     target: type[Model]
     through: type[Model]
@@ -48,7 +62,8 @@ class _Relation:
 _known: WeakSet[type[Model]] = WeakSet()  # every model that was prepared
 _watched: WeakSet[type[Model]] = WeakSet()  # concrete models whose rows somebody's values depend on
 _referred: WeakSet[type[Model]] = WeakSet()  # concrete models whose deletion changes rows of watched ones
-_relations: list[_Relation] = []  # every many-to-many relation whose models are loaded
+_listeners: list[Callable[[type[Model]], None]] = []
+_relations: list[Relation] = []  # every many-to-many relation whose models are loaded
 
 
 def begin() -> None:
@@ -101,6 +116,17 @@ def known_models() -> list[type[Model]]:
     return list(_known)
 
 
+def relations() -> tuple[Relation, ...]:
+    """Return every many-to-many relation whose models are there so far."""
+    return tuple(_relations)
+
+
+def when_known(tell: Callable[[type[Model]], None]) -> None:
+    """Call `tell(model)` for models made from now on, and for the tables between as their relations get whole."""
+    if tell not in _listeners:
+        _listeners.append(tell)
+
+
 def _prepared(sender: type[Model], **_: Any) -> None:
     if sender in _known or dependencies.is_historical(sender):
         return
@@ -115,6 +141,8 @@ def _prepared(sender: type[Model], **_: Any) -> None:
         through = getattr(field.remote_field, "through", None)
         if through is not None:  # a swapped model's has none
             lazy_related_operation(_related, sender, field.remote_field.model, through)
+    for tell in _listeners:
+        tell(sender)
 
 
 def _depended(model: type[Model], models: Iterable[type[Model]]) -> None:
@@ -124,9 +152,11 @@ def _depended(model: type[Model], models: Iterable[type[Model]]) -> None:
 
 
 def _related(owner: type[Model], target: type[Model], through: type[Model]) -> None:
-    relation = _Relation(owner, target, through)
+    relation = Relation(owner, target, through)
     _relations.append(relation)
     _connect_if_watched(relation)
+    for tell in _listeners:
+        tell(through)
 
 
 def _is_watched(model: type[Model]) -> bool:
@@ -156,7 +186,7 @@ def _connect_deletion(model: type[Model]) -> None:
     post_delete.connect(_referred_deleted, sender=model, dispatch_uid=f"{DISPATCH_UID}.referred")
 
 
-def _connect_if_watched(relation: _Relation) -> None:
+def _connect_if_watched(relation: Relation) -> None:
     through = relation.through
     if not any(_is_watched(one) for one in (relation.owner, relation.target, through)):
         return
@@ -221,7 +251,7 @@ def _invalidate_relation(
     names = instance_words(instance) | {words.model_word(through._meta.label_lower)}
     if _is_watched(model):
         names.update(words.model_words(model))
-        if pk_set is None or not _holds_pks(through, model):
+        if pk_set is None or not holds_pks(through, model):
             # After a clear nobody knows the other rows any more; with `to_field` the set holds no primary keys.
             names.update(words.rows_words(model))
         else:
@@ -229,7 +259,8 @@ def _invalidate_relation(
     transactions.invalidate_words(names, using, kind="m2m")
 
 
-def _holds_pks(through: type[Model], model: type[Model]) -> bool:
+def holds_pks(through: type[Model], model: type[Model]) -> bool:
+    """Whether a table between two models refers to this one by its primary key."""
     tables = ancestors(model)
     fields: list[Any] = [field for field in through._meta.fields if isinstance(field.related_model, type)]
     return all(

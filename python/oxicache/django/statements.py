@@ -4,9 +4,9 @@ What a function called by a SELECT does cannot be told, so `SELECT refresh_total
 """
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["ending_of", "may_write", "rolls_back_to"]
+__all__ = ["ending_of", "may_write", "rolls_back_to", "text_of"]
 
 # White space, comments and the brackets around a compound SELECT may stand before the first word.
 _LEADING = r"(?:\s+|--[^\n]*\n|/\*.*?\*/|\()*"
@@ -57,6 +57,13 @@ def rolls_back_to(sql: object) -> str | None:
     """Return the text of a ROLLBACK TO SAVEPOINT, in which the savepoint's name is found; None for all others."""
     text = _text(sql)
     return text if text is not None and _BACK_TO.match(text) else None
+
+
+def text_of(sql: Any, connection: Any) -> str | None:
+    """Return a statement as text, psycopg's own objects too; None where nobody can tell it."""
+    if not isinstance(sql, str | bytes) and hasattr(sql, "as_string"):
+        return _text(sql.as_string(connection.connection))
+    return _text(sql)
 
 
 def _text(sql: object) -> str | None:

@@ -11,7 +11,8 @@ raw SQL outside of `atomic`. A model's save and delete are noticed by their sign
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.db import connections
@@ -23,14 +24,18 @@ from oxicache import _native
 from oxicache._native import Stamps
 from oxicache.django import marks
 from oxicache.django.marks import in_own_transaction
+from oxicache.invalidation import Effect
 from oxicache.trail import Note, trail
 
 __all__ = [
     "allows_storing",
+    "beginner",
     "close_connections",
     "in_transaction",
+    "invalidate_effect",
     "invalidate_words",
     "is_written",
+    "put_off",
     "watch_connections",
 ]
 
@@ -81,27 +86,63 @@ def invalidate_words(names: Iterable[str], using: str | None = None, *, kind: st
 
     Without `using`: now, and at the commit of each of this thread's transactions too. `kind` is the trail's word.
     """
-    names = frozenset(names)
-    note = trail.note(kind, names) if names else None  # now: at the commit nobody sees who it was
+    invalidate_effect(Effect(words=frozenset(names)), using, kind=kind)
+
+
+def invalidate_effect(
+    effect: Effect, using: str | None = None, *, kind: str = "invalidate", detail: str | None = None
+) -> None:
+    """Invalidate what this reaches, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
+    # Now: at the commit nobody sees who it was.
+    note = trail.note(kind, effect.names(), detail) if effect else None
     if using is None:
-        _bump_now(names, note)
+        _invalidate_now(effect, note)
         for connection in connections.all(initialized_only=True):
             if in_own_transaction(connection):
-                marks.mark_written(connection).add(names, [note])
+                marks.mark_written(connection).add(effect, note)
         return
     connection = connections[using]
     watcher = marks.watched(connection)
     if in_own_transaction(connection):
-        marks.mark_written(connection).add(names, [note])
+        marks.mark_written(connection).add(effect, note)
     else:
         watcher.mark_in_test(connection)
-        _bump_now(names, note)
+        _invalidate_now(effect, note)
 
 
-def _bump_now(names: frozenset[str], note: Note | None) -> None:
-    marks.bump(names)
-    if note is not None:
-        trail.enter([note])
+def put_off(effect: Effect, using: str | None, note: Note | None) -> bool:
+    """Have an effect wait for the commit of the transaction on `using`, or of each that this thread has open.
+
+    False where there is none: nothing waits.
+    """
+    found = _in_transaction(using)
+    for connection in found:
+        marks.watched(connection)
+        marks.mark_written(connection).add(effect, note)
+    return bool(found)
+
+
+def beginner(using: str | None) -> Callable[[Callable[[], None]], object] | None:
+    """Return what has something begin at the commit of a transaction of this thread; None where none is open.
+
+    Of several the last that was opened, on whichever database; with `using` the one there.
+    """
+    found = [connection for connection in _in_transaction(using) if connection.in_atomic_block]
+    return partial(found[-1].on_commit, robust=True) if found else None
+
+
+def _in_transaction(using: str | None) -> list[BaseDatabaseWrapper]:
+    known = connections.all(initialized_only=True) if using is None else [connections[using]]
+    return [connection for connection in known if in_own_transaction(connection)]
+
+
+def _invalidate_now(effect: Effect, note: Note | None) -> None:
+    marks.bump(effect.words)
+    notes = [] if note is None else [note]
+    if effect.reaches_caches:
+        marks.carry_out(effect, notes)
+    else:
+        trail.enter(notes)
 
 
 def is_written(using: str) -> bool:

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.db.models import Model
+
+from oxicache.versions import MAX_WORDS
 
 __all__ = [
     "MAX_WORDS",
@@ -26,8 +28,6 @@ __all__ = [
     "row_words",
     "rows_words",
 ]
-
-MAX_WORDS: Final = 32  # the native half captures no more for one value
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""`cleanup`, `clear`, `invalidate`, `reset`, `disable`, `enable`, `warm`: what changes what the workers keep."""
+"""`cleanup`, `clear`, `reset`, `disable`, `enable`, `warm`: what changes what the workers keep.
+
+`invalidate` is in invalidation.py.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,12 +10,12 @@ from typing import Any, Literal, NoReturn
 from oxicache import workers
 from oxicache.errors import NotConfiguredError
 from oxicache.operations.figures import ask_about, stats, the_cache
-from oxicache.reports import CountersReset, Invalidated, Preview, Removed, Switched
+from oxicache.reports import CountersReset, Preview, Removed, Switched
 from oxicache.selection import EVERYTHING, Selection
 from oxicache.sites import Site, reach_of
 from oxicache.workers import Answers
 
-__all__ = ["cleanup", "clear", "disable", "enable", "invalidate", "reset", "warm"]
+__all__ = ["Counts", "cleanup", "clear", "disable", "enable", "pending", "reset", "summed", "warm"]
 
 Counts = dict[str, int | None]
 
@@ -67,50 +70,6 @@ def _preview(
         counts=counted(figures.caches),
         processes={pid: counted(caches) for pid, caches in figures.processes.items()},
         is_exact=figures.is_exact,
-    )
-
-
-def invalidate(site: Site, selection: Selection, *, cascade: bool = False) -> Invalidated:
-    """Remove the entries that have one of the tags or keys, and outdate what was computed from the models' rows.
-
-    ValueError where nothing is selected (that is `clear`), and for what is no model. `cascade` adds the models that
-    refer to the named ones, one level.
-    """
-    if selection.regex is not None:
-        raise NotConfiguredError(
-            f"invalidation by pattern is not configured yet, so that {selection.regex!r} removes nothing; "
-            f"name tags, keys or models"
-        )
-    if not (selection.tags or selection.keys or selection.models):
-        raise ValueError("nothing is selected: name tags, keys or models; `clear` removes everything")
-    models = {
-        model: tuple(site.shared.invalidate_model(model, cascade=cascade)) for model in selection.models
-    }
-    strategies: dict[str, int] = {}
-    by_process: dict[int, Counts] = {}
-    rounds: list[Answers] = []
-    for strategy, names in (("tags", selection.tags), ("keys", selection.keys)):
-        if not names:
-            continue
-        request: dict[str, Any] = {strategy: list(names)}
-        answers = ask_about(site, selection, "invalidate", **request)
-        rounds.append(answers)
-        found = {answer.pid: dict(answer.result["invalidated"]) for answer in answers.answers}
-        strategies[strategy] = sum(number or 0 for number in summed(found).values())
-        for pid, counts in found.items():
-            by_process[pid] = summed({0: by_process.get(pid, {}), 1: counts})
-    if not rounds:
-        rounds.append(site.ask("health"))  # so that the report says who is alive
-    if selection.tags and site.is_whole:
-        # After the workers have counted: an entry whose tag has moved on is nobody's any more.
-        site.shared.invalidate_tags(selection.tags, selection.caches)
-    return Invalidated(
-        reach=reach_of(site, *rounds),
-        by_strategy=strategies,
-        counts=summed(by_process),
-        processes=by_process,
-        models=models,
-        pending=tuple(sorted({pid for answers in rounds for pid in pending(answers)})),
     )
 
 

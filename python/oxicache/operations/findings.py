@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 from oxicache import live, metrics
 from oxicache.operations.figures import TOP_LIMIT, ask_about, ranked
-from oxicache.reports import ExplainReport, TopReport, TrackerReport
+from oxicache.reports import ExplainReport, ModelsListed, PatternsListed, Reach, TopReport, TrackerReport
 from oxicache.selection import EVERYTHING, Selection
 from oxicache.sites import Site, reach_of
 
-__all__ = ["MEASURES", "explain", "top", "tracker"]
+__all__ = ["MEASURES", "explain", "models", "patterns", "top", "tracker"]
 
+LISTED = 50  # key patterns; more than that nobody reads
 TRAIL_LIMIT = 20  # invalidations: what is older explains little
 TRAIL_WORDS = 256  # that are asked about at once
 
@@ -92,3 +93,14 @@ def tracker(site: Site, action: Literal["stats", "dry", "cleanup"] = "stats") ->
         action=action,
         processes={answer.pid: answer.result for answer in answers.answers},
     )
+
+
+def patterns(site: Site, registered: Mapping[str, tuple[str, ...]]) -> PatternsListed:
+    """Return the key patterns that were registered, with the models they depend on, and those that are used most."""
+    used = top(site, by="hits", limit=LISTED)
+    return PatternsListed(reach=used.reach, registered=registered, used=used.patterns)
+
+
+def models(registered: Mapping[str, tuple[str, ...]], rules: Mapping[str, tuple[str, ...]]) -> ModelsListed:
+    """Return the models that were registered, with their key patterns and rules. Nobody is asked."""
+    return ModelsListed(reach=Reach(), models=registered, rules=rules)

@@ -6,7 +6,6 @@ the figures come about is in operations.py, how they are aligned and painted in 
 
 from oxicache.reports.changes import (
     CountersReset,
-    Invalidated,
     Preview,
     Removed,
     Switched,
@@ -14,20 +13,27 @@ from oxicache.reports.changes import (
 from oxicache.reports.deletions import TrackerReport
 from oxicache.reports.figures import StatsReport
 from oxicache.reports.findings import ExplainReport, TopReport
+from oxicache.reports.invalidation import CancelledJob, Invalidated, InvalidationPreview, Scheduled
 from oxicache.reports.judgements import MonitorReport, OptimizeReport, StatusReport
+from oxicache.reports.listings import ModelsListed, PatternsListed
 from oxicache.reports.reach import Missing, Reach, Report
 
 __all__ = [
+    "CancelledJob",
     "CountersReset",
     "ExplainReport",
     "Invalidated",
+    "InvalidationPreview",
     "Missing",
+    "ModelsListed",
     "MonitorReport",
     "OptimizeReport",
+    "PatternsListed",
     "Preview",
     "Reach",
     "Removed",
     "Report",
+    "Scheduled",
     "StatsReport",
     "StatusReport",
     "Switched",

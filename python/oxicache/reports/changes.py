@@ -1,4 +1,4 @@
-"""`cleanup`, `clear`, `invalidate`, `reset`, `disable`, `enable`: what went, or would go."""
+"""`cleanup`, `clear`, `reset`, `disable`, `enable`: what went, or would go. `invalidate` is in invalidation.py."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from oxicache.reports.reach import Report
 from oxicache.tables import Column, Style, count, plain, table
 
-__all__ = ["CountersReset", "Invalidated", "Preview", "Removed", "Switched"]
+__all__ = ["CountersReset", "Preview", "Removed", "Switched", "pending_lines", "processes_json", "total"]
 
 Counts = Mapping[str, int | None]  # by cache; None where a worker has yet to do it
 
@@ -18,11 +18,12 @@ def total(processes: Mapping[int, Counts]) -> int:
     return sum(number for number in known if number is not None and number > 0)
 
 
-def _processes(counts: Mapping[int, Counts]) -> dict[str, dict[str, int | None]]:
+def processes_json(counts: Mapping[int, Counts]) -> dict[str, dict[str, int | None]]:
+    """Return counts by process as JSON has them."""
     return {str(pid): dict(found) for pid, found in counts.items()}
 
 
-def _pending_lines(pending: tuple[int, ...], style: Style) -> Iterator[str]:
+def pending_lines(pending: tuple[int, ...], style: Style) -> Iterator[str]:
     """Say who has the order and is busy: it is carried out before the caches are read again, and not counted."""
     if pending:
         pids = ", ".join(map(str, pending))
@@ -50,7 +51,7 @@ class Removed(Report):
             "total": total(self.processes),
             "pending": list(self.pending),
             "outdated": list(self.outdated),
-            "processes": _processes(self.processes),
+            "processes": processes_json(self.processes),
         }
 
     def _lines(self, style: Style) -> Iterator[str]:
@@ -62,7 +63,7 @@ class Removed(Report):
         for name, number in self.counts.items():
             if number is not None and number < 0:
                 yield style.paint(f"  {plain(name)}: failed", "bad")
-        yield from _pending_lines(self.pending, style)
+        yield from pending_lines(self.pending, style)
 
     def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
         if self.outdated and (not self.reach.answered or self.reach.is_partial):
@@ -72,9 +73,9 @@ class Removed(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview(Report):
-    """What `cleanup`, `clear`, `invalidate` or `disable` would remove. Source: API reference (akvo), `--dry-run`."""
+    """What `cleanup`, `clear` or `disable` would remove. Source: API reference (akvo), `--dry-run`."""
 
-    verb: Literal["cleanup", "clear", "invalidate", "disable"]
+    verb: Literal["cleanup", "clear", "disable"]
     counts: Mapping[str, int]
     processes: Mapping[int, Mapping[str, int]]
     is_exact: bool = True
@@ -85,14 +86,13 @@ class Preview(Report):
             "would_remove": dict(self.counts),
             "total": total(self.processes),
             "exact": self.is_exact,
-            "processes": _processes(self.processes),
+            "processes": processes_json(self.processes),
         }
 
     def _lines(self, style: Style) -> Iterator[str]:
         what = {
             "cleanup": "cleanup expired cache entries",
             "clear": "clear cache entries",
-            "invalidate": "invalidate cache entries",
             "disable": "clear and disable every cache",
         }
         yield f"DRY RUN: Would {what[self.verb]}"
@@ -102,39 +102,6 @@ class Preview(Report):
         yield from table(columns, [*rows, ("together", count(total(self.processes)))], style)
         if not self.is_exact:
             yield "A worker is busy: its expired entries are those that it last counted."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invalidated(Report):
-    """Entries whose source has changed. Source: EnterpriseLand, `manage_cache invalidate`."""
-
-    by_strategy: Mapping[str, int]  # tags, keys, dependency: how many entries
-    counts: Counts  # the same by cache
-    processes: Mapping[int, Counts]
-    models: Mapping[str, tuple[str, ...]]  # each model that was named, and those that --cascade added
-    pending: tuple[int, ...] = ()
-
-    def _json(self) -> dict[str, Any]:
-        return {
-            "total": sum(self.by_strategy.values()),
-            "by_strategy": dict(self.by_strategy),
-            "invalidated": dict(self.counts),
-            "models": {model: list(cascade) for model, cascade in self.models.items()},
-            "pending": list(self.pending),
-            "processes": _processes(self.processes),
-        }
-
-    def _lines(self, style: Style) -> Iterator[str]:
-        yield f"Invalidated {sum(self.by_strategy.values())} cache entries"
-        for strategy, number in self.by_strategy.items():
-            yield f"  {strategy}: {number} entries"
-        yield from _pending_lines(self.pending, style)
-
-    def _host_lines(self, style: Style) -> Iterator[str]:  # noqa: ARG002 -- nothing to be painted
-        # How many entries these are is not known: each dies when it is next read, in whichever process.
-        for model, cascade in self.models.items():
-            also = f", and of {', '.join(cascade)}" if cascade else ""
-            yield f"  {model}: what was computed from its rows{also} is outdated in every process of this host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

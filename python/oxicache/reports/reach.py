@@ -98,6 +98,10 @@ class Report:
         yield from self._host_lines(style)
         yield from self.reach.lines(style)
 
+    def shortfall(self) -> str | None:
+        """Say what was not done, None where all was."""
+        return self.reach.shortfall() if self.reach.is_partial else None
+
     def _json(self) -> dict[str, Any]:
         """Return what the report has beside `reach`."""
         raise NotImplementedError

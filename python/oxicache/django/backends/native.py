@@ -7,7 +7,7 @@ have besides. Where the memory is and whose it is: stores.py. What OPTIONS may h
 import importlib
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from django.core.cache.backends import base as django_base
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -193,13 +193,40 @@ class NativeCache(BackendBase, Backend):
     ) -> int:
         """Delete the keys that match; how many there were in this process. O(entries). Source: django-redis.
 
-        With coherence "host" all other processes of the host empty the whole store: they cannot know what matches
-        there. For what is done often, tags cost less: `delete_by_tag` reaches the tagged entries of all, and no other.
+        With coherence "host" every other process of the host removes what matches at its next use of the store.
         """
         count = self._memory.remove_matching(KeyPattern(pattern), *self._around(version, prefix))
-        self._memory._empty_others()
         self._noted("pattern", [store_word(self._location)], pattern)
         return count
+
+    def invalidate_patterns(
+        self,
+        patterns: Iterable[str],
+        *,
+        kind: Literal["glob", "regex"] = "glob",
+        version: Any = None,
+        prefix: str | None = None,
+        any_version: bool = False,
+    ) -> None:
+        """Outdate the keys that match any of these patterns, in all processes of the host. O(patterns).
+
+        Each process removes what matches at its next use of the store. `kind` is "glob", or "regex" for regular
+        expressions that match from a key's start. `any_version` stands for all versions of the prefix; where a
+        KEY_FUNCTION makes the keys, versions can't be told from the rest, and everything goes.
+        """
+        if isinstance(patterns, str):
+            raise TypeError(f"patterns must be an iterable of strings, not the single string {patterns!r}")
+        named = list(patterns)
+        other = self._other(prefix)
+        if not any_version:
+            before, behind = self._around(version, prefix)
+            self._memory.outdate_patterns(named, kind, before=before, behind=behind)
+        elif other.key_func is django_base.default_key_func:
+            self._memory.outdate_patterns(named, kind, prefix=str(other.key_prefix))
+        else:
+            self._memory.clear()
+        for pattern in named:
+            self._noted("pattern", [store_word(self._location)], pattern)
 
     def clear(self) -> None:
         """Delete everything, in all processes of the host."""

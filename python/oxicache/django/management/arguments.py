@@ -29,6 +29,15 @@ __all__ = [
 ]
 
 WRONG_USE: Final = 2  # the exit code; also argparse's own
+# Options that mean nothing together.
+APART: Final = (
+    ("watch", "output"),
+    ("export", "json"),
+    ("export", "watch"),
+    ("schedule", "dry_run"),
+    ("cancel", "schedule"),
+    ("cancel", "dry_run"),
+)
 WATCH_SECONDS: Final = 2.0  # between two looks, where nothing else is said
 WATCH_LEAST_SECONDS: Final = 0.1
 
@@ -53,7 +62,12 @@ VERBS: Final = {
         Verb("status", "Show whether each alias works, the targets, and the workers", "003"),
         Verb("optimize", "Recommend what to change, by measured figures", "003"),
         Verb("warm", "Fill caches before they are asked", "003"),
-        Verb("invalidate", "Remove what a tag, a key or a model's rows made stale", "003", takes_key=True),
+        Verb(
+            "invalidate",
+            "Remove what has a tag, matches a pattern, or shows a model's rows",
+            "003",
+            takes_key=True,
+        ),
         Verb("disable", "Switch caching off in every worker, without a restart", "oxicache"),
         Verb("enable", "Switch caching on again", "oxicache"),
         Verb("reset", "Let the counters begin again at zero", "oxicache"),
@@ -122,7 +136,7 @@ OPTIONS: Final = (
     _option("--json", verbs=REPORTING, about="Print JSON", action="store_true"),
     _option(
         "--dry-run",
-        verbs=("cleanup", "clear", "disable", "stats", "monitor"),
+        verbs=("cleanup", "clear", "invalidate", "disable", "stats", "monitor"),
         about="Change nothing, and count what would be removed",
         action="store_true",
     ),
@@ -179,7 +193,31 @@ OPTIONS: Final = (
         action="store_true",
     ),
     _option(
-        "--schedule", verbs=("warm",), about="Do it again every so many minutes", metavar="N", type=_positive
+        "--rows",
+        verbs=("invalidate",),
+        about="What was computed from these rows",
+        metavar="APP.MODEL:PK",
+        nargs="+",
+    ),
+    _option(
+        "--alias",
+        verbs=("invalidate",),
+        about="Only in these aliases of CACHES, whatever their backend",
+        metavar="ALIAS",
+        nargs="+",
+    ),
+    _option(
+        "--schedule",
+        verbs=("warm", "invalidate"),
+        about="warm: again every so many minutes; invalidate: once, in so many minutes, by a live worker",
+        metavar="N",
+        type=_positive,
+    ),
+    _option(
+        "--cancel",
+        verbs=("invalidate",),
+        about="Take back the job that --schedule handed over",
+        metavar="JOB",
     ),
     _option(
         "--noinput",
@@ -235,9 +273,15 @@ def check(action: str, options: Mapping[str, Any]) -> None:
                 f"{option.flags[0]} does not apply to {action}; it applies to {', '.join(option.verbs)}",
                 returncode=WRONG_USE,
             )
-    for one, other in (("watch", "output"), ("export", "json"), ("export", "watch")):
+    for one, other in APART:
         if options.get(one) and options.get(other):
-            raise CommandError(f"--{one} and --{other} do not go together", returncode=WRONG_USE)
+            named = f"--{one} and --{other.replace('_', '-')}"
+            raise CommandError(f"{named} do not go together", returncode=WRONG_USE)
+    if options.get("schedule") and options.get("process") == SELF:
+        raise CommandError(
+            f"--schedule needs a worker that stays; the process of the command, --process {SELF}, ends with it",
+            returncode=WRONG_USE,
+        )
 
 
 def verbs_table() -> str:

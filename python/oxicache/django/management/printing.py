@@ -16,16 +16,30 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, OutputWrapper
 
 from oxicache.django.management.arguments import WRONG_USE
-from oxicache.errors import NotConfiguredError, UnknownCacheError, UnknownProcessError
+from oxicache.errors import (
+    CannotEnumerateError,
+    CannotTagError,
+    NotConfiguredError,
+    UnknownCacheError,
+    UnknownProcessError,
+)
 from oxicache.reports import OptimizeReport, Report
 from oxicache.tables import Style, is_terminal
 
-__all__ = ["Printer", "failures_told", "is_agreed"]
+__all__ = ["Printer", "failures_told", "has_somebody", "is_agreed"]
 
 READER_GONE: Final = 141  # 128 and the number of SIGPIPE, as a shell has it
 # Sequences of ECMA-48, as every terminal of today has them.
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
-WRONG: Final = (NotConfiguredError, UnknownProcessError, ValueError, LookupError, ImproperlyConfigured)
+WRONG: Final = (
+    CannotEnumerateError,
+    CannotTagError,
+    ImproperlyConfigured,
+    LookupError,
+    NotConfiguredError,
+    UnknownProcessError,
+    ValueError,
+)
 
 Lines = Callable[[Report, Report | None, Style], Iterator[str]]
 
@@ -48,12 +62,17 @@ def failures_told() -> Iterator[None]:
         raise CommandError(f"Cache operation failed: {error}", returncode=code) from error
 
 
-def is_agreed(stdout: OutputWrapper, question: str) -> bool:
+def has_somebody(stdout: OutputWrapper) -> bool:
+    """Whether a person could answer a question."""
+    return is_terminal(sys.stdin) and is_terminal(stdout)
+
+
+def is_agreed(stdout: OutputWrapper, question: str, answer: str = "yes") -> bool:
     """Ask on a terminal; elsewhere nobody could answer, and the command goes on."""
-    if not (is_terminal(sys.stdin) and is_terminal(stdout)):
+    if not has_somebody(stdout):
         return True
     try:
-        return input(f"{question} Type 'yes' to continue: ").strip() == "yes"
+        return input(question).strip() == answer
     except (EOFError, KeyboardInterrupt):
         return False
 
@@ -65,7 +84,7 @@ class Printer:
         self._stdout = stdout
         self._as_json = bool(options.get("json"))
         self._output = options.get("output")
-        self._style = _style(stdout, options)
+        self.style = _style(stdout, options)
 
     def report(self, report: Report, instead: str | None = None) -> None:
         """Write one report, or `instead`, to the screen or into the file that `--output` names."""
@@ -76,8 +95,12 @@ class Printer:
         elif self._as_json:
             self._stdout.write(self.json(report.as_json()))
         else:
-            for line in report.lines(self._style):
-                self._say(line)
+            self.lines(report.lines(self.style))
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Write these lines, with what the stream cannot encode spelt out."""
+        for line in lines:
+            self._say(line)
 
     @staticmethod
     def json(value: Any) -> str:
@@ -96,10 +119,9 @@ class Printer:
                         json.dumps(report.as_json())
                     )  # one line each, for programs that follow
                 elif is_terminal(self._stdout):
-                    self._redraw(lines(report, earlier, self._style))
+                    self._redraw(lines(report, earlier, self.style))
                 else:
-                    for line in (*lines(report, earlier, self._style), ""):
-                        self._say(line)
+                    self.lines((*lines(report, earlier, self.style), ""))
                 self._stdout.flush()
                 earlier = report
                 ended.wait(seconds)

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from oxicache import operations
-from oxicache.django import conf, probes
+from oxicache.django import conf, dependants, probes
 from oxicache.django.management import arguments
 from oxicache.django.management.arguments import WRONG_USE
 from oxicache.django.management.printing import Printer, failures_told, is_agreed
@@ -24,6 +24,7 @@ from oxicache.sites import Site
 __all__ = ["Command"]
 
 Run = Callable[[Site, Selection, dict[str, Any]], Report]
+SECONDS_PER_MINUTE = 60.0
 SEVERITY = {"healthy": 0, "warning": 1, "critical": 2}
 QUESTIONS = {
     "clear": "Remove every entry of {what}",
@@ -67,7 +68,9 @@ class Command(BaseCommand):
             return
         workers = len(site.live())
         what = f"{', '.join(map(repr, selection.caches)) or 'all caches'}"
-        question = f"{QUESTIONS[action].format(what=what)} in {workers} live workers?"
+        question = (
+            f"{QUESTIONS[action].format(what=what)} in {workers} live workers? Type 'yes' to continue: "
+        )
         if workers and not is_agreed(self.stdout, question):
             raise CommandError(f"Cancelled: {action} was not done")
 
@@ -79,8 +82,17 @@ def _selection(options: dict[str, Any]) -> Selection:
         keys=() if options["key"] is None else (options["key"],),
         tags=tuple(options["tags"] or ()),
         regex=options["pattern"],
-        models=() if options["model"] is None else (options["model"],),
+        models=() if options["model"] is None else (dependants.label(options["model"]),),
+        aliases=tuple(options["alias"] or ()),
+        rows=tuple(map(_row, options["rows"] or ())),
     )
+
+
+def _row(text: str) -> tuple[str, str]:
+    model, found, pk = text.partition(":")
+    if not (found and pk):
+        raise ValueError(f'{text!r} is no row; write it as "app.Model:pk"')
+    return model, pk
 
 
 def _run(action: str, site: Site, selection: Selection, options: dict[str, Any]) -> Report:
@@ -123,6 +135,17 @@ def _top(site: Site, selection: Selection, options: dict[str, Any]) -> Report:
     )
 
 
+def _invalidate(site: Site, selection: Selection, options: dict[str, Any]) -> Report:
+    """Aliases of other backends are acted on where they are named: `invalidate_caches` has them by default."""
+    cascade = options["cascade"]
+    if options["cancel"]:
+        return operations.cancel(site, options["cancel"])
+    if options["schedule"]:
+        delay = options["schedule"] * SECONDS_PER_MINUTE
+        return operations.schedule(site, selection, delay, cascade=cascade, foreign=False)
+    return operations.invalidate(site, selection, cascade=cascade, dry_run=options["dry_run"], foreign=False)
+
+
 RUNS: dict[str, Run] = {
     "stats": lambda site, selection, _: operations.stats(site, selection),
     "cleanup": lambda site, selection, given: operations.cleanup(site, selection, dry_run=given["dry_run"]),
@@ -131,9 +154,7 @@ RUNS: dict[str, Run] = {
     "status": _status,
     "optimize": _optimize,
     "warm": lambda site, selection, _: operations.warm(site, selection),
-    "invalidate": lambda site, selection, given: operations.invalidate(
-        site, selection, cascade=given["cascade"]
-    ),
+    "invalidate": _invalidate,
     "disable": lambda site, _, given: operations.disable(site, dry_run=given["dry_run"]),
     "enable": lambda site, _, __: operations.enable(site),
     "reset": lambda site, selection, _: operations.reset(site, selection),
@@ -162,8 +183,8 @@ def _lines(report: Report, earlier: Report | None, style: Any) -> Iterator[str]:
 
 def _judge(report: Report, fail_on: str | None) -> None:
     """CommandError with exit code 1 where not all was done, or where the caches are as bad as `--fail-on` says."""
-    if report.reach.is_partial:
-        raise CommandError(report.reach.shortfall())
+    if (lacking := report.shortfall()) is not None:
+        raise CommandError(lacking)
     judged = report.status if isinstance(report, MonitorReport | StatusReport) else "healthy"
     if fail_on and SEVERITY[judged] >= SEVERITY[fail_on]:
         raise CommandError(f"The caches are in the state {judged}")

@@ -1,4 +1,4 @@
-"""The names of the EnterpriseLand document that are about monitoring, for `platform_core.caching`.
+"""What the EnterpriseLand document has for monitoring.
 
 `cache_monitor` counts nothing itself: what oxicache's caches count natively, in every thread of every live worker, is
 what it shows. The figures of other backends are those that callers record.
@@ -12,22 +12,13 @@ from typing import Any, Literal
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.utils import timezone
 
-from oxicache import advice, metrics, operations, prometheus
-from oxicache.django import conf, figures, probes
+from oxicache import advice, metrics, prometheus
+from oxicache.django import conf, figures
 from oxicache.django.site import store_name
 from oxicache.metrics import OTHER, PatternStats, Process, Snapshot, Stats
 from oxicache.recorded import Recorder, first_segment
 
-__all__ = [
-    "CacheManager",
-    "CacheMetrics",
-    "CacheMonitor",
-    "cache_manager",
-    "cache_monitor",
-    "clear_all_caches",
-    "get_cache_status",
-    "optimize_cache_configuration",
-]
+__all__ = ["CacheMetrics", "CacheMonitor", "cache_monitor"]
 
 
 class CacheMetrics:
@@ -175,37 +166,4 @@ class CacheMonitor:
         raise ValueError(f"format is {format!r}; it must be 'prometheus' or 'json'")
 
 
-class CacheManager:
-    """What the document's `cache_manager` tells of all caches together."""
-
-    def get_cache_status(self) -> dict[str, Any]:
-        """Health of each alias, performance in all live workers, what is warmed and configured."""
-        document = operations.status(figures.own_site(), document=probes.document()).document
-        return {**document, "performance": _numbers(document["performance"])}
-
-    def optimize_cache_configuration(self) -> dict[str, Any]:
-        """Performance, and what to change, most urgent first."""
-        unhealthy = {alias: one.error for alias, one in probes.probe_all().items() if one.error is not None}
-        document = operations.optimize(
-            figures.own_site(),
-            default_timeout=conf.current().default_ttl or 0,
-            unhealthy=unhealthy,
-            sensitive=conf.current().sensitive,
-        ).document
-        return {**document, "current_performance": _numbers(document["current_performance"])}
-
-    def clear_all_caches(self) -> dict[str, bool]:
-        """Clear every alias of CACHES; by alias whether that worked."""
-        return probes.clear_all()
-
-
-def _numbers(performance: dict[str, Any]) -> dict[str, Any]:
-    """Where nothing was measured the document has 0, with which its callers reckon."""
-    return {name: 0.0 if value is None else value for name, value in performance.items()}
-
-
 cache_monitor = CacheMonitor()
-cache_manager = CacheManager()
-get_cache_status = cache_manager.get_cache_status
-optimize_cache_configuration = cache_manager.optimize_cache_configuration
-clear_all_caches = cache_manager.clear_all_caches

@@ -1,0 +1,155 @@
+"""What a Selection means in a project: the version words of its models and rows, the keys of its tenant, its aliases.
+
+What is done with it: invalidation.py. How rows and models are spelt as words: words.py.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.cache import caches
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+
+from oxicache._native import KeyPattern
+from oxicache.django import words
+from oxicache.django.backends import NativeCache
+from oxicache.django.enumeration import enumerator_of
+from oxicache.django.scope import Scope
+from oxicache.invalidation import Effect, Names
+from oxicache.keys import glob_literal
+from oxicache.selection import Selection
+from oxicache.tags import checked_tags
+
+__all__ = ["all_words", "effect_of", "model_of", "referring", "row_words"]
+
+STORES = "django:"  # how `manage_cache` prints what is an alias of CACHES
+
+
+def effect_of(selection: Selection, *, cascade: bool = False) -> Effect:
+    """Return what a selection reaches. `cascade` adds the models that refer to those of it, one level.
+
+    ValueError and TypeError where nothing is selected, and for what is no model, row, tag, pattern or alias; and
+    CannotEnumerateError for an alias that was named and cannot say which entries these are.
+    """
+    tags = checked_tags(selection.tags)
+    globs = _globs(selection)
+    regexes = () if selection.regex is None else (selection.regex,)
+    for glob in globs:
+        KeyPattern(glob)
+    for regex in regexes:
+        KeyPattern(regex, kind="regex")
+    moved = frozenset(_words(selection, cascade=cascade))
+    if not (moved or tags or selection.keys or globs or regexes):
+        raise ValueError(
+            "nothing is selected: name tags, keys, patterns, models or rows; `clear` removes everything"
+        )
+    if not (tags or selection.keys or globs or regexes):
+        return Effect(words=moved)
+    aliases = _aliases(selection)
+    for alias in aliases or () if tags or globs or regexes else ():
+        _require(alias)
+    named = None if not (selection.caches or selection.aliases) else _named_caches(selection)
+    if not (regexes or named) and selection.version is None:
+        return Effect(moved, frozenset(tags), frozenset(selection.keys), frozenset(globs), aliases)
+    part = Names(tags, selection.keys, globs, regexes, aliases, named, selection.version)
+    return Effect(words=moved, also=frozenset({part}))
+
+
+def _globs(selection: Selection) -> tuple[str, ...]:
+    """Return the patterns of whole keys that globs, prefix and tenant make together."""
+    below = "" if selection.tenant is None else f"{Scope(tenant=selection.tenant).prefix()}:"
+    if below and selection.regex is not None:
+        raise ValueError("tenant narrows globs and prefixes; in a regular expression write the tenant itself")
+    start = glob_literal(below)
+    globs = [start + glob for glob in selection.globs]
+    if selection.prefix is not None:
+        globs.append(f"{start}{glob_literal(selection.prefix)}*")
+    is_alone = not (selection.keys or selection.tags or selection.models or selection.rows)
+    if below and not globs and is_alone:
+        globs.append(f"{start}*")
+    return tuple(globs)
+
+
+def _aliases(selection: Selection) -> tuple[str, ...] | None:
+    """Return the aliases that are named, as such or as caches; None for all of them."""
+    if not (selection.aliases or selection.caches):
+        return None
+    named = [name.removeprefix(STORES) for name in selection.caches if name.startswith(STORES)]
+    aliases = tuple(dict.fromkeys((*selection.aliases, *named)))
+    for alias in aliases:
+        if alias not in caches.settings:
+            raise ValueError(f"{alias!r} is no alias of CACHES; these are: {', '.join(caches.settings)}")
+    return aliases
+
+
+def _named_caches(selection: Selection) -> tuple[str, ...]:
+    return tuple(name for name in selection.caches if not name.startswith(STORES))
+
+
+def _require(alias: str) -> None:
+    """CannotEnumerateError where tags and patterns find nothing, because the backend cannot list its entries."""
+    if not isinstance(caches[alias], NativeCache):
+        enumerator_of(alias)
+
+
+def _words(selection: Selection, *, cascade: bool) -> Iterator[str]:
+    for label in selection.models:
+        for model in (model_of(label), *(referring(model_of(label)) if cascade else ())):
+            yield from all_words(model)
+    for label, pk in selection.rows:
+        model = model_of(label)
+        yield from row_words(model, pk)
+        yield from words.model_words(model)
+        yield from (f"rows:{parent}" for parent in words.lineage(model).apart)
+        for other in referring(model) if cascade else ():
+            yield from all_words(other)
+
+
+# ---------------------------------------------------------------- models and rows
+
+
+def model_of(target: Any) -> type[Model]:
+    """Return a model by itself or by its label. TypeError and ValueError for what has no rows."""
+    if isinstance(target, str):
+        app_label, _, name = target.lower().partition(".")
+        configs = [config for config in apps.get_app_configs() if config.label.lower() == app_label]
+        try:
+            target = configs[0].get_model(name)
+        except LookupError as error:  # an IndexError is one
+            raise ValueError(f'{target!r} is no model; write it as "app.Model"') from error
+    if not isinstance(target, type) or not issubclass(target, Model) or not hasattr(target, "_meta"):
+        raise TypeError(f"{target!r} is no model")
+    if target._meta.abstract:
+        raise ValueError(f"{target._meta.label} is abstract and has no rows")
+    return target
+
+
+def referring(model: type[Model]) -> list[type[Model]]:
+    """Return the models with a foreign key to this one, in the order of their labels: one level."""
+    found = {
+        relation.related_model
+        for relation in model._meta.related_objects
+        if relation.related_model is not model and not relation.related_model._meta.auto_created
+    }
+    return sorted(found, key=lambda one: one._meta.label)
+
+
+def all_words(model: type[Model]) -> list[str]:
+    """Return the words of all rows of a model, and of what was computed from any."""
+    apart = [f"rows:{label}" for label in words.lineage(model).apart]
+    return [*words.rows_words(model), *words.model_words(model), *apart]
+
+
+def row_words(model: type[Model], pk: Any) -> list[str]:
+    """Return the words of one row. ValueError for what is no primary key of the model."""
+    wrong = f"{pk!r} is no primary key of {model._meta.label}"
+    if pk is None or isinstance(pk, Model):
+        raise ValueError(f"{wrong}; instances are given without their model")
+    try:
+        name = words.pk_name(model, pk)
+    except (ValidationError, TypeError, ValueError, ArithmeticError) as error:
+        raise ValueError(wrong) from error
+    if isinstance(pk, bool | float) and name != str(pk):
+        raise ValueError(wrong)  # an integer field takes True for 1, and 1.5 too
+    return words.row_words(model, pk)

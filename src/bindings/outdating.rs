@@ -1,0 +1,359 @@
+//! Pattern invalidations of a store: told to all processes of the host in a few microseconds, carried out by each of them at its
+//! next use of the store.
+//!
+//! The word of the store moves with each, as with a clear, and the journal says what for (`host/journal.rs`). Where that is
+//! known of each step, only what matches is removed, and a fill or a load that began before is stored unless its key
+//! matches; else everything goes.
+
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::backend_key::Name;
+use super::clock as python_clock;
+use super::matching;
+use super::native_store::NativeStore;
+use super::outside;
+use super::shared::{PyGone, PyTable};
+use super::tokens::{self, Seen};
+use crate::engine::clock::{self, Now};
+use crate::engine::{
+    Cause, Error, Head, Matcher, PatternKind, Selector, Slot, Stamp, Text, Within,
+};
+use crate::host::journal::RECORDS;
+use crate::host::journal::record::Record;
+use crate::host::versions::{self, Versions};
+
+/// So many keys are matched at one settling, each pattern for itself; where it would be more, everything goes. To match a
+/// key takes 20 to 50 ns.
+const MOST_MATCHED: usize = 1 << 20;
+/// A regular expression may take so many times as long.
+const REGEX_WEIGHT: usize = 4;
+/// One invalidation takes so many records at most: the ring is for all.
+const MOST_RECORDS: usize = RECORDS / 8;
+/// So many compiled regular expressions are kept.
+const MOST_COMPILED: usize = 64;
+
+/// Regular expressions, which take longer to compile than to match with; the last used stands last.
+static COMPILED: Mutex<Vec<Matcher>> = Mutex::new(Vec::new());
+
+/// Reads a pattern.
+fn read(kind: PatternKind, source: &[u32]) -> Result<Matcher, Error> {
+    if kind == PatternKind::Glob {
+        return Matcher::new(kind, source);
+    }
+    let known = {
+        let mut compiled = COMPILED.lock();
+        let mut places = compiled.iter();
+        let place = places.position(|matcher| matcher.source() == source);
+        place.map(|place| {
+            let matcher = compiled.remove(place);
+            compiled.push(matcher.clone());
+            matcher
+        })
+    };
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let matcher = Matcher::new(kind, source)?;
+    let mut compiled = COMPILED.lock();
+    if compiled.len() >= MOST_COMPILED {
+        compiled.remove(0);
+    }
+    compiled.push(matcher.clone());
+    Ok(matcher)
+}
+
+/// Patterns that somebody gave, each of which can be read. A single string is refused: its letters are never what was meant.
+pub(super) fn sources(patterns: &Bound<'_, PyAny>, kind: PatternKind) -> PyResult<Vec<Vec<u32>>> {
+    if patterns.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(format!(
+            "patterns must be an iterable of strings such as ['user:7:*'], not the single string {}",
+            outside::repr(patterns)?
+        )));
+    }
+    let mut sources = Vec::new();
+    for pattern in outside::iterate(patterns)? {
+        let pattern = pattern?;
+        let text = pattern.cast::<PyString>().map_err(|_| {
+            let kind = pattern.get_type();
+            PyTypeError::new_err(format!("a key pattern is a string, not {kind}"))
+        })?;
+        let source = matching::points(text).into_vec();
+        read(kind, &source)?;
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+/// What was invalidated by patterns.
+#[derive(Default)]
+struct Outdated(Vec<Selector>);
+
+impl Outdated {
+    /// What these records say of one store, each pattern once; None where one cannot be read.
+    fn of(records: Vec<Record>, store: u64) -> Option<Self> {
+        let mut within: Vec<(Within, Vec<Matcher>)> = Vec::new();
+        let mut known = HashSet::new();
+        for record in records {
+            if record.store != store {
+                continue; // another store has the same word
+            }
+            let place = within.iter().position(|(known, _)| *known == record.within);
+            let place = place.unwrap_or_else(|| {
+                within.push((record.within, Vec::new()));
+                within.len() - 1
+            });
+            for pattern in record.patterns {
+                // Another build may have read what this one cannot.
+                let matcher = read(record.kind, &pattern).ok()?;
+                if known.insert((place, record.kind.name(), pattern)) {
+                    within[place].1.push(matcher);
+                }
+            }
+        }
+        let selectors = within.into_iter();
+        let selectors = selectors.map(|(within, matchers)| Selector::new(matchers, within));
+        Some(Self(selectors.collect()))
+    }
+
+    /// How long it takes to match a key, in glob patterns.
+    fn weight(&self) -> usize {
+        let matchers = self.0.iter().flat_map(Selector::matchers);
+        matchers
+            .map(|matcher| match matcher.kind() {
+                PatternKind::Glob => 1,
+                PatternKind::Regex => REGEX_WEIGHT,
+            })
+            .sum()
+    }
+
+    fn takes(&self, head: Head<'_>, key: Text<'_>) -> bool {
+        self.0.iter().any(|selector| takes(selector, head, key))
+    }
+}
+
+/// Whether a selector takes a key of a store. A key that was made as a whole may be of any version that can be read in it.
+fn takes(selector: &Selector, head: Head<'_>, key: Text<'_>) -> bool {
+    const COLON: u32 = b':' as u32;
+    if selector.takes(head, key) {
+        return true;
+    }
+    let (
+        Head::Whole,
+        Within::Parts {
+            prefix: Some(prefix),
+            version: None,
+        },
+    ) = (head, selector.within())
+    else {
+        return false;
+    };
+    let mut made = Vec::new();
+    key.add_to(&mut made);
+    let Some(rest) = made.strip_prefix(&**prefix) else {
+        return false;
+    };
+    let Some((&COLON, rest)) = rest.split_first() else {
+        return false;
+    };
+    let colons = rest
+        .iter()
+        .enumerate()
+        .filter(|&(_, &character)| character == COLON);
+    colons.map(|(at, _)| &rest[at + 1..]).any(|key| {
+        let matchers = selector.matchers().iter();
+        matchers
+            .clone()
+            .any(|matcher| matcher.matches(Text::Full(key)))
+    })
+}
+
+impl NativeStore {
+    /// Do what was invalidated since the store was looked at last: remove what matches the patterns, or everything where more
+    /// than patterns was invalidated, or nobody knows any more what.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn catch_up(&self, py: Python<'_>) {
+        loop {
+            let seen = versions::current();
+            let before = self.stamp();
+            let now = seen.capture(seen.word(&self.store_word()));
+            let known = self.outdated_between(seen, before, now);
+            let Some(outdated) = known.filter(|outdated| self.is_affordable(outdated)) else {
+                let words = self.words_of(seen);
+                self.shared.clear_later();
+                self.remember(words);
+                return;
+            };
+            let mut gone = Vec::new();
+            let mut table = self.shared.cache.lock();
+            if self.stamp() != before {
+                continue; // another thread has gone on
+            }
+            self.remove_from(&mut table, py, &outdated, &mut |_, _| {}, &mut gone);
+            self.set_value(now.value);
+            drop(table);
+            self.shared.drop_later(gone);
+            return;
+        }
+    }
+
+    /// What patterns took between two values of the store's word; None unless that is all that was invalidated.
+    fn outdated_between(&self, seen: &Versions, from: Stamp, to: Stamp) -> Option<Outdated> {
+        if from.word != to.word || self.ground() != Some(seen.ground()) {
+            return None;
+        }
+        let records = seen.records_between(to.word, from.value, to.value)?;
+        Outdated::of(records, self.name_hash)
+    }
+
+    fn is_affordable(&self, outdated: &Outdated) -> bool {
+        let entries = self.shared.cache.lock().len();
+        entries.saturating_mul(outdated.weight()) <= MOST_MATCHED
+    }
+
+    fn remove_from(
+        &self,
+        table: &mut PyTable,
+        py: Python<'_>,
+        outdated: &Outdated,
+        with: &mut dyn FnMut(&PyTable, Slot),
+        gone: &mut Vec<PyGone>,
+    ) {
+        if outdated.0.is_empty() {
+            return;
+        }
+        let (slots, _) = table.walk(0, usize::MAX);
+        for slot in slots {
+            let key = table.key(slot).bind(py);
+            let is_outdated =
+                matching::with_key(key, true, |head, text| outdated.takes(head, text));
+            if is_outdated == Some(true) {
+                with(table, slot);
+                gone.push(table.remove(slot, Cause::Invalidated));
+            }
+        }
+    }
+
+    /// Whether nothing was invalidated that a key belongs to, between a value of the store's word and its present one.
+    pub(super) fn has_spared(&self, name: &Name<'_, '_>, from: u32) -> bool {
+        let now = self.stamp();
+        if from == now.value {
+            return true;
+        }
+        let from = Stamp { value: from, ..now };
+        let outdated = self.outdated_between(versions::current(), from, now);
+        outdated.is_some_and(|outdated| !name.with_parts(|head, text| outdated.takes(head, text)))
+    }
+
+    /// The present value of the store's word, for what was seen of it is still good for a fill.
+    pub(super) fn still_good(
+        &self,
+        name: &Name<'_, '_>,
+        seen: Seen,
+        is_untagged: bool,
+    ) -> PyResult<Option<u32>> {
+        let now = self.seen(name)?;
+        let is_same = now.key == seen.key
+            && now.epoch == seen.epoch
+            && (is_untagged || now.tags == seen.tags);
+        Ok((is_same && self.has_spared(name, seen.store)).then_some(now.store))
+    }
+
+    /// Have every process remove what the patterns take at its next use of the store.
+    pub(super) fn outdate(
+        &self,
+        py: Python<'_>,
+        kind: PatternKind,
+        within: Within,
+        patterns: Vec<Vec<u32>>,
+    ) -> PyResult<()> {
+        if !self.is_host {
+            let patterns = patterns.iter();
+            let matchers: Result<Vec<_>, _> = patterns.map(|pattern| read(kind, pattern)).collect();
+            let outdated = Outdated(vec![Selector::new(matchers?, within)]);
+            self.shared.renounce_matching();
+            self.remove_now(py, &outdated, None);
+            return Ok(());
+        }
+        self.tell(py, kind, within, patterns);
+        // As for `clear_all`: what this thread stores next comes after, and is not to be lost.
+        tokens::take_all(py, self.id)
+    }
+
+    /// As [`Self::outdate`] for one pattern, and remove what it takes in this process at once; how many live entries that were.
+    pub(super) fn delete_matching(
+        &self,
+        py: Python<'_>,
+        matcher: &Matcher,
+        within: Within,
+    ) -> PyResult<usize> {
+        self.settle(py);
+        let now = python_clock::now(py)?;
+        let outdated = Outdated(vec![Selector::new(vec![matcher.clone()], within.clone())]);
+        if !self.is_host {
+            self.shared.renounce_matching();
+            return Ok(self.remove_now(py, &outdated, Some(now)));
+        }
+        let before = self.stamp();
+        let after = self.tell(py, matcher.kind(), within, vec![matcher.source().to_vec()]);
+        let mut count = 0;
+        let mut gone = Vec::new();
+        let mut table = self.shared.cache.lock();
+        self.remove_from(
+            &mut table,
+            py,
+            &outdated,
+            &mut |table, slot| count += usize::from(table.is_live(slot, now)),
+            &mut gone,
+        );
+        let is_all = after.word == before.word && after.value == before.value.wrapping_add(1);
+        if is_all && self.stamp() == before {
+            self.set_value(after.value);
+        }
+        drop(table);
+        self.shared.removed(py, gone);
+        tokens::take_all(py, self.id)?;
+        Ok(count)
+    }
+
+    fn remove_now(&self, py: Python<'_>, outdated: &Outdated, now: Option<Now>) -> usize {
+        let mut count = 0;
+        let mut gone = Vec::new();
+        let mut table = self.shared.cache.lock();
+        self.remove_from(
+            &mut table,
+            py,
+            outdated,
+            &mut |table, slot| {
+                count += usize::from(now.is_some_and(|now| table.is_live(slot, now)));
+            },
+            &mut gone,
+        );
+        drop(table);
+        self.shared.removed(py, gone);
+        count
+    }
+
+    fn tell(
+        &self,
+        py: Python<'_>,
+        kind: PatternKind,
+        within: Within,
+        patterns: Vec<Vec<u32>>,
+    ) -> Stamp {
+        let record = Record {
+            store: self.name_hash,
+            kind,
+            within,
+            patterns,
+        };
+        let texts = record.encode().filter(|texts| texts.len() <= MOST_RECORDS);
+        let now = python_clock::now(py).map_or_else(|_| clock::precise(), Now::at);
+        versions::outdate(&self.store_word(), texts.as_deref(), now)
+    }
+}

@@ -1,0 +1,1 @@
+"""The models of document 003, "Model-Based Invalidation"."""

@@ -1,0 +1,1 @@
+"""Models that the documents name and do not show."""
