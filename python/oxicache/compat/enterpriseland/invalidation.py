@@ -17,7 +17,6 @@ from oxicache.django.enumeration import enumerator_of
 from oxicache.django.labels import model_named
 from oxicache.django.rules import Rule, changed_rows, register_rule
 from oxicache.invalidation import operations_of
-from oxicache.selection import Selection
 from oxicache.store import Store, attempt
 
 __all__ = ["DependencyInvalidator", "PatternInvalidator", "SmartInvalidator", "TagInvalidator"]
@@ -56,16 +55,15 @@ class PatternInvalidator:
         self.cache_alias = cache_alias
 
     def invalidate(self, pattern: str) -> int:
-        """Invalidate the keys that match; how many entries. ValueError says what is wrong with the pattern."""
-        return self._invalidate(Selection(aliases=(self.cache_alias,), regex=pattern))
+        """Invalidate the keys that match; how many entries.
+
+        ValueError says what is wrong with the pattern, CannotEnumerateError why the alias cannot list its keys.
+        """
+        return invalidate(regex=pattern, aliases=(self.cache_alias,)).total
 
     def invalidate_prefix(self, prefix: str) -> int:
-        """Invalidate the keys that begin so; how many entries."""
-        return self._invalidate(Selection(aliases=(self.cache_alias,), prefix=prefix))
-
-    def _invalidate(self, selection: Selection) -> int:
-        enumerator_of(self.cache_alias)  # CannotEnumerateError, where a count of 0 would be a guess
-        return invalidate(selection).total
+        """Invalidate the keys that begin so; how many entries. CannotEnumerateError as above."""
+        return invalidate(prefix=prefix, aliases=(self.cache_alias,)).total
 
     def register_dependency(self, key: str, **_: Any) -> None:
         """Do nothing: keys are found where they are."""
