@@ -35,6 +35,7 @@ NEED_DJANGO = [
     "contracts/test_the_bot_keys.py",
     "contracts/test_youtility_defects.py",
     "contracts/test_youtility_invalidation.py",
+    "contracts/test_youtility_commands.py",
     "contracts/test_youtility_keys.py",
 ]
 HAS_DJANGO = importlib.util.find_spec("django") is not None
@@ -66,12 +67,14 @@ ANY_METHODS = (
     "test_demo_site.py",
     "test_enumeration.py",
     "test_health.py",
+    "test_jobs_of_operators.py",
     "test_hierarchy.py",
     "test_hierarchy_walks.py",
     "test_memory_pressure.py",
     "test_operations.py",
     "test_operations_changes.py",
     "test_operations_findings.py",
+    "test_operations_invalidation.py",
     "test_pages_of_workers.py",
     "test_prometheus.py",
     "test_pytest_plugin.py",
