@@ -119,6 +119,20 @@ class TestLiveWorkers:
             )
             assert held(silent, "a:k", "b:k") == ["b:k"]
 
+    def test_local_memory_of_each_worker(self) -> None:
+        """A LocMemCache is each process' own: the command's, which is empty, says nothing about the workers'."""
+        with a_site(CACHES={"default": SETTINGS["memory"]}) as site, site.serving(2) as workers:
+            for worker in workers:
+                worker.ask("call", "default", "set_many", [{"a:k": 1, "b:k": 1}], {})
+            done = site.manage("invalidate_caches", "--pattern", "a")
+            assert done.stdout == (
+                "\u2713 Cleared 2 cache keys\n  in default: 2 entries\n"
+                f"2 of 2 workers answered in {site.folder}.\n{DONE}"
+            )
+            assert [held(worker, "a:k", "b:k") for worker in workers] == [["b:k"]] * 2
+            site.manage("invalidate_caches", "--all", "--process", str(workers[0].pid))
+            assert [held(worker, "a:k", "b:k") for worker in workers] == [[], ["b:k"]]
+
     def test_one_worker_alone(self, pair: tuple[LiveSite, list[SiteWorker]]) -> None:
         """With a pid the others keep theirs."""
         site, workers = pair
