@@ -30,6 +30,7 @@ NEED_DJANGO = [
     "contracts/test_akvo_examples.py",
     "contracts/test_akvo_hierarchy.py",
     "contracts/test_akvo_settings.py",
+    "contracts/test_dialects_processes.py",
     "contracts/test_the_bot_invalidation.py",
     "contracts/test_the_bot_keys.py",
     "contracts/test_youtility_defects.py",
