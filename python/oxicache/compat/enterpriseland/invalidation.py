@@ -85,12 +85,14 @@ class DependencyInvalidator:
         """
         found = model_named(model)
         operations_of(operation)
+        # Counted first: the rules that the rows below bring name the same tags.
         if instance_id is None:
+            count = invalidate(tags=[_tag(found), _tag(found, ANY)]).total
             invalidate(found)
-            return invalidate(tags=[_tag(found), _tag(found, ANY)]).total
-        row = _row_tag(found, instance_id)
+            return count
+        count = invalidate(tags=[_row_tag(found, instance_id), _tag(found)]).total
         invalidate(found, instance_id)
-        return invalidate(tags=[row, _tag(found)]).total
+        return count
 
     def register_dependency(
         self, key: str, model: Any, instance_id: Any = None, timeout: float | None = REMEMBERED
