@@ -11,11 +11,13 @@ from typing import Any, Final, cast
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.exceptions import ValidationError
+from django.db import router
 
-from oxicache.django import invalidate
+from oxicache.django import invalidate, transactions
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.labels import model_named
 from oxicache.django.rules import Rule, changed_rows, register_rule
+from oxicache.django.selecting import words_of
 from oxicache.invalidation import operations_of
 from oxicache.selection import Selection
 from oxicache.store import Store, attempt
@@ -89,7 +91,10 @@ class DependencyInvalidator:
         else:
             tags, rows = [_row_tag(found, instance_id), _tag(found)], [instance_id]
         count = invalidate(tags=tags).total
-        invalidate(found) if rows is None else invalidate(found, rows)
+        # The words alone: the rules are those of the operation, and not of a bulk one.
+        label = found._meta.label
+        which = Selection(models=(label,)) if rows is None else Selection(rows=((label, instance_id),))
+        transactions.invalidate_words(words_of(which), router.db_for_write(found))
         for each in operations:
             changed_rows(found, rows, operation=each)
         return count
