@@ -17,7 +17,6 @@ from oxicache.django.backends import NativeCache
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.scope import Scope
 from oxicache.invalidation import Effect, Names
-from oxicache.keys import glob_literal
 from oxicache.selection import Selection
 from oxicache.tags import checked_tags
 
@@ -33,7 +32,8 @@ def effect_of(selection: Selection, *, cascade: bool = False) -> Effect:
     CannotEnumerateError for an alias that was named and cannot say which entries these are.
     """
     tags = checked_tags(selection.tags)
-    globs = _globs(selection)
+    below = "" if selection.tenant is None else Scope(tenant=selection.tenant).prefix()
+    globs = selection.whole_globs(below)
     regexes = () if selection.regex is None else (selection.regex,)
     for glob in globs:
         KeyPattern(glob)
@@ -54,21 +54,6 @@ def effect_of(selection: Selection, *, cascade: bool = False) -> Effect:
         return Effect(moved, frozenset(tags), frozenset(selection.keys), frozenset(globs), aliases)
     part = Names(tags, selection.keys, globs, regexes, aliases, named, selection.version)
     return Effect(words=moved, also=frozenset({part}))
-
-
-def _globs(selection: Selection) -> tuple[str, ...]:
-    """Return the patterns of whole keys that globs, prefix and tenant make together."""
-    below = "" if selection.tenant is None else f"{Scope(tenant=selection.tenant).prefix()}:"
-    if below and selection.regex is not None:
-        raise ValueError("tenant narrows globs and prefixes; in a regular expression write the tenant itself")
-    start = glob_literal(below)
-    globs = [start + glob for glob in selection.globs]
-    if selection.prefix is not None:
-        globs.append(f"{start}{glob_literal(selection.prefix)}*")
-    is_alone = not (selection.keys or selection.tags or selection.models or selection.rows)
-    if below and not globs and is_alone:
-        globs.append(f"{start}*")
-    return tuple(globs)
 
 
 def _aliases(selection: Selection) -> tuple[str, ...] | None:
