@@ -12,13 +12,12 @@ from django.core.cache import caches
 
 from oxicache import operations
 from oxicache._native import KeyPattern
-from oxicache.django import aliases, conf, control, dependants, marks, neighbours
+from oxicache.django import aliases, conf, control, dependants, marks, neighbours, transactions
 from oxicache.django.backends import NativeCache
 from oxicache.django.enumeration import ALL_VERSIONS, enumerator_of
-from oxicache.django.invalidation import invalidate
 from oxicache.django.labels import model_named
 from oxicache.django.scope import Scope
-from oxicache.django.selecting import referring
+from oxicache.django.selecting import referring, words_of
 from oxicache.errors import CannotEnumerateError
 from oxicache.keys import normal_pattern
 from oxicache.selection import Selection
@@ -140,13 +139,13 @@ class ProjectShared:
         """Outdate what was computed from any row of a model; with `cascade` of those that have foreign keys to it."""
         also = _referring_labels(model) if cascade else []
         for label in () if dry_run else (model, *also):
-            invalidate(label)
+            transactions.invalidate_words(words_of(Selection(models=(label,))))
             marks.bump(dependants.effect([label], []).words)
         return also
 
     def invalidate_row(self, model: str, pk: Any) -> None:
         """Outdate what was computed from one row."""
-        invalidate(model, [pk])
+        transactions.invalidate_words(words_of(Selection(rows=((model, pk),))))
         marks.bump(dependants.effect([], [(model, pk)]).words)
 
     def dependents(self, selection: Selection, *, cascade: bool) -> Dependents:

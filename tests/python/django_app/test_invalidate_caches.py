@@ -12,6 +12,7 @@ import site_worker
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.test import override_settings
+from django_app.test_manage_cache_workers import stopped
 from site_worker import LiveSite, SiteWorker, a_site
 from terminals import Terminal, on_terminal
 
@@ -96,8 +97,6 @@ class TestLiveWorkers:
 
     def test_a_worker_that_does_not_answer(self) -> None:
         """Exit code 1, and its entries are outdated all the same."""
-        from django_app.test_manage_cache_workers import stopped
-
         with a_site(CACHES={"default": SETTINGS["default"]}) as site, site.serving(2) as (well, hanging):
             set_everywhere([well, hanging], "a:k", "b:k")
             with stopped(hanging):

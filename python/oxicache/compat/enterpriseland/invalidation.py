@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from oxicache.django import invalidate
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.labels import model_named
-from oxicache.django.rules import Rule, register_rule
+from oxicache.django.rules import Rule, changed_rows, register_rule
 from oxicache.invalidation import operations_of
 from oxicache.selection import Selection
 from oxicache.store import Store, attempt
@@ -80,17 +80,19 @@ class DependencyInvalidator:
     def invalidate(self, model: Any, instance_id: Any = None, operation: str = "save") -> int:
         """Invalidate what depends on a row, and on all rows; without a row what depends on any. How many entries.
 
-        What decorated members hold for these rows goes too, and is not counted. ValueError names what is no model, no
-        primary key and no operation.
+        What decorated members hold for these rows, and what rules name, goes too and is not counted. ValueError names
+        what is no model, no primary key and no operation.
         """
-        found = model_named(model)
-        operations_of(operation)
+        found, operations = model_named(model), operations_of(operation)
         if instance_id is None:
-            invalidate(found)
-            return invalidate(tags=[_tag(found), _tag(found, ANY)]).total
-        row = _row_tag(found, instance_id)
-        invalidate(found, instance_id)
-        return invalidate(tags=[row, _tag(found)]).total
+            tags, rows, operations = [_tag(found), _tag(found, ANY)], None, ("bulk",)
+        else:
+            tags, rows = [_row_tag(found, instance_id), _tag(found)], [instance_id]
+        count = invalidate(tags=tags).total
+        invalidate(found) if rows is None else invalidate(found, rows)
+        for each in operations:
+            changed_rows(found, rows, operation=each)
+        return count
 
     def register_dependency(
         self, key: str, model: Any, instance_id: Any = None, timeout: float | None = REMEMBERED
