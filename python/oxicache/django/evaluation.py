@@ -49,6 +49,7 @@ class CompiledRule:
         self._refuse_unknown()
         # What changes from row to row, and more than the primary key of which has to be known.
         self.differs_by_row = bool(self._calls or self.names - {"tenant"})
+        self.has_calls = bool(self._calls)
         self.needs_instance = bool(self._calls or self.names - {"pk", "tenant"})
 
     def gather(self, row: Row, into: Gathered) -> None:

@@ -345,8 +345,13 @@ class TestRows:
         assert len(queries) == 0
         assert (effect.keys, effect.tags, effect.every_tag) == ({"k:1", "k:2"}, {"t:1", "t:2"}, False)
 
-    def test_what_takes_more_than_keys_is_asked_for(self, register: Register) -> None:
-        """One query for each rule that needs it."""
+    def test_what_columns_were_before_nobody_knows(self, register: Register) -> None:
+        """A statement may have changed them: what depends on one goes for whatever it was."""
+        register("catalogue.Item", keys="k:{pk}:{title}")
+        assert keys_of(rulebook.effect_of_rows(Item, [1, 2])) == {"k:1:*", "k:2:*"}
+
+    def test_callables_are_given_the_rows(self, register: Register) -> None:
+        """One query for each rule that needs them."""
         items = [Item.objects.create(title=f"row{number}") for number in range(2)]
         register("catalogue.Item", keys="k:{title}", tags=lambda item: item.title.upper())
         effect = rulebook.effect_of_rows(Item, [item.pk for item in items])

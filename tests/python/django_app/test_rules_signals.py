@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext, isolate_apps, override_settings
@@ -102,13 +102,13 @@ class TestChanges:
         assert keys_in(carried) == {"rules1"}
         one.name = "rules2"
         one.save(update_fields=["name"])
-        assert keys_in(carried) == {"rules2"}
+        assert keys_in(carried) == {"rules1", "rules2"}
         Group.objects.get_or_create(name="rules3")
         assert keys_in(carried) == {"rules3"}
         Group.objects.get_or_create(name="rules3")
         assert keys_in(carried) == set()
         Group.objects.update_or_create(name="rules3", defaults={"name": "rules4"})
-        assert keys_in(carried) == {"rules4"}
+        assert keys_in(carried) == {"rules3", "rules4"}
         one.delete()
         assert keys_in(carried) == {"rules2"}
         Group.objects.filter(name="rules4").delete()
@@ -210,6 +210,69 @@ class TestChanges:
         assert keys_in(carried) == {"k"}
         monkeypatch.setattr(rulebook, "effect_of_instance", lambda *_: 1 / 0)
         group.save()
+
+
+class TestBefore:
+    """A row that moves from one list to another changes both."""
+
+    @pytest.fixture
+    def item(self) -> Iterator[Item]:
+        """An item of some price."""
+        item = Item.objects.create(title="t", price=1)
+        yield item
+        item.delete()
+
+    @pytest.mark.parametrize(
+        "source", ["p:{price}", lambda item: f"p:{item.price}"], ids=["template", "callable"]
+    )
+    def test_what_it_was_counts_too(
+        self, register: Register, carried: list[Effect], item: Item, source: Any
+    ) -> None:
+        """Whether it was read or made by hand, and whatever others did to it meanwhile."""
+        register("catalogue.Item", keys=source)
+        item.price = 2
+        item.save()
+        assert keys_in(carried) == {"p:1", "p:2"}
+        Item(pk=item.pk, title="t", price=3).save()
+        assert keys_in(carried) == {"p:2", "p:3"}
+        item.save()
+        assert keys_in(carried) == {"p:3", "p:2"}
+
+    def test_it_is_asked_for_only_where_it_matters(self, register: Register, item: Item) -> None:
+        """Not for keys alone, not for rows that are new, not for columns that are not saved."""
+
+        def queries(save: Callable[[], object]) -> int:
+            with CaptureQueriesContext(connection) as found:
+                save()
+            return len([query for query in found if query["sql"].startswith("SELECT")])
+
+        register("catalogue.Item", keys="k:{pk}", tags="{tenant}")
+        assert queries(item.save) == 0
+        register("catalogue.Item", keys="p:{price}", previous=False)
+        assert queries(item.save) == 0
+        register("catalogue.Item", keys="a:{author_id}")
+        register("catalogue.Author", keys="n:{name}")
+        assert queries(item.save) == 1
+        assert queries(lambda: item.save(update_fields=["title"])) == 0
+        assert queries(lambda: item.save(update_fields=["author"])) == 1
+        assert queries(lambda: Author.objects.create(name="new")) == 0
+        with override_settings(CACHE_INVALIDATION_ENABLED=False):
+            assert queries(item.save) == 0
+
+    def test_a_save_that_failed_leaves_nothing(
+        self, register: Register, carried: list[Effect], item: Item
+    ) -> None:
+        """The next one asks anew."""
+        register("catalogue.Item", keys="p:{price}")
+        item.price = None  # type: ignore[assignment]
+        with pytest.raises(IntegrityError):
+            item.save()
+        assert carried == []
+        Item(pk=item.pk, title="t", price=5).save()
+        carried.clear()
+        item.price = 6
+        item.save()
+        assert keys_in(carried) == {"p:5", "p:6"}
 
 
 class TestRelations:

@@ -50,6 +50,8 @@ return {redis.call('UNLINK', unpack(members)), #members, redis.call('ZCARD', KEY
 class Redis(Enumerating):
     """What is the same for all clients. Whatever a client does for reads, here it is the server that is written to."""
 
+    repeats = True  # while a server enlarges its table
+
     @abstractmethod
     def _servers(self, cache: Any) -> Sequence[Any]:
         """Return a client of redis-py for each server that has keys of its own."""
