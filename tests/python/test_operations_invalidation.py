@@ -369,7 +369,10 @@ class TestLater:
             "cascade": True,
             "foreign": False,
         }
-        assert text(report)[0] == "Scheduled invalidation of tag 'a' in 5.0 min"
+        assert text(report) == [
+            "Scheduled invalidation of tag 'a' in 5.0 min",
+            f"  job 7d1c of worker {report.pid}, lost if that ends before",
+        ]
         assert report.as_json()["scheduled"] == "7d1c"
         assert report.as_json()["due"] == "1970-01-01T00:00:01+00:00"
 

@@ -202,9 +202,11 @@ class Scheduled(Report):
             "due": None if self.due is None else datetime.fromtimestamp(self.due, UTC).isoformat(),
         }
 
+    def lines(self, style: Style = PLAIN) -> Iterator[str]:
+        """Yield who has taken it on; the others were not asked."""
+        yield from self.reach.lines(style) if self.job is None else self._lines(style)
+
     def _lines(self, style: Style) -> Iterator[str]:
-        if self.job is None:
-            return
         yield style.paint(f"Scheduled {plain(self.what)} in {duration(self.delay)}", "good")
         yield f"  job {self.job} of worker {self.pid}, lost if that ends before"
 
