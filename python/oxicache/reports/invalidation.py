@@ -161,7 +161,6 @@ class InvalidationPreview(_Selected):
 
     def _host_lines(self, style: Style) -> Iterator[str]:
         if not self.has_acted:
-            yield "DRY RUN: Would invalidate cache entries"
             yield from self.alias_lines(style)
         yield from self.unasked_lines(style)
 
@@ -208,7 +207,7 @@ class Scheduled(Report):
 
     def _lines(self, style: Style) -> Iterator[str]:
         yield style.paint(f"Scheduled {plain(self.what)} in {duration(self.delay)}", "good")
-        yield f"  job {self.job} of worker {self.pid}, lost if that ends before"
+        yield f"  job {plain(self.job)} of worker {self.pid}, lost if that ends before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
