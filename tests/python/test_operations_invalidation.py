@@ -61,6 +61,9 @@ class Shared(NothingShared):
         self.done.append((kind, tuple(patterns), tuple(caches)))
         return ("django:default",)
 
+    def is_private(self, alias: str) -> bool:
+        return alias == "memory"
+
     def require(self, alias: str, selection: Selection) -> None:
         if self.others[alias].failure is not None:
             raise ValueError(f"{alias} cannot")
@@ -280,6 +283,43 @@ class TestWhatComesOfIt:
         with scripted(folder, answers(invalidated(users=1))):
             operations.invalidate(Site(folders=(folder,), process=1, shared=shared), Selection(tags=("t",)))
         assert shared.done == []
+
+
+class TestPrivateAliases:
+    def test_each_worker_is_asked(self, folder: Path) -> None:
+        """What lies in the process of the command is no worker's: its 0 would say nothing."""
+        shared = Shared(memory=AliasOutcome(0), redis=AliasOutcome(1))
+        found = {"here": {"memory": {"count": 2, "failure": None}}}
+        with scripted(folder, answers(found, 1), answers(found, 2)) as workers:
+            report = operations.invalidate(
+                Site(folders=(folder,), shared=shared),
+                Selection(aliases=("memory", "redis"), globs=("a:*",)),
+                dry_run=True,
+            )
+        assert [worker.asked for worker in workers] == [
+            [
+                {
+                    "v": 1,
+                    "verb": "schedule",
+                    "operation": "here",
+                    "aliases": ["memory"],
+                    "selection": {"globs": ["a:*"]},
+                    "dry_run": True,
+                }
+            ]
+        ] * 2
+        assert report.by_strategy == {"pattern": 5}
+        assert report.aliases == {"redis": {"pattern": 1}, "memory": {"pattern": 4}}
+        assert shared.done == [("redis", "pattern 'a:*'", True)]
+
+    def test_one_that_fails_is_named(self, folder: Path) -> None:
+        """With the worker that it failed in."""
+        found = {"here": {"memory": {"count": None, "failure": "no"}}}
+        with scripted(folder, answers(found)):
+            report = operations.clear_all(
+                Site(folders=(folder,), shared=Shared(memory=AliasOutcome(0))), ["memory"]
+            )
+        assert report.shortfall() == "memory: worker 1: no"
 
 
 class TestWrongUse:
