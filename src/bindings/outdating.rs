@@ -272,6 +272,9 @@ impl NativeStore {
         within: Within,
         patterns: Vec<Vec<u32>>,
     ) -> PyResult<()> {
+        if patterns.is_empty() {
+            return Ok(());
+        }
         if !self.is_host {
             let patterns = patterns.iter();
             let matchers: Result<Vec<_>, _> = patterns.map(|pattern| read(kind, pattern)).collect();

@@ -145,6 +145,20 @@ def write_for_ever(keys: list[str]) -> None:
         cache.delete_many(keys)
 
 
+def invalidate_for_ever(told: str) -> None:
+    """Outdate one key after the other by a pattern, and write after each how many there are."""
+    import itertools
+    import struct
+
+    from django.core.cache import cache
+
+    file = os.open(told, os.O_WRONLY)
+    print(json.dumps("begun"), flush=True)
+    for number in itertools.count():
+        cache.invalidate_patterns([f"k:{number}:*"])
+        os.pwrite(file, struct.pack("=q", number + 1), 0)
+
+
 def request(which: str) -> None:
     """Let Django's signal say that a request begins or ends."""
     from django.core import signals
@@ -166,7 +180,17 @@ def drive(at: float) -> None:
 
 COMMANDS = {
     function.__name__: function
-    for function in (call, use, fill, compute, write_for_ever, request, shared, drive)
+    for function in (
+        call,
+        use,
+        fill,
+        compute,
+        write_for_ever,
+        invalidate_for_ever,
+        request,
+        shared,
+        drive,
+    )
 }
 
 

@@ -134,8 +134,7 @@ def exact_pks(model: type[Model], values: Iterable[Any]) -> list[Any] | None:
             key = field.to_python(value)
         except (ValidationError, TypeError, ValueError):
             return None
-        is_whole = isinstance(key, int) and not isinstance(value, bool | float)
-        if not is_whole and not isinstance(key, UUID):
+        if not isinstance(key, int | UUID):
             return None
         found.append(key)
         if len(found) > MAX_ROWS:

@@ -19,7 +19,6 @@ from oxicache.django.enumeration import enumerator_of
 from oxicache.django.rulebook import effect_of_rows
 from oxicache.django.scope import Scope
 from oxicache.invalidation import NOTHING, Effect, Names
-from oxicache.keys import glob_literal
 from oxicache.selection import Selection
 from oxicache.tags import checked_tags
 
@@ -35,7 +34,8 @@ def effect_of(selection: Selection, *, cascade: bool = False) -> Effect:
     CannotEnumerateError for an alias that was named and cannot say which entries these are.
     """
     tags = checked_tags(selection.tags)
-    globs = _globs(selection)
+    below = "" if selection.tenant is None else Scope(tenant=selection.tenant).prefix()
+    globs = selection.whole_globs(below)
     regexes = () if selection.regex is None else (selection.regex,)
     for glob in globs:
         KeyPattern(glob)
@@ -72,21 +72,6 @@ def _of_rules(selection: Selection, *, cascade: bool) -> Effect:
         for label, pk in selection.rows:
             found |= effect_of_rows(model_of(label), [pk])
     return found
-
-
-def _globs(selection: Selection) -> tuple[str, ...]:
-    """Return the patterns of whole keys that globs, prefix and tenant make together."""
-    below = "" if selection.tenant is None else f"{Scope(tenant=selection.tenant).prefix()}:"
-    if below and selection.regex is not None:
-        raise ValueError("tenant narrows globs and prefixes; in a regular expression write the tenant itself")
-    start = glob_literal(below)
-    globs = [start + glob for glob in selection.globs]
-    if selection.prefix is not None:
-        globs.append(f"{start}{glob_literal(selection.prefix)}*")
-    is_alone = not (selection.keys or selection.tags or selection.models or selection.rows)
-    if below and not globs and is_alone:
-        globs.append(f"{start}*")
-    return tuple(globs)
 
 
 def _aliases(selection: Selection) -> tuple[str, ...] | None:

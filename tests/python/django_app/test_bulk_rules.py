@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, models
 from django.db.migrations.state import ModelState, ProjectState
 from django.test import TestCase, override_settings
-from project.catalogue.models import Item, Label
+from project.catalogue.models import Label
 from project.parcels.models import Depot, Parcel, Sender, Slip, Stop
 from sessions import Words
 
@@ -157,13 +157,15 @@ class TestStatements(RulesTestCase):
         """A field's own statement is nobody's signal."""
         self.rule(Parcel, on="bulk", tags="parcel:{pk}")
 
-        def raw(field: Any, instance: Any, add: bool) -> Any:
+        def change(field: Any, instance: Any, add: bool) -> Any:
             self.execute("UPDATE parcels_parcel SET grams = 1 WHERE id = 1")
             models.QuerySet(Parcel).filter(pk=2).update(grams=5)
-            return instance.title
+            return instance.code
 
-        with mock.patch.object(models.CharField, "pre_save", raw):
-            assert self.asked(Item(title="a").save) == {"tag:parcel:1", "tag:parcel:2"}
+        third = Parcel.objects.create(code="c3")
+        with mock.patch.object(models.CharField, "pre_save", change):
+            for change_by in (third.save, Parcel(code="c4").save):
+                assert self.asked(change_by) == {"tag:parcel:1", "tag:parcel:2"}
 
     def test_models_of_a_migration(self) -> None:
         """They only look like the models, and their signals tell nobody: their statements do."""
