@@ -31,6 +31,8 @@ const CORPUS: &[&str] = &[
     r#"{"v":1,"verb":"clear"}"#,
     r#"{"v":1,"verb":"cleanup","caches":[]}"#,
     r#"{"v":1,"verb":"invalidate","keys":["a"],"tags":["b"],"words":["model:app.book"]}"#,
+    r#"{"v":1,"verb":"invalidate","patterns":["a*","[a-c]?\\\\*"],"kind":"glob","prefix":"p","version":-1,"count":false}"#,
+    r#"{"v":1,"verb":"invalidate","patterns":["(?i)a{1,9}|\\w+?[^\\d]$"],"kind":"regex","count":true}"#,
     r#"{"v":1,"verb":"reset"}"#,
     r#"{"v":1,"verb":"disable"}"#,
     r#"{"v":1,"verb":"enable"}"#,

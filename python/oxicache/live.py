@@ -312,7 +312,7 @@ def _events(
 
 def _as_event(order: Mapping[str, Any]) -> dict[str, Any]:
     numbers = word_numbers(order["names"])
-    told = [f"{what} {', '.join(order[what])}" for what in ("keys", "tags") if order[what]]
+    told = [f"{what} {', '.join(order[what])}" for what in ("keys", "tags", "patterns") if order[what]]
     told.append("all caches" if order["caches"] is None else ", ".join(order["caches"]))
     user = order["user"]
     return {

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from oxicache._native import KeyPattern
+from oxicache.keys import glob_literal
 from oxicache.options import SELECTION_MAX_NAMES
 
 __all__ = ["EVERYTHING", "Selection"]
@@ -64,6 +66,35 @@ class Selection:
         """Whether nothing narrows it."""
         return self == EVERYTHING
 
+    def whole_globs(self, below: str = "") -> tuple[str, ...]:
+        """Return the globs of whole keys that `globs` and `prefix` stand for, below the prefix of the tenant's scope.
+
+        A tenant alone stands for all of its keys. What is below the prefix already stays as it is, and wildcards in the
+        prefix are none. ValueError where a tenant is selected and no prefix given, and for a tenant with a `regex`.
+        """
+        if (self.tenant is None) != (not below):
+            raise ValueError(
+                f"the tenant {self.tenant!r} and the prefix {below!r} of its keys belong together: "
+                "oxicache.django.enumeration.patterns_of has both"
+            )
+        if below and self.regex is not None:
+            raise ValueError(
+                "tenant narrows globs and prefixes; in a regular expression write the tenant itself"
+            )
+        start = glob_literal(f"{below}:") if below else ""
+        globs = [glob if glob.startswith(start) else start + glob for glob in self.globs]
+        if self.prefix is not None:
+            globs.append(f"{start}{glob_literal(self.prefix)}*")
+        is_alone = not (self.keys or self.tags or self.models or self.rows)
+        if below and not globs and is_alone:
+            globs.append(f"{start}*")
+        return tuple(dict.fromkeys(globs))
+
+    def patterns(self, below: str = "") -> tuple[KeyPattern, ...]:
+        """Return `whole_globs` and `regex`, compiled. ValueError says what is wrong with one."""
+        globs = tuple(KeyPattern(glob) for glob in self.whole_globs(below))
+        return globs if self.regex is None else (*globs, KeyPattern(self.regex, kind="regex"))
+
     def __str__(self) -> str:
         """Say what is selected, for a message."""
         parts = [
@@ -81,6 +112,8 @@ class Selection:
         ]
         parts += [f"prefix {self.prefix!r}"] if self.prefix is not None else []
         parts += [f"regular expression {self.regex!r}"] if self.regex is not None else []
+        parts += [f"tenant {self.tenant!r}"] if self.tenant is not None else []
+        parts += [f"version {self.version!r}"] if self.version is not None else []
         return ", ".join(parts) or "everything"
 
 

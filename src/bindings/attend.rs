@@ -4,7 +4,7 @@
 //! out, so nobody reads what an order that is gone from the queue has not yet removed. What left is dropped later, in
 //! bites (`graveyard.rs`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -15,55 +15,57 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::backend_key::{Name, Owned, number};
+use super::bites;
 use super::clock as python_clock;
 use super::graveyard::{self, LARGE_BITE, SMALL_BITE};
 use super::keys;
 use super::manager;
 use super::outside;
 use super::shared::{PyTable, Shared};
-use super::sweeping;
 use crate::engine::clock;
 use crate::engine::metrics::MAX_COUNTED;
-use crate::engine::orders::{self, Done, Order, Posted, Target};
-use crate::engine::{Cause, Slot, TagRef};
+use crate::engine::orders::{self, Done, Order, Posted, Target, Wanted};
+use crate::engine::{Cause, Matcher, PatternKind, Selector, Slot, TagRef, Within};
 
 /// A key of Django's form may be taken apart at so many places.
 const MAX_PARTS: usize = 8;
+/// So many entries of a tag are removed before anything else happens, which takes some 2 ms.
+const TAG_AT_ONCE: usize = 4096;
 
 /// How long the clerk goes on with what takes long, at most: it is to be gone within a second when the process forks or ends.
 const LONGEST: Duration = Duration::from_millis(700);
 /// How long it lets others have the GIL between two bites.
 const BREATH: Duration = Duration::from_millis(1);
 
-/// Carry out all orders, sweep a bite where that was ordered, and drop a bite of what they took out; how many posts that
-/// were. Hold no table.
+/// Carry out all orders, a bite of those that take long, and drop a bite of what they took out; how many posts that were.
+/// Hold no table.
 #[cold]
 #[inline(never)]
 pub(super) fn attend(py: Python<'_>) -> usize {
     let count = carry_out_all(py);
-    let is_sweeping = sweeping::go_on(py, SMALL_BITE);
+    let is_working = bites::go_on(py, SMALL_BITE);
     let is_burying = graveyard::bury(py, SMALL_BITE);
-    if !is_sweeping && !is_burying {
+    if !is_working && !is_burying {
         rest();
     }
     count
 }
 
-/// As [`attend`], until nothing is left to sweep: for the clerk, whom somebody waits for. Others have the GIL in between.
-pub(super) fn attend_to_sweeps(py: Python<'_>) {
+/// As [`attend`], until all orders are carried out: for the clerk, whom somebody waits for. Others have the GIL in between.
+pub(super) fn attend_to_all(py: Python<'_>) {
     let begun = Instant::now();
     attend(py);
-    while sweeping::is_left() && begun.elapsed() < LONGEST {
+    while bites::is_left() && begun.elapsed() < LONGEST {
         outside::detached(py, || std::thread::sleep(BREATH));
         carry_out_all(py);
-        sweeping::go_on(py, LARGE_BITE);
+        bites::go_on(py, LARGE_BITE);
     }
 }
 
-/// Carry out all orders, and sweep and drop as much as nobody has to wait for; whether anything is left. For the clerk.
+/// Carry out all orders, and go on with and drop as much as nobody has to wait for; whether anything is left. For the clerk.
 pub(super) fn tidy(py: Python<'_>) -> bool {
     carry_out_all(py);
-    let is_left = sweeping::go_on(py, LARGE_BITE) || graveyard::bury(py, LARGE_BITE);
+    let is_left = bites::go_on(py, LARGE_BITE) || graveyard::bury(py, LARGE_BITE);
     if !is_left {
         rest();
     }
@@ -73,7 +75,7 @@ pub(super) fn tidy(py: Python<'_>) -> bool {
 /// Nobody need come here any more, unless something came up while the last of it was dropped.
 fn rest() {
     orders::rest();
-    if sweeping::is_left() || graveyard::is_left() {
+    if bites::is_left() || graveyard::is_left() {
         orders::ask();
     }
 }
@@ -91,46 +93,87 @@ fn carry_out(py: Python<'_>, posted: Posted) {
     let caches = match &posted.target {
         Target::Everything => graveyard::everybody(),
         Target::Registered => manager::registered(py),
+        Target::Plain => {
+            let mut caches = manager::registered(py);
+            caches.retain(|(_, shared)| !shared.is_store.load(Ordering::Relaxed));
+            caches
+        }
         Target::Named(names) => {
             let mut caches = manager::registered(py);
             caches.retain(|(name, _)| names.contains(name));
             caches
         }
     };
-    if posted.orders == [Order::Sweep] {
-        return sweeping::begin(posted, &caches);
-    }
-    let counts = caches.iter().map(|(name, shared)| {
-        let counts = posted.orders.iter().map(|order| shared.obey(py, order));
-        (name.clone(), counts.collect())
-    });
-    let counts = counts.collect();
-    posted.answer(Done { counts });
+    bites::begin(py, posted, caches);
 }
 
 impl Shared {
-    /// Carry out one order; how many entries were removed or counted, None where it failed.
-    fn obey(self: &Arc<Self>, py: Python<'_>, order: &Order) -> Option<u64> {
+    /// Carry out one order, or begin with one that takes long: how many entries were removed or counted, None where that
+    /// failed, and whether something is left to do.
+    pub(super) fn obey(self: &Arc<Self>, py: Python<'_>, order: &Order) -> (Option<u64>, bool) {
         let count = match order {
-            Order::Clear => self.clear_later(),
-            Order::Key(text) => self.remove_text(&PyString::new(py, text)).ok()?,
+            Order::Clear => Some(self.clear_later()),
+            Order::Key(text) => self.remove_text(&PyString::new(py, text)).ok(),
             Order::Tag(tag) => {
-                self.renounce_fills();
-                let gone = self.cache.lock().remove_tag(TagRef::Name(tag));
-                self.drop_later(gone)
+                let (count, is_left) = self.begin_tag(TagRef::Name(tag));
+                return (Some(count as u64), is_left);
             }
-            // These two may ask Python for the time. That lets others in, but what is over nobody is given anyway.
-            Order::Sweep => {
-                let now = python_clock::instant(py).ok()?;
-                let gone = self.cache.lock().sweep(now);
-                self.drop_later(gone)
+            Order::Pattern(_) => {
+                self.renounce_matching();
+                return (Some(0), true);
             }
+            Order::Sweep => return (Some(0), true),
+            Order::Count(wanted) => {
+                let count = self.count_keys(py, wanted).ok();
+                let is_walked = !wanted.tags.is_empty() || wanted.selector.is_some();
+                return (count.map(|count| count as u64), is_walked);
+            }
+            // This may ask Python for the time. That lets others in, but what is over nobody is given anyway.
             Order::CountExpired => {
-                let now = python_clock::instant(py).ok()?;
-                self.cache.lock().count_expired(now, MAX_COUNTED)
+                let now = python_clock::instant(py);
+                now.ok()
+                    .map(|now| self.cache.lock().count_expired(now, MAX_COUNTED))
             }
         };
-        Some(count as u64)
+        (count.map(|count| count as u64), false)
+    }
+
+    /// Remove as many of a tag's entries as nobody has to wait for; how many, and whether there are more.
+    fn begin_tag(self: &Arc<Self>, tag: TagRef<'_>) -> (usize, bool) {
+        self.renounce_fills();
+        let mut table = self.cache.lock();
+        table.bump_tag(tag);
+        let gone = table.remove_tag_some(tag, TAG_AT_ONCE);
+        let is_left = gone.len() == TAG_AT_ONCE;
+        if is_left {
+            // A key whose entry goes later may be stored anew meanwhile, by a load that began before.
+            table.bump_all();
+        }
+        drop(table);
+        (self.drop_later(gone), is_left)
+    }
+
+    /// How many live entries are held under these texts, and would not be counted by their tags or patterns.
+    fn count_keys(&self, py: Python<'_>, wanted: &Wanted) -> PyResult<usize> {
+        let now = python_clock::instant(py)?;
+        let is_store = self.is_store.load(Ordering::Relaxed);
+        let mut found = HashSet::new();
+        for text in &wanted.keys {
+            let text = PyString::new(py, text);
+            let candidates = if is_store { spellings(&text)? } else { vec![] };
+            let hash = keys::hash_of(text.as_any())?;
+            let table = self.cache.lock();
+            found.extend(find_text(&table, &text, hash));
+            found.extend(
+                candidates
+                    .iter()
+                    .filter_map(|owned| Name::of(owned).find(&table)),
+            );
+        }
+        let table = self.cache.lock();
+        let is_counted =
+            |&slot: &Slot| table.is_live(slot, now) && !self.is_wanted(py, &table, slot, wanted);
+        Ok(found.into_iter().filter(is_counted).count())
     }
 
     /// Remove what is held under a text: a str, or a key of the Django backend that Django would make so.
@@ -232,6 +275,14 @@ fn post_for_tests(
         "sweep" => Ok(Order::Sweep),
         "key" => Ok(Order::Key(about)),
         "tag" => Ok(Order::Tag(about)),
+        "glob" | "regex" => {
+            let kind = PatternKind::named(&name).unwrap_or(PatternKind::Glob);
+            let matchers = Matcher::all(kind, &[about])?;
+            Ok(Order::Pattern(Arc::new(Selector::new(
+                matchers,
+                Within::Any,
+            ))))
+        }
         "count" => Ok(Order::CountExpired),
         _ => Err(PyValueError::new_err(format!("no such order: {name}"))),
     };
@@ -247,6 +298,10 @@ fn post_for_tests(
         answers.len() - 1
     };
     let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    if wait.is_zero() {
+        drop(orders::post(target, orders)); // nobody waits
+        return Ok(number);
+    }
     let posted = Arc::new(AtomicBool::new(false));
     let is_posted = Arc::clone(&posted);
     std::thread::spawn(move || {

@@ -42,7 +42,7 @@ impl control::Python for Interpreter {
 fn carry_out(py: Python<'_>, task: &Task) -> Answer {
     match task {
         Task::Attend => {
-            attend::attend_to_sweeps(py);
+            attend::attend_to_all(py);
             Ok(String::new())
         }
         Task::Count(names) => {

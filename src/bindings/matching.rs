@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -15,7 +16,8 @@ use super::clock as python_clock;
 use super::fastcall::{exact_str, with_text};
 use super::pattern::KeyPattern;
 use super::shared::{PyTable, Shared};
-use crate::engine::{Cause, Head, Selector, Slot, Text, Within};
+use crate::engine::orders::Wanted;
+use crate::engine::{Cause, Head, Selector, Slot, TagRef, Text, Within};
 
 /// So many places of a table are looked at while it is locked.
 const AT_ONCE: usize = 1024;
@@ -108,9 +110,56 @@ fn callers_key<'py>(
 }
 
 impl Shared {
-    /// Does something with each entry that a selector takes, dead ones included, in bites: between two of them the table is
-    /// not locked.
-    pub(super) fn each_match(
+    /// Do something with entries, dead ones included, from `cursor` on: a bite of them, at least one and until `end`; where to
+    /// go on, None at the end. The table is locked meanwhile.
+    pub(super) fn look_through(
+        &self,
+        _py: Python<'_>,
+        cursor: Slot,
+        end: Option<Instant>,
+        mut with: impl FnMut(&mut PyTable, Slot),
+    ) -> Option<Slot> {
+        let mut table = self.cache.lock();
+        let (slots, next) = table.walk(cursor, AT_ONCE);
+        for slot in slots {
+            with(&mut table, slot);
+            // After each, as a regular expression may take a tenth of a second for one.
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Some(slot + 1);
+            }
+        }
+        next
+    }
+
+    /// Does a pattern take an entry?
+    pub(super) fn is_taken_by(
+        &self,
+        py: Python<'_>,
+        table: &PyTable,
+        slot: Slot,
+        selector: &Selector,
+    ) -> bool {
+        let is_store = self.is_store.load(Ordering::Relaxed);
+        takes(selector, table.key(slot).bind(py), is_store)
+    }
+
+    /// Is an entry wanted for its tags, or by a pattern?
+    pub(super) fn is_wanted(
+        &self,
+        py: Python<'_>,
+        table: &PyTable,
+        slot: Slot,
+        wanted: &Wanted,
+    ) -> bool {
+        let mut tags = table.tags(slot);
+        tags.any(|tag| matches!(tag, TagRef::Name(name) if wanted.tags.contains(name)))
+            || wanted
+                .selector
+                .as_ref()
+                .is_some_and(|selector| self.is_taken_by(py, table, slot, selector))
+    }
+
+    fn each_match(
         &self,
         py: Python<'_>,
         selector: &Selector,
@@ -118,27 +167,12 @@ impl Shared {
     ) {
         let mut cursor = Some(0);
         while let Some(at) = cursor {
-            cursor = self.bite_match(py, selector, at, &mut with);
+            cursor = self.look_through(py, at, None, |table, slot| {
+                if self.is_taken_by(py, table, slot, selector) {
+                    with(table, slot);
+                }
+            });
         }
-    }
-
-    /// As [`Self::each_match`], for a bite's worth of places from `cursor` on; where to go on, None at the end.
-    pub(super) fn bite_match(
-        &self,
-        py: Python<'_>,
-        selector: &Selector,
-        cursor: Slot,
-        mut with: impl FnMut(&mut PyTable, Slot),
-    ) -> Option<Slot> {
-        let is_store = self.is_store.load(Ordering::Relaxed);
-        let mut table = self.cache.lock();
-        let (slots, next) = table.walk(cursor, AT_ONCE);
-        for slot in slots {
-            if takes(selector, table.key(slot).bind(py), is_store) {
-                with(&mut table, slot);
-            }
-        }
-        next
     }
 
     /// The callers' keys of the live entries that a selector takes, in no order. O(entries).

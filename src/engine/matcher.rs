@@ -11,7 +11,7 @@ use regex_automata::{Anchored, Input};
 
 use super::error::Error;
 use super::pattern::Pattern;
-use super::text::{Text, each, with_slice};
+use super::text::{Text, each, points, with_slice};
 
 /// A pattern has at most so many characters: whoever has more of them to say names keys, or a tag.
 pub const MAX_PATTERN_CHARS: usize = 10_000;
@@ -20,6 +20,9 @@ pub const MAX_COMPILED_BYTES: usize = 10 << 20;
 
 const SYNTAX: &str = "a regular expression as the Rust crate regex has them: what cannot be matched in linear time, \
                       look-around and back references, is left out";
+
+/// Regular expressions that are matched together take at most so many bytes.
+const MAX_TOGETHER_BYTES: usize = 2 * MAX_COMPILED_BYTES;
 
 /// How a pattern is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,28 @@ impl Matcher {
             source: source.into(),
             how,
         })
+    }
+
+    /// Reads patterns that are to be matched together.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and where regular expressions take more memory than they may together.
+    pub fn all<S: AsRef<str>>(kind: PatternKind, sources: &[S]) -> Result<Vec<Self>, Error> {
+        let mut taken = 0;
+        let mut matchers = Vec::with_capacity(sources.len());
+        for source in sources {
+            let matcher = Self::new(kind, &points(source.as_ref()))?;
+            if let How::Regex(regex) = &matcher.how {
+                taken += regex.memory_usage();
+            }
+            if taken > MAX_TOGETHER_BYTES {
+                let reason =
+                    format!("it and those before it take more than {MAX_TOGETHER_BYTES} bytes");
+                return Err(bad(&matcher.source, reason, "fewer at a time"));
+            }
+            matchers.push(matcher);
+        }
+        Ok(matchers)
     }
 
     /// How it is read.

@@ -4,10 +4,14 @@
 //! ([`clock::is_attention_asked`]): whoever uses any cache next carries out all orders first, so nothing that was ordered
 //! away is seen by an operation that begins after [`post`] returned. The poster may wait for the outcome.
 //!
+//! What takes long is carried out a little at a time: of what patterns take, and of a tag with many entries, something may be
+//! seen until the poster is answered. Once a poster has given up waiting, nothing of a tag is seen any more either.
+//!
 //! The queue is behind a mutex that is held for a few instructions and by nobody who waits. A process that forks must have
 //! no other thread inside [`post`]: the control thread is gone before a fork.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -15,6 +19,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::clock;
+use super::selector::Selector;
 
 /// What is to be done to a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +32,23 @@ pub enum Order {
     Key(String),
     /// Remove what carries this tag.
     Tag(String),
+    /// Remove what patterns take.
+    Pattern(Arc<Selector>),
+    /// Count what such orders would remove together.
+    Count(Arc<Wanted>),
     /// Count what has expired and is still held.
     CountExpired,
+}
+
+/// What entries are counted by: each of them once, though it may have several of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is held under one of these texts.
+    pub keys: Vec<String>,
+    /// What carries one of these tags.
+    pub tags: HashSet<String>,
+    /// What these patterns take.
+    pub selector: Option<Selector>,
 }
 
 /// Which caches are meant.
@@ -38,6 +58,8 @@ pub enum Target {
     Everything,
     /// Those that are registered.
     Registered,
+    /// Those of them that are no stores of the Django backend, which hear of what processes share by themselves.
+    Plain,
     /// Those that are registered under these names. Of a name that is not, nothing is told.
     Named(Vec<String>),
 }
@@ -80,6 +102,9 @@ struct Reply {
 #[derive(Debug)]
 pub struct Receipt(Arc<Reply>);
 
+/// How many posts there are that nobody has answered.
+static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
+
 static QUEUE: Mutex<VecDeque<Posted>> = Mutex::new(VecDeque::new());
 
 /// Leaves orders. From now on nobody begins to use a cache before they are carried out.
@@ -94,6 +119,7 @@ pub fn post(target: Target, orders: Vec<Order>) -> Receipt {
         orders,
         reply: Arc::clone(&reply),
     };
+    UNANSWERED.fetch_add(1, Ordering::Relaxed);
     let mut queue = QUEUE.lock();
     queue.push_back(posted);
     clock::ask_attention(true);
@@ -119,10 +145,10 @@ pub fn take() -> Option<Posted> {
     QUEUE.lock().pop_front()
 }
 
-/// How many posts are waiting.
+/// How many posts are waiting to be carried out to the end.
 #[must_use]
 pub fn waiting() -> usize {
-    QUEUE.lock().len()
+    UNANSWERED.load(Ordering::Relaxed)
 }
 
 /// Asks for attention though nothing is ordered: something else is left to be done.
@@ -139,7 +165,19 @@ pub fn rest() -> bool {
     queue.is_empty()
 }
 
+impl Drop for Posted {
+    fn drop(&mut self) {
+        UNANSWERED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Posted {
+    /// Whether the poster may still ask what became of its orders.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.reply) > 1
+    }
+
     /// Tells the poster what became of its orders.
     pub fn answer(self, done: Done) {
         // Nobody else can have answered: `self` is the only one.

@@ -354,12 +354,24 @@ impl<K, V, W: Words> Table<K, V, W> {
     /// No load in flight is stored afterwards whose value carries the tag or whose key has an entry that did; but for
     /// owners, whose loads nobody can ask for any more.
     pub fn remove_tag(&mut self, tag: TagRef<'_>) -> Vec<Gone<K, V>> {
-        let is_name = matches!(tag, TagRef::Name(_));
-        if is_name {
+        self.bump_tag(tag);
+        self.remove_tag_some(tag, usize::MAX)
+    }
+
+    /// Says that a tag is being invalidated, before its entries are removed a few at a time.
+    pub fn bump_tag(&mut self, tag: TagRef<'_>) {
+        if matches!(tag, TagRef::Name(_)) {
             self.stripes.bump_tag(tag);
         }
+    }
+
+    /// Removes `most` of a tag's entries: a part of what [`Self::remove_tag`] does.
+    pub fn remove_tag_some(&mut self, tag: TagRef<'_>, most: usize) -> Vec<Gone<K, V>> {
+        let is_name = matches!(tag, TagRef::Name(_));
         let mut gone = Vec::new();
-        while let Some(slot) = self.contents.tags.any(tag) {
+        while gone.len() < most
+            && let Some(slot) = self.contents.tags.any(tag)
+        {
             if is_name {
                 self.stripes.bump_key(self.hash(slot));
             }

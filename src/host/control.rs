@@ -16,6 +16,7 @@ mod desk;
 mod log;
 mod marker;
 mod ordered;
+mod patterns;
 #[cfg(target_os = "linux")]
 mod peer;
 mod process;

@@ -177,8 +177,19 @@ fn orders_are_done_by_the_clerk_or_stay() {
         site.ask(&json!({"v": 1, "verb": "invalidate", "keys": ["a", "b"], "caches": ["books"]}));
     let nothing = json!({"invalidated": {"books": null}, "words": 0, "done": false});
     assert_eq!(*result(&answer), nothing);
+    let answer = site.ask(
+        &json!({"v": 1, "verb": "invalidate", "patterns": ["a*"], "prefix": "p", "version": 1, "caches": ["books"]}),
+    );
+    assert_eq!(*result(&answer), nothing);
+    let answer = site.ask(
+        &json!({"v": 1, "verb": "invalidate", "patterns": ["a"], "kind": "regex", "count": true, "caches": ["books"]}),
+    );
+    assert_eq!(
+        *result(&answer),
+        json!({"invalidated": {"books": null}, "words": 0, "done": false, "counted": true})
+    );
     let answer = site.ask(&verb("health"));
-    assert_eq!(result(&answer)["orders"], 3);
+    assert_eq!(result(&answer)["orders"], 5);
     drop(held);
     crate::until(|| orders::waiting() == 0);
 }
@@ -212,6 +223,19 @@ fn words_are_bumped_without_orders() {
         json!({"invalidated": {}, "words": 1, "done": true})
     );
     assert!(!versions.are_current(&stamps));
+}
+
+#[test]
+fn words_that_are_counted_are_not_bumped() {
+    let site = Site::new();
+    let versions = versions::current();
+    let stamps = [versions.capture(versions.word(b"model:app.page"))];
+    let request = json!({"v": 1, "verb": "invalidate", "words": ["model:app.page"], "count": true});
+    assert_eq!(
+        *result(&site.ask(&request)),
+        json!({"invalidated": {}, "words": 1, "done": true, "counted": true})
+    );
+    assert!(versions.are_current(&stamps));
 }
 
 #[test]

@@ -84,11 +84,63 @@ fn wrong_requests() -> Vec<(Value, &'static str, &'static str)> {
     ]
 }
 
+/// The same, of patterns.
+fn wrong_patterns() -> Vec<(Value, &'static str, &'static str)> {
+    let wrong = "wrong_argument";
+    vec![
+        (
+            json!({"verb": "invalidate", "patterns": ["a*", "("], "kind": "regex"}),
+            wrong,
+            "unclosed group",
+        ),
+        (
+            json!({"verb": "invalidate", "patterns": ["(?=a)"], "kind": "regex"}),
+            wrong,
+            "linear time",
+        ),
+        (
+            json!({"verb": "invalidate", "patterns": vec!["\\w{90}"; 100], "kind": "regex"}),
+            wrong,
+            "those before it",
+        ),
+        (
+            json!({"verb": "invalidate", "patterns": vec!["a"; 1_001]}),
+            wrong,
+            "1000",
+        ),
+        (
+            json!({"verb": "invalidate", "patterns": ["a".repeat(10_001)]}),
+            wrong,
+            "10000",
+        ),
+        (
+            json!({"verb": "invalidate", "patterns": ["a"], "kind": "sql"}),
+            wrong,
+            "glob, regex",
+        ),
+        (
+            json!({"verb": "invalidate", "patterns": ["a"], "version": "1"}),
+            wrong,
+            "whole number",
+        ),
+        (
+            json!({"verb": "invalidate", "keys": ["a"], "kind": "glob"}),
+            wrong,
+            "about patterns",
+        ),
+        (
+            json!({"verb": "invalidate", "keys": ["a"], "count": 1}),
+            wrong,
+            "count",
+        ),
+    ]
+}
+
 #[test]
 fn wrong_requests_are_named_and_the_connection_stays() {
     let site = Site::new();
     let mut client = site.connect();
-    for (request, code, named) in wrong_requests() {
+    for (request, code, named) in wrong_requests().into_iter().chain(wrong_patterns()) {
         let mut line = request.clone();
         line["v"] = json!(1);
         let answer = client.ask(&line);

@@ -104,6 +104,26 @@ fn a_poster_may_wait() {
     });
 }
 
+/// A post is waiting until it is answered, or its taker forgets it; whoever asks no more is not waited for.
+#[test]
+fn posts_wait_until_they_are_answered() {
+    let _driver = driver();
+    assert_eq!(orders::waiting(), 0);
+    let (first, second) = (clear(), clear());
+    assert_eq!(orders::waiting(), 2);
+    let taken = orders::take().expect("the first");
+    assert!(taken.is_awaited());
+    assert_eq!(orders::waiting(), 2, "taking is not carrying out");
+    drop(first);
+    assert!(!taken.is_awaited());
+    taken.answer(Done::default());
+    assert_eq!(orders::waiting(), 1);
+    drop(orders::take());
+    assert_eq!(orders::waiting(), 0);
+    assert_eq!(second.wait(NEVER), None);
+    assert!(orders::rest());
+}
+
 /// No order is lost, whoever posts while others attend and rest: each of them is answered without a later wake-up.
 #[test]
 fn no_wake_up_is_lost() {

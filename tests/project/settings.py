@@ -22,6 +22,7 @@ INSTALLED_APPS = [
     "project.programmes",
     "project.facilities",
     "project.assessments",
+    "project.parcels",
 ]
 
 MIDDLEWARE = [

@@ -123,7 +123,7 @@ def postgresql() -> Iterator[Postgresql]:
 
 
 @contextlib.contextmanager
-def redis(name: str = "redis-server") -> Iterator[Listening]:
+def redis(name: str = "redis-server", *options: str) -> Iterator[Listening]:
     """A Redis, or what else takes its options, that writes nothing to disk."""
     program = _program(name, name)
 
@@ -132,6 +132,7 @@ def redis(name: str = "redis-server") -> Iterator[Listening]:
             program,
             *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
             *("--save", "", "--appendonly", "no"),
+            *options,
         ]
 
     with _listening(command, b"PING\r\n", b"+PONG") as server:

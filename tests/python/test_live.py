@@ -261,11 +261,10 @@ class TestTrail:
         assert [event["kind"] for event in ask("trail", words=words)["events"]] == ["save"]
         assert len(ask("trail", limit=1)["events"]) == 1
 
-    @pytest.mark.parametrize("verb", ["warm", "schedule"])
-    def test_what_is_not_set_up_says_so(self, verb: str) -> None:
+    def test_what_is_not_set_up_says_so(self) -> None:
         """Warming comes later."""
         with pytest.raises(NotImplementedError, match="not configured"):
-            ask(verb)
+            ask("warm")
 
 
 class TestOrders:

@@ -6,7 +6,7 @@ import pytest
 from site_worker import SiteWorker, a_site
 
 from oxicache import operations
-from oxicache.errors import NotConfiguredError, UnknownProcessError
+from oxicache.errors import UnknownProcessError
 from oxicache.reports import Preview, Removed, Report
 from oxicache.selection import Selection
 from oxicache.sites import Site
@@ -136,10 +136,20 @@ class TestInvalidate:
         with pytest.raises(ValueError, match="`clear` removes everything"):
             operations.invalidate(live_site, Selection())
 
-    def test_a_pattern_removes_nothing_silently(self, live_site: Site) -> None:
-        """Where patterns are not followed that is an error, and no 0."""
-        with pytest.raises(NotConfiguredError, match=r"'\^user' removes nothing"):
-            operations.invalidate(live_site, Selection(regex="^user"))
+    def test_patterns_go_everywhere(
+        self, live_site: Site, live_workers: list[SiteWorker], cache_name: str
+    ) -> None:
+        """Acknowledged by each worker once it has walked through its caches; a dry run counts and removes nothing."""
+        for worker in live_workers:
+            worker.fill(cache_name, 3)
+            worker.ask("add", cache_name, "other")
+        chosen = Selection(caches=(cache_name,), globs=("key:[01]",), regex="ot.*")
+        dry = operations.invalidate(live_site, chosen, dry_run=True)
+        assert dry.as_json()["would_remove"] == {cache_name: 6}
+        assert [worker.size(cache_name) for worker in live_workers] == [4, 4]
+        report = operations.invalidate(live_site, chosen)
+        assert text(report)[:2] == ["Invalidated 6 cache entries", "  pattern: 6 entries"]
+        assert [worker.size(cache_name) for worker in live_workers] == [1, 1]
 
 
 class TestReset:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import sys
-from typing import Any
+from typing import Any, ClassVar, Final, cast
 
 from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS
@@ -16,10 +16,17 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 from oxicache import keys
 from oxicache.django import invalidate
 from oxicache.django.enumeration import enumerator_of
+from oxicache.django.reaching import carry_out
+from oxicache.django.selecting import effect_of
+from oxicache.django.transactions import put_off
+from oxicache.selection import Selection
+from oxicache.store import Store, attempt
+from oxicache.trail import trail
 
 __all__ = ["CacheInvalidator", "CacheKeyBuilder", "check_cache_freshness", "invalidate_cache"]
 
 MAX_KEY_CHARS = 250  # memcached's limit, and what Django warns past
+_DEFAULT: Final = (DEFAULT_CACHE_ALIAS,)  # the only cache that there was
 
 
 class CacheKeyBuilder:
@@ -55,6 +62,8 @@ class CacheInvalidator:
     nothing: it is logged, and the keys that are known go all the same. Inside a transaction it is done at the commit.
     """
 
+    name: ClassVar = "CacheInvalidator"  # in the log, and in the count of failures
+
     @staticmethod
     def invalidate_material(material_id: Any) -> None:
         """Invalidate lists of materials, and the details and progress of one."""
@@ -71,20 +80,20 @@ class CacheInvalidator:
         starts = [f"{_prefix()}:user_{spelt}:" for spelt in _spellings(user_id, "user_id")]
         globs = [f"{keys.glob_literal(start)}*" for start in starts]
         known = [start + name for start in starts for name in USER_NAMESPACES]
-        invalidate(keys=known, globs=globs, aliases=(DEFAULT_CACHE_ALIAS,))
+        _forget_entries(known, globs=globs)
 
     @staticmethod
     def clear_dashboard_cache(user_id: Any) -> None:
         """Invalidate the dashboard of a user."""
         starts = [f"{_prefix()}:user_{spelt}:dashboard" for spelt in _spellings(user_id, "user_id")]
         globs = [f"{keys.glob_literal(start)}:*" for start in starts]
-        invalidate(keys=starts, globs=globs, aliases=(DEFAULT_CACHE_ALIAS,))
+        _forget_entries(starts, globs=globs)
 
 
 def invalidate_cache(namespace: str, *args: Any, **kwargs: Any) -> int:
     """Invalidate the one key that `CacheKeyBuilder.make_key` makes of these; how many entries had it."""
     key = CacheKeyBuilder.make_key(namespace, *args, **kwargs)
-    return invalidate(keys=[key], aliases=(DEFAULT_CACHE_ALIAS,)).total
+    return invalidate(keys=[key], aliases=_DEFAULT).total
 
 
 def check_cache_freshness(namespace: str) -> bool:
@@ -106,7 +115,20 @@ def _forget(namespaces: tuple[str, ...], parts: set[str], pk: Any) -> None:
     # One expression, because a server would be searched once for each glob.
     start, names = re.escape(f"{_prefix()}:"), "|".join(map(re.escape, namespaces))
     regex = f"{start}(?:user_[^:]+:)?(?:{names}):(?:{'|'.join(map(re.escape, rests))})(?::|$)"
-    invalidate(keys=known, regex=regex, aliases=(DEFAULT_CACHE_ALIAS,))
+    _forget_entries(known, regex=regex)
+
+
+def _forget_entries(known: list[str], **below: Any) -> None:
+    """Forget keys, and what can be found below them. Nobody is told how many, so nobody counts."""
+    for selection in (Selection(aliases=_DEFAULT, keys=tuple(known)), Selection(aliases=_DEFAULT, **below)):
+        attempt(cast("Store", CacheInvalidator), _forget_selected, None, selection)
+
+
+def _forget_selected(selection: Selection) -> None:
+    effect = effect_of(selection)  # CannotEnumerateError where keys cannot be listed
+    note = trail.note("invalidate", effect.names(), str(selection))
+    if not put_off(effect, None, note):
+        carry_out(effect, note=note)
 
 
 def _spellings(pk: Any, name: str) -> list[str]:

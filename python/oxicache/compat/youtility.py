@@ -17,6 +17,7 @@ from oxicache import keys
 from oxicache.django import invalidate, rules
 from oxicache.django.labels import model_named
 from oxicache.django.scope import SESSION, UNKNOWN, Scope, scope_of
+from oxicache.django.signals import ancestors
 from oxicache.errors import CannotEnumerateError, MissingScopeError
 from oxicache.invalidation import operations_of
 
@@ -210,22 +211,22 @@ def _cleared_globs(globs: list[str]) -> tuple[int | None, str | None, bool]:
         reached = invalidate(globs=globs, aliases=(DEFAULT_CACHE_ALIAS,))
     except CannotEnumerateError as error:
         return None, str(error), False
-    error = reached.failures.get(DEFAULT_CACHE_ALIAS)
-    return None if error else reached.total, error, reached.is_deferred
+    why = reached.failures.get(DEFAULT_CACHE_ALIAS)
+    return None if why else reached.total, why, reached.is_deferred
 
 
 def _patterns(model: type[Model]) -> set[str]:
-    """What depends on a model, under all the names that it was given."""
-    concrete = model._meta.concrete_model
+    """What depends on a model, or on one whose table a row of it has a part in, under all the names they were given."""
+    tables = ancestors(model)
     return {
         pattern
         for name, patterns in rules.model_dependencies.items()
-        if model_named(name)._meta.concrete_model is concrete
+        if model_named(name)._meta.concrete_model in tables
         for pattern in patterns
     }
 
 
 def _globs(pattern: str, tenant_id: Any) -> list[str]:
     """The pattern as whole segments of keys of a tenant; there it was looked for within words, too."""
-    below = "tenant:*:" if tenant_id is None else keys.glob_literal(f"{Scope(tenant=tenant_id).prefix()}:")
+    below = "tenant:*:" if tenant_id is None else f"{Scope(tenant=tenant_id).prefix()}:"
     return [f"{below}{start}{pattern}{end}" for start in ("", "*:") for end in ("", ":*")]

@@ -1,27 +1,38 @@
 """What a change of many rows invalidates that sent no signal: for querysets.py and execution.py, which notice one.
 
 Where the primary keys are known it is those rows, else all rows of the model, and always what depends on the model. Of
-a table between a many-to-many relation it is the rows at both ends too, as `m2m_changed` would have it.
+a table between a many-to-many relation it is the rows at both ends too, as `m2m_changed` would have it. Rules with the
+event "bulk" are applied to the same rows, and rules with "m2m" to those at the ends.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from oxicache.django import transactions, words
+from oxicache.django.receivers import changed_rows
+from oxicache.django.rulebook import rules_of
 from oxicache.store import Store, attempt
 
-__all__ = ["MAX_ROWS", "changed", "exact_pks", "models_changed", "names_of", "relation_ends"]
+__all__ = [
+    "MAX_ROWS",
+    "changed",
+    "deleted_by_signals",
+    "exact_pks",
+    "models_changed",
+    "names_of",
+    "relation_ends",
+]
 
 # More rows than this are all rows of their model: their words would be a percent of all that the host shares.
 MAX_ROWS: Final = 10_000
 
-Ends = Mapping[
-    str, Collection[Any] | None
-]  # by the attname of a foreign key, what it refers to; None is unknown
+Rows: TypeAlias = Collection[Any]  # instances or primary keys
+# By the attname of a foreign key, what it refers to; None is unknown.
+Ends: TypeAlias = Mapping[str, Collection[Any] | None]
 
 
 class _Bulk:
@@ -35,17 +46,27 @@ _STORE = cast("Store", _Bulk())
 
 def changed(
     model: type[Model],
-    pks: Collection[Any] | None,
+    rows: Rows | None,
     using: str,
     *,
     ends: Ends | None = None,
+    is_new: bool = False,
+    is_gone: bool = False,
 ) -> None:
-    """Invalidate what the change of these rows of `model` made old; of all its rows where `pks` is None.
+    """Invalidate what the change of these rows of `model` made old: instances or primary keys, None for any of them.
 
-    Inside a transaction at its commit. `ends` tells, of a table between a relation, which rows its rows relate; what it
-    does not name counts as unknown. Never raises.
+    Inside a transaction at its commit. `is_new` rows were not there before, `is_gone` ones are not any more. `ends`
+    tells, of a table between a relation, which rows its rows relate; what it does not name counts as unknown. Never
+    raises.
     """
-    attempt(_STORE, _changed, None, model, pks, using, ends)
+    attempt(_STORE, _invalidate_words, None, model, () if is_new and rows is None else rows, using, ends)
+    attempt(_STORE, _apply_rules, None, model, rows, using, ends, is_gone)
+
+
+def deleted_by_signals(model: type[Model], using: str) -> None:
+    """Do what the deletion of rows asks for besides what `post_delete` told of each: rules of bulk changes alone."""
+    if any("delete" not in rule.rule.operations for rule in rules_of(model, "bulk")):
+        attempt(_STORE, changed_rows, None, model, None, using)
 
 
 def models_changed(models: Iterable[type[Model]], using: str) -> None:
@@ -53,28 +74,43 @@ def models_changed(models: Iterable[type[Model]], using: str) -> None:
     attempt(_STORE, _models_changed, None, models, using)
 
 
-def _changed(model: type[Model], pks: Collection[Any] | None, using: str, ends: Ends | None) -> None:
-    transactions.invalidate_words(names_of(model, pks, ends), using, kind="bulk")
+def _invalidate_words(model: type[Model], rows: Rows | None, using: str, ends: Ends | None) -> None:
+    transactions.invalidate_words(names_of(model, rows, ends), using, kind="bulk")
+
+
+def _apply_rules(model: type[Model], rows: Rows | None, using: str, ends: Ends | None, is_gone: bool) -> None:
+    if is_gone and any(rule.needs_instance for rule in rules_of(model, "bulk")):
+        rows = None  # nobody can look at them any more
+    changed_rows(model, rows, using)
+    for field in relation_ends(model):
+        changed_rows(field.related_model, _known_end(field, ends), using, "m2m")
 
 
 def _models_changed(models: Iterable[type[Model]], using: str) -> None:
-    names = {name for model in models for name in names_of(model, None)}
+    found = list(models)
+    names = {name for model in found for name in names_of(model, None)}
     transactions.invalidate_words(names, using, kind="bulk")
+    for model in found:
+        changed_rows(model, None, using)
 
 
-def names_of(model: type[Model], pks: Collection[Any] | None, ends: Ends | None = None) -> set[str]:
+def names_of(model: type[Model], rows: Rows | None, ends: Ends | None = None) -> set[str]:
     """Return the words of these rows, or of all rows, and of what depends on the model."""
-    names = {*words.model_words(model), *_row_names(model, pks)}
+    names = {*words.model_words(model), *_row_names(model, rows)}
     for field in relation_ends(model):
         target = field.related_model
-        values = None if ends is None or not field.target_field.primary_key else ends.get(field.attname)
-        names.update((*words.model_words(target), *_row_names(target, values)))
+        names.update((*words.model_words(target), *_row_names(target, _known_end(field, ends))))
     return names
 
 
-def _row_names(model: type[Model], pks: Collection[Any] | None) -> set[str]:
+def _known_end(field: Any, ends: Ends | None) -> Collection[Any] | None:
+    return ends.get(field.attname) if ends is not None and field.target_field.primary_key else None
+
+
+def _row_names(model: type[Model], rows: Rows | None) -> set[str]:
     try:
-        if pks is not None and len(pks) <= MAX_ROWS:
+        if rows is not None and len(rows) <= MAX_ROWS:
+            pks = [row.pk if isinstance(row, Model) else row for row in rows]
             names = {word for pk in pks if pk is not None for word in words.row_words(model, pk)}
             if names:
                 # Which of their rows belong to these is not known by the primary key.
@@ -98,8 +134,7 @@ def exact_pks(model: type[Model], values: Iterable[Any]) -> list[Any] | None:
             key = field.to_python(value)
         except (ValidationError, TypeError, ValueError):
             return None
-        is_whole = isinstance(key, int) and not isinstance(value, bool | float)
-        if not is_whole and not isinstance(key, UUID):
+        if not isinstance(key, int | UUID):
             return None
         found.append(key)
         if len(found) > MAX_ROWS:

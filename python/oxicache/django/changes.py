@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from django.db.models import Model
 
-from oxicache.django import conf
+from oxicache.django import conf, words
 from oxicache.keys import glob_literal, spell
 
 __all__ = ["Row"]
@@ -101,8 +101,10 @@ class Row:
 
 
 def _pk_in(model: type[Model], instance: Model) -> Any:
-    if type(instance)._meta.concrete_model is model._meta.concrete_model:
+    if model._meta.label_lower in words.lineage(type(instance)).labels:
         return instance.pk
+    if type(instance)._meta.concrete_model is model._meta.concrete_model:
+        return instance.pk  # a proxy
     return vars(instance).get(model._meta.pk.attname, _UNKNOWN)
 
 

@@ -1,7 +1,7 @@
 """Telling the other workers what their named caches are to forget: values that no process shares.
 
 What lies in version words they see by themselves. What is asked for within a few milliseconds is one request, sent by
-the background thread; whoever wants to know what came of it waits for the `Round`. Nobody is told while tests run, and
+a background thread; whoever wants to know what came of it waits for the `Round`. Nobody is told while tests run, and
 where CONTROL is off.
 """
 
@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from oxicache import scheduling, workers
+from oxicache import workers
 from oxicache.django import conf, control
 from oxicache.errors import OxicacheError
+from oxicache.scheduling import Scheduler
 from oxicache.store import Store, attempt
 from oxicache.wire import REQUEST_MAX_BYTES, Answers, Worker
 
@@ -23,6 +24,7 @@ __all__ = ["Round", "announce", "flush"]
 
 PAUSE: Final = 0.005  # seconds that requests are gathered for
 BUSY_PAUSE: Final = 0.05  # and as many between two rounds: of n workers each is asked by all others
+LATE: Final = 1.0  # seconds after which a round is not left to a thread that does not come to run
 MOST_NAMES: Final = 1000  # of one request: a worker carries them out between two operations of others
 MOST_BYTES: Final = REQUEST_MAX_BYTES // 2  # of the names of one request; they are escaped once more
 KINDS: Final = ("tags", "keys", "globs", "regexes")
@@ -49,7 +51,8 @@ class Round:
         self.wanted: dict[tuple[str | None, str], dict[str, None]] = {}  # names, by cache and kind
         self.missing: dict[int, str] = {}  # pids of workers that did not confirm, and why
         self.removed = 0  # entries that the others had
-        self.is_scheduled = self.is_taken = False
+        self.is_scheduled = self.is_taken = self.is_confirmed = False
+        self.since = time.monotonic()
         self._ended = threading.Event()
 
     @property
@@ -69,10 +72,10 @@ class Round:
         Where the round has not begun, this thread sends it.
         """
         _send(self, min(timeout, workers.DEADLINE))
-        return self._ended.wait(timeout) and not self.missing
+        return self._ended.wait(timeout) and self.is_confirmed
 
-    def send(self, deadline: float) -> None:
-        """Ask the others. NotDeliveredError names those that did not confirm."""
+    def send(self, deadline: float) -> bool:
+        """Ask the others; True once they have confirmed. NotDeliveredError names those that did not."""
         others = _others()
         for cache, request in self._requests() if others else ():
             answers = workers.ask(others, request, deadline)
@@ -83,6 +86,7 @@ class Round:
         if self.missing:
             told = "; ".join(f"{pid}: {why}" for pid, why in sorted(self.missing.items()))
             raise NotDeliveredError(f"{len(self.missing)} workers have not confirmed: {told}")
+        return True
 
     def end(self) -> None:
         """Let go of those who wait."""
@@ -96,7 +100,9 @@ class Round:
                     request[kind] = some
                 else:
                     request |= {"patterns": some, "kind": "glob" if kind == "globs" else "regex"}
-                yield cache, request if cache is None else {**request, "caches": [cache]}
+                # The stores of the Django backend have heard of it already.
+                request |= {"stores": False} if cache is None else {"caches": [cache]}
+                yield cache, request
 
     def _hear(self, answers: Answers, cache: str | None) -> None:
         for answer in answers.answers:
@@ -135,6 +141,7 @@ def _others() -> list[Worker]:
 
 # ---------------------------------------------------------------- the round that gathers
 
+_scheduler = Scheduler()  # of its own: no slow job is to keep others from being told
 _lock = threading.RLock()
 _gathering: list[Round] = []  # at most one
 _sent_at = [0.0]  # when the last round began, in seconds of the monotonic clock
@@ -154,13 +161,13 @@ def announce(caches: Iterable[str] | None, names: Mapping[str, Iterable[str]]) -
         current = _gathering[0]
         current.add(caches, named)
         is_first, current.is_scheduled = not current.is_scheduled, True
+    now = time.monotonic()
     if is_first:
-        pause = max(PAUSE, _sent_at[0] + BUSY_PAUSE - time.monotonic())
-        job = attempt(_STORE, scheduling.after, None, pause, _send_later, current)
-        if job is None:
+        pause = max(PAUSE, _sent_at[0] + BUSY_PAUSE - now)
+        if attempt(_STORE, _scheduler.after, None, pause, _send_later, current) is None:
             current.is_scheduled = False  # the next one tries again, and the end of the process sends it
-        elif job.is_cancelled:  # at exit
-            _send(current, workers.DEADLINE)
+    elif now - current.since > LATE:  # uWSGI without threads runs none
+        _send(current, workers.DEADLINE)
     return current
 
 
@@ -188,7 +195,7 @@ def _send(current: Round, deadline: float) -> None:
         current.is_taken = True
     _sent_at[0] = time.monotonic()
     try:
-        attempt(_STORE, current.send, None, deadline)
+        current.is_confirmed = attempt(_STORE, current.send, False, deadline)
     finally:
         current.end()
 

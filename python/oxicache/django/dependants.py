@@ -4,10 +4,11 @@ Who registers: rules.py.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from oxicache.django.labels import model_named
-from oxicache.django.rulebook import effects_of_rows
+from oxicache.django.rulebook import effect_of_rows
 from oxicache.django.rules import model_dependencies, rules_stats
 from oxicache.invalidation import NOTHING, Effect
 
@@ -57,20 +58,27 @@ def rules() -> Mapping[str, tuple[str, ...]]:
 def effect(models: Iterable[str], rows: Iterable[tuple[str, Any]]) -> Effect:
     """Return what the rules ask for when any row of these models, or one of these rows, changes in whatever way.
 
-    Rows are asked of the database where a rule wants more than their primary keys.
+    In all aliases, whichever a rule names. Rows are asked of the database where a rule wants more than their keys.
     """
     found = NOTHING
     for name in models:
         for operation in OPERATIONS:
-            found = _with(found, effects_of_rows(model_named(name), None, operation))
+            found |= _everywhere(effect_of_rows(model_named(name), None, operation))
     for name, pk in rows:
         for operation in OPERATIONS:
             if operation != "delete":  # of a row that is gone nothing but its key is known
-                found = _with(found, effects_of_rows(model_named(name), [pk], operation))
+                found |= _everywhere(effect_of_rows(model_named(name), [pk], operation))
     return found
 
 
-def _with(found: Effect, effects: Iterable[Effect]) -> Effect:
-    for one in effects:
-        found |= one
+def _everywhere(one: Effect) -> Effect:
+    """Return an effect without the aliases that it is for: an operator says where."""
+    found = replace(one, aliases=None, also=frozenset())
+    for names in one.also:
+        found |= Effect(
+            tags=frozenset(names.tags),
+            keys=frozenset(names.keys),
+            globs=frozenset(names.globs),
+            every_tag=names.every_tag,
+        )
     return found

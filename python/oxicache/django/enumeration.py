@@ -9,10 +9,14 @@ from typing import Any, Final
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import ImproperlyConfigured
 
+from oxicache._native import KeyPattern
 from oxicache.django.enumerating.base import Enumerating
 from oxicache.django.enumerating.role import ALL_VERSIONS, BATCH, Enumerator, Patterns, Version
+from oxicache.django.scope import Scope
 from oxicache.errors import CannotEnumerateError
+from oxicache.selection import Selection
 
 __all__ = [
     "ALL_VERSIONS",
@@ -22,6 +26,7 @@ __all__ = [
     "Version",
     "enumerator_of",
     "enumerators",
+    "patterns_of",
     "register_enumerator",
 ]
 
@@ -67,9 +72,15 @@ def enumerators() -> dict[str, Enumerator | CannotEnumerateError]:
             found[alias] = enumerator_of(alias)
         except CannotEnumerateError as error:
             found[alias] = error
-        except InvalidCacheBackendError as error:
+        except (InvalidCacheBackendError, ImproperlyConfigured, ImportError) as error:
             found[alias] = CannotEnumerateError(alias, str(error), "correct CACHES")
     return found
+
+
+def patterns_of(selection: Selection) -> tuple[KeyPattern, ...]:
+    """Return the patterns of a selection, for keys below its tenant's prefix where it has a tenant."""
+    below = "" if selection.tenant is None else Scope(tenant=selection.tenant).prefix()
+    return selection.patterns(below)
 
 
 def register_enumerator(backend: Any, make: Callable[[str, Callable[[], Any]], Enumerator]) -> None:

@@ -49,6 +49,7 @@ class CompiledRule:
         self._refuse_unknown()
         # What changes from row to row, and more than the primary key of which has to be known.
         self.differs_by_row = bool(self._calls or self.names - {"tenant"})
+        self.has_calls = bool(self._calls)
         self.needs_instance = bool(self._calls or self.names - {"pk", "tenant"})
 
     def gather(self, row: Row, into: Gathered) -> None:
@@ -87,9 +88,11 @@ class CompiledRule:
         except Exception as error:  # noqa: BLE001 - whatever a project's own function raises must not stop its save
             self.failed(name, call, error)
             return
-        if name == "globs":
-            texts = [glob for text in texts for glob in _whole_segments(text, text)]
-        getattr(into, name).update(texts)
+        if name != "globs":
+            getattr(into, name).update(texts)
+            return
+        for glob in [glob for text in texts for glob in _whole_segments(text, text)]:
+            (into.globs if _wildcard.search(glob) else into.keys).add(glob)
 
     def _gather_unknown(self, name: str, into: Gathered) -> None:
         """Without an instance nobody knows what a callable would name."""
@@ -263,9 +266,10 @@ def _of_tenant(text: str, literal: str) -> tuple[str, ...]:
 def _unknown_name(model: type[Model], name: str) -> str:
     label = model._meta.label
     try:
-        attname = getattr(model._meta.get_field(name), "attname", None)
+        field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
-        attname = None
+        field = None
+    attname = None if getattr(field, "many_to_many", True) else getattr(field, "attname", None)
     if attname is not None:
         return f"{{{name}}} is a relation of {label}; write {{{attname}}}"
     return f"{label} has no column {name}; a template takes pk, tenant and the attributes that hold columns"

@@ -3,8 +3,8 @@
 Each statement that a Django cursor executes is looked at once it has succeeded; of one that writes, the tables are
 found in its text (writes.py), and their models, several of one table too, are invalidated as bulk.py does. Where the
 text compares the primary key with whole numbers or UUIDs it is those rows, else all rows of the model; an INSERT of new
-rows is what depends on the model. So `save()` and `delete()`, which pass here as well, drop no more than by their
-signals.
+rows is what depends on the model. What Django executes for `save()` and `delete()` passes here too, and is left to
+their signals.
 
 Tables of no model are ignored. What writes and does not say where (CALL, EXECUTE, DO, TRUNCATE ... CASCADE, a text
 beyond a million characters) counts as a change of all models, and is logged once.
@@ -15,8 +15,11 @@ tables behind it, other programs, and other databases of the same server.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, Final, cast
 
 from django.apps import apps
@@ -24,9 +27,12 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models import Model
-from django.db.models.signals import class_prepared
+from django.db.models.deletion import Collector
+from django.db.models.signals import class_prepared, post_delete
+from django.db.models.sql import compiler
 
 from oxicache.django import bulk, dependencies
+from oxicache.django.signals import ancestors
 from oxicache.django.statements import may_write, text_of
 from oxicache.django.writes import Statement, Write, last_name, parsed, values_of
 from oxicache.store import Store, attempt
@@ -34,7 +40,13 @@ from oxicache.store import Store, attempt
 __all__ = ["configure"]
 
 DISPATCH_UID: Final = "oxicache.django.execution"
+MAX_FRAMES: Final = 30  # between a cursor and `save()`, tools that wrap cursors included
 MAX_LOGGED: Final = 100  # databases and words that a log line was written for
+
+_SAVE: Final = Model._save_table.__code__  # type: ignore[attr-defined]
+_DELETE: Final = Collector.delete.__code__
+_COMPILER: Final = compiler.__file__
+_MODELS: Final = str(Path(compiler.__file__).parents[1])
 
 logger = logging.getLogger(__name__)
 
@@ -106,15 +118,54 @@ def _statement_executed(
     connection = context["connection"]
     if not _is_watched(connection.alias) or not may_write(sql):
         return execute(sql, params, many, context)
+    told = _told_by_signals()
     try:
         result = execute(sql, params, many, context)
     except (InterfaceError, OperationalError):
         # The database may have done its part before the connection broke. Too much invalidated is harmless.
-        attempt(_STORE, _invalidate, None, connection, sql, None, True)
+        attempt(_STORE, _invalidate, None, connection, sql, None)
         raise
-    has_rows = getattr(context["cursor"], "rowcount", -1) != 0
-    attempt(_STORE, _invalidate, None, connection, sql, _rows_of(params, many), has_rows)
+    count = getattr(context["cursor"], "rowcount", -1)
+    attempt(_STORE, _invalidate, None, connection, sql, _rows_of(params, many), count, told)
     return result
+
+
+def _told_by_signals() -> Container[type[Model]]:
+    """Return the models of whose rows a signal tells what is being executed: by `save()`, or by `delete()`.
+
+    Only what Django's own code executes by itself in there: not what a field's `pre_save` does, nor a queryset in it.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    is_compiled = False
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        code = frame.f_code
+        if code is _SAVE or code is _DELETE:
+            return _models_told(frame.f_locals.get("self"), code) if is_compiled else ()
+        name = code.co_filename
+        if name == _COMPILER:
+            if not code.co_name.startswith("execute_"):
+                break
+            is_compiled = True
+        elif is_compiled and not name.startswith(_MODELS):
+            break
+        frame = frame.f_back
+    return ()
+
+
+def _models_told(sender: Any, code: CodeType) -> Container[type[Model]]:
+    if code is _DELETE:
+        return [
+            model
+            for model in getattr(sender, "data", ())
+            if post_delete.has_listeners(model) and _sends_signals(model)
+        ]
+    return ancestors(type(sender)) if isinstance(sender, Model) and _sends_signals(type(sender)) else ()
+
+
+def _sends_signals(model: type[Model]) -> bool:
+    return not model._meta.auto_created and not dependencies.is_historical(model)
 
 
 def _rows_of(params: Any, many: bool) -> Sequence[Any] | None:
@@ -125,7 +176,11 @@ def _rows_of(params: Any, many: bool) -> Sequence[Any] | None:
 
 
 def _invalidate(
-    connection: BaseDatabaseWrapper, sql: Any, rows: Sequence[Any] | None, has_rows: bool
+    connection: BaseDatabaseWrapper,
+    sql: Any,
+    rows: Sequence[Any] | None,
+    count: int = -1,
+    told: Container[type[Model]] = (),
 ) -> None:
     text = text_of(sql, connection)
     statement = Statement(untold="an SQL object") if text is None else parsed(text, connection.vendor)
@@ -133,10 +188,11 @@ def _invalidate(
         _log(connection.alias, statement.untold)
         models = {table.model for tables in _tables_of(connection).values() for table in tables}
         bulk.models_changed(models, connection.alias)
-    elif has_rows or not statement.is_counted:
+    elif count != 0 or not statement.is_counted:
         for write in statement.writes:
             for table in _tables_of(connection).get(write.table, ()):
-                _written(table, write, rows, connection.alias)
+                if table.model not in told:
+                    _written(table, write, rows, connection.alias)
 
 
 def _log(alias: str, what: str) -> None:
@@ -157,15 +213,13 @@ def _written(table: _Table, write: Write, rows: Sequence[Any] | None, alias: str
         known = {name: _values(given, rows) for name, given in write.known.items()}
     found = None if table.key is None or table.key in write.sets else known.get(table.key)
     pks = None if found is None else bulk.exact_pks(table.model, found)
-    if pks is None and write.adds:
-        pks = []  # no value can be kept under the key of a row that was not there
     ends = {
         field.attname: bulk.exact_pks(field.related_model, values)
         for column, field in table.ends.items()
         if column not in write.sets and (values := known.get(column)) is not None
     }
     # An UPDATE that names the ends it sets says nothing of those that the rows had before.
-    bulk.changed(table.model, pks, alias, ends=ends)
+    bulk.changed(table.model, pks, alias, ends=ends, is_new=write.adds, is_gone=write.removes)
 
 
 def _values(found: Sequence[Any], rows: Sequence[Any]) -> list[Any] | None:

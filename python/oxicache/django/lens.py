@@ -20,6 +20,8 @@ from oxicache._native import BackendKey, MemoKey, NativeStore
 from oxicache.django import dependencies, words
 from oxicache.registry import cache_manager
 from oxicache.rows import Member
+from oxicache.tags import captured_words
+from oxicache.versions import MAX_WORDS
 
 if TYPE_CHECKING:
     from oxicache.django.backends import NativeCache
@@ -72,13 +74,14 @@ class DjangoLens:
         return row if database == DEFAULT_DB_ALIAS else f"{row}@{database}"
 
     def words(self, cache: str, key: Any, tags: Collection[str]) -> list[str]:
-        """Return the words of a store's entry, or of a row's value."""
+        """Return the words of a store's entry, or of a decorated callable's value."""
         if isinstance(key, MemoKey):
             member = _member(cache)
             if key.row is None or member is None:
-                return []
+                return captured_words(tags, MAX_WORDS)
             model, _, pk = key.row
-            return dependencies.words_of(model, member).of(pk)
+            of_row = dependencies.words_of(model, member).of(pk)
+            return [*of_row, *captured_words(tags, MAX_WORDS - len(of_row))]
         store = _store(cache)
         if store is None or store.coherence != "host":
             return []

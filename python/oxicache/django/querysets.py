@@ -94,9 +94,11 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
                 field.attname: [vars(one).get(field.attname) for one in created]
                 for field in bulk.relation_ends(self.model)
             }
-            # Which of the rows were there before, and under which key, only the database knows.
-            pks = None if update_conflicts else [one.pk for one in created]
-            bulk.changed(self.model, pks, alias, ends=None if update_conflicts else ends)
+            if update_conflicts:
+                # Which of the rows were there before, and under which key, only the database knows.
+                bulk.changed(self.model, None, alias)
+            else:
+                bulk.changed(self.model, created, alias, ends=ends, is_new=True)
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -111,7 +113,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count = super(InvalidatingQuerySet, silent).bulk_update(rows, fields, batch_size=batch_size)
         if count:
-            bulk.changed(self.model, [row.pk for row in rows], alias)
+            bulk.changed(self.model, rows, alias)
         return count
 
     bulk_update.alters_data = True  # type: ignore[attr-defined]
@@ -127,11 +129,13 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
             count, by_label = super(InvalidatingQuerySet, silent).delete()
         self._result_cache = None
         for model in _models(self.model, by_label):
-            if post_delete.has_listeners(model):
-                bulk.changed(model, (), alias)  # the signal has told of the rows
+            if post_delete.has_listeners(model) and not model._meta.auto_created:
+                bulk.deleted_by_signals(model, alias)
             else:
                 is_own = model._meta.concrete_model is self.model._meta.concrete_model
-                bulk.changed(model, pks if is_own else None, alias)
+                # What a row that is gone was related to is known from `depends_on`, as when one instance is deleted.
+                ends = None if is_own else {field.attname: () for field in bulk.relation_ends(model)}
+                bulk.changed(model, pks if is_own else None, alias, ends=ends, is_gone=True)
         return count, by_label
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -143,7 +147,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count: int = super()._raw_delete(using)
         if count and self._is_telling:
-            bulk.changed(self.model, filtered_pks(self.query), alias)
+            bulk.changed(self.model, filtered_pks(self.query), alias, is_gone=True)
         return count
 
     _raw_delete.alters_data = True  # type: ignore[attr-defined]

@@ -171,6 +171,10 @@ class DependencyMap(MutableMapping[str, MutableSet[str]]):
         _, patterns = self._by_label.pop(_normal(label))
         patterns.end()
 
+    def __contains__(self, label: object) -> bool:
+        """Whether a model has patterns."""
+        return _normal(label) in self._by_label
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the labels, as they were written first."""
         return iter([label for label, _ in self._by_label.values()])
@@ -188,7 +192,7 @@ class DependencyMap(MutableMapping[str, MutableSet[str]]):
         new = DependencyMap()
         try:
             for label, patterns in mapping.items():
-                new[label] = {*new.get(label, ()), *patterns}
+                new[label] = patterns if label not in new else {*new[label], *patterns}
         except BaseException:
             new.clear()
             raise
@@ -246,7 +250,7 @@ def _load_settings() -> None:
         try:
             _from_settings.extend([register_rule(rule) for rule in make()])
         except (TypeError, ValueError, ImportError) as error:
-            raise ImproperlyConfigured(f"{where} is wrong: {error}") from error
+            raise ImproperlyConfigured(_wrong(where, error)) from error
 
 
 def mistakes() -> Iterator[str]:
@@ -256,7 +260,11 @@ def mistakes() -> Iterator[str]:
             for rule in make():
                 rulebook.Entry(rule).compile()
         except (TypeError, ValueError, ImportError) as error:
-            yield f"{where} is wrong: {error}"
+            yield _wrong(where, error)
+
+
+def _wrong(where: str, error: Exception) -> str:
+    return f"{where} is wrong: {str(error).removeprefix(f'{where}: ')}"  # a rule of a strategy is called that
 
 
 def _renew(*, setting: str, **_: Any) -> None:

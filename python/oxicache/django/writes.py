@@ -77,6 +77,7 @@ class Write:
 
     table: str  # without its schema, in lower case
     adds: bool = False  # only rows that were not there before
+    removes: bool = False  # rows, and changes none
     # By column, values of which each of its rows has one.
     known: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     sets: frozenset[str] = frozenset()  # columns that get another value
@@ -288,7 +289,8 @@ def _deleted(tokens: list[Token], at: int) -> list[Write] | None:
         others = names_listed(tokens, end)
         if others:
             return [Write(table), *map(Write, others)]
-        return [Write(table, known=_compared(tokens[end:], {table, _alias(tokens, end) or table}))]
+        known = _compared(tokens[end:], {table, _alias(tokens, end) or table})
+        return [Write(table, removes=True, known=known)]
     stop = place_of(tokens[end:], {"WHERE", *_ENDS_OF_WHERE})
     named = tokens[end:][:stop]
     tables = [*names_after(named, {"FROM", "JOIN", "USING"}, ",")]

@@ -69,13 +69,34 @@ impl Arguments {
         })
     }
 
-    /// One of several strings; None where the argument is missing or null.
+    /// One of several strings.
     pub(super) fn choice(
         &mut self,
         name: &str,
         choices: &[&'static str],
     ) -> Result<&'static str, Failure> {
         let given = self.needed_text(name)?;
+        self.chosen(name, given, choices)
+    }
+
+    /// One of several strings; None where the argument is missing or null.
+    pub(super) fn choice_if_any(
+        &mut self,
+        name: &str,
+        choices: &[&'static str],
+    ) -> Result<Option<&'static str>, Failure> {
+        let given = self.text(name)?;
+        given
+            .map(|given| self.chosen(name, given, choices))
+            .transpose()
+    }
+
+    fn chosen(
+        &self,
+        name: &str,
+        given: String,
+        choices: &[&'static str],
+    ) -> Result<&'static str, Failure> {
         let found = choices.iter().find(|choice| **choice == given);
         found.copied().ok_or_else(|| {
             let wanted = format!("one of {}", choices.join(", "));
@@ -93,6 +114,17 @@ impl Arguments {
                     let wanted = format!("a whole number from 0 to {most}");
                     Err(wrong_value(self.verb, name, &value, &wanted))
                 }
+            },
+        }
+    }
+
+    /// A whole number; None where the argument is missing or null.
+    pub(super) fn integer(&mut self, name: &str) -> Result<Option<i64>, Failure> {
+        match self.left.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_i64() {
+                Some(number) => Ok(Some(number)),
+                None => Err(wrong_value(self.verb, name, &value, "a whole number")),
             },
         }
     }

@@ -117,6 +117,12 @@ impl Desk {
         std::mem::take(&mut self.state.lock().done)
     }
 
+    /// Whether Python is doing this task now, and not only waited for.
+    pub(super) fn is_at(&self, ticket: Ticket) -> bool {
+        let doing = self.state.lock().doing;
+        doing.is_some_and(|doing| doing.ticket == ticket && doing.waited.is_some())
+    }
+
     /// Forgets a task that nobody waits for any more; for how long Python has been silent, zero when it is only busy.
     pub(super) fn drop_task(&self, ticket: Ticket, left: Instant) -> Duration {
         let mut state = self.state.lock();

@@ -38,8 +38,18 @@ pub struct Ordered {
     pub keys: Vec<String>,
     /// The tags that were.
     pub tags: Vec<String>,
+    /// The patterns of keys that were.
+    pub patterns: Vec<String>,
     #[serde(skip)]
     pid: u32,
+}
+
+/// What an order names, as it was given.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) keys: Vec<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) patterns: Vec<String>,
 }
 
 /// Says whose request is answered next on this thread.
@@ -53,8 +63,7 @@ pub(super) fn enter(
     verb: &'static str,
     words: &[Vec<u8>],
     caches: Option<&[String]>,
-    keys: &[String],
-    tags: &[String],
+    named: &Named,
 ) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let names = words.iter().take(MOST_NAMES);
@@ -66,8 +75,9 @@ pub(super) fn enter(
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect(),
         caches: caches.map(some_of),
-        keys: some_of(keys),
-        tags: some_of(tags),
+        keys: some_of(&named.keys),
+        tags: some_of(&named.tags),
+        patterns: some_of(&named.patterns),
         pid: std::process::id(),
     };
     if let Some(mut orders) = ORDERS.try_lock_for(LOCK_PATIENCE) {

@@ -9,19 +9,21 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::arguments::Arguments;
-use super::log;
+use super::log::{self, Named};
 use super::marker;
-use super::verbs::{Finish, Step, Task};
+use super::patterns;
+use super::verbs::{Finish, Patience, Step, Task};
 use super::wire::{Answer, Code, Failure, encode};
+use crate::engine::Selector;
 use crate::engine::clock::{self, Source};
 use crate::engine::metrics::{self, ByName, Metrics};
-use crate::engine::orders::{self, Done, Order, Target};
+use crate::engine::orders::{self, Done, Order, Target, Wanted};
 use crate::host::versions;
 
 /// How long carrying out may take until the answer says that it was ordered only.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long sweeping may: it gives way to all others. Less than the second that clients wait.
-const SWEEP_PATIENCE: Duration = Duration::from_millis(800);
+/// How long what takes long may: it gives way to all others. Less than the second that clients wait.
+const LONG_PATIENCE: Duration = Duration::from_millis(800);
 /// The most posts of orders that may wait: a process that hangs does not fill up with them.
 const MOST_WAITING: usize = 256;
 const NANOS: i64 = 1_000_000_000;
@@ -33,7 +35,7 @@ pub(super) fn clear(mut arguments: Arguments) -> Result<Step, Failure> {
     let held = entries(caches.as_deref());
     let words = store_words(caches.as_deref());
     bump(&words);
-    log::enter("clear", &words, caches.as_deref(), &[], &[]);
+    log::enter("clear", &words, caches.as_deref(), &Named::default());
     let receipt = orders::post(target(caches), vec![Order::Clear]);
     Ok(attended(Box::new(move |_| {
         let done = receipt.wait(Duration::ZERO);
@@ -52,7 +54,7 @@ pub(super) fn cleanup(mut arguments: Arguments) -> Result<Step, Failure> {
     let receipt = orders::post(target(caches), vec![Order::Sweep]);
     Ok(Step::Ask {
         task: Task::Attend,
-        patience: SWEEP_PATIENCE,
+        patience: LONG_PATIENCE.into(),
         finish: Box::new(move |_| {
             let done = receipt.wait(Duration::ZERO);
             let is_done = done.is_some();
@@ -64,47 +66,81 @@ pub(super) fn cleanup(mut arguments: Arguments) -> Result<Step, Failure> {
 
 pub(super) fn invalidate(mut arguments: Arguments) -> Result<Step, Failure> {
     let caches = arguments.caches()?;
-    let keys = arguments.names("keys")?.unwrap_or_default();
-    let tags = arguments.names("tags")?.unwrap_or_default();
     let words = arguments.names("words")?.unwrap_or_default();
+    let named = Named {
+        keys: arguments.names("keys")?.unwrap_or_default(),
+        tags: arguments.names("tags")?.unwrap_or_default(),
+        patterns: arguments.names("patterns")?.unwrap_or_default(),
+    };
+    let selector = patterns::selector(&mut arguments, &named.patterns)?;
+    let is_count = arguments.flag("count", false)?;
+    let has_stores = arguments.flag("stores", true)?;
     arguments.end()?;
-    if keys.is_empty() && tags.is_empty() && words.is_empty() {
-        let message = "invalidate: nothing is named: keys, tags or words";
+    let is_ordered = !named.keys.is_empty() || !named.tags.is_empty() || selector.is_some();
+    if !is_ordered && words.is_empty() {
+        let message = "invalidate: nothing is named: keys, tags, patterns or words";
         return Err(Failure::new(Code::WrongArgument, message));
     }
     has_room()?;
     let count = words.len();
-    let words: Vec<Vec<u8>> = words.into_iter().map(String::into_bytes).collect();
-    bump(&words);
-    log::enter("invalidate", &words, caches.as_deref(), &keys, &tags);
-    let keys = keys.into_iter().map(Order::Key);
-    let ordered: Vec<Order> = keys.chain(tags.into_iter().map(Order::Tag)).collect();
-    if ordered.is_empty() {
-        let none = ByName::<i64>(Vec::new());
-        let result = Invalidated {
-            counts: none,
+    if !is_count {
+        let words: Vec<Vec<u8>> = words.into_iter().map(String::into_bytes).collect();
+        bump(&words);
+        log::enter("invalidate", &words, caches.as_deref(), &named);
+    }
+    let answer = move |counts, done| {
+        encode(&Invalidated {
+            counts,
             words: count,
-            done: true,
-        };
-        return Ok(Step::Ready(encode(&result)));
+            done,
+            is_counted: is_count,
+        })
+    };
+    if !is_ordered {
+        return Ok(Step::Ready(answer(ByName(Vec::new()), true)));
     }
     let names = names(caches.as_deref());
-    let receipt = orders::post(target(caches), ordered);
-    Ok(attended(Box::new(move |_| {
-        let done = receipt.wait(Duration::ZERO);
-        encode(&Invalidated {
-            done: done.is_some(),
-            counts: done.map_or(unknown(names), |done| some(sums(done, 0))),
-            words: count,
-        })
-    })))
+    let orders = about(named, selector, is_count);
+    let target = match caches {
+        None if !has_stores => Target::Plain,
+        caches => target(caches),
+    };
+    let receipt = orders::post(target, orders);
+    Ok(Step::Ask {
+        task: Task::Attend,
+        patience: Patience {
+            begun: PATIENCE,
+            done: LONG_PATIENCE,
+        },
+        finish: Box::new(move |_| match receipt.wait(Duration::ZERO) {
+            Some(done) if is_count => answer(counted(done), true),
+            Some(done) => answer(some(sums(done, 0)), true),
+            None => answer(unknown(names), false),
+        }),
+    })
+}
+
+/// What is to be done about what a request names.
+fn about(named: Named, selector: Option<Selector>, is_count: bool) -> Vec<Order> {
+    if is_count {
+        let wanted = Wanted {
+            keys: named.keys,
+            tags: named.tags.into_iter().collect(),
+            selector,
+        };
+        return vec![Order::Count(Arc::new(wanted))];
+    }
+    let keys = named.keys.into_iter().map(Order::Key);
+    let tags = named.tags.into_iter().map(Order::Tag);
+    let pattern = selector.map(|selector| Order::Pattern(Arc::new(selector)));
+    keys.chain(tags).chain(pattern).collect()
 }
 
 pub(super) fn disable(arguments: Arguments) -> Result<Step, Failure> {
     arguments.end()?;
     let held = entries(None).0.iter().map(|(_, count)| count).sum();
     let receipt = orders::disable();
-    log::enter("disable", &[], None, &[], &[]);
+    log::enter("disable", &[], None, &Named::default());
     let marked = marker::leave(true);
     Ok(attended(Box::new(move |_| {
         let cleared = receipt.map_or(0, |receipt| {
@@ -118,7 +154,7 @@ pub(super) fn disable(arguments: Arguments) -> Result<Step, Failure> {
 pub(super) fn enable(arguments: Arguments) -> Result<Step, Failure> {
     arguments.end()?;
     orders::enable();
-    log::enter("enable", &[], None, &[], &[]);
+    log::enter("enable", &[], None, &Named::default());
     Ok(Step::Ready(switched(true, marker::leave(false), 0)))
 }
 
@@ -134,17 +170,20 @@ fn switched(is_on: bool, marked: Result<(), String>, cleared: u64) -> Answer {
 fn attended(finish: Finish) -> Step {
     Step::Ask {
         task: Task::Attend,
-        patience: PATIENCE,
+        patience: PATIENCE.into(),
         finish,
     }
 }
 
 #[derive(Serialize)]
-struct Invalidated<T: Serialize> {
+struct Invalidated {
     #[serde(rename = "invalidated")]
-    counts: ByName<T>,
+    counts: ByName<Option<i64>>,
     words: usize,
     done: bool,
+    /// Nothing was removed.
+    #[serde(rename = "counted", skip_serializing_if = "std::ops::Not::not")]
+    is_counted: bool,
 }
 
 fn has_room() -> Result<(), Failure> {
@@ -197,6 +236,17 @@ fn sums<T: TryFrom<u64> + Copy>(done: Done, failed: T) -> ByName<T> {
     };
     let counts = done.counts.into_iter();
     ByName(counts.map(|(name, counts)| (name, sum(&counts))).collect())
+}
+
+/// By cache; unknown where it could not be told.
+fn counted(done: Done) -> ByName<Option<i64>> {
+    let counts = done.counts.into_iter();
+    let count = |counts: &[Option<u64>]| i64::try_from(counts.first().copied()??).ok();
+    ByName(
+        counts
+            .map(|(name, counts)| (name, count(&counts)))
+            .collect(),
+    )
 }
 
 fn some(counts: ByName<i64>) -> ByName<Option<i64>> {

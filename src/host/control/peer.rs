@@ -12,7 +12,7 @@ use super::descriptor::Descriptor;
 use super::desk::{Desk, Ticket};
 use super::log;
 use super::process;
-use super::verbs::{Finish, Outcome, Step, Task};
+use super::verbs::{Finish, Outcome, Patience, Step, Task};
 use super::wire::{Answer, Code, Failure, Lines};
 
 /// How long a client may take to complete a line, and to take an answer.
@@ -36,6 +36,8 @@ enum State {
         ticket: Ticket,
         finish: Finish,
         left: Instant,
+        /// Until when, if Python is at it when the deadline comes.
+        last: Instant,
     },
     Writing {
         bytes: Vec<u8>,
@@ -123,6 +125,13 @@ impl Peer {
                 let message = format!("no line was complete within {} s", PATIENCE.as_secs());
                 self.refuse(&Failure::new(Code::Slow, message))
             }
+            waiting @ State::Waiting { ticket, last, .. }
+                if self.deadline < last && desk.is_at(ticket) =>
+            {
+                self.state = waiting;
+                self.deadline = last;
+                Next::On
+            }
             waiting @ State::Waiting { ticket, left, .. } => {
                 let silent = desk.drop_task(ticket, left);
                 self.state = waiting;
@@ -208,15 +217,16 @@ impl Peer {
         }
     }
 
-    fn ask(&mut self, task: Task, patience: Duration, finish: Finish, desk: &Arc<Desk>) -> Next {
+    fn ask(&mut self, task: Task, patience: Patience, finish: Finish, desk: &Arc<Desk>) -> Next {
         match desk.leave(task) {
             Ok(ticket) => {
                 let left = Instant::now();
-                self.deadline = left + patience;
+                self.deadline = left + patience.begun;
                 self.state = State::Waiting {
                     ticket,
                     finish,
                     left,
+                    last: left + patience.done,
                 };
                 Next::On
             }

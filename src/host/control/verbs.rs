@@ -71,12 +71,31 @@ pub enum Outcome {
 /// What makes an answer of a task's outcome.
 pub(super) type Finish = Box<dyn FnOnce(Outcome) -> Answer + Send>;
 
+/// How long a client is kept waiting until its answer says that there is none yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until Python is at its task.
+    pub(super) begun: Duration,
+    /// Until the task is done.
+    pub(super) done: Duration,
+}
+
+impl From<Duration> for Patience {
+    /// The same for both.
+    fn from(span: Duration) -> Self {
+        Self {
+            begun: span,
+            done: span,
+        }
+    }
+}
+
 /// How a request goes on.
 pub(super) enum Step {
     Ready(Answer),
     Ask {
         task: Task,
-        patience: Duration,
+        patience: Patience,
         finish: Finish,
     },
 }
@@ -114,7 +133,7 @@ fn health(arguments: Arguments) -> Result<Step, Failure> {
     arguments.end()?;
     Ok(Step::Ask {
         task: Task::Attend,
-        patience: HEALTH_PATIENCE,
+        patience: HEALTH_PATIENCE.into(),
         finish: Box::new(|outcome| {
             let python = match outcome {
                 Outcome::Done(Ok(_), after) => {
@@ -154,7 +173,7 @@ fn stats(mut arguments: Arguments) -> Result<Step, Failure> {
     arguments.end()?;
     Ok(Step::Ask {
         task: Task::Count(caches.clone()),
-        patience: Duration::from_millis(wait_ms),
+        patience: Duration::from_millis(wait_ms).into(),
         finish: Box::new(move |outcome| {
             encode(&metrics::process_stats(metrics::Asked {
                 caches: caches.as_deref(),
@@ -194,7 +213,7 @@ fn of_python(verb: &'static str, mut arguments: Arguments) -> Result<Step, Failu
             verb,
             arguments: Value::Object(handed).to_string(),
         },
-        patience: PYTHON_PATIENCE,
+        patience: PYTHON_PATIENCE.into(),
         finish: Box::new(|outcome| match outcome {
             Outcome::Done(answer, _) => answer.and_then(checked),
             Outcome::Late(silent) if silent.is_zero() => {

@@ -4,15 +4,14 @@ Several aliases of one place, with prefixes and versions that could be taken for
 find its own entries, and leave those of the others alone.
 """
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from contracts.enumerated_caches import ALIASES, GLOBS, MANY, ODD_KEYS, Unreadable, digested, digested_if_long
 from django.core.cache import caches
-from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
 from hypothesis import given, settings
@@ -23,109 +22,14 @@ from oxicache._native import KeyPattern
 from oxicache.django.enumeration import ALL_VERSIONS, Enumerator, enumerator_of
 from oxicache.errors import CannotEnumerateError
 
-ODD_KEYS = (
-    "a",
-    "b:1",
-    "b:2",
-    "bü",
-    "1:b",
-    "%",
-    "_",
-    "x_y",
-    "xzy",
-    "50%25",
-    "a*b",
-    "a?",
-    "[a]",
-    "a\\b",
-    "tag:x",
-    "~tag:x",
-)
-GLOBS = (
-    "*",
-    "b:*",
-    "b?",
-    "b:[12]",
-    "a\\*b",
-    "*b",
-    "?",
-    "%",
-    "x_y",
-    "_",
-    "[[]a]",
-    "*\\\\*",
-    "b:1",
-    "[a-b]*",
-    "~*",
-    "*[",
-    "[a-]]*",
-)
-MANY = 2500  # more than two batches
-
-
-def reversed_order(key: Any, prefix: str, version: Any) -> str:
-    """Like Django's, the other way round."""
-    return f"{key}:v{version}:{prefix}"
-
-
-def digested(key: Any, prefix: str, version: Any) -> str:
-    """As projects do it for memcached."""
-    import hashlib
-
-    return hashlib.sha256(f"{prefix}:{version}:{key}".encode()).hexdigest()
-
-
-def digested_if_long(key: Any, prefix: str, version: Any) -> str:
-    """As document 004 does it: what is long is found by no pattern."""
-    made = f"{prefix}:{version}:{key}"
-    return made if len(made) <= 200 else digested(key, prefix, version)
-
-
-class Unreadable:
-    """Raises when it is unpickled."""
-
-    def __reduce__(self) -> Any:
-        return _refuse, ()
-
-
-def _refuse() -> None:
-    raise AssertionError("an entry was unpickled")
-
-
-ALIASES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "glob prefix": {"KEY_PREFIX": "t*"},
-    "near prefix": {"KEY_PREFIX": "tx"},
-    "percent": {"KEY_PREFIX": "t%"},
-    "class": {"KEY_PREFIX": "t[x]"},
-    "longer": {"KEY_PREFIX": "tx:1"},
-    "versioned": {"KEY_PREFIX": "v", "VERSION": 2},
-    "longer than versioned": {"KEY_PREFIX": "v:22"},
-    "function": {"KEY_PREFIX": "p", "KEY_FUNCTION": reversed_order},
-}
-
-
-@contextlib.contextmanager
-def cache_table(database: str = "default") -> Iterator[dict[str, Any]]:
-    """Make the table of a DatabaseCache, and say what CACHES has for it."""
-    place = {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "enumerated cache",  # a name to be quoted
-        "OPTIONS": {"MAX_ENTRIES": 100_000},
-    }
-    with override_settings(CACHES={"default": place}):
-        call_command("createcachetable", database=database, verbosity=0)
-    yield place
-    connection = connections[database]
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP TABLE {connection.ops.quote_name(place['LOCATION'])}")
-
 
 class EnumeratorContract:
     """Subclass it, and say what an entry of CACHES is. All aliases share one place, which is empty for each test."""
 
-    #: Whether `tag` works on an entry that is stored already.
-    tags_later = True
+    #: Whether other threads may write at once.
+    shares_threads = True
+    #: Aliases where deleting in all versions takes the whole place: what matches elsewhere is not known.
+    emptied_by_all_versions: tuple[str, ...] = ()
 
     def place(self) -> dict[str, Any]:
         """Return what CACHES has for each of the aliases, but for ALIASES."""
@@ -222,6 +126,7 @@ class EnumeratorContract:
         assert found.count([]) == 0
         assert found.delete_matching(patterns) == 3
 
+    @pytest.mark.parametrize("alias", ["plain"])
     @pytest.mark.parametrize("batch", [1, 7, 1000])
     def test_many_keys(self, cache: Any, found: Enumerator, batch: int) -> None:
         """More than a batch holds: each once."""
@@ -294,7 +199,7 @@ class EnumeratorContract:
         assert found.delete_matching("*") == 1
         assert {name for name in ALIASES if caches[name].get("k") is None} == {alias}
 
-    def test_versions(self, cache: Any, found: Enumerator) -> None:
+    def test_versions(self, alias: str, cache: Any, found: Enumerator) -> None:
         """None is the cache's own version; ALL_VERSIONS are all; tenants with other prefixes stay apart."""
         for version in (7, 11, 111):
             cache.set("k", version, version=version)
@@ -307,7 +212,8 @@ class EnumeratorContract:
         assert found.delete(["k"], version=7) == 1
         assert found.delete_matching("k", version=11) == 1
         assert found.delete_matching("*", version=ALL_VERSIONS) == 2
-        assert caches["near prefix"].get("k", version=11) == 1
+        if alias not in self.emptied_by_all_versions:
+            assert caches["near prefix"].get("k", version=11) == 1
 
     @pytest.mark.parametrize("name", ["digested", "digested if long"])
     def test_a_key_function_that_hides_keys(self, name: str) -> None:
@@ -359,12 +265,13 @@ class EnumeratorContract:
         assert found.delete_by_tag(["x"]) == 2
         assert cache.get("a", version=5) is None
 
+    @pytest.mark.parametrize("alias", ["plain"])
     def test_a_tag_of_many(self, found: Enumerator) -> None:
         """More than a batch holds."""
-        for number in range(1100):
+        for number in range(MANY):
             found.set_tagged(f"k:{number}", 1, ["x"])
-        assert len(found.keys_of(["x"])) == 1100
-        assert found.delete_by_tag(["x"]) == 1100
+        assert len(found.keys_of(["x"])) == MANY
+        assert found.delete_by_tag(["x"]) == MANY
         assert found.count() == 0
 
     def test_odd_tags(self, found: Enumerator) -> None:
@@ -379,8 +286,8 @@ class EnumeratorContract:
     @pytest.mark.parametrize(
         ("wrong", "error", "said"),
         [
-            ("x", TypeError, "single 'x'"),
-            ([1], TypeError, "not 1"),
+            ("x", TypeError, "not 'x'"),
+            ([1], TypeError, r"not \[1\]"),
             ([""], ValueError, "empty"),
             (["x" * 251], ValueError, "250"),
         ],
@@ -395,8 +302,6 @@ class EnumeratorContract:
 
     def test_tags_of_what_is_stored(self, cache: Any, found: Enumerator) -> None:
         """A tag is added to those that an entry has."""
-        if not self.tags_later:
-            pytest.skip("tags are stored with the value")
         cache.set("a", 1, 60)
         found.tag("a", ["x"], 60)
         found.tag("a", ["y"], None)
@@ -415,8 +320,8 @@ class EnumeratorContract:
             await found.aset_tagged("a", 1, ["x"])
             await found.aset_tagged("b:1", 1, ["y"])
             await cache.aset("b:2", 1)
-            if self.tags_later:
-                await found.atag("b:2", ["z"])
+            await found.atag("b:2", ["z"])
+            assert await found.akeys_of(["z"]) == {"b:2"}
             assert sorted([key async for key in found.akeys(batch=1)]) == ["a", "b:1", "b:2"]
             assert await found.acount("b:*") == 2
             assert await found.akeys_of(["x"]) == {"a"}
@@ -449,6 +354,3 @@ class EnumeratorContract:
         deleted.append(found.delete_by_tag(["x"]))
         assert found.count() == 0
         assert sum(deleted) == 240
-
-    #: Whether other threads may write at once.
-    shares_threads = True

@@ -70,10 +70,35 @@ class TestInvalidate:
 
     def test_a_pattern(self, users: Any) -> None:
         """003, 'manage_cache invalidate --pattern "^user:.*"': in a new process it removed nothing and said 0."""
-        with pytest.raises(
-            CommandError, match=r"^Cache operation failed: invalidation by pattern is not configured"
-        ):
-            manage("invalidate", "--pattern", "^user:.*")
+        users.set("a:user:1", 1)
+        assert manage("invalidate", "--pattern", "^user:.*") == (
+            "Invalidated 4 cache entries\n  pattern: 4 entries\n"
+        )
+        assert list(users.keys()) == ["a:user:1"]
+
+    def test_a_pattern_is_matched_from_the_start(self, users: Any) -> None:
+        """There with `re.match`: what begins so goes, whatever follows."""
+        users.set("a:user:1", 1)
+        assert "pattern: 4 entries" in manage("invalidate", "--pattern", "user")
+        assert list(users.keys()) == ["a:user:1"]
+
+    def test_a_pattern_takes_linear_time(self, users: Any) -> None:
+        """Defect of 003: a pattern of a user's was matched by backtracking, and held up the process."""
+        users.set("a" * 200 + "!", 1)
+        assert "pattern: 0 entries" in manage("invalidate", "--pattern", "(a+)+$")
+
+    def test_several_at_once(self, users: Any) -> None:
+        """Each strategy by its own line, the sum in the first; there they were alternatives."""
+        users.set("order:1", 1)
+        said = manage("invalidate", "--tags", "user", "--pattern", "order:", "--model", "auth.User")
+        assert said.startswith("Invalidated 5 cache entries\n  tags: 4 entries\n  pattern: 1 entries\n")
+        assert "  auth.User: " in said
+
+    def test_a_dry_run(self, users: Any) -> None:
+        """There `invalidate` had none."""
+        said = manage("invalidate", "--tags", "user", "--dry-run")
+        assert said.startswith("DRY RUN: Would invalidate cache entries\n")
+        assert "enterpriseland.users        4\n" in said
         assert len(users) == 4
 
     def test_any_exception_is_a_command_error(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,100 +1,32 @@
 """Document 004 (YOUTILITY5), "Intelligent Cache Invalidation", "Manual Cache Invalidation" and "Key Patterns".
 
-Each example is run as it is printed; `apps.core.caching.invalidation` and `.utils` are oxicache.compat.youtility.
+Each example is run as it is printed; `apps.core.caching.invalidation` and `.utils` are oxicache.compat.youtility. What
+was wrong there: test_youtility_defects.py.
 """
 
-import itertools
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.cache import caches
-from django.db import transaction
-from django.test import override_settings
-from document_pages import dialect, run_example
+from dialect_caches import filled, left
+from document_pages import run_example
 from project.facilities.models import Asset, NewModel, People, PeopleEventlog, YourModel
+from youtility_site import ALL_OF_IT, DEPENDENCY_MAPPING, of_tenant, row, youtility_cache
 
-from oxicache.compat import youtility
 from oxicache.compat.youtility import (
     cache_invalidation_manager,
     clear_cache_pattern,
-    get_tenant_cache_key,
     invalidate_cache_pattern,
     invalidate_model_caches,
 )
 
-NATIVE = "oxicache.django.backends.NativeCache"
-LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
-FILES = "django.core.cache.backends.filebased.FileBasedCache"
-
-_numbers = itertools.count()
+__all__ = ["row", "youtility_cache"]  # fixtures
 
 
-@pytest.fixture(params=[NATIVE, LOCMEM], ids=["native", "locmem"], autouse=True)
-def cache(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, django_databases: None
-) -> Iterator[Any]:
-    """The default alias, empty, with a prefix and a version; no dependencies but a test's own."""
-    names = ("apps__core__caching__invalidation", "apps__core__caching__utils")
-    dialect(monkeypatch, **dict.fromkeys(names, youtility))
-    default = {"BACKEND": request.param, "LOCATION": f"youtility-{next(_numbers)}", "KEY_PREFIX": "site"}
-    before = {model: set(patterns) for model, patterns in cache_invalidation_manager.model_dependencies.items()}
-    with override_settings(CACHES={"default": default}):
-        yield caches["default"]
-        caches["default"].clear()
-    cache_invalidation_manager.model_dependencies = before
-
-
-@pytest.fixture
-def row() -> Iterator[Callable[..., Any]]:
-    """Make a row, which is deleted when the test ends."""
-    made: list[Any] = []
-
-    def create(model: Any, **fields: Any) -> Any:
-        made.append(model.objects.create(**fields))
-        return made[-1]
-
-    yield create
-    cache_invalidation_manager.model_dependencies = {}
-    for one in made:
-        if one.pk is not None:
-            one.delete()
-
-
-def filled(cache: Any, *keys: str) -> list[str]:
-    for key in keys:
-        cache.set(key, "value")
-    return list(keys)
-
-
-def left(cache: Any, keys: list[str]) -> list[str]:
-    """Which of these are still there."""
-    return [key for key in keys if cache.get(key) is not None]
-
-
-def of_tenant(tenant: int, *rests: str) -> list[str]:
-    return [get_tenant_cache_key(rest, tenant_id=tenant, client_id=2, bu_id=3) for rest in rests]
-
-
-DEPENDENCY_MAPPING = """
-from apps.core.caching.invalidation import cache_invalidation_manager
-
-# Dependency mapping
-cache_invalidation_manager.model_dependencies = {
-    'People': {'dropdown:people', 'dashboard:metrics', 'attendance:summary'},
-    'Asset': {'dropdown:asset', 'dashboard:metrics', 'asset:status'},
-    'PeopleEventlog': {'dashboard:metrics', 'attendance:summary', 'trends:monthly'}
-}
-"""
-ALL_OF_IT = (
-    "dropdown:people:all",
-    "dropdown:asset",
-    "dashboard:metrics",
-    "attendance:summary",
-    "asset:status:7",
-    "trends:monthly",
-)
+@pytest.fixture(autouse=True)
+def cache(youtility_cache: Any) -> Any:
+    """The default alias, empty."""
+    return youtility_cache
 
 
 class TestExamples:
@@ -127,7 +59,7 @@ class TestExamples:
             lambda: asset.users.add(person),
             lambda: asset.users.remove(person),
             lambda: person.asset_set.set([asset]),
-            lambda: asset.users.clear(),
+            asset.users.clear,
         ):
             keys = filled(cache, *of_tenant(1, "dropdown:asset", "dropdown:people:all", "trends:monthly"))
             change()
@@ -198,7 +130,11 @@ cache_invalidation_manager.register_dependency(
         """004, "Wildcard Patterns for Invalidation": each by clear_cache_pattern, which says how many went."""
         rests = ("dashboard:metrics", "dropdown:people:all", "form:Schd_I_TourJobForm:people:1.0", "user:9:x")
         keys = filled(cache, *of_tenant(1, *rests), *of_tenant(5, *rests))
-        assert clear_cache_pattern(pattern) == {"pattern": pattern, "keys_cleared": len(gone), "success": True}
+        assert clear_cache_pattern(pattern) == {
+            "pattern": pattern,
+            "keys_cleared": len(gone),
+            "success": True,
+        }
         assert left(cache, keys) == [key for key in keys if key not in gone]
 
 
@@ -228,7 +164,9 @@ class TestSettled:
 
     def test_the_result_for_a_model(self, cache: Any) -> None:
         """Patterns, and keys of all of them, each once."""
-        cache_invalidation_manager.register_dependency("People", ["dropdown:people", "dashboard", "dashboard:metrics"])
+        cache_invalidation_manager.register_dependency(
+            "People", ["dropdown:people", "dashboard", "dashboard:metrics"]
+        )
         filled(cache, *of_tenant(1, "dropdown:people:a", "dropdown:people:b", "dashboard:metrics"))
         assert invalidate_model_caches("People", 1) == {
             "model": "People",
@@ -257,127 +195,37 @@ class TestSettled:
             "errors": [],
         }
 
+    def test_an_operation_that_is_none(self) -> None:
+        """An error that lists them."""
+        with pytest.raises(ValueError, match="'vanish' is no event"):
+            cache_invalidation_manager.invalidate_for_model(People(pk=5), "vanish")
+
+    def test_a_row_of_several_tables(self) -> None:
+        """What depends on a parent depends on its children; not the other way round."""
+        cache_invalidation_manager.register_dependency("catalogue.Item", ["items"])
+        cache_invalidation_manager.register_dependency("catalogue.Book", ["books"])
+        found = [
+            cache_invalidation_manager.get_patterns_for_model(name) for name in ("Book", "Item", "Dozen")
+        ]
+        assert found == [{"items", "books"}, {"items"}, {"items"}]
+
     def test_the_mapping(self) -> None:
         """It reads as it was assigned, and is changed in place as a dict of sets is."""
         run_example(DEPENDENCY_MAPPING)
         mapping = cache_invalidation_manager.model_dependencies
-        assert set(mapping) == {"facilities.People", "facilities.Asset", "facilities.PeopleEventlog"}
-        assert mapping["People"] == {"dropdown:people", "dashboard:metrics", "attendance:summary"}
-        cache_invalidation_manager.register_dependency("facilities.people", ["more"])
-        assert "more" in mapping["People"]
+        assert mapping == {
+            "People": {"dropdown:people", "dashboard:metrics", "attendance:summary"},
+            "Asset": {"dropdown:asset", "dashboard:metrics", "asset:status"},
+            "PeopleEventlog": {"dashboard:metrics", "attendance:summary", "trends:monthly"},
+        }
+        mapping["People"].add("more")
         del mapping["Asset"]
-        assert "facilities.Asset" not in cache_invalidation_manager.model_dependencies
+        assert cache_invalidation_manager.get_patterns_for_model("people") == mapping["People"]
+        assert cache_invalidation_manager.get_patterns_for_model("Asset") == set()
 
-
-class TestDefects:
-    """Known defects of the earlier system."""
-
-    def test_a_save_of_a_mapped_model(self, row: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
-        """There it raised NameError, for names of an except tuple that nobody had imported."""
-        run_example(DEPENDENCY_MAPPING)
-        with caplog.at_level(logging.WARNING):
-            assert row(People, tenant_id=1).pk is not None
-        assert caplog.records == []
-
-    def test_a_cache_that_fails_fails_no_save(
-        self, cache: Any, row: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A backend out of reach is one line of the log; the row is saved."""
-        run_example(DEPENDENCY_MAPPING)
-
-        def fail(*args: Any, **kwargs: Any) -> Any:
-            raise ConnectionError("out of reach")
-
-        for name in ("delete", "delete_many", "delete_pattern", "invalidate_patterns", "keys"):
-            if hasattr(type(cache), name):
-                monkeypatch.setattr(type(cache), name, fail)
-        assert row(People, tenant_id=1).pk is not None
-
-    def test_what_cannot_be_enumerated(self, tmp_path: Any) -> None:
-        """There is no count of what nobody can list: an error in the result, and never 0 keys."""
-        with override_settings(CACHES={"default": {"BACKEND": FILES, "LOCATION": str(tmp_path)}}):
-            result = clear_cache_pattern("tenant:*")
-            assert (result["success"], result["keys_cleared"]) == (False, None)
-            assert "default" in result["error"]
-            cache_invalidation_manager.register_dependency("People", ["dropdown:people"])
-            result = invalidate_model_caches("People", 1)
-            assert len(result["errors"]) == 1
-            by_hand = cache_invalidation_manager.invalidate_for_model(People(pk=5, tenant_id=1), "update")
-            assert len(by_hand["errors"]) == 1
-
-    def test_tenant_0_is_a_tenant(self, cache: Any) -> None:
-        """There 0 stood for all of them."""
-        keys = filled(cache, *of_tenant(0, "dropdown:people"), *of_tenant(1, "dropdown:people"))
-        assert invalidate_cache_pattern("dropdown:people", tenant_id=0)["keys_cleared"] == 1
-        assert left(cache, keys) == keys[1:]
-        cache_invalidation_manager.register_dependency("People", ["dropdown:people"])
-        filled(cache, *keys)
-        assert invalidate_model_caches("People", tenant_id=0)["total_cleared"] == 1
-        filled(cache, *keys)
-        result = cache_invalidation_manager.invalidate_for_model(People(pk=5, tenant_id=0), "update")
-        assert (result["patterns_cleared"], left(cache, keys)) == (1, keys[1:])
-
-    def test_an_id_is_no_glob(self, cache: Any) -> None:
-        """A tenant whose id holds a wildcard is that tenant alone."""
-        keys = filled(cache, *(get_tenant_cache_key("dropdown", tenant_id=tenant) for tenant in ("a*", "ab")))
-        assert invalidate_cache_pattern("dropdown", "a*")["keys_cleared"] == 1
-        assert left(cache, keys) == keys[1:]
-
-    def test_whole_segments(self, cache: Any) -> None:
-        """There `asset` was looked for within any word: `my_assets` and `asset_status` went with it."""
-        keys = filled(cache, *of_tenant(1, "asset:1", "my_assets:1", "asset_status", "x:asset"))
-        assert invalidate_cache_pattern("asset", 1)["keys_cleared"] == 2
-        assert left(cache, keys) == keys[1:3]
-
-    def test_no_other_tenant_begins_alike(self, cache: Any) -> None:
-        """Tenant 1 is not tenant 11, nor what has a 1 further behind."""
-        keys = filled(cache, *of_tenant(1, "asset"), *of_tenant(11, "asset"), "x:tenant:1:asset")
-        assert invalidate_cache_pattern("asset", 1)["keys_cleared"] == 1
-        assert left(cache, keys) == keys[1:]
-
-    def test_hashed_keys_are_found(self, cache: Any) -> None:
-        """A long key keeps its readable start."""
-        (key,) = of_tenant(1, "dashboard:metrics:" + "x" * 300)
-        filled(cache, key)
-        assert invalidate_cache_pattern("dashboard", 1)["keys_cleared"] == 1
-
-    def test_prefix_and_version_are_no_part_of_a_key(self, cache: Any) -> None:
-        """There the pattern was matched against `:1:tenant:...`, so it could not match."""
-        filled(cache, *of_tenant(1, "dashboard"))
-        assert clear_cache_pattern("tenant:1:*")["keys_cleared"] == 1
-        assert clear_cache_pattern("site:*")["keys_cleared"] == 0
-
-    def test_after_the_commit(self, cache: Any, row: Callable[..., Any]) -> None:
-        """There a save invalidated before its commit, and after a rollback nothing had been changed."""
-        run_example(DEPENDENCY_MAPPING)
-        keys = filled(cache, *of_tenant(1, "dropdown:people"))
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
-            People.objects.create(tenant_id=1)
-            raise ZeroDivisionError
-        assert left(cache, keys) == keys
-        with transaction.atomic():
-            row(People, tenant_id=1)
-            assert left(cache, keys) == keys
-        assert left(cache, keys) == []
-
-    def test_by_hand_within_a_transaction(self, cache: Any) -> None:
-        """Nothing is gone before the commit, and the result says so."""
-        keys = filled(cache, *of_tenant(1, "dashboard"))
-        with transaction.atomic():
-            result = invalidate_cache_pattern("dashboard", 1)
-            assert (result["success"], result["keys_cleared"]) == (True, 0)
-            assert "commit" in result["message"]
-            assert left(cache, keys) == keys
-        assert left(cache, keys) == []
-
-    def test_model_names(self) -> None:
-        """A name that no model has, or several, is an error; there it was never heard of again."""
-        with pytest.raises(ValueError, match="Peple"):
-            invalidate_model_caches("Peple", 1)
-
-    def test_a_row_without_tenant(self, cache: Any) -> None:
-        """Whose it is, is not known: that of all."""
-        cache_invalidation_manager.register_dependency("People", ["dropdown:people"])
-        keys = filled(cache, *of_tenant(1, "dropdown:people"), *of_tenant(2, "dropdown:people"))
-        cache_invalidation_manager.invalidate_for_model(People(pk=5), "update")
-        assert left(cache, keys) == []
+    def test_a_model_has_several_names(self, cache: Any) -> None:
+        """What is registered under its label counts under its bare name, in any case."""
+        cache_invalidation_manager.register_dependency("facilities.People", ["a"])
+        cache_invalidation_manager.register_dependency("people", ["b"])
+        filled(cache, *of_tenant(1, "a", "b"))
+        assert invalidate_model_caches("PEOPLE", 1)["total_cleared"] == 2

@@ -1,11 +1,15 @@
 """Every test of this folder runs in Django's test environment, with databases that are empty at its start."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+
+from oxicache.invalidation import Effect
+from oxicache.trail import Note, trail
 
 _numbers = itertools.count()
 
@@ -39,3 +43,36 @@ def _logged_in(*, is_staff: bool) -> Iterator[Client]:
     client.force_login(user)
     yield client
     user.delete()
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[..., Callable[[], None]]]:
+    """Register rules, of a Rule's arguments, for one test."""
+    from oxicache.django.rules import Rule, register_rule
+
+    ends: list[Callable[[], None]] = []
+
+    def one(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        ends.append(register_rule(Rule(*args, **kwargs)))
+        return ends[-1]
+
+    yield one
+    for end in ends:
+        end()
+
+
+@pytest.fixture
+def carried() -> Iterator[list[Effect]]:
+    """What is to be invalidated in caches, as it comes; nothing is carried out."""
+    from oxicache.django import marks
+
+    found: list[Effect] = []
+    before = list(marks._executors)
+
+    def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+        found.append(effect)
+        trail.enter(notes)
+
+    marks.carry_out_with(carry_out)
+    yield found
+    marks._executors[:] = before

@@ -270,8 +270,15 @@ class TestWrongUse:
         [
             (("invalidate",), "nothing is selected"),
             (("invalidate", "--model", "nobody.Knows"), "is no model"),
-            (("invalidate", "--model", "User"), "write it as"),
-            (("invalidate", "--pattern", "^user:.*"), "not configured yet"),
+            (("invalidate", "--model", "Nobody"), "'Nobody' is no model; write it as"),
+            (("invalidate", "--pattern", "^user:("), "pattern"),
+            (("invalidate", "--pattern", "(?=user)"), "pattern"),
+            (("invalidate", "--rows", "auth.User"), 'write it as "app.Model:pk"'),
+            (("invalidate", "--rows", "auth.User:x"), "'x' is no primary key of auth.User"),
+            (
+                ("invalidate", "--tags", "a", "--alias", "nobodys"),
+                "'nobodys' is no alias of CACHES; these are: default",
+            ),
             (("warm",), "warming is not configured"),
             (("warm", "--model", "auth.User", "--schedule", "5"), "warming is not configured"),
         ],

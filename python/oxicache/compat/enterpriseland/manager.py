@@ -5,9 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.core.cache import caches
+
 from oxicache import jobs, operations
 from oxicache.compat.enterpriseland.invalidation import SmartInvalidator
-from oxicache.django import conf, figures, probes
+from oxicache.django import conf, figures, probes, transactions
 
 __all__ = ["CacheManager", "cache_manager"]
 
@@ -26,11 +28,12 @@ class CacheManager:
         return self._invalidator(invalidator_type)(**criteria)
 
     def schedule_invalidation(self, delay_seconds: float, invalidation_type: str, **criteria: Any) -> str:
-        """Do that later, in this process; return the job's id, for `cancel`. Jobs lost when the process ends are logged."""
+        """Do that later, in this process; return the id that `cancel` takes. Jobs lost at its end are logged."""
         call = self._invalidator(invalidation_type)
         inspect.signature(call).bind(**criteria)  # TypeError now rather than in the log, later
         what = f"{invalidation_type} {', '.join(f'{name} {value!r}' for name, value in criteria.items())}"
-        return jobs.take_on(what, delay_seconds, partial(_told, call, criteria))
+        waits_for = transactions.beginner(None)  # what is to be committed first
+        return jobs.take_on(what, delay_seconds, partial(_told, call, criteria), begin_when=waits_for)
 
     def cancel(self, job_id: str) -> bool:
         """Take a scheduled invalidation back; whether it was still waiting."""
@@ -70,7 +73,10 @@ class CacheManager:
 
 
 def _told(call: Callable[..., Any], criteria: dict[str, Any]) -> str:
-    return f"removed {call(**criteria)}"
+    try:
+        return f"removed {call(**criteria)}"
+    finally:
+        caches.close_all()  # of the background thread, whose requests nobody ends
 
 
 def _numbers(performance: dict[str, Any]) -> dict[str, Any]:

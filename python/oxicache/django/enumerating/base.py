@@ -1,7 +1,7 @@
 """What the enumerators of all backends share: pages of keys that are read and matched, tags checked, async twins."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
@@ -11,11 +11,11 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from oxicache.django.enumerating.role import BATCH, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 from oxicache.keys import MARK
+from oxicache.tags import checked_tags
 
-__all__ = ["INDEX", "Enumerating", "checked_tags", "pages"]
+__all__ = ["INDEX", "Enumerating", "checked_batch", "each_tag", "pages"]
 
 INDEX: Final = f"{MARK}oxitag:"  # begins, or ends, what is no entry but says which entries carry a tag
-TAG_MAX_CHARS: Final = 250  # a tag becomes part of a key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,6 +26,7 @@ class Enumerating(ABC):
     """An Enumerator of one alias; a subclass says how its backend lists, deletes and tags."""
 
     in_memory: ClassVar[bool] = False  # nothing in it waits, so its async twins run in the loop
+    repeats: ClassVar[bool] = False  # a key may be listed again
 
     def __init__(self, alias: str, cache_of: Callable[[], Any]) -> None:
         """`cache_of` gives the handler of the calling thread or task."""
@@ -39,7 +40,7 @@ class Enumerating(ABC):
 
     @abstractmethod
     def _made(self, cache: Any, spelling: Spelling, matcher: Matcher, batch: int) -> Iterator[list[str]]:
-        """Yield live keys as they are made: at least all that match, in pages; one may come again."""
+        """Yield live keys as they are made: at least all that match, in pages."""
 
     @abstractmethod
     def _remove(self, cache: Any, entries: Sequence[Entry]) -> int:
@@ -81,17 +82,22 @@ class Enumerating(ABC):
     def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
         # Not in the generator below: what is wrong is said at the call.
         matcher, spelling = Matcher(patterns), self._spelling(cache, version)
-        made = self._made(cache, spelling, matcher, _checked_batch(batch))
-        return (matcher.choose(spelling, page) for page in made)
+        made = self._made(cache, spelling, matcher, checked_batch(batch))
+        return (spelling.choose(page, matcher.patterns) for page in made)
+
+    def _pages_of_keys(self, patterns: Patterns, version: Version, batch: int) -> Iterator[Collection[str]]:
+        found = self._found(self._cache_of(), patterns, version, batch)
+        return (
+            [entry.key for entry in page] for page in (_without_repeats(found) if self.repeats else found)
+        )
 
     def keys(self, patterns: Patterns = None, version: Version = None, batch: int = BATCH) -> Iterator[str]:
         """Yield the keys of live entries that match, each once for each version, in no order; `batch` at a time."""
-        found = _once(self._found(self._cache_of(), patterns, version, batch))
-        return (entry.key for page in found for entry in page)
+        return (key for page in self._pages_of_keys(patterns, version, batch) for key in page)
 
     def count(self, patterns: Patterns = None, version: Version = None) -> int:
         """Return how many live entries match."""
-        return sum(map(len, _once(self._found(self._cache_of(), patterns, version, BATCH))))
+        return sum(map(len, self._pages_of_keys(patterns, version, BATCH)))
 
     def delete(self, keys: Iterable[Any], version: Any = None) -> int:
         """Delete entries; how many there were."""
@@ -117,7 +123,7 @@ class Enumerating(ABC):
         version: Any = None,
     ) -> None:
         """Store a value that carries tags. One that could not be tagged does not stay."""
-        names = checked_tags(tags)
+        names = each_tag(tags)
         cache = self._cache_of()
         cache.set(key, value, ttl, version=version)
         # Not before `set`: what is invalidated in between would carry no tag, and outlive the next invalidation too.
@@ -143,10 +149,6 @@ class Enumerating(ABC):
         while (page := await self._twin(next, found, None)) is not None:
             for key in page:
                 yield key
-
-    def _pages_of_keys(self, patterns: Patterns, version: Version, batch: int) -> Iterator[list[str]]:
-        found = _once(self._found(self._cache_of(), patterns, version, batch))
-        return ([entry.key for entry in page] for page in found)
 
     async def acount(self, patterns: Patterns = None, version: Version = None) -> int:
         """See count()."""
@@ -186,21 +188,9 @@ class Enumerating(ABC):
         return await self._twin(self.delete_by_tag, tags)
 
 
-def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+def each_tag(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the tags, each once. TypeError and ValueError name what is no tag."""
-    if isinstance(tags, str | bytes):
-        raise TypeError(f"tags must be an iterable of str such as ['news'], not the single {tags!r}")
-    names = tuple(dict.fromkeys(tags))
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a tag must be a str, not {name!r}")
-        if not name:
-            raise ValueError("a tag must not be empty")
-        if len(name) > TAG_MAX_CHARS:
-            raise ValueError(
-                f"a tag must have at most {TAG_MAX_CHARS} characters, not {len(name)}: {name[:50]!r}..."
-            )
-    return names
+    return tuple(dict.fromkeys(checked_tags(tags)))
 
 
 def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -210,12 +200,12 @@ def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield page
 
 
-def _once(found: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
+def _without_repeats(found: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
     seen: set[str] = set()
     for page in found:
-        fresh = [entry for entry in page if entry.made not in seen]
-        seen.update(entry.made for entry in fresh)
-        yield fresh
+        fresh = {entry.made: entry for entry in page if entry.made not in seen}
+        seen.update(fresh)
+        yield list(fresh.values())
 
 
 def _checked_keys(keys: Iterable[Any]) -> Iterable[Any]:
@@ -224,7 +214,8 @@ def _checked_keys(keys: Iterable[Any]) -> Iterable[Any]:
     return keys
 
 
-def _checked_batch(batch: int) -> int:
+def checked_batch(batch: int) -> int:
+    """Return the number of keys of a page. TypeError and ValueError say what is none."""
     if isinstance(batch, bool) or not isinstance(batch, int):
         raise TypeError(f"batch must be an int, not {batch!r}")
     if batch < 1:

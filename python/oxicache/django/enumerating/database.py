@@ -14,7 +14,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.db import OperationalError, connections, router, transaction
 from django.utils.timezone import now
 
-from oxicache.django.enumerating.base import INDEX, Enumerating, checked_tags, pages
+from oxicache.django.enumerating.base import INDEX, Enumerating, each_tag, pages
 from oxicache.django.enumerating.role import BATCH, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 from oxicache.errors import CannotTagError
@@ -44,7 +44,7 @@ class DatabaseEnumerator(Enumerating):
 
         These rows count for MAX_ENTRIES. After a `touch` that prolongs the entry, tag it again.
         """
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         made = self._entry(cache, key, version).made
         markers = [made + self._ending(cache, name) for name in names]
         if markers and len(markers[0]) > COLUMN_CHARS:
@@ -63,7 +63,7 @@ class DatabaseEnumerator(Enumerating):
         """Return the keys of live entries that carry one of the tags. O(rows)."""
         cache = self._cache_of()
         spelling, table = self._spelling(cache, version), _Table(cache)
-        made = {_entry_of(marker) for marker in self._markers(cache, checked_tags(tags))}
+        made = {_entry_of(marker) for marker in self._markers(cache, each_tag(tags))}
         live = [key for page in pages(made, DELETED_AT_ONCE) for key in table.live(page)]
         return frozenset(entry.key for key in live if (entry := spelling.read(key)) is not None)
 
@@ -71,7 +71,7 @@ class DatabaseEnumerator(Enumerating):
         """Delete what carries one of the tags, of all versions; how many there were. O(rows)."""
         cache = self._cache_of()
         table, count = _Table(cache), 0
-        for page in pages(self._markers(cache, checked_tags(tags)), DELETED_AT_ONCE // 2):
+        for page in pages(self._markers(cache, each_tag(tags)), DELETED_AT_ONCE // 2):
             count += table.delete(list(dict.fromkeys(map(_entry_of, page))), besides=page)
         return count
 

@@ -4,14 +4,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from oxicache import _native
-from oxicache._native import MISSING
-from oxicache.django.enumerating.base import Enumerating, checked_tags
+from oxicache._native import MISSING, KeyPattern
+from oxicache.django.enumerating.base import Enumerating, checked_batch, each_tag
 from oxicache.django.enumerating.role import AllVersions, Patterns, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 
@@ -26,6 +26,22 @@ class NativeEnumerator(Enumerating):
     """A NativeCache. What it lists and counts is in this process; what it deletes is gone for all of the host."""
 
     in_memory = True
+
+    def _pages_of_keys(self, patterns: Patterns, version: Version, batch: int) -> Iterator[Collection[str]]:
+        checked_batch(batch)
+        each, cache = _each(patterns), self._cache_of()
+        if not isinstance(version, AllVersions):
+            return iter([self._keys_of(cache, each, version)])
+        self._spelling(cache, version)
+        held = cache._memory.keys()
+        if any(prefix is None for prefix, _, _ in held):  # a KEY_FUNCTION's: versions are read from the keys
+            return super()._pages_of_keys(each, version, batch)
+        return iter([self._keys_of(cache, each, number) for number in {number for _, number, _ in held}])
+
+    def _keys_of(self, cache: Any, patterns: tuple[KeyPattern, ...], version: Any) -> Collection[str]:
+        spelling, select = self._spelling(cache, version), cache._memory.select
+        pages = [select(pattern, spelling.before, spelling.behind) for pattern in patterns]
+        return pages[0] if len(pages) == 1 else set().union(*pages)
 
     def _made(
         self,
@@ -44,16 +60,22 @@ class NativeEnumerator(Enumerating):
 
     def delete_matching(self, patterns: Patterns, version: Version = None) -> int:
         """Delete what matches; how many there were in this process."""
-        cache, matcher = self._cache_of(), Matcher(patterns)
-        if (
-            matcher.patterns is not None
-            and None not in matcher.globs
-            and not isinstance(version, AllVersions)
-        ):
-            self._spelling(cache, version)
-            return sum(cache.delete_pattern(glob, version) for glob in matcher.globs)
-        count = super().delete_matching(matcher.patterns, version)
-        cache._memory._empty_others()
+        each, cache = _each(patterns), self._cache_of()
+        store = cache._memory
+        if isinstance(version, AllVersions):
+            count = super().delete_matching(each, version)
+        else:
+            spelling = self._spelling(cache, version)
+            count = sum(store.remove_matching(pattern, spelling.before, spelling.behind) for pattern in each)
+        for kind in ("glob", "regex"):
+            texts = [pattern.pattern for pattern in each if pattern.kind == kind]
+            if texts:
+                cache.invalidate_patterns(
+                    texts,
+                    kind=kind,
+                    version=None if isinstance(version, AllVersions) else version,
+                    any_version=isinstance(version, AllVersions),
+                )
         return count
 
     def set_tagged(
@@ -65,7 +87,7 @@ class NativeEnumerator(Enumerating):
         version: Any = None,
     ) -> None:
         """Store a value that carries tags, at once."""
-        self._cache_of().set(key, value, ttl, version, tags=checked_tags(tags))
+        self._cache_of().set(key, value, ttl, version, tags=each_tag(tags))
 
     def tag(
         self,
@@ -79,7 +101,7 @@ class NativeEnumerator(Enumerating):
         It is stored again with them, as what was loaded and not written, so that other processes keep theirs. What is
         invalidated meanwhile stays invalidated.
         """
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         store, held = cache._memory, cache._key(key, version)
         with _tagging:
             for _ in range(ATTEMPTS):
@@ -93,7 +115,7 @@ class NativeEnumerator(Enumerating):
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of entries of this process that carry one of the tags. O(entries)."""
-        wanted, cache = frozenset(checked_tags(tags)), self._cache_of()
+        wanted, cache = frozenset(each_tag(tags)), self._cache_of()
         spelling = self._spelling(cache, version)
         found: list[str] = []
         cursor: int | None = 0
@@ -107,7 +129,12 @@ class NativeEnumerator(Enumerating):
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were in this process. O(these)."""
         cache = self._cache_of()
-        return sum(cache.delete_by_tag(tag) for tag in checked_tags(tags))
+        return sum(cache.delete_by_tag(tag) for tag in each_tag(tags))
+
+
+def _each(patterns: Patterns) -> tuple[KeyPattern, ...]:
+    found = Matcher(patterns).patterns
+    return (KeyPattern("*"),) if found is None else found
 
 
 _tagging = threading.Lock()  # the tags that an entry has are read, and written with it
@@ -152,30 +179,35 @@ class LocMemEnumerator(Enumerating):
 
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
         """Have an entry carry tags, beside those that it has. In this process, as the entry itself."""
-        names, cache = checked_tags(tags), self._cache_of()
+        cache, names = self._named(tags)
         made = self._entry(cache, key, version).made
         with cache._lock:
             index = _index(cache)
             for name in names:
-                index.add(self._index_name(cache, name), made)
+                index.add(name, made)
             index.tidy(cache._cache)
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags."""
-        names, cache = checked_tags(tags), self._cache_of()
+        cache, names = self._named(tags)
         spelling = self._spelling(cache, version)
         with cache._lock:
             members = _index(cache).members
-            made = {one for name in names for one in members.get(self._index_name(cache, name), ())}
+            made = {one for name in names for one in members.get(name, ())}
             live = [one for one in made if not cache._has_expired(one)]
         return frozenset(entry.key for one in live if (entry := spelling.read(one)) is not None)
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were. O(these)."""
-        names, cache = checked_tags(tags), self._cache_of()
+        cache, names = self._named(tags)
         with cache._lock:
-            made = {one for name in names for one in _index(cache).take(self._index_name(cache, name))}
+            made = {one for name in names for one in _index(cache).take(name)}
             return sum(_drop(cache, one) for one in made)
+
+    def _named(self, tags: Iterable[str]) -> tuple[Any, list[str]]:
+        # Before the lock is taken: a KEY_FUNCTION may use the cache.
+        cache = self._cache_of()
+        return cache, [self._index_name(cache, tag) for tag in each_tag(tags)]
 
 
 def _drop(cache: Any, made: str) -> bool:
@@ -241,14 +273,14 @@ class NothingEnumerator(Enumerating):
 
     def tag(self, key: Any, tags: Iterable[str], ttl: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: ARG002
         """Do nothing: the entry is not there."""
-        checked_tags(tags)
+        each_tag(tags)
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:  # noqa: ARG002
         """Return none."""
-        checked_tags(tags)
+        each_tag(tags)
         return frozenset()
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete nothing."""
-        checked_tags(tags)
+        each_tag(tags)
         return 0

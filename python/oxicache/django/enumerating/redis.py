@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.redis import RedisCacheClient
 
-from oxicache.django.enumerating.base import INDEX, Enumerating, checked_tags, pages
+from oxicache.django.enumerating.base import INDEX, Enumerating, each_tag, pages
 from oxicache.django.enumerating.role import BATCH, Version
 from oxicache.django.enumerating.spelling import Entry, Matcher, Spelling
 from oxicache.errors import CannotEnumerateError, CannotTagError
@@ -22,11 +22,19 @@ from oxicache.keys import glob_literal
 
 __all__ = ["DjangoRedisEnumerator", "RedisEnumerator"]
 
-# A member, and for how many milliseconds it lives: "" for ever. The set lives for as long as its last member.
+# A member, and for how many milliseconds it lives: "" for ever. The set lives for as long as its last member. Of those
+# that are not over two are looked at, anywhere in the set, and forgotten where their entry is gone: so what is deleted
+# or evicted by others never becomes much more than what is there.
 TAG_SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local held = redis.call('ZCARD', KEYS[1])
+for step = 1, math.min(held, 2) do
+    local rank = (time[2] + step * 7919) % held
+    local member = redis.call('ZRANGE', KEYS[1], rank, rank)[1]
+    if member and redis.call('EXISTS', member) == 0 then redis.call('ZREM', KEYS[1], member) end
+end
 local score = '+inf'
 if ARGV[2] ~= '' then score = now + ARGV[2] end
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -49,6 +57,8 @@ return {redis.call('UNLINK', unpack(members)), #members, redis.call('ZCARD', KEY
 
 class Redis(Enumerating):
     """What is the same for all clients. Whatever a client does for reads, here it is the server that is written to."""
+
+    repeats = True  # while a server enlarges its table
 
     @abstractmethod
     def _servers(self, cache: Any) -> Sequence[Any]:
@@ -76,7 +86,7 @@ class Redis(Enumerating):
 
         After a `touch` that prolongs the entry, tag it again: what is over by then no longer carries the tag.
         """
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         seconds = self._seconds(cache, ttl)
         if seconds is not None and seconds <= 0:
             return
@@ -90,7 +100,7 @@ class Redis(Enumerating):
 
     def keys_of(self, tags: Iterable[str], version: Version = None) -> frozenset[str]:
         """Return the keys of live entries that carry one of the tags. O(these)."""
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         spelling = self._spelling(cache, version)
         found: set[str] = set()
         for server in map(self._tagging, self._servers(cache)):
@@ -111,7 +121,7 @@ class Redis(Enumerating):
 
     def delete_by_tag(self, tags: Iterable[str]) -> int:
         """Delete what carries one of the tags, of all versions; how many there were. O(these), 1000 at a time."""
-        names, cache = checked_tags(tags), self._cache_of()
+        names, cache = each_tag(tags), self._cache_of()
         return sum(
             _delete_members(self._tagging(server), self._index_name(cache, name))
             for server in self._servers(cache)

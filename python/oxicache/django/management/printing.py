@@ -26,7 +26,7 @@ from oxicache.errors import (
 from oxicache.reports import OptimizeReport, Report
 from oxicache.tables import Style, is_terminal
 
-__all__ = ["Printer", "failures_told", "is_agreed"]
+__all__ = ["Printer", "failures_told", "has_somebody", "is_agreed"]
 
 READER_GONE: Final = 141  # 128 and the number of SIGPIPE, as a shell has it
 # Sequences of ECMA-48, as every terminal of today has them.
@@ -62,9 +62,14 @@ def failures_told() -> Iterator[None]:
         raise CommandError(f"Cache operation failed: {error}", returncode=code) from error
 
 
+def has_somebody(stdout: OutputWrapper) -> bool:
+    """Whether a person could answer a question."""
+    return is_terminal(sys.stdin) and is_terminal(stdout)
+
+
 def is_agreed(stdout: OutputWrapper, question: str, answer: str = "yes") -> bool:
     """Ask on a terminal; elsewhere nobody could answer, and the command goes on."""
-    if not (is_terminal(sys.stdin) and is_terminal(stdout)):
+    if not has_somebody(stdout):
         return True
     try:
         return input(question).strip() == answer

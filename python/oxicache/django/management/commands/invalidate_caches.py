@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from oxicache import operations
 from oxicache.django import dependants
 from oxicache.django.management.arguments import WRONG_USE, process_id
-from oxicache.django.management.printing import Printer, failures_told, is_agreed
+from oxicache.django.management.printing import Printer, failures_told, has_somebody, is_agreed
 from oxicache.django.scope import Scope
 from oxicache.django.site import this_site
 from oxicache.keys import has_wildcards, normal_pattern
@@ -102,20 +102,19 @@ class Command(BaseCommand):
 
     def _confirm(self, site: Site, options: dict[str, Any]) -> None:
         """Ask before what cannot be undone, on a terminal only."""
-        if not options["interactive"] or options["dry_run"]:
+        if not options["interactive"] or options["dry_run"] or not has_somebody(self.stdout):
             return
         whose = "" if options["tenant_id"] is None else f" of tenant {options['tenant_id']}"
         workers = 1 if site.is_local else len(site.live())
-        self.stdout.write(
-            f"This clears everything{whose}, in {workers} live workers and all aliases of CACHES."
-        )
+        aliases = ", ".join(options["alias"] or ()) or "all aliases of CACHES"
+        self.stdout.write(f"This clears everything{whose} in {aliases}, and in {workers} live workers.")
         if not is_agreed(self.stdout, f'Type "{CONFIRMATION}" to confirm: ', CONFIRMATION):
             raise CommandError("Cancelled: nothing was cleared")
 
 
 def _check(options: dict[str, Any]) -> None:
     """CommandError with exit code 2 where nothing, or too much, was asked for."""
-    given = [name for name in ACTIONS if options[name]]
+    given = [name for name in ACTIONS if options[name] not in {None, False}]
     if not given:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in ACTIONS)
         raise CommandError(f"nothing is named to be invalidated; give one of {named}", returncode=WRONG_USE)

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from oxicache import operations
-from oxicache.django import conf, probes
+from oxicache.django import conf, dependants, probes
 from oxicache.django.management import arguments
 from oxicache.django.management.arguments import WRONG_USE
 from oxicache.django.management.printing import Printer, failures_told, is_agreed
@@ -82,7 +82,7 @@ def _selection(options: dict[str, Any]) -> Selection:
         keys=() if options["key"] is None else (options["key"],),
         tags=tuple(options["tags"] or ()),
         regex=options["pattern"],
-        models=() if options["model"] is None else (options["model"],),
+        models=() if options["model"] is None else (dependants.label(options["model"]),),
         aliases=tuple(options["alias"] or ()),
         rows=tuple(map(_row, options["rows"] or ())),
     )
