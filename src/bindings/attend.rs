@@ -93,6 +93,11 @@ fn carry_out(py: Python<'_>, posted: Posted) {
     let caches = match &posted.target {
         Target::Everything => graveyard::everybody(),
         Target::Registered => manager::registered(py),
+        Target::Plain => {
+            let mut caches = manager::registered(py);
+            caches.retain(|(_, shared)| !shared.is_store.load(Ordering::Relaxed));
+            caches
+        }
         Target::Named(names) => {
             let mut caches = manager::registered(py);
             caches.retain(|(name, _)| names.contains(name));
@@ -113,8 +118,8 @@ impl Shared {
                 let (count, is_left) = self.begin_tag(TagRef::Name(tag));
                 return (Some(count as u64), is_left);
             }
-            Order::Pattern(_) => {
-                self.renounce_matching();
+            Order::Pattern(selector) => {
+                self.renounce_matching(selector);
                 return (Some(0), true);
             }
             Order::Sweep => return (Some(0), true),

@@ -75,6 +75,7 @@ ANY_METHODS = (
     "test_operations_changes.py",
     "test_operations_findings.py",
     "test_operations_invalidation.py",
+    "test_operations_later.py",
     "test_pages_of_workers.py",
     "test_prometheus.py",
     "test_pytest_plugin.py",

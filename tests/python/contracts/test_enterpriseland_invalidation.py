@@ -4,7 +4,6 @@ Each example is run as it is printed; `platform_core.caching` is oxicache.compat
 test_enterpriseland_defects.py.
 """
 
-import itertools
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +27,6 @@ from oxicache.compat.enterpriseland import (
 )
 
 __all__ = ["platform_cache", "run_later", "user"]  # fixtures
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +129,7 @@ def process_data(data_id):
     }])
 """,
             expensive_processing=lambda data_id: left(cache, keys),
-            __name__=f"project.examples_{next(_numbers)}",  # celery knows tasks by it
+            __name__=f"project.examples_{uuid.uuid4().hex}",  # celery knows tasks by it
         )
         page["process_data"](5)
         assert warmed[0]["endpoint_configs"][0]["data_func"]() == ["b"]

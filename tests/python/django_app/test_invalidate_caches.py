@@ -171,6 +171,7 @@ class TestLiveWorkers:
         done = site.manage("invalidate_caches", "--list-patterns")
         assert done.returncode == 0
         assert "five:*" in done.stdout
+        assert held(workers[0], "five:1") == ["five:1"]
 
 
 class TestOnATerminal:

@@ -17,7 +17,7 @@ from contracts import test_youtility_defects as youtility_defects
 from contracts import test_youtility_invalidation as youtility
 from dialect_caches import own_default
 from document_pages import dialect
-from platform_site import run_later, user
+from platform_site import forget_dependencies, run_later, user
 from youtility_site import own_dependencies, row
 
 from oxicache.compat import enterpriseland
@@ -54,6 +54,7 @@ def cache(
     with own_dependencies(), own_default(request.param, LOCATION=location, KEY_PREFIX=prefix) as default:
         default.clear()
         yield default
+    forget_dependencies()
 
 
 class TestTheBotExamples(the_bot.TestExamples): ...

@@ -159,6 +159,18 @@ class TestWhatTheServerSees:
         assert found.count() == 2
         assert found.delete_matching("*") == 2
 
+    def test_an_index_forgets_what_others_deleted(self, raw: Any) -> None:
+        """Entries for ever that were deleted by key, or evicted, do not make the index of their tag grow for ever."""
+        found = enumerator_of("default")
+        caches["default"].set("stays", 1, None)
+        found.tag("stays", ["x"], None)
+        for number in range(300):
+            found.set_tagged(f"k{number}", 1, ["x"], None)
+            caches["default"].delete(f"k{number}")
+        (index,) = raw.keys("*oxitag*")
+        assert raw.zcard(index) < 100
+        assert found.keys_of(["x"]) == {"stays"}
+
     def test_replicas_are_not_asked(self, place: dict[str, Any]) -> None:
         """What a replica does not know yet would stay: all goes to the server that is written to."""
         nowhere = "redis://127.0.0.1:1/0"
@@ -199,8 +211,9 @@ class TestWhatTheServerSees:
     def test_an_index_lives_as_long_as_its_entries(self, raw: Any) -> None:
         """It ends with its last member, and no later one shortens it; what is over is forgotten when others come."""
         found = enumerator_of("default")
+        caches["default"].set_many(dict.fromkeys("abc", 1), None)
         found.tag("a", ["x"], 100)
-        (index,) = raw.keys("*")
+        (index,) = raw.keys("*oxitag*")
         assert 99_000 < raw.pttl(index) <= 100_000
         found.tag("b", ["x"], 10)
         assert raw.pttl(index) > 99_000
@@ -213,6 +226,7 @@ class TestWhatTheServerSees:
         raw.zadd(index, {":1:c": 1000, ":1:a": 1000})  # long ago
         found.tag("d", ["x"], 0)
         assert raw.zcard(index) == 3
+        caches["default"].set("d", 1)
         found.tag("d", ["x"], 10)
         assert set(raw.zrange(index, 0, -1)) == {b":1:b", b":1:d"}
         assert 990_000 < raw.pttl(index) <= 1_000_000

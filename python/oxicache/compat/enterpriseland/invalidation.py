@@ -114,17 +114,18 @@ class DependencyInvalidator:
 
 
 ANY: Final = "_any"  # the part of what depends on any row, and is invalidated with the model alone
-_watched: set[str] = set()
+_watched: dict[str, list[Callable[[], None]]] = {}  # what ends the rules, by label
 
 
 def _watch(label: str) -> None:
     if label in _watched:
         return
-    _watched.add(label)
     start, title = label.lower(), f"DependencyInvalidator of {label}"
-    register_rule(Rule(label, ("save", "delete", "m2m"), [start, f"{start}:{{pk}}"], name=title))
-    # Which rows these are need not be known.
-    register_rule(Rule(label, "bulk", [start, f"{start}:{ANY}"], name=f"{title}, bulk"))
+    known = Rule(label, ("save", "delete", "m2m"), [start, f"{start}:{{pk}}"], name=title)
+    unknown = Rule(
+        label, "bulk", [start, f"{start}:{ANY}"], name=f"{title}, bulk"
+    )  # which rows need not be known
+    _watched[label] = [register_rule(rule) for rule in (known, unknown)]
 
 
 def _tag(model: Any, *parts: str) -> str:
