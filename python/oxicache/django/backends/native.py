@@ -165,7 +165,10 @@ class NativeCache(BackendBase, Backend):
 
     def _around(self, version: Any, prefix: str | None) -> tuple[str, str]:
         """Return what stands before and behind the caller's key in a key as it is made."""
-        made = self._other(prefix).make_key(_PROBE, version)
+        other = self._other(prefix)
+        if other.key_func is django_base.default_key_func:
+            return f"{other.key_prefix}:{other.version if version is None else version}:", ""
+        made = other.make_key(_PROBE, version)
         before, found, behind = made.partition(_PROBE)
         if not found:
             raise NotImplementedError(
