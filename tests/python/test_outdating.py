@@ -1,11 +1,13 @@
 """Pattern invalidations of stores that share words: two stores of one location are two workers of a host."""
 
+import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -523,6 +525,29 @@ def sharing_a_word() -> tuple[Handler, Handler]:
             return handler(locations[word]), handler(location)
         locations[word] = location
     raise AssertionError
+
+
+class TestWarning:
+    def test_where_no_journal_can_be_it_is_said_once(self, tmp_path: Any) -> None:
+        """Nothing outdated is served, but entries are lost that need not be: whoever runs the site has to know."""
+        check_call(_outdate_without_a_journal, str(tmp_path))
+
+
+def _outdate_without_a_journal(directory: str) -> None:
+    state = _native.versions_share(directory, "shop", 2**16)
+    path = Path(state["path"]).parent / f"journal-1-{RECORDS}"
+    path.mkdir()
+    said: list[str] = []
+    handling = logging.Handler()
+    handling.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("oxicache.host").addHandler(handling)
+    one, two = handler("warned"), handler("warned")
+    for _ in range(2):
+        fill(one, two)
+        store_of(one).outdate_patterns(["user:1"])
+        assert [held(one), held(two)] == [[], []]
+    (message,) = said
+    assert str(path) in message
 
 
 class TestForks:

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from profiles import MODEL
 
+from oxicache.django.backends import NativeCache
+
 pytestmark = [
     pytest.mark.oxicache_real_clock,
     pytest.mark.skipif(sys.platform != "linux", reason="words are shared on Linux only"),
@@ -136,6 +138,29 @@ class TestProcesses:
         one.do("invalidate_patterns", ["user:1"])
         two.do("delete_pattern", "user:2")
         assert [held(cache) for cache in (one, two, three)] == [["team:1"]] * 3
+
+
+class Spelling(NativeCache):
+    """A cache whose keys are its own."""
+
+    def make_key(self, key: Any, version: Any = None) -> str:
+        return f"{key}/{version or self.version}"
+
+
+class TestSubclasses:
+    def test_keys_that_a_subclass_makes(self) -> None:
+        """Patterns are matched against what it was given; of which version a key is nobody can tell."""
+        cache = Spelling("spelling", {})
+        cache.set_many({"user:1": 1, "team:1": 1})
+        cache.invalidate_patterns(["user:*"])
+        assert list(cache.get_many(["user:1", "team:1"])) == ["team:1"]
+        cache.invalidate_patterns(["user:*"], any_version=True)
+        assert cache.get("team:1") is None
+
+    def test_patterns_are_no_single_string(self) -> None:
+        """Its letters are never what was meant."""
+        with pytest.raises(TypeError, match=r"not the single string 'user:\*'"):
+            NativeCache("spelling", {}).invalidate_patterns("user:*")
 
 
 class TestDeaths:

@@ -231,11 +231,15 @@ class NativeCache(BackendBase, Backend):
         any_version: bool = False,
     ) -> None:
         """As `invalidate_patterns`, for who notes in the trail what else this is part of."""
-        other = self._other(prefix)
         if not any_version:
             before, behind = self._around(version, prefix)
             self._memory.outdate_patterns(patterns, kind, before=before, behind=behind)
-        elif other.key_func is django_base.default_key_func:
+            return
+        other = self._other(prefix)
+        is_djangos = other.key_func is django_base.default_key_func
+        if (
+            is_djangos and other.make_key(_PROBE, 1) == f"{other.key_prefix}:1:{_PROBE}"
+        ):  # nor does a subclass make them
             self._memory.outdate_patterns(patterns, kind, prefix=str(other.key_prefix))
         else:
             self._memory.clear()
