@@ -14,10 +14,10 @@ class Child:
         )
         self.first = self._read()
 
-    def answer(self, number: int) -> int:
-        """What it answers to `number`."""
+    def answer(self, line: int | str) -> int:
+        """What it answers to a number, or to a line of its own kind."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{number}\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         return self._read()
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection, models
 
 
-def set_up(*apps: str, **more: Any) -> None:
+def set_up(*apps: str, more_oxicache: dict[str, Any] | None = None, **more: Any) -> None:
     """Configure Django with `apps`, and with `more` settings. A second call in one process is ignored."""
     if settings.configured:
         return
@@ -25,7 +25,7 @@ def set_up(*apps: str, **more: Any) -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         SECRET_KEY="only-for-benches",  # noqa: S106 (signs nothing)
         USE_TZ=True,
-        OXICACHE={"RUNTIME_DIR": folder},
+        OXICACHE={"RUNTIME_DIR": folder, **(more_oxicache or {})},
         **more,
     )
     django.setup()

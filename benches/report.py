@@ -24,6 +24,7 @@ PACKAGES = (
     "oxicache",
     *("cachebox", "cachetools", "Django"),
     *("diskcache", "redis", "django-redis", "hiredis", "pymemcache"),
+    *("django-cacheops", "django-cachalot"),
 )
 SERVERS = ("redis-server", "memcached")
 SMALL, LARGE = 0.1, 10_000

@@ -18,6 +18,7 @@ try:
     import control
     import decorator_rows
     import hit_ratio
+    import invalidation
     import memory
     import page
     import pauses
@@ -39,6 +40,7 @@ QUICK_ROUNDS = 3
 QUICK_SAMPLE_NS = 500_000
 QUICK_COUNT = 20_000  # entries where a full run has a million
 QUICK_ENTRIES = 5_000  # and where it has a hundred thousand
+QUICK_MEMBERS = 200  # of a tag
 SIGHTINGS = 2_000  # invalidations that another process is to see
 QUICK_SIGHTINGS = 20
 PAUSES = 15  # collections a child measures
@@ -91,6 +93,9 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         (row.name, partial(row.results, rounds, sample)) for row in timed if not (options.quick and row.slow)
     ]
     found.append((save_cost.ROW, partial(save_cost.results, rounds, sample)))
+    found.append((invalidation.SAVE_ROW, partial(invalidation.saves, rounds, sample)))
+    held = (QUICK_MEMBERS, QUICK_ENTRIES) if options.quick else (invalidation.MEMBERS, invalidation.KEYS)
+    found.append((invalidation.MANY_ROW, partial(invalidation.many, rounds, *held)))
     if visibility.available():
         sightings = QUICK_SIGHTINGS if options.quick else SIGHTINGS
         found.append((visibility.ROW, partial(visibility.results, sightings)))

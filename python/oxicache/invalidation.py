@@ -25,7 +25,8 @@ _NONE: Final[Texts] = frozenset()
 class Names:
     """Names of entries, and where they are looked for: in which aliases of CACHES, and in which named caches.
 
-    For those two None is all, () none. `version` is one of Django's; None is each alias's own.
+    For those two None is all, () none. `version` is one of Django's; None is each alias's own for keys, and all of them
+    for patterns.
     """
 
     tags: tuple[str, ...] = ()
@@ -266,8 +267,10 @@ class Rule:
     changed. A glob without wildcards means whole segments of a key. `related` names kinds: `profile` is the tag and the
     key `profile:{pk}`, and all keys that have these segments. `models` are others whose rows' values go, all of them.
     `cascade` applies to the rows that refer to this one what applies when they change. With `per_tenant` globs stay
-    below the tenant of the row, where that is known. `aliases` of CACHES: None is all. TypeError and ValueError name
-    what is wrong; what needs the models, as a field that does not exist, is found when the rule is registered.
+    below the tenant of the row, where that is known. `aliases` of CACHES: None is all. A rule that looks at more of a
+    row than its key is applied to what the row was before a save too, which takes a query; not with `previous=False`.
+    TypeError and ValueError name what is wrong; what needs the models, as a field that does not exist, is found when
+    the rule is registered.
     """
 
     model: Any
@@ -281,6 +284,7 @@ class Rule:
     aliases: str | Iterable[str] | None = None
     name: str | None = None
     per_tenant: bool = False
+    previous: bool = True
     operations: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -295,7 +299,7 @@ class Rule:
         self._settle_events()
         self._settle_sources()
         self._settle_names()
-        for switch in ("cascade", "per_tenant"):
+        for switch in ("cascade", "per_tenant", "previous"):
             if not isinstance(getattr(self, switch), bool):
                 raise TypeError(
                     f"{self.title}: {switch} must be True or False, not {getattr(self, switch)!r}"
@@ -360,9 +364,9 @@ class Rule:
 
 
 class Template:
-    """A text with names in braces, taken apart once."""
+    """A text with names in braces, taken apart once. `form` is it for Python's `%`, with a tuple of values."""
 
-    __slots__ = ("_format", "names", "text")
+    __slots__ = ("form", "names", "text")
 
     def __init__(self, text: str) -> None:
         """Parse it. ValueError says what is wrong: nothing but names may stand in braces."""
@@ -383,11 +387,11 @@ class Template:
                 names.append(name)
         self.text = text
         self.names = tuple(names)
-        self._format = "".join(parts)
+        self.form = "".join(parts)
 
     def render(self, values: Iterable[str]) -> str:
         """Return the text with these in the place of its names."""
-        return self._format % tuple(values)
+        return self.form % tuple(values)
 
     @property
     def literal(self) -> str:

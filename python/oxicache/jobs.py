@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import partial
@@ -34,9 +34,10 @@ __all__ = [
 
 logger = logging.getLogger("oxicache.jobs")
 
-Perform: TypeAlias = Callable[
-    [Selection, bool, bool], str
-]  # with cascade and foreign; what came of it, for the log
+# With cascade and foreign; returns what came of it, for the log.
+Perform: TypeAlias = Callable[[Selection, bool, bool], str]
+# In these aliases, or only counted; returns by alias what an operator is told.
+PerformHere: TypeAlias = Callable[[Sequence[str], Selection, bool], dict[str, Any]]
 # Has a job begin to wait later: `begin_when(begin)` is to call `begin` once, or to drop it.
 BeginWhen: TypeAlias = Callable[[Callable[[], None]], object]
 
@@ -48,6 +49,7 @@ class _Performer:
 
     def __init__(self) -> None:
         self.invalidate: Perform | None = None
+        self.here: PerformHere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,10 @@ def waiting() -> list[Waiting]:
     return sorted(found, key=lambda one: math.inf if one.due is None else one.due)
 
 
-def perform_with(invalidate: Perform | None) -> None:
-    """Say what invalidates a selection in this process. None: no job is taken on."""
+def perform_with(invalidate: Perform | None, here: PerformHere | None = None) -> None:
+    """Say what invalidates a selection everywhere, and what in this process alone. None: nothing is taken on."""
     _performer.invalidate = invalidate
+    _performer.here = here
 
 
 def spelt(selection: Selection) -> dict[str, Any]:
@@ -181,7 +184,9 @@ def _plain(value: Any) -> Any:
 
 
 def answer(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the control verb `schedule`: take a job on, cancel one, or list those that wait.
+    """Answer the control verb `schedule`: take a job on, cancel one, list those that wait, or act here and now.
+
+    The last is for aliases of CACHES under which each process has entries of its own: nobody else can.
 
     ValueError for arguments that mean nothing, NotImplementedError where nothing can be done in this process.
     """
@@ -192,7 +197,9 @@ def answer(given: Mapping[str, Any]) -> dict[str, Any]:
         return {"cancelled": cancel(str(given.get("job")))}
     if operation == "list":
         return {"jobs": [{"job": one.id, "what": one.what, "due": one.due} for one in waiting()]}
-    raise ValueError(f"operation is {operation!r}; it must be invalidate, cancel or list")
+    if operation == "here":
+        return {"here": _done_here(given)}
+    raise ValueError(f"operation is {operation!r}; it must be invalidate, cancel, list or here")
 
 
 def _taken_on(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,7 +216,17 @@ def _taken_on(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"job": job, "due": time.time() + delay, "what": str(selection)}
 
 
-def _selection(given: Any) -> Selection:
+def _done_here(given: Mapping[str, Any]) -> dict[str, Any]:
+    if _performer.here is None:
+        raise NotImplementedError("schedule: not configured")
+    aliases = given.get("aliases")
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise ValueError(f"aliases is {aliases!r}; it must be a list of str")
+    selection = _selection(given.get("selection"), or_everything=True)
+    return _performer.here(aliases, selection, given.get("dry_run") is True)
+
+
+def _selection(given: Any, *, or_everything: bool = False) -> Selection:
     if not isinstance(given, Mapping):
         raise ValueError(f"selection is {given!r}; it must be an object")  # noqa: TRY004 -- what the socket answers with
     known = {one.name for one in fields(Selection)}
@@ -220,6 +237,6 @@ def _selection(given: Any) -> Selection:
         selection = Selection(**{**given, "rows": rows})
     except TypeError as error:
         raise ValueError(f"selection: {error}") from error
-    if selection.is_everything:
+    if selection.is_everything and not or_everything:
         raise ValueError("selection names nothing; everything is not removed by a job")
     return selection

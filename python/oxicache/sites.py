@@ -88,6 +88,10 @@ class Shared(Protocol):
         """
         ...
 
+    def is_private(self, alias: str) -> bool:
+        """Whether each process has entries of its own under an alias of another backend."""
+        ...
+
     def require(self, alias: str, selection: Selection) -> None:
         """CannotEnumerateError where the backend of an alias cannot tell which entries are selected."""
         ...
@@ -163,6 +167,10 @@ class NothingShared:
                 f"{aliases[0]!r} is no alias: CACHES is Django's, and this process has not loaded it"
             )
         return (), ()
+
+    def is_private(self, alias: str) -> bool:  # noqa: ARG002 -- as above
+        """There are no aliases."""
+        return False
 
     def require(self, alias: str, selection: Selection) -> None:
         """There are no aliases."""

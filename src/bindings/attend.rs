@@ -93,6 +93,11 @@ fn carry_out(py: Python<'_>, posted: Posted) {
     let caches = match &posted.target {
         Target::Everything => graveyard::everybody(),
         Target::Registered => manager::registered(py),
+        Target::Plain => {
+            let mut caches = manager::registered(py);
+            caches.retain(|(_, shared)| !shared.is_store.load(Ordering::Relaxed));
+            caches
+        }
         Target::Named(names) => {
             let mut caches = manager::registered(py);
             caches.retain(|(name, _)| names.contains(name));

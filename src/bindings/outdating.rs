@@ -273,6 +273,9 @@ impl NativeStore {
         within: Within,
         patterns: Vec<Vec<u32>>,
     ) -> PyResult<()> {
+        if patterns.is_empty() {
+            return Ok(());
+        }
         if !self.is_host {
             let patterns = patterns.iter();
             let matchers: Result<Vec<_>, _> = patterns.map(|pattern| read(kind, pattern)).collect();
@@ -361,6 +364,13 @@ impl NativeStore {
         };
         let texts = record.encode().filter(|texts| texts.len() <= MOST_RECORDS);
         let now = python_clock::now(py).map_or_else(|_| clock::precise(), Now::at);
-        versions::outdate(&self.store_word(), texts.as_deref(), now)
+        let stamp = versions::outdate(&self.store_word(), texts.as_deref(), now);
+        if let Some(reason) = versions::untold_fault() {
+            log::warn!(
+                target: "oxicache.host",
+                "Each invalidation by patterns empties the whole cache in all processes, as they cannot be told what matched: {reason}"
+            );
+        }
+        stamp
     }
 }

@@ -58,6 +58,8 @@ pub enum Target {
     Everything,
     /// Those that are registered.
     Registered,
+    /// Those of them that are no stores of the Django backend, which hear of what processes share by themselves.
+    Plain,
     /// Those that are registered under these names. Of a name that is not, nothing is told.
     Named(Vec<String>),
 }

@@ -21,7 +21,7 @@ use crate::engine::{Nanos, Stamp};
 
 mod patterns;
 
-pub use patterns::{Ground, outdate};
+pub use patterns::{Ground, outdate, untold_fault};
 
 /// One part of the words is for what many entries depend on and is seldom bumped, a whole store or all rows of a model; one for
 /// what many depend on and is bumped often, a model's changes or a store's tags. By chance a key's write would else share its

@@ -5,6 +5,7 @@ A worker that knows no Django is in versions_worker.py.
 """
 
 import contextlib
+import importlib
 import inspect
 import json
 import os
@@ -47,6 +48,10 @@ class CacheWorker(Worker):
             "OXICACHE": {"RUNTIME_DIR": str(directory), "VERSION_WORDS": 2**16, **oxicache},
         }
         super().__init__(directory, PYTHONHASHSEED=seed, CACHE_WORKER_SETTINGS=json.dumps(settings))
+
+    def use(self, module: str, path: str, *arguments: Any, **keywords: Any) -> Any:
+        """Call what a path leads to in a module."""
+        return self.ask("use", module, path, arguments, keywords)
 
     def cache(self, alias: str = "default") -> "RemoteCache":
         """One of its caches."""
@@ -101,6 +106,14 @@ def call(alias: str, name: str, arguments: list[Any], keywords: dict[str, Any]) 
     return asyncio.run(main())
 
 
+def use(module: str, path: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+    """Call something of a module, such as the method of an object that it has."""
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found(*arguments, **keywords)
+
+
 def fill(alias: str, key: Any, value: Any, keywords: dict[str, Any]) -> Any:
     from django.core.cache import caches
 
@@ -132,6 +145,20 @@ def write_for_ever(keys: list[str]) -> None:
         cache.delete_many(keys)
 
 
+def invalidate_for_ever(told: str) -> None:
+    """Outdate one key after the other by a pattern, and write after each how many there are."""
+    import itertools
+    import struct
+
+    from django.core.cache import cache
+
+    file = os.open(told, os.O_WRONLY)
+    print(json.dumps("begun"), flush=True)
+    for number in itertools.count():
+        cache.invalidate_patterns([f"k:{number}:*"])
+        os.pwrite(file, struct.pack("=q", number + 1), 0)
+
+
 def request(which: str) -> None:
     """Let Django's signal say that a request begins or ends."""
     from django.core import signals
@@ -152,7 +179,18 @@ def drive(at: float) -> None:
 
 
 COMMANDS = {
-    function.__name__: function for function in (call, fill, compute, write_for_ever, request, shared, drive)
+    function.__name__: function
+    for function in (
+        call,
+        use,
+        fill,
+        compute,
+        write_for_ever,
+        invalidate_for_ever,
+        request,
+        shared,
+        drive,
+    )
 }
 
 

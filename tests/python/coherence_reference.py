@@ -1,5 +1,6 @@
 """What processes that share a NativeCache must answer, in plain Python: one operation at a time, nothing evicted."""
 
+import fnmatch
 import random
 from collections import defaultdict
 from dataclasses import dataclass
@@ -23,7 +24,10 @@ OPERATIONS = {  # how often each is drawn
     "delete_many": 3,
     "delete_by_tag": 4,
     "clear": 1,
+    "invalidate_patterns": 4,
+    "delete_pattern": 3,
 }
+PATTERNS = ("a", "[ab]", "c*", "?", "nothing:*")
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,19 @@ class Seen:
     tags: int
 
 
+DEAD = Seen(-1, -1, -1)
+
+
 @dataclass
 class Entry:
     value: Any
     key: int
     store: int
     tags: dict[str, int]
+
+
+def _matches(pattern: str, key: str) -> bool:
+    return fnmatch.fnmatchcase(key, pattern)
 
 
 class Host:
@@ -66,6 +77,8 @@ class Host:
             "delete_many": [some],
             "delete_by_tag": [rng.choice(TAGS)],
             "clear": [],
+            "invalidate_patterns": [rng.sample(PATTERNS, 2)],
+            "delete_pattern": [rng.choice(PATTERNS)],
         }
         keywords: dict[str, Any] = {}
         if name == "set":
@@ -156,6 +169,21 @@ class Host:
         self.all_tags += 1
         self.tags[tag] += 1
         return mock.ANY  # what is outdated already may have been removed, or not yet
+
+    def _invalidate_patterns(self, worker: int, patterns: list[str]) -> None:
+        """Remove what matches everywhere; a fill of it that was missed before is dropped."""
+        self.tokens[worker].clear()
+        taken = {key for key in KEYS if any(_matches(pattern, key) for pattern in patterns)}
+        for entries, tokens in zip(self.entries, self.tokens, strict=True):
+            for key in taken:
+                entries.pop(key, None)
+                if key in tokens:
+                    tokens[key] = DEAD
+
+    def _delete_pattern(self, worker: int, pattern: str) -> int:
+        count = sum(bool(_matches(pattern, key) and self._live(worker, key)) for key in KEYS)
+        self._invalidate_patterns(worker, [pattern])
+        return count
 
     def _clear(self, worker: int) -> None:
         self.tokens[worker].clear()

@@ -6,19 +6,33 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 from django.test import override_settings
 
-__all__ = ["BACKENDS", "FILES", "filled", "left", "own_default", "roll_back"]
+__all__ = ["BACKENDS", "BROKEN", "FILES", "BrokenCache", "filled", "left", "own_default", "roll_back"]
 
 # Backends that can list their keys: oxicache's own, and one of Django's.
 BACKENDS: Final = {
     "native": "oxicache.django.backends.NativeCache",
     "locmem": "django.core.cache.backends.locmem.LocMemCache",
 }
+BROKEN: Final = f"{__name__}.BrokenCache"
 FILES: Final = "django.core.cache.backends.filebased.FileBasedCache"  # which cannot
 
 _numbers = itertools.count()
+
+
+class BrokenCache(LocMemCache):
+    """A backend that can list its keys, and is out of reach."""
+
+    @property
+    def _expire_info(self) -> Any:
+        raise ConnectionError("out of reach")
+
+    @_expire_info.setter
+    def _expire_info(self, value: Any) -> None:
+        """Take what LocMemCache keeps."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the contract tests of document 003 share: its module name, entries that depend on something, jobs that are due."""
+"""What the contract tests of document 003 share: its module name, entries that depend on something, jobs by hand."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from django.contrib.auth.models import User
 from document_pages import dialect
 
 from oxicache.compat import enterpriseland
-from oxicache.compat.enterpriseland import DependencyInvalidator, TagInvalidator
+from oxicache.compat.enterpriseland import DependencyInvalidator, TagInvalidator, invalidation
 from oxicache.scheduling import scheduler
 
-__all__ = ["dependent", "platform_cache", "run_later", "tagged", "user"]
+__all__ = ["dependent", "forget_dependencies", "platform_cache", "run_later", "tagged", "user"]
 
 _numbers = itertools.count()
 
@@ -26,6 +26,15 @@ def platform_cache(
     dialect(monkeypatch, platform_core__caching=enterpriseland)
     with own_default(BACKENDS[request.param]) as default:
         yield default
+    forget_dependencies()
+
+
+def forget_dependencies() -> None:
+    """End the rules that registered dependencies have made: other tests list those that there are."""
+    for rules in invalidation._watched.values():
+        for end in rules:
+            end()
+    invalidation._watched.clear()
 
 
 @pytest.fixture

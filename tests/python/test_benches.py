@@ -41,6 +41,9 @@ TARGET_ROWS = [
     ("check of 4 words/1k", "empty method"),
     ("save(), time added: model without decorated members", "Django alone"),
     ("save(), queries added: model without decorated members", "Django alone"),
+    ("save() that invalidates, time added: no dependants", "Django alone"),
+    ("save() that invalidates, time added: 5 dependants", "Django alone"),
+    ("save() that invalidates, time added: 5 rows whose values depend on it", "Django alone"),
     ("four threads, get: TTLCache/1k", "one thread"),
     ("NativeCache.get hit, small/1k", "LocMemCache"),
     ("NativeCache.get hit, 20-key dict/1k", "LocMemCache"),
@@ -162,6 +165,33 @@ def test_save_costs_no_query(short_run: dict[str, Any]) -> None:
     """`save()` makes as many queries with oxicache as without, decorated members or not."""
     rows = [result for result in short_run["results"] if "queries added" in result["row"]]
     assert [(result["judged"], result["unit"]) for result in rows] == [(0, "queries")] * 2
+
+
+def test_invalidating_is_compared_with_other_packages(short_run: dict[str, Any]) -> None:
+    """Each row judges ours, and names each rival with its figure or with the reason why it has none."""
+    rows: dict[str, dict[str, Any]] = {}
+    for result in short_run["results"]:
+        rows.setdefault(result["row"], {})[result["against"]] = result
+    for row, rivals in {
+        "save() that invalidates, time added: 5 dependants": {"django-cacheops", "django-cachalot"},
+        "invalidation of many: NativeCache.delete_by_tag/200": {"django-cacheops", "django-cachalot"},
+        "invalidation of many: NativeCache.delete_pattern, finds 1 %/5_000": {"django-redis"},
+    }.items():
+        assert rivals <= {name.partition(":")[0] for name in rows[row]}
+        assert all((":" in name) == (result["theirs"] is None) for name, result in rows[row].items())
+        assert {result["verdict"] for result in rows[row].values()} & {"pass", "MISS"}
+    assert "save() that invalidates, time added: 100 rules" in rows
+
+
+def test_invalidating_is_measured_without_a_redis_too() -> None:
+    """Where redis-server is not installed the rows say so, and ours are judged."""
+    finished = bench("--quick", "--rounds", "1", "--only", "invalidation of many", "--json", "-", PATH="")
+    assert finished.returncode == 0, finished.stderr
+    results = json.loads(finished.stdout)["results"]
+    assert {"django-cacheops: no redis-server", "django-redis: no redis-server"} <= {
+        result["against"] for result in results
+    }
+    assert all(result["ours"] > 0 and result["verdict"] in {"pass", "MISS"} for result in results)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="words are shared on Linux")

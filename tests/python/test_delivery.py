@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from cache_worker import BACKEND
 from live_sites import cache_name, live_pair, live_site, live_workers
 from site_worker import SiteWorker, a_site
 
@@ -67,6 +68,46 @@ class TestNamedCaches:
         assert teller.ask("invalidate", {"keys": ["key:20"]})[0]
         assert other.size(cache_name) == 79
         assert teller.ask("rounds") <= 21
+
+
+class TestStores:
+    def test_a_store_is_left_to_its_words(self, cache_name: str) -> None:
+        """A NativeCache whose processes share nothing keeps what another worker invalidates; named caches lose it."""
+        apart = {"default": {"BACKEND": BACKEND, "OPTIONS": {"COHERENCE": "process"}}}
+        with a_site(CACHES=apart) as site, site.serving(2) as (teller, other):
+            for names in ({"keys": ["key:0"]}, {"globs": ["key:*"]}, {"tags": ["spring"]}):
+                other.ask("call", "default", "set", ["key:0", 1], {"tags": ["spring"]})
+                other.fill(cache_name, 1, tags=["spring"])
+                assert teller.ask("invalidate", names) == [True, 1, []]
+                assert other.ask("call", "default", "get", ["key:0"], {}) == 1
+                assert other.size(cache_name) == 0
+
+
+FORKING = """
+import os, sys, warnings
+warnings.simplefilter("error")
+from oxicache.django import invalidate
+
+invalidate(keys=["key:0"])  # is told by a thread, in a moment
+pid = os.fork()
+if pid == 0:
+    from oxicache.django import delivery
+    invalidate(keys=["key:1"])
+    delivery.flush()
+    os._exit(len(delivery._gathering))
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+invalidate(keys=["key:2"]).wait(5)
+"""
+
+
+class TestForks:
+    def test_a_process_that_forks(self, cache_name: str) -> None:
+        """What was gathered before a fork is told by the parent, what a child invalidates by the child."""
+        with a_site() as site, site.serving(1) as (worker,):
+            worker.fill(cache_name, 4)
+            done = site.manage("shell", "-c", FORKING)
+            assert [done.returncode, done.stderr] == [0, ""]
+            assert worker.size(cache_name) == 1
 
 
 class TestDecorated:

@@ -27,6 +27,9 @@ class Process:
         self.done.append((selection, cascade, foreign))
         return "3 entries"
 
+    def perform_here(self, aliases: list[str], selection: Selection, dry_run: bool) -> dict[str, Any]:
+        return {alias: {"count": 2, "failure": str((selection, dry_run))} for alias in aliases}
+
     def at(self, now: float) -> list[tuple[Selection, bool, bool]]:
         self.now = now
         self.scheduler.run_due()
@@ -37,10 +40,9 @@ class Process:
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
     process = Process()
     monkeypatch.setattr(scheduling, "after", process.scheduler.after)
-    before = jobs._performer.invalidate
-    jobs.perform_with(process.perform)
+    monkeypatch.setattr(jobs, "_performer", jobs._Performer())
+    jobs.perform_with(process.perform, process.perform_here)
     yield process
-    jobs.perform_with(before)
     for one in jobs.waiting():
         jobs.cancel(one.id)
 
@@ -115,11 +117,26 @@ class TestAskedAbout:
         assert process.at(60) == []
 
 
+class TestHere:
+    def test_it_is_done_at_once(self, process: Process) -> None:
+        """Of aliases under which each process has its own, with nothing selected standing for everything."""
+        asked = {"operation": "here", "aliases": ["memory"]}
+        counted = ask(**asked, selection=TAGGED, dry_run=True)
+        assert counted == {"here": {"memory": {"count": 2, "failure": str((Selection(tags=("a",)), True))}}}
+        assert ask(**asked, selection={})["here"]["memory"]["failure"] == str((Selection(), False))
+
+    @pytest.mark.parametrize("aliases", [None, "memory", [1]], ids=str)
+    def test_aliases_that_are_none(self, process: Process, aliases: Any) -> None:
+        """A ValueError, as for what is to be done later."""
+        with pytest.raises(ValueError, match="must be a list of str"):
+            ask(operation="here", aliases=aliases, selection=TAGGED)
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("given", "why"),
         [
-            ({"operation": "fly"}, "must be invalidate, cancel or list"),
+            ({"operation": "fly"}, "must be invalidate, cancel, list or here"),
             ({"delay": -1}, "delay"),
             ({"delay": "soon"}, "delay"),
             ({"delay": True}, "delay"),

@@ -144,7 +144,7 @@ class TestStore:
 
     @pytest.mark.parametrize("coherence", ["host", "process"])
     def test_what_is_being_loaded_is_not_stored(self, coherence: str) -> None:
-        """A load that began before does not store its value; what the caller himself stores next comes after."""
+        """A load that began before does not store its value; what its thread stores next comes after, and is."""
         cache = fresh(coherence=coherence)
         store = cache._store
         assert store is not None

@@ -1,89 +1,24 @@
-"""What `operations.invalidate` asks of workers and aliases, what it makes of their answers, and jobs for later."""
+"""What `operations.invalidate` asks of workers and aliases, and what it makes of their answers."""
 
 import json
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_workers import Script, answer, says, scripted, short_folder
+from scripted_site import Shared, answers, invalidated, text
+from scripted_workers import says, scripted, short_folder
 
 from oxicache import operations
-from oxicache.reports import Invalidated, InvalidationPreview, Report
+from oxicache.reports import Invalidated, InvalidationPreview
 from oxicache.selection import Selection
-from oxicache.sites import AliasOutcome, Dependents, NothingShared, Site
-
-NONE = Dependents()
+from oxicache.sites import AliasOutcome, Dependents, Site
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with short_folder() as made:
         yield made
-
-
-class Shared(NothingShared):
-    """A project with a NativeCache `default` and other aliases, which notes what it is told."""
-
-    def __init__(self, *, dependents: Dependents = NONE, **others: AliasOutcome) -> None:
-        self.done: list[tuple[Any, ...]] = []
-        self.others = others
-        self._dependents = dependents
-
-    def parted(self, aliases: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-        named = aliases or ("default", *self.others)
-        native = tuple("django:default" for alias in named if alias == "default")
-        return native, tuple(alias for alias in named if alias in self.others)
-
-    def tenant_prefix(self, tenant: Any) -> str:
-        return f"tenant:{tenant}"
-
-    def dependents(self, selection: Selection, *, cascade: bool) -> Dependents:
-        return self._dependents
-
-    def invalidate_model(self, model: str, *, cascade: bool, dry_run: bool = False) -> Sequence[str]:
-        self.done.append(("model", model, dry_run))
-        return ("shop.Order",) if cascade else ()
-
-    def invalidate_row(self, model: str, pk: Any) -> None:
-        self.done.append(("row", model, pk))
-
-    def invalidate_tags(self, tags: Sequence[str], caches: Sequence[str]) -> Sequence[str]:
-        self.done.append(("tags", tuple(tags), tuple(caches)))
-        return ("django:default",)
-
-    def invalidate_keys(self, keys: Sequence[str], caches: Sequence[str]) -> Sequence[str]:
-        self.done.append(("keys", tuple(keys), tuple(caches)))
-        return ("django:default",)
-
-    def invalidate_patterns(self, patterns: Sequence[str], kind: Any, caches: Sequence[str]) -> Sequence[str]:
-        self.done.append((kind, tuple(patterns), tuple(caches)))
-        return ("django:default",)
-
-    def require(self, alias: str, selection: Selection) -> None:
-        if self.others[alias].failure is not None:
-            raise ValueError(f"{alias} cannot")
-
-    def invalidate_alias(self, alias: str, selection: Selection, *, dry_run: bool) -> AliasOutcome:
-        self.done.append((alias, str(selection), dry_run))
-        return self.others[alias]
-
-    def clear_alias(self, alias: str, *, dry_run: bool) -> AliasOutcome:
-        self.done.append((alias, "everything", dry_run))
-        return self.others[alias]
-
-
-def invalidated(**counts: int | None) -> dict[str, Any]:
-    return {"invalidated": counts, "words": 0, "done": None not in counts.values()}
-
-
-def answers(result: dict[str, Any], pid: int = 1) -> Script:
-    return says(answer(result, pid=pid))
-
-
-def text(report: Report) -> list[str]:
-    return list(report.lines())
 
 
 class TestWhatWorkersAreAsked:
@@ -282,6 +217,43 @@ class TestWhatComesOfIt:
         assert shared.done == []
 
 
+class TestPrivateAliases:
+    def test_each_worker_is_asked(self, folder: Path) -> None:
+        """What lies in the process of the command is no worker's: its 0 would say nothing."""
+        shared = Shared(memory=AliasOutcome(0), redis=AliasOutcome(1))
+        found = {"here": {"memory": {"count": 2, "failure": None}}}
+        with scripted(folder, answers(found, 1), answers(found, 2)) as workers:
+            report = operations.invalidate(
+                Site(folders=(folder,), shared=shared),
+                Selection(aliases=("memory", "redis"), globs=("a:*",)),
+                dry_run=True,
+            )
+        assert [worker.asked for worker in workers] == [
+            [
+                {
+                    "v": 1,
+                    "verb": "schedule",
+                    "operation": "here",
+                    "aliases": ["memory"],
+                    "selection": {"globs": ["a:*"]},
+                    "dry_run": True,
+                }
+            ]
+        ] * 2
+        assert report.by_strategy == {"pattern": 5}
+        assert report.aliases == {"redis": {"pattern": 1}, "memory": {"pattern": 4}}
+        assert shared.done == [("redis", "pattern 'a:*'", True)]
+
+    def test_one_that_fails_is_named(self, folder: Path) -> None:
+        """With the worker that it failed in."""
+        found = {"here": {"memory": {"count": None, "failure": "no"}}}
+        with scripted(folder, answers(found)):
+            report = operations.clear_all(
+                Site(folders=(folder,), shared=Shared(memory=AliasOutcome(0))), ["memory"]
+            )
+        assert report.shortfall() == "memory: worker 1: no"
+
+
 class TestWrongUse:
     def test_nothing_is_selected(self) -> None:
         """That would be everything, for which there is `clear`."""
@@ -307,71 +279,3 @@ class TestWrongUse:
         """In a process without Django there are none."""
         with pytest.raises(ValueError, match="this process has not loaded it"):
             operations.invalidate(Site(is_local=True), Selection(models=("auth.User",)))
-
-
-TAKEN = {"job": "7d1c", "due": 1.0, "what": "tag 'a'"}
-
-
-class TestLater:
-    def test_one_worker_is_handed_the_job(self, folder: Path) -> None:
-        """The others are reached by what it does then."""
-        with scripted(folder, answers(TAKEN, 1), answers(TAKEN, 2)) as workers:
-            report = operations.schedule(
-                Site(folders=(folder,)), Selection(tags=("a",), tenant=None), 300, cascade=True, foreign=False
-            )
-        (asked,) = [one for worker in workers for one in worker.asked]
-        assert asked == {
-            "v": 1,
-            "verb": "schedule",
-            "operation": "invalidate",
-            "delay": 300,
-            "selection": {"tags": ["a"]},
-            "cascade": True,
-            "foreign": False,
-        }
-        assert text(report)[0] == "Scheduled invalidation of tag 'a' in 5.0 min"
-        assert report.as_json()["scheduled"] == "7d1c"
-        assert report.as_json()["due"] == "1970-01-01T00:00:01+00:00"
-
-    def test_the_next_takes_what_one_refuses(self, folder: Path) -> None:
-        """A worker that is busy is no reason to give up."""
-        busy = json.dumps({"v": 1, "ok": False, "error": "busy", "message": "at it"}).encode() + b"\n"
-        seen: list[int] = []
-
-        def first_refuses(connection: socket.socket, _: bytes) -> None:
-            seen.append(1)
-            connection.sendall(busy if len(seen) == 1 else answer(TAKEN, pid=9))
-
-        with scripted(folder, first_refuses, first_refuses):
-            report = operations.schedule(Site(folders=(folder,)), Selection(tags=("a",)), 1)
-        assert (len(seen), report.pid, report.shortfall()) == (2, 9, None)
-
-    def test_nobody_takes_it(self, folder: Path) -> None:
-        """Nothing is scheduled, which is said."""
-        report = operations.schedule(Site(folders=(folder,)), Selection(tags=("a",)), 1)
-        assert report.as_json()["scheduled"] is None
-        assert report.shortfall() == "Nothing was scheduled: no live worker took the invalidation of tag 'a'"
-        assert text(report)[0] == f"No live worker of this site was found in {folder}."
-
-    def test_what_is_wrong_is_said_at_once(self, folder: Path) -> None:
-        """And not by a worker's log in five minutes."""
-        with (
-            scripted(folder, answers(TAKEN)) as (worker,),
-            pytest.raises(ValueError, match="nothing is selected"),
-        ):
-            operations.schedule(Site(folders=(folder,)), Selection(), 1)
-        assert worker.asked == []
-
-    def test_it_is_taken_back(self, folder: Path) -> None:
-        """Each worker is asked, since nobody knows who has it."""
-        with scripted(folder, answers({"cancelled": False}, 1), answers({"cancelled": True}, 2)) as workers:
-            report = operations.cancel(Site(folders=(folder,)), "7d1c")
-        assert [one.asked[0]["operation"] for one in workers] == ["cancel"] * 2
-        assert text(report)[0] == "Cancelled job 7d1c of worker 2"
-
-    def test_nobody_has_it(self, folder: Path) -> None:
-        """It may be done already."""
-        with scripted(folder, answers({"cancelled": False})):
-            report = operations.cancel(Site(folders=(folder,)), "7d1c")
-        assert report.shortfall() == "No live worker that answered has the job 7d1c"
-        assert report.as_json()["cancelled"] is False

@@ -130,15 +130,32 @@ def preview(reach: Reach = ALL) -> reports.Preview:
     )
 
 
+def selected(reach: Reach) -> dict[str, Any]:
+    return {
+        "reach": reach,
+        "by_strategy": {"tags": 2, "keys": None},
+        "counts": {HOSTILE: 2},
+        "processes": {1: {HOSTILE: 2}},
+        "models": {"shop.Order": ("shop.Line",)},
+        "rows": (f"shop.Order:{HOSTILE}",),
+        "aliases": {HOSTILE: {"tags": None}} if reach.answered else {},
+        "failures": {HOSTILE: HOSTILE},
+        "pending": (2,),
+        "is_wider": True,
+    }
+
+
 def invalidated(reach: Reach = ALL) -> reports.Invalidated:
-    return reports.Invalidated(
-        reach=reach,
-        by_strategy={"tags": 2},
-        counts={HOSTILE: 2},
-        processes={1: {HOSTILE: 2}},
-        models={"shop.Order": ("shop.Line",)},
-        pending=(2,),
-    )
+    return reports.Invalidated(**selected(reach), outdated=(HOSTILE,))
+
+
+def invalidation_preview(reach: Reach = ALL) -> reports.InvalidationPreview:
+    return reports.InvalidationPreview(**selected(reach))
+
+
+def patterns(reach: Reach = ALL) -> reports.PatternsListed:
+    used = [{**pattern_stats(HOSTILE, hits=3), "cache": HOSTILE}]
+    return reports.PatternsListed(reach=reach, registered={HOSTILE: ("shop.Order",)}, used=used)
 
 
 def explained(reach: Reach = ALL) -> reports.ExplainReport:
@@ -172,7 +189,8 @@ def switched(reach: Reach = ALL) -> reports.Switched:
 
 
 MAKERS = [
-    stats, monitor, status, optimize, removed, preview, invalidated, explained, top, tracker, reset, switched,
+    stats, monitor, status, optimize, removed, preview, invalidated, invalidation_preview, explained, top, patterns,
+    tracker, reset, switched,
 ]  # fmt: skip
 EVERY = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 
@@ -259,6 +277,23 @@ class TestWords:
         """A process that asked itself has reached all there is."""
         local = Reach(answered=(1,))
         assert list(removed(local).lines())[-1].startswith("Ordered")
+
+    @pytest.mark.parametrize(
+        "report",
+        [
+            reports.Scheduled(reach=ALL, what=HOSTILE, delay=5, job=HOSTILE, pid=1, due=1.0),
+            reports.CancelledJob(reach=ALL, job=HOSTILE, pid=1),
+            reports.ModelsListed(
+                reach=Reach(), models={"shop.Order": (HOSTILE,)}, rules={"shop.Line": (HOSTILE,)}
+            ),
+        ],
+        ids=lambda report: type(report).__name__,
+    )
+    def test_what_nobody_else_was_asked_about(self, report: Report) -> None:
+        """No name moves the cursor, and JSON is plain; how many answered says nothing there."""
+        assert all(line.isprintable() for line in report.lines())
+        shown = report.as_json()
+        assert json.loads(json.dumps(shown, allow_nan=False)) == shown
 
 
 class TestAnswersOfAllKinds:

@@ -1,6 +1,7 @@
 """What the contract tests of document 004 share: its dependency mapping, rows of its models, keys of tenants."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -10,7 +11,16 @@ from document_pages import dialect
 from oxicache.compat import youtility
 from oxicache.compat.youtility import cache_invalidation_manager, get_tenant_cache_key
 
-__all__ = ["ALL_OF_IT", "DEPENDENCY_MAPPING", "of_tenant", "row", "youtility_cache"]
+__all__ = ["ALL_OF_IT", "DEPENDENCY_MAPPING", "of_tenant", "own_dependencies", "row", "youtility_cache"]
+
+
+@contextmanager
+def own_dependencies() -> Iterator[None]:
+    """Have no dependencies but those that are registered in a block."""
+    before = {model: set(found) for model, found in cache_invalidation_manager.model_dependencies.items()}
+    cache_invalidation_manager.model_dependencies = {}
+    yield
+    cache_invalidation_manager.model_dependencies = before
 
 
 @pytest.fixture(params=BACKENDS)
@@ -20,11 +30,8 @@ def youtility_cache(
     """The default alias, empty; the module names of the document; no dependencies but a test's own."""
     names = ("apps__core__caching__invalidation", "apps__core__caching__utils")
     dialect(monkeypatch, **dict.fromkeys(names, youtility))
-    manager = youtility.cache_invalidation_manager
-    before = {model: set(patterns) for model, patterns in manager.model_dependencies.items()}
-    with own_default(BACKENDS[request.param]) as default:
+    with own_dependencies(), own_default(BACKENDS[request.param]) as default:
         yield default
-    manager.model_dependencies = before
 
 
 @pytest.fixture

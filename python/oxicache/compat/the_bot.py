@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import sys
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS
@@ -16,12 +16,17 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 from oxicache import keys
 from oxicache.django import invalidate
 from oxicache.django.enumeration import enumerator_of
+from oxicache.django.reaching import carry_out
+from oxicache.django.selecting import effect_of
+from oxicache.django.transactions import put_off
 from oxicache.selection import Selection
 from oxicache.store import Store, attempt
+from oxicache.trail import trail
 
 __all__ = ["CacheInvalidator", "CacheKeyBuilder", "check_cache_freshness", "invalidate_cache"]
 
 MAX_KEY_CHARS = 250  # memcached's limit, and what Django warns past
+_DEFAULT: Final = (DEFAULT_CACHE_ALIAS,)  # the only cache that there was
 
 
 class CacheKeyBuilder:
@@ -88,7 +93,7 @@ class CacheInvalidator:
 def invalidate_cache(namespace: str, *args: Any, **kwargs: Any) -> int:
     """Invalidate the one key that `CacheKeyBuilder.make_key` makes of these; how many entries had it."""
     key = CacheKeyBuilder.make_key(namespace, *args, **kwargs)
-    return invalidate(keys=[key], aliases=(DEFAULT_CACHE_ALIAS,)).total
+    return invalidate(keys=[key], aliases=_DEFAULT).total
 
 
 def check_cache_freshness(namespace: str) -> bool:
@@ -114,18 +119,16 @@ def _forget(namespaces: tuple[str, ...], parts: set[str], pk: Any) -> None:
 
 
 def _forget_entries(known: list[str], **below: Any) -> None:
-    """Forget keys, and what can be found below them."""
-    invalidate(keys=known, aliases=(DEFAULT_CACHE_ALIAS,))
-    attempt(
-        cast("Store", CacheInvalidator),
-        _forget_found,
-        None,
-        Selection(aliases=(DEFAULT_CACHE_ALIAS,), **below),
-    )
+    """Forget keys, and what can be found below them. Nobody is told how many, so nobody counts."""
+    for selection in (Selection(aliases=_DEFAULT, keys=tuple(known)), Selection(aliases=_DEFAULT, **below)):
+        attempt(cast("Store", CacheInvalidator), _forget_selected, None, selection)
 
 
-def _forget_found(selection: Selection) -> None:
-    invalidate(selection)  # CannotEnumerateError where keys cannot be listed
+def _forget_selected(selection: Selection) -> None:
+    effect = effect_of(selection)  # CannotEnumerateError where keys cannot be listed
+    note = trail.note("invalidate", effect.names(), str(selection))
+    if not put_off(effect, None, note):
+        carry_out(effect, note=note)
 
 
 def _spellings(pk: Any, name: str) -> list[str]:

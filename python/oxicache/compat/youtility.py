@@ -228,5 +228,5 @@ def _patterns(model: type[Model]) -> set[str]:
 
 def _globs(pattern: str, tenant_id: Any) -> list[str]:
     """The pattern as whole segments of keys of a tenant; there it was looked for within words, too."""
-    below = "tenant:*:" if tenant_id is None else keys.glob_literal(f"{Scope(tenant=tenant_id).prefix()}:")
+    below = "tenant:*:" if tenant_id is None else f"{Scope(tenant=tenant_id).prefix()}:"
     return [f"{below}{start}{pattern}{end}" for start in ("", "*:") for end in ("", ":*")]

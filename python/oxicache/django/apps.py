@@ -1,6 +1,6 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -66,7 +66,7 @@ class OxicacheConfig(AppConfig):
         control.begin()
         scheduling.run_around(after=transactions.close_connections)
         walks.look_through(DjangoLens())
-        jobs.perform_with(_invalidate)
+        jobs.perform_with(_invalidate, _invalidate_here)
         test_environment.isolate_when_testing()
 
 
@@ -74,6 +74,12 @@ def _invalidate(selection: Selection, cascade: bool, foreign: bool) -> str:
     from oxicache.django import site  # what a worker loads that was handed a job, and no other
 
     return site.perform(selection, cascade, foreign)
+
+
+def _invalidate_here(aliases: Sequence[str], selection: Selection, dry_run: bool) -> dict[str, Any]:
+    from oxicache.django import site  # as above
+
+    return site.perform_here(aliases, selection, dry_run)
 
 
 def cache_defaults() -> tuple[int, float | None]:

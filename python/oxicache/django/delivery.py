@@ -100,7 +100,9 @@ class Round:
                     request[kind] = some
                 else:
                     request |= {"patterns": some, "kind": "glob" if kind == "globs" else "regex"}
-                yield cache, request if cache is None else {**request, "caches": [cache]}
+                # The stores of the Django backend have heard of it already.
+                request |= {"stores": False} if cache is None else {"caches": [cache]}
+                yield cache, request
 
     def _hear(self, answers: Answers, cache: str | None) -> None:
         for answer in answers.answers:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import ImproperlyConfigured
 
 from oxicache._native import KeyPattern
 from oxicache.django.enumerating.base import Enumerating
@@ -71,7 +72,7 @@ def enumerators() -> dict[str, Enumerator | CannotEnumerateError]:
             found[alias] = enumerator_of(alias)
         except CannotEnumerateError as error:
             found[alias] = error
-        except InvalidCacheBackendError as error:
+        except (InvalidCacheBackendError, ImproperlyConfigured, ImportError) as error:
             found[alias] = CannotEnumerateError(alias, str(error), "correct CACHES")
     return found
 

@@ -20,7 +20,7 @@ from django.db.models.signals import class_prepared, post_delete, pre_delete
 
 from oxicache import jobs
 from oxicache._native import ProjectDeletionTracker
-from oxicache.django import signals, transactions, words
+from oxicache.django import receivers, signals, transactions, words
 from oxicache.django.reaching import Reached, carry_out
 from oxicache.django.selecting import all_words, effect_of, model_of, referring, row_words
 from oxicache.invalidation import Effect
@@ -78,8 +78,8 @@ def invalidate(
 
     Rows: what decorated members hold, for `update()`, bulk operations and raw SQL, which send no signal. `target` is a
     model or its label, and `pks` a primary key or several; without `pks` all rows of the model. Or `target` is an
-    instance, several of them, or a queryset, of which only the primary keys are read. Returns how many rows these
-    were, None for all. O(rows).
+    instance, several of them, or a queryset, of which only the primary keys are read. Rules are applied as for bulk
+    operations. Returns how many rows these were, None for all. O(rows).
 
     Entries: `target` is a Selection, or its fields are given as keywords: `tags`, `keys`, `globs`, `regex`, `prefix`,
     `tenant`, `version`, in the `aliases` of CACHES and the named `caches`, or in all. Returns what was `Reached`. Every
@@ -166,26 +166,32 @@ def _invalidate_rows(target: Any, pks: Any, using: str | None, *, cascade: bool)
     if isinstance(target, type | str):
         model = model_of(target)
         alias = using or router.db_for_write(model)
-        also = _referring_words(model) if cascade else ()
         if pks is _ALL:
-            transactions.invalidate_words([*all_words(model), *also], alias)
+            _changed(model, None, all_words(model), alias, cascade=cascade)
             return None
-        return _invalidate_pks(model, _each_pk(model, pks), alias, also)
+        return _invalidate_pks(model, _each_pk(model, pks), alias, cascade=cascade)
     if pks is not _ALL:
         raise TypeError(f"invalidate() takes primary keys after a model, and {target!r} is none")
     if isinstance(target, Model):
         return _invalidate_instances([target], using, cascade=cascade)
     if isinstance(target, QuerySet):
         model = model_of(target.model)
-        also = _referring_words(model) if cascade else ()
-        return _invalidate_pks(model, _pks_of(target), using or _alias_of(target), also)
+        return _invalidate_pks(model, _pks_of(target), using or _alias_of(target), cascade=cascade)
     if not isinstance(target, Iterable) or isinstance(target, bytes | dict):
         raise TypeError(f"invalidate() takes a model, instances of models or a queryset, not {target!r}")
     return _invalidate_instances(target, using, cascade=cascade)
 
 
-def _referring_words(model: type[Model]) -> list[str]:
-    return [word for other in referring(model) for word in all_words(other)]
+def _changed(
+    model: type[Model], rows: Iterable[Any] | None, names: Iterable[str], alias: str, *, cascade: bool
+) -> None:
+    """Move the words of rows that changed, None for all of them, and do what rules ask for."""
+    others = referring(model) if cascade else []
+    also = [word for other in others for word in all_words(other)]
+    transactions.invalidate_words([*names, *also], alias)
+    receivers.changed_rows(model, rows, alias)
+    for other in others:
+        receivers.changed_rows(other, None, alias)
 
 
 def _alias_of(rows: Any) -> str:
@@ -204,18 +210,18 @@ def _each_pk(model: type[Model], pks: Any) -> Iterable[Any]:
     return [pks] if is_one or (is_composite and isinstance(pks, tuple)) else pks
 
 
-def _invalidate_pks(model: type[Model], pks: Iterable[Any], alias: str, also: Iterable[str]) -> int:
-    rows = {tuple(row_words(model, pk)) for pk in pks}
+def _invalidate_pks(model: type[Model], pks: Iterable[Any], alias: str, *, cascade: bool) -> int:
+    rows = {tuple(row_words(model, pk)): pk for pk in pks}
     if rows:
-        names = {*words.model_words(model), *also, *(word for row in rows for word in row)}
+        names = {*words.model_words(model), *(word for row in rows for word in row)}
         # Which of their rows belong to these is not known by the primary key.
         names.update(f"rows:{label}" for label in words.lineage(model).apart)
-        transactions.invalidate_words(names, alias)
+        _changed(model, rows.values(), names, alias, cascade=cascade)
     return len(rows)
 
 
 def _invalidate_instances(instances: Iterable[Any], using: str | None, *, cascade: bool) -> int:
-    by_alias: dict[str, set[str]] = {}
+    groups: dict[tuple[type[Model], str], tuple[set[str], list[Model]]] = {}
     rows: set[tuple[str, Any]] = set()
     for instance in instances:
         if not isinstance(instance, Model):
@@ -225,12 +231,12 @@ def _invalidate_instances(instances: Iterable[Any], using: str | None, *, cascad
         if instance.pk is None or (instance._state.adding and instance._state.db is None):
             raise ValueError(f"{instance!r} was never saved, or was deleted: it has no row")
         alias = using or instance._state.db or router.db_for_write(type(instance), instance=instance)
-        names = by_alias.setdefault(alias, set())
+        names, members = groups.setdefault((type(instance), alias), (set(), []))
         names.update(signals.instance_words(instance))
-        names.update(_referring_words(type(instance)) if cascade else ())
+        members.append(instance)
         rows.add((words.lineage(type(instance)).labels[0], instance.pk))
-    for alias, names in by_alias.items():
-        transactions.invalidate_words(names, alias)
+    for (model, alias), (names, members) in groups.items():
+        _changed(model, members, names, alias, cascade=cascade)
     return len(rows)
 
 

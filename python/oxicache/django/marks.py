@@ -4,6 +4,8 @@ A mark lies at the front of its connection's `run_on_commit`, because Django tak
 transaction or the savepoint. What is done with marks: transactions.py.
 """
 
+# Long because a mark, its commit and what notices statements stand on the same private parts of Django.
+
 import os
 import threading
 import weakref
@@ -250,6 +252,17 @@ class _Commit:
         if vars(connection).get("commit") is self:
             del vars(connection)["commit"]
         _end(connection, is_committed=True)
+        if _marks(connection):  # an effect has executed statements here, which began a transaction
+            _commit_what_followed(connection)
+
+
+def _commit_what_followed(connection: BaseDatabaseWrapper) -> None:
+    """Commit what effects wrote to this very database, as a cache does that is a table.
+
+    Django has not switched autocommit on again yet, and psycopg refuses to inside a transaction.
+    """
+    if not connection.autocommit and not connection.in_atomic_block:
+        attempt(_STORE, connection.commit, None)
 
 
 def _follow_commit(connection: BaseDatabaseWrapper) -> None:

@@ -20,10 +20,10 @@ from django.core.signals import setting_changed
 from oxicache._native import KeyPattern
 from oxicache.django import delivery, marks
 from oxicache.django.backends import NativeCache
-from oxicache.django.backends.words import key_word
+from oxicache.django.backends.words import key_word, store_word
 from oxicache.django.backends.words import tag_word as store_tag_word
 from oxicache.django.delivery import Round
-from oxicache.django.enumeration import enumerator_of
+from oxicache.django.enumeration import ALL_VERSIONS, enumerator_of
 from oxicache.errors import OxicacheError
 from oxicache.invalidation import Effect, Names
 from oxicache.options import TAG_MAX_CHARS
@@ -211,15 +211,19 @@ class _Native:
         patterns = _patterns(part)
         if not patterns:
             return
-        gone = None
-        if self._counting:
+        gone, store = None, handler._memory
+        if self._counting:  # of the alias's own version, where all are meant
             around = handler._around(part.version, None)
-            gone = sum(handler._memory.remove_matching(pattern, *around) for pattern in patterns)
-        if part.globs:
-            handler.invalidate_patterns(part.globs, version=part.version)
-        if part.regexes:
-            handler.invalidate_patterns(part.regexes, kind="regex", version=part.version)
+            gone = sum(store.remove_matching(pattern, *around) for pattern in patterns)
+        if gone is None or part.version is None:
+            is_any = part.version is None
+            if part.globs:
+                handler._outdate_patterns(part.globs, "glob", part.version, any_version=is_any)
+            if part.regexes:
+                handler._outdate_patterns(part.regexes, "regex", part.version, any_version=is_any)
         self._outcome.count("pattern", gone, alias=self._alias)
+        if store.coherence == "host":
+            self._outcome.words.add(store_word(store.location))
 
 
 def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, counting: bool) -> None:
@@ -243,7 +247,9 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
         gone = _tried(
             alias,
             "delete_matching",
-            lambda: enumerator_of(alias).delete_matching(_patterns(part), version),
+            lambda: enumerator_of(alias).delete_matching(
+                _patterns(part), ALL_VERSIONS if version is None else version
+            ),
             outcome,
         )
         outcome.count("pattern", gone, alias=alias)

@@ -4,14 +4,15 @@ What the rules ask for waits for the commit: transactions.py. What no signal tel
 SQL) is for `changed_rows`. What decorated row members depend on has receivers of its own: signals.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from django.db import router
 from django.db.models import Model
-from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
 from oxicache.django import conf, rulebook, signals, transactions
+from oxicache.django.evaluation import CompiledRule
 from oxicache.django.signals import Relation, ancestors
 from oxicache.invalidation import Effect
 from oxicache.store import Store, attempt
@@ -19,6 +20,7 @@ from oxicache.store import Store, attempt
 __all__ = ["begin", "changed_rows", "connect"]
 
 DISPATCH_UID = "oxicache.django.receivers"
+_BEFORE = "_oxicache_before"  # the row as it was, in an instance's state while it is saved
 _SAVES = frozenset({"create", "update"})
 
 
@@ -62,6 +64,7 @@ def _connect(model: type[Model]) -> None:
     wanted = set() if model._meta.auto_created else rulebook.operations_of_rules(model)
     if wanted:
         transactions.watch_connections()
+    _switch(pre_save, _saving, model, is_on=bool(wanted) and bool(rulebook.looks_back(model)))
     _switch(post_save, _saved, model, is_on=not wanted.isdisjoint(_SAVES))
     _switch(post_delete, _deleted, model, is_on="delete" in wanted)
 
@@ -87,26 +90,55 @@ def _switch(signal: Any, receiver: Any, sender: type[Model], *, is_on: bool, uid
 # ---------------------------------------------------------------- receivers
 
 
+def _saving(
+    sender: type[Model], instance: Model, using: str, update_fields: frozenset[str] | None = None, **_: Any
+) -> None:
+    if instance.pk is not None and conf.current().invalidation_enabled:
+        vars(instance._state)[_BEFORE] = attempt(
+            _STORE, _before, None, sender, instance, using, update_fields
+        )
+
+
+def _before(
+    sender: type[Model], instance: Model, using: str, update_fields: frozenset[str] | None
+) -> Model | None:
+    """Ask what the row is before it is saved, unless it is new, or keeps whatever rules look at."""
+    pk: Any = sender._meta.pk
+    if instance._state.adding and (pk.has_default() or pk.has_db_default()):
+        return None  # Django inserts it without looking
+    rules = rulebook.looks_back(sender)
+    if update_fields is not None and not any(rule.has_calls for rule in rules):
+        saved = {field.attname for field in sender._meta.concrete_fields if field.name in update_fields}
+        if not any(rule.names & (saved | update_fields) for rule in rules):
+            return None
+    return rulebook.row_before(instance, using)
+
+
 def _saved(instance: Model, using: str, created: bool, **_: Any) -> None:
-    attempt(_STORE, _changed, None, instance, "create" if created else "update", "save", using)
+    before = vars(instance._state).pop(_BEFORE, None)
+    attempt(_STORE, _changed, None, instance, "create" if created else "update", "save", using, before)
 
 
 def _deleted(instance: Model, using: str, **_: Any) -> None:
     attempt(_STORE, _changed, None, instance, "delete", "delete", using)
 
 
-def _changed(instance: Model, operation: str, kind: str, using: str) -> None:
+def _changed(instance: Model, operation: str, kind: str, using: str, before: Model | None = None) -> None:
     if conf.current().invalidation_enabled:
-        effect = rulebook.effect_of_instance(instance, operation, using)
+        effect = rulebook.effect_of_instance(instance, operation, using, before)
         _invalidate(effect, type(instance), operation, using, kind)
 
 
 def changed_rows(
-    model: type[Model], rows: Iterable[Any] | None, using: str | None = None, operation: str = "bulk"
+    model: type[Model],
+    rows: Iterable[Any] | None,
+    using: str | None = None,
+    operation: str = "bulk",
+    has_keys_only: Callable[[CompiledRule], bool] | None = None,
 ) -> None:
     """Do what the rules of a model ask for: these rows changed and sent no signal. See `rulebook.effect_of_rows`."""
     if rulebook.rules_of(model, operation) and conf.current().invalidation_enabled:
-        effect = rulebook.effect_of_rows(model, rows, operation, using)
+        effect = rulebook.effect_of_rows(model, rows, operation, using, has_keys_only)
         _invalidate(effect, model, operation, using or router.db_for_write(model), operation)
 
 

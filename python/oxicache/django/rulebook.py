@@ -4,7 +4,7 @@ Rules wait here until their models are loaded. Who hears of changes: receivers.p
 evaluation.py; how rules are registered: rules.py.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -30,8 +30,10 @@ __all__ = [
     "effect_of_rows",
     "entries",
     "forget_models",
+    "looks_back",
     "operations_of_rules",
     "remove",
+    "row_before",
     "rows_by",
     "rules_of",
     "titles_of",
@@ -125,6 +127,18 @@ def operations_of_rules(sender: type[Model]) -> set[str]:
     tables = ancestors(sender)
     rules = [rule for rule in compiled_rules() if not tables.isdisjoint(ancestors(rule.model))]
     return {operation for rule in rules for operation in rule.rule.operations}
+
+
+def looks_back(sender: type[Model]) -> list[CompiledRule]:
+    """Return the rules for which it matters what a row of `sender` was before it was saved."""
+    rules = rules_of(sender, "update")
+    return [rule for rule in rules if rule.needs_instance and rule.rule.previous]
+
+
+def row_before(instance: Model, using: str) -> Model | None:
+    """Return the row as the database has it, before the instance is saved; None if there is none."""
+    model = type(instance)
+    return model._base_manager.using(using).filter(pk=instance.pk).first()
 
 
 def titles_of(sender: type[Model], operation: str) -> str:
@@ -223,8 +237,8 @@ def _references_to(model: type[Model]) -> list[Any]:
     ]
 
 
-def effect_of_instance(instance: Model, operation: str, using: str) -> Effect:
-    """Return what the rules ask for when this row changes."""
+def effect_of_instance(instance: Model, operation: str, using: str, before: Model | None = None) -> Effect:
+    """Return what the rules ask for when this row changes, and was what `before` is."""
     sender = type(instance)
     rules = rules_of(sender, operation)
     if not rules:
@@ -239,6 +253,8 @@ def effect_of_instance(instance: Model, operation: str, using: str) -> Effect:
         if known is None:
             known = rows[rule.model] = [Row(rule.model, instance)]
         gathering.gather(rule, known)
+        if before is not None and rule.needs_instance and rule.rule.previous:
+            gathering.gather(rule, [Row(rule.model, before)])
     return gathering.effect()
 
 
@@ -269,11 +285,16 @@ def _rows_for(rule: CompiledRule, instance: Model, operation: str, using: str) -
 
 
 def effect_of_rows(
-    model: type[Model], rows: Iterable[Any] | None, operation: str = "bulk", using: str | None = None
+    model: type[Model],
+    rows: Iterable[Any] | None,
+    operation: str = "bulk",
+    using: str | None = None,
+    has_keys_only: Callable[[CompiledRule], bool] | None = None,
 ) -> Effect:
     """Return what the rules ask for when these rows change: instances or primary keys, None for any of the model.
 
-    Beyond MAX_ROWS it is as if nobody knew which. Rules with callables or fields have the rows asked for by their keys.
+    `has_keys_only` says for which rules nothing but the rows' keys is known, whatever they look like now.
+    Beyond MAX_ROWS it is as if nobody knew which. Rules with callables have the rows asked for by their keys.
     """
     rules = rules_of(model, operation)
     if not rules:
@@ -281,8 +302,12 @@ def effect_of_rows(
     gathering = _Gathering(using or router.db_for_write(model), operation)
     some = None if rows is None else _at_most(rows)
     for rule in rules:
-        if some is None or not rule.differs_by_row:
+        is_blurred = rule.needs_instance and has_keys_only is not None and has_keys_only(rule)
+        if some is None or not rule.differs_by_row or (is_blurred and rule.has_calls):
             gathering.gather(rule, [Row(rule.model)])
+        elif is_blurred:
+            pks = [row.pk if isinstance(row, Model) else row for row in some]
+            gathering.gather(rule, _rows_of(rule, model, pks, operation, gathering.using))
         else:
             gathering.gather(rule, _rows_of(rule, model, some, operation, gathering.using))
     return gathering.effect()
@@ -307,7 +332,8 @@ def _rows_of(
         else:
             pks.append(one)
     is_same = model._meta.concrete_model is rule.model._meta.concrete_model
-    if is_same and not rule.needs_instance:
+    if is_same and not rule.has_calls:
+        # What columns were before nobody knows, and what they are now is not all that matters.
         yield from (Row(rule.model, pk=pk) for pk in pks)
     elif pks and operation == "delete":
         yield Row(rule.model)

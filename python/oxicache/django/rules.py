@@ -250,7 +250,7 @@ def _load_settings() -> None:
         try:
             _from_settings.extend([register_rule(rule) for rule in make()])
         except (TypeError, ValueError, ImportError) as error:
-            raise ImproperlyConfigured(f"{where} is wrong: {error}") from error
+            raise ImproperlyConfigured(_wrong(where, error)) from error
 
 
 def mistakes() -> Iterator[str]:
@@ -260,7 +260,11 @@ def mistakes() -> Iterator[str]:
             for rule in make():
                 rulebook.Entry(rule).compile()
         except (TypeError, ValueError, ImportError) as error:
-            yield f"{where} is wrong: {error}"
+            yield _wrong(where, error)
+
+
+def _wrong(where: str, error: Exception) -> str:
+    return f"{where} is wrong: {str(error).removeprefix(f'{where}: ')}"  # a rule of a strategy is called that
 
 
 def _renew(*, setting: str, **_: Any) -> None:

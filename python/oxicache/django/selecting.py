@@ -4,6 +4,7 @@ What is done with it: invalidation.py. How rows and models are spelt as words: w
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.apps import apps
@@ -12,16 +13,16 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from oxicache._native import KeyPattern
-from oxicache.django import words
+from oxicache.django import conf, words
 from oxicache.django.backends import NativeCache
 from oxicache.django.enumeration import enumerator_of
+from oxicache.django.rulebook import effect_of_rows
 from oxicache.django.scope import Scope
-from oxicache.invalidation import Effect, Names
-from oxicache.keys import glob_literal
+from oxicache.invalidation import NOTHING, Effect, Names
 from oxicache.selection import Selection
 from oxicache.tags import checked_tags
 
-__all__ = ["all_words", "effect_of", "model_of", "referring", "row_words"]
+__all__ = ["all_words", "effect_of", "model_of", "referring", "row_words", "words_of"]
 
 STORES = "django:"  # how `manage_cache` prints what is an alias of CACHES
 
@@ -33,42 +34,44 @@ def effect_of(selection: Selection, *, cascade: bool = False) -> Effect:
     CannotEnumerateError for an alias that was named and cannot say which entries these are.
     """
     tags = checked_tags(selection.tags)
-    globs = _globs(selection)
+    below = "" if selection.tenant is None else Scope(tenant=selection.tenant).prefix()
+    globs = selection.whole_globs(below)
     regexes = () if selection.regex is None else (selection.regex,)
     for glob in globs:
         KeyPattern(glob)
     for regex in regexes:
         KeyPattern(regex, kind="regex")
-    moved = frozenset(_words(selection, cascade=cascade))
-    if not (moved or tags or selection.keys or globs or regexes):
+    if not (tags or selection.keys or globs or regexes or selection.models or selection.rows):
         raise ValueError(
             "nothing is selected: name tags, keys, patterns, models or rows; `clear` removes everything"
         )
-    if not (tags or selection.keys or globs or regexes):
-        return Effect(words=moved)
     aliases = _aliases(selection)
     for alias in aliases or () if tags or globs or regexes else ():
         _require(alias)
-    named = None if not (selection.caches or selection.aliases) else _named_caches(selection)
-    if not (regexes or named) and selection.version is None:
-        return Effect(moved, frozenset(tags), frozenset(selection.keys), frozenset(globs), aliases)
-    part = Names(tags, selection.keys, globs, regexes, aliases, named, selection.version)
-    return Effect(words=moved, also=frozenset({part}))
+    effect = Effect(words=frozenset(words_of(selection, cascade=cascade)))
+    rules = _of_rules(selection, cascade=cascade)
+    part = Names(tags, selection.keys, globs, regexes, aliases, _named_caches(selection), selection.version)
+    if aliases is not None:
+        # What rules name goes where the selection says, too.
+        asked = [
+            replace(names, aliases=aliases, caches=part.caches) for names in (rules.as_names(), *rules.also)
+        ]
+        return Effect(words=effect.words | rules.words, also=frozenset([part, *asked]))
+    if regexes or selection.version is not None:
+        return effect | rules | Effect(also=frozenset([part]))
+    named = Effect(tags=frozenset(tags), keys=frozenset(selection.keys), globs=frozenset(globs))
+    return effect | rules | named
 
 
-def _globs(selection: Selection) -> tuple[str, ...]:
-    """Return the patterns of whole keys that globs, prefix and tenant make together."""
-    below = "" if selection.tenant is None else f"{Scope(tenant=selection.tenant).prefix()}:"
-    if below and selection.regex is not None:
-        raise ValueError("tenant narrows globs and prefixes; in a regular expression write the tenant itself")
-    start = glob_literal(below)
-    globs = [start + glob for glob in selection.globs]
-    if selection.prefix is not None:
-        globs.append(f"{start}{glob_literal(selection.prefix)}*")
-    is_alone = not (selection.keys or selection.tags or selection.models or selection.rows)
-    if below and not globs and is_alone:
-        globs.append(f"{start}*")
-    return tuple(globs)
+def _of_rules(selection: Selection, *, cascade: bool) -> Effect:
+    """Return what rules ask for when these models and rows change without a signal."""
+    found = NOTHING
+    if conf.current().invalidation_enabled:
+        for model in _models(selection, cascade=cascade):
+            found |= effect_of_rows(model, None)
+        for label, pk in selection.rows:
+            found |= effect_of_rows(model_of(label), [pk])
+    return found
 
 
 def _aliases(selection: Selection) -> tuple[str, ...] | None:
@@ -83,7 +86,9 @@ def _aliases(selection: Selection) -> tuple[str, ...] | None:
     return aliases
 
 
-def _named_caches(selection: Selection) -> tuple[str, ...]:
+def _named_caches(selection: Selection) -> tuple[str, ...] | None:
+    if not (selection.aliases or selection.caches):
+        return None
     return tuple(name for name in selection.caches if not name.startswith(STORES))
 
 
@@ -93,17 +98,24 @@ def _require(alias: str) -> None:
         enumerator_of(alias)
 
 
-def _words(selection: Selection, *, cascade: bool) -> Iterator[str]:
-    for label in selection.models:
-        for model in (model_of(label), *(referring(model_of(label)) if cascade else ())):
-            yield from all_words(model)
+def words_of(selection: Selection, *, cascade: bool = False) -> Iterator[str]:
+    """Yield the version words of a selection's models and rows. ValueError and TypeError for what is none."""
+    for model in _models(selection, cascade=cascade):
+        yield from all_words(model)
     for label, pk in selection.rows:
         model = model_of(label)
         yield from row_words(model, pk)
         yield from words.model_words(model)
         yield from (f"rows:{parent}" for parent in words.lineage(model).apart)
-        for other in referring(model) if cascade else ():
-            yield from all_words(other)
+
+
+def _models(selection: Selection, *, cascade: bool) -> list[type[Model]]:
+    """Return the models all of whose rows are meant: those that are named, and those that refer to what is named."""
+    found = {model_of(label): None for label in selection.models}
+    if cascade:
+        named = [*selection.models, *(label for label, _ in selection.rows)]
+        found |= {other: None for label in named for other in referring(model_of(label))}
+    return list(found)
 
 
 # ---------------------------------------------------------------- models and rows

@@ -3,22 +3,23 @@
 What is done with them: oxicache.operations. Why processes of one project may not meet: neighbours.py.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 
 from oxicache import operations
 from oxicache._native import KeyPattern
-from oxicache.django import aliases, conf, control, dependants, marks, neighbours
+from oxicache.django import aliases, conf, control, dependants, marks, neighbours, transactions
 from oxicache.django.backends import NativeCache
 from oxicache.django.enumeration import ALL_VERSIONS, enumerator_of
-from oxicache.django.invalidation import invalidate
 from oxicache.django.labels import model_named
 from oxicache.django.scope import Scope
-from oxicache.django.selecting import referring
+from oxicache.django.selecting import referring, words_of
 from oxicache.errors import CannotEnumerateError
 from oxicache.keys import normal_pattern
 from oxicache.selection import Selection
@@ -26,7 +27,9 @@ from oxicache.sites import AliasOutcome, Dependents, PatternKind, Site
 from oxicache.tags import moved_words
 from oxicache.workers import folder_of
 
-__all__ = ["SELF", "ProjectShared", "perform", "store_name", "this_site"]
+logger = logging.getLogger("oxicache.jobs")
+
+__all__ = ["SELF", "ProjectShared", "perform", "perform_here", "store_name", "this_site"]
 
 SELF: Final = "self"  # what `--process` takes for the process that asks
 
@@ -92,7 +95,25 @@ def _native_handlers() -> Iterator[tuple[str, NativeCache]]:
 def perform(selection: Selection, cascade: bool, foreign: bool) -> str:
     """Do in this worker, for all of them, what an operator scheduled; what came of it."""
     report = operations.invalidate(this_site(), selection, cascade=cascade, foreign=foreign)
+    if (lacking := report.shortfall()) is not None:
+        logger.warning("What was scheduled, %s, was not done everywhere: %s", selection, lacking)
     return "; ".join(line.strip() for line in report.lines())
+
+
+def perform_here(
+    given: Sequence[str], selection: Selection, dry_run: bool
+) -> dict[str, dict[str, int | str | None]]:
+    """Delete, or count, what this worker alone has of these aliases; everything where nothing is selected."""
+    shared = ProjectShared()
+    found = {}
+    for alias in given:
+        if alias in caches.settings and shared.is_private(alias):
+            if selection.is_everything:
+                outcome = shared.clear_alias(alias, dry_run=dry_run)
+            else:
+                outcome = shared.invalidate_alias(alias, selection, dry_run=dry_run)
+            found[alias] = {"count": outcome.count, "failure": outcome.failure}
+    return found
 
 
 class ProjectShared:
@@ -140,13 +161,13 @@ class ProjectShared:
         """Outdate what was computed from any row of a model; with `cascade` of those that have foreign keys to it."""
         also = _referring_labels(model) if cascade else []
         for label in () if dry_run else (model, *also):
-            invalidate(label)
+            transactions.invalidate_words(words_of(Selection(models=(label,))))
             marks.bump(dependants.effect([label], []).words)
         return also
 
     def invalidate_row(self, model: str, pk: Any) -> None:
         """Outdate what was computed from one row."""
-        invalidate(model, [pk])
+        transactions.invalidate_words(words_of(Selection(rows=((model, pk),))))
         marks.bump(dependants.effect([], [(model, pk)]).words)
 
     def dependents(self, selection: Selection, *, cascade: bool) -> Dependents:
@@ -193,6 +214,10 @@ class ProjectShared:
         named = aliases or tuple(caches.settings)
         stores = dict.fromkeys(native[alias] for alias in named if alias in native)
         return tuple(stores), tuple(alias for alias in named if alias not in native)
+
+    def is_private(self, alias: str) -> bool:
+        """Whether it is a LocMemCache, whose entries are those of each process."""
+        return isinstance(caches[alias], LocMemCache)
 
     def require(self, alias: str, selection: Selection) -> None:
         """CannotEnumerateError where a pattern or a tag finds nothing, because the backend cannot list its entries."""

@@ -96,9 +96,13 @@ def tracker(site: Site, action: Literal["stats", "dry", "cleanup"] = "stats") ->
 
 
 def patterns(site: Site, registered: Mapping[str, tuple[str, ...]]) -> PatternsListed:
-    """Return the key patterns that were registered, with the models they depend on, and those that are used most."""
-    used = top(site, by="hits", limit=LISTED)
-    return PatternsListed(reach=used.reach, registered=registered, used=used.patterns)
+    """Return the key patterns that were registered, with the models they depend on, and those that are used most.
+
+    What decorated callables keep is not among them: no key of theirs can be named.
+    """
+    found = top(site, by="hits", limit=LISTED)
+    used = [one for one in found.patterns if one["pattern"] != one["cache"]]
+    return PatternsListed(reach=found.reach, registered=registered, used=used)
 
 
 def models(registered: Mapping[str, tuple[str, ...]], rules: Mapping[str, tuple[str, ...]]) -> ModelsListed:

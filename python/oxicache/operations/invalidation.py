@@ -1,14 +1,15 @@
 """`invalidate`: what a Selection names goes, in every worker and alias; at once, as a dry run, or later in a worker."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from oxicache import jobs, workers
 from oxicache.operations import parts
 from oxicache.operations.changes import Counts, clear, pending, summed
 from oxicache.operations.figures import ask_about
-from oxicache.operations.parts import Wanted
+from oxicache.operations.parts import Part, Wanted
 from oxicache.reports import (
     CancelledJob,
     Invalidated,
@@ -19,7 +20,7 @@ from oxicache.reports import (
     Scheduled,
 )
 from oxicache.reports.changes import total
-from oxicache.selection import Selection
+from oxicache.selection import EVERYTHING, Selection
 from oxicache.sites import AliasOutcome, Site, reach_of
 from oxicache.workers import Answer, Answers
 
@@ -51,16 +52,14 @@ def invalidate(
     tally = _Tally()
     if native is not None:
         _ask_workers(site, selection, native, wanted, tally, dry_run=dry_run)
-    if not tally.rounds:
-        tally.rounds.append(site.ask("health"))  # so that the report says who is alive
     outdated: dict[str, None] = {}
     if native is not None and site.is_whole and not dry_run:
         # After the workers have counted: an entry whose tag has moved on is nobody's any more.
         for _, part in wanted.parts:
             outdated |= dict.fromkeys(parts.outdate(site, part, native))
-    for alias in others if site.is_whole else ():
-        for strategy, part in wanted.parts:
-            tally.add_alias(alias, strategy, site.shared.invalidate_alias(alias, part, dry_run=dry_run))
+    _reach_others(site, others, wanted.parts, tally, dry_run=dry_run)
+    if not tally.rounds:
+        tally.rounds.append(site.ask("health"))  # so that the report says who is alive
     common: dict[str, Any] = {
         "reach": reach_of(site, *tally.rounds),
         "by_strategy": tally.by_strategy,
@@ -94,8 +93,7 @@ def clear_all(
         nothing: dict[str, Any] = {"reach": reach_of(site, site.ask("health")), "counts": {}, "processes": {}}
         report = _emptied((Preview if dry_run else Removed)(verb="clear", **nothing))
     tally = _Tally(by_strategy=dict(report.by_strategy))
-    for alias in others if site.is_whole else ():
-        tally.add_alias(alias, ENTRIES, site.shared.clear_alias(alias, dry_run=dry_run))
+    _reach_others(site, others, [(ENTRIES, EVERYTHING)], tally, dry_run=dry_run)
     return replace(report, by_strategy=tally.by_strategy, aliases=tally.aliases, failures=tally.failures)
 
 
@@ -173,10 +171,50 @@ class _Tally:
         self.aliases.setdefault(alias, {})[strategy] = outcome.count
         self.count(strategy, outcome.count)
 
+    def add_here(self, strategy: str, answers: Answers) -> None:
+        """Count what workers had of aliases of which each process has its own."""
+        self.rounds.append(answers)
+        for answer in answers.answers:
+            for alias, found in answer.result["here"].items():
+                if found["failure"] is not None:
+                    self.failures[alias] = f"worker {answer.pid}: {found['failure']}"
+                    continue
+                known = self.aliases.setdefault(alias, {})
+                known[strategy] = _plus(known.get(strategy), found["count"])
+                self.count(strategy, found["count"])
+
     def count(self, strategy: str, number: int | None) -> None:
         """Add to a strategy's number what is known."""
-        before = self.by_strategy.get(strategy)
-        self.by_strategy[strategy] = before if number is None else (before or 0) + number
+        self.by_strategy[strategy] = _plus(self.by_strategy.get(strategy), number)
+
+
+def _plus(before: int | None, number: int | None) -> int | None:
+    """Add what is known; None where nothing is."""
+    return before if number is None else (before or 0) + number
+
+
+def _reach_others(
+    site: Site, aliases: Sequence[str], wanted: Iterable[Part], tally: _Tally, *, dry_run: bool
+) -> None:
+    """Reach aliases of other backends: from here, or where each process has entries of its own, in each worker."""
+    private = [] if site.is_local else [alias for alias in aliases if site.shared.is_private(alias)]
+    for strategy, part in wanted:
+        for alias in aliases if site.is_whole else ():
+            if alias not in private:
+                do = (
+                    site.shared.clear_alias
+                    if part is EVERYTHING
+                    else partial(site.shared.invalidate_alias, selection=part)
+                )
+                tally.add_alias(alias, strategy, do(alias, dry_run=dry_run))
+        if private:
+            request = {
+                "operation": "here",
+                "aliases": private,
+                "selection": jobs.spelt(part),
+                "dry_run": dry_run,
+            }
+            tally.add_here(strategy, site.ask("schedule", **request))
 
 
 def _ask_workers(

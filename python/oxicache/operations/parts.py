@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from oxicache import keys
 from oxicache._native import KeyPattern
 from oxicache.selection import Selection
 from oxicache.sites import Site
@@ -38,13 +37,11 @@ def wanted(site: Site, selection: Selection, *, cascade: bool) -> Wanted:
             "nothing is selected: name tags, keys, patterns or models; `clear` removes everything"
         )
     below = "" if selection.tenant is None else site.shared.tenant_prefix(selection.tenant)
-    if below and selection.regex is not None:
-        raise ValueError("tenant narrows globs and prefixes; in a regular expression write the tenant itself")
     dependents = site.shared.dependents(selection, cascade=cascade)
     named = replace(
         selection,
         tags=tuple(sorted(expand(selection.tags))),
-        globs=_globs(selection, below),
+        globs=selection.whole_globs(below),
     )
     dependent = replace(
         dependents.selection,
@@ -55,17 +52,6 @@ def wanted(site: Site, selection: Selection, *, cascade: bool) -> Wanted:
     for _, part in parts:
         _refuse_bad_patterns(part)
     return Wanted(parts, dependents.is_wider)
-
-
-def _globs(selection: Selection, below: str) -> tuple[str, ...]:
-    """Return the globs of a selection, with its prefix as one, below the tenant where it has one."""
-    start = keys.glob_literal(f"{below}:") if below else ""
-    globs = [glob if glob.startswith(start) else start + glob for glob in selection.globs]
-    if selection.prefix is not None:
-        globs.append(f"{start}{keys.glob_literal(selection.prefix)}*")
-    if below and not globs and not selection.models and not selection.rows:
-        globs.append(f"{start}*")
-    return tuple(dict.fromkeys(globs))
 
 
 def _apart(named: Selection, strategy: str | None = None) -> Iterator[Part]:

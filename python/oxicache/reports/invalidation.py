@@ -161,7 +161,6 @@ class InvalidationPreview(_Selected):
 
     def _host_lines(self, style: Style) -> Iterator[str]:
         if not self.has_acted:
-            yield "DRY RUN: Would invalidate cache entries"
             yield from self.alias_lines(style)
         yield from self.unasked_lines(style)
 
@@ -202,11 +201,13 @@ class Scheduled(Report):
             "due": None if self.due is None else datetime.fromtimestamp(self.due, UTC).isoformat(),
         }
 
+    def lines(self, style: Style = PLAIN) -> Iterator[str]:
+        """Yield who has taken it on; the others were not asked."""
+        yield from self.reach.lines(style) if self.job is None else self._lines(style)
+
     def _lines(self, style: Style) -> Iterator[str]:
-        if self.job is None:
-            return
         yield style.paint(f"Scheduled {plain(self.what)} in {duration(self.delay)}", "good")
-        yield f"  job {self.job} of worker {self.pid}, lost if that ends before"
+        yield f"  job {plain(self.job or '')} of worker {self.pid}, lost if that ends before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,7 @@ pub(super) fn invalidate(mut arguments: Arguments) -> Result<Step, Failure> {
     };
     let selector = patterns::selector(&mut arguments, &named.patterns)?;
     let is_count = arguments.flag("count", false)?;
+    let has_stores = arguments.flag("stores", true)?;
     arguments.end()?;
     let is_ordered = !named.keys.is_empty() || !named.tags.is_empty() || selector.is_some();
     if !is_ordered && words.is_empty() {
@@ -100,7 +101,11 @@ pub(super) fn invalidate(mut arguments: Arguments) -> Result<Step, Failure> {
     }
     let names = names(caches.as_deref());
     let orders = about(named, selector, is_count);
-    let receipt = orders::post(target(caches), orders);
+    let target = match caches {
+        None if !has_stores => Target::Plain,
+        caches => target(caches),
+    };
+    let receipt = orders::post(target, orders);
     Ok(Step::Ask {
         task: Task::Attend,
         patience: Patience {

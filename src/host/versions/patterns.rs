@@ -4,8 +4,8 @@
 //! before the record waits a little, and takes it for a clear otherwise.
 
 use std::hint;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use twox_hash::XxHash3_64;
 
@@ -14,11 +14,14 @@ use crate::host::journal::cells;
 use crate::host::journal::record::Record;
 use crate::host::journal::{RECORDS, Ring};
 
-/// How often a record is looked for that is not there: a writer takes a fraction of a microsecond to write it. Each time takes
-/// about 2 us, and the last times the processor is offered to the writer.
-const LOOKS: u32 = 8;
-const OFFERS: u32 = 2;
+/// How often a record is looked for that is not there. Its writer takes less than a microsecond between the word and the
+/// record; one that was interrupted there is not waited for, as after a clear all wait in vain.
+const LOOKS: u32 = 6;
 const SPINS: u32 = 32;
+
+/// Why this process found no journal to write to when it needed one first.
+static FAULT: OnceLock<String> = OnceLock::new();
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Which words a value was captured of: those of another file, or private ones that were renewed, are counted otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,12 @@ pub fn outdate(name: &[u8], records: Option<&[Vec<u8>]>, now: Nanos) -> Stamp {
         }
     }
     stamp
+}
+
+/// Why pattern invalidations empty stores, to be told once in a process.
+pub fn untold_fault() -> Option<&'static str> {
+    let fault = FAULT.get()?;
+    (!IS_TOLD.swap(true, Ordering::Relaxed)).then_some(fault)
 }
 
 impl Versions {
@@ -92,11 +101,10 @@ impl Versions {
                 break texts;
             }
             looks += 1;
-            match looks {
-                LOOKS.. => return None,
-                _ if looks >= LOOKS - OFFERS => thread::yield_now(),
-                _ => (0..SPINS).for_each(|_| hint::spin_loop()),
+            if looks == LOOKS {
+                return None;
             }
+            (0..SPINS).for_each(|_| hint::spin_loop());
         };
         texts.iter().map(|text| Record::decode(text)).collect()
     }
@@ -108,8 +116,15 @@ impl Versions {
             return Some(cells);
         }
         let home = self.home.as_ref().filter(|home| !home.lost)?;
-        let opened = cells::open(&home.place, is_making).ok()?;
-        self.journal.replace(seen, opened).get()
+        match cells::open(&home.place, is_making) {
+            Ok(opened) => self.journal.replace(seen, opened).get(),
+            Err(reason) => {
+                if is_making {
+                    FAULT.get_or_init(|| reason);
+                }
+                None
+            }
+        }
     }
 
     /// Records are about the words of one file, or of one process.
@@ -119,6 +134,3 @@ impl Versions {
         XxHash3_64::oneshot_with_seed(self.seed, &bytes)
     }
 }
-
-/// For the loop that waits.
-const _: () = assert!(OFFERS < LOOKS);

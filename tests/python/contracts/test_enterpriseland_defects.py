@@ -21,6 +21,7 @@ from oxicache.compat.enterpriseland import (
     TagInvalidator,
     cache_manager,
 )
+from oxicache.django.rules import changed_rows
 from oxicache.errors import CannotEnumerateError
 from oxicache.store import forget_failures
 
@@ -76,6 +77,13 @@ class TestDefects:
         (again,) = [dependent(cache, "list", "auth.User")]
         User.objects.create_user(f"{user.username}-2").delete()
         assert left(cache, [again]) == []
+
+    def test_changes_without_a_signal(self, cache: Any) -> None:
+        """What is said of rows that nobody can name reaches what depends on any of them."""
+        keys = [dependent(cache, "row", "auth.User", 7), dependent(cache, "list", "auth.User")]
+        keys += [dependent(cache, "other", "auth.Group", 7)]
+        changed_rows(User, None)
+        assert left(cache, keys) == ["other"]
 
     def test_row_0_is_a_row(self, cache: Any) -> None:
         """There 0 stood for all rows."""

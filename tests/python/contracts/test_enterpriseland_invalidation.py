@@ -4,14 +4,14 @@ Each example is run as it is printed; `platform_core.caching` is oxicache.compat
 test_enterpriseland_defects.py.
 """
 
-import itertools
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dialect_caches import filled, left
+from dialect_caches import filled, left, roll_back
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models.signals import post_save
 from django.test import override_settings
 from document_pages import run_example
@@ -27,8 +27,6 @@ from oxicache.compat.enterpriseland import (
 )
 
 __all__ = ["platform_cache", "run_later", "user"]  # fixtures
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +129,7 @@ def process_data(data_id):
     }])
 """,
             expensive_processing=lambda data_id: left(cache, keys),
-            __name__=f"project.examples_{next(_numbers)}",  # celery knows tasks by it
+            __name__=f"project.examples_{uuid.uuid4().hex}",  # celery knows tasks by it
         )
         page["process_data"](5)
         assert warmed[0]["endpoint_configs"][0]["data_func"]() == ["b"]
@@ -140,6 +138,7 @@ def process_data(data_id):
         """003, "With Django Signals": tags and keys of the user who is saved."""
         page = run_example(
             """
+from django.db import transaction
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from platform_core.caching import cache_manager
@@ -246,6 +245,16 @@ class TestSettled:
         assert invalidator.invalidate("auth.User") == 1
         assert left(cache, [row, other, all_rows, elsewhere]) == [elsewhere]
 
+    def test_what_rules_name(self, cache: Any, user: User) -> None:
+        """By hand a model's rules are applied as its signals apply them: those of the operation."""
+        strategies = {"models": [{"model": "auth.User", "invalidate_on": ["save"], "related": ["profile"]}]}
+        keys = filled(cache, f"profile:{user.pk}", "profile:0")
+        with override_settings(CACHE_STRATEGIES=strategies):
+            cache_manager.invalidate("dependency", model="auth.User", instance_id=user.pk, operation="delete")
+            assert left(cache, keys) == keys
+            cache_manager.invalidate("smart", context={"model": "auth.User", "instance_id": user.pk})
+            assert left(cache, keys) == ["profile:0"]
+
     def test_the_smart_result(self, cache: Any) -> None:
         """By strategy and in all; a rule of the caller's under its own name."""
         smart = SmartInvalidator()
@@ -300,6 +309,41 @@ class TestSettled:
         run_later(5)
         assert cache.get("key") is None
         assert cache_manager.cancel(job) is False
+
+    def test_a_job_that_makes_no_sense(self) -> None:
+        """It is refused when it is asked for, not when it is due."""
+        for seconds, criteria in (
+            (1, {}),
+            (1, {"tag": ["t"]}),
+            (-1, {"tags": ["t"]}),
+            ("1", {"tags": ["t"]}),
+        ):
+            with pytest.raises((TypeError, ValueError)):
+                cache_manager.schedule_invalidation(seconds, "tag", **criteria)  # type: ignore[arg-type]
+
+    def test_a_job_of_a_transaction(self, cache: Any, run_later: Callable[[float], None]) -> None:
+        """It waits from the commit on, and after a rollback there is none."""
+        key = tagged(cache, "a", "t")
+        roll_back(lambda: cache_manager.schedule_invalidation(1, "tag", tags=["t"]))
+        run_later(2)
+        assert left(cache, [key]) == [key]
+        with transaction.atomic():
+            cache_manager.schedule_invalidation(1, "tag", tags=["t"])
+            run_later(2)
+        assert left(cache, [key]) == [key]
+        run_later(2)
+        assert left(cache, [key]) == []
+
+    def test_in_a_transaction(self, cache: Any) -> None:
+        """Nothing is gone before the commit, nor counted."""
+        key = tagged(cache, "a", "t")
+        with transaction.atomic():
+            assert cache_manager.invalidate("smart", context={"tags": ["t"], "pattern": "^a"}) == {
+                "total": 0,
+                "by_strategy": {"tags": 0, "pattern": 0},
+            }
+            assert left(cache, [key]) == [key]
+        assert left(cache, [key]) == []
 
     def test_switched_off(self, cache: Any, user: User) -> None:
         """CACHE_INVALIDATION_ENABLED = False: nothing by itself; what is asked for is done."""

@@ -275,6 +275,8 @@ class TestSettled:
         assert not check_cache_freshness("materials")
         filled(cache, make("materials", "list"))
         assert check_cache_freshness("materials")
+        filled(cache, make("reports"))
+        assert check_cache_freshness("reports")
 
 
 class TestDefects:

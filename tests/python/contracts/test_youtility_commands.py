@@ -5,6 +5,7 @@ Each example of the section is run; what its words are where the document shows 
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,13 @@ def left(cache: Any) -> set[str]:
     return {key for key in KEYS if key in cache}
 
 
+def counted(said: str) -> int:
+    """What the line of the alias says; a store that another test left behind takes the alias' own name."""
+    found = re.search(r"^django:default(?:#\d+)? +(\d+)$", said, re.MULTILINE)
+    assert found, said
+    return int(found[1])
+
+
 class TestPattern:
     def test_a_tenants_pattern(self, cache: Any) -> None:
         """004, "invalidate_caches --pattern dashboard --tenant-id 1": nobody else's go."""
@@ -87,7 +95,7 @@ class TestPattern:
         lines = said.splitlines(keepends=True)
         assert lines[:2] == [DRY, "Would clear pattern: tenant:1:*dropdown*\n"]
         assert lines[-1] == DONE
-        assert "django:default        1\n" in lines
+        assert counted(said) == 1
         assert left(cache) == {*KEYS}
 
     def test_a_dry_run_of_all_tenants(self) -> None:
@@ -129,7 +137,7 @@ class TestModel:
         """How many patterns these are, as there; and how many entries, which was not said there."""
         said = invalidate("--model", "People", "--dry-run")
         assert said.startswith(f"{DRY}Would invalidate 3 cache patterns for People\n")
-        assert "django:default        3\n" in said
+        assert counted(said) == 3
         assert left(cache) == {*KEYS}
 
     def test_a_label_in_any_case(self) -> None:

@@ -195,6 +195,20 @@ class TestSettled:
             "errors": [],
         }
 
+    def test_an_operation_that_is_none(self) -> None:
+        """An error that lists them."""
+        with pytest.raises(ValueError, match="'vanish' is no event"):
+            cache_invalidation_manager.invalidate_for_model(People(pk=5), "vanish")
+
+    def test_a_row_of_several_tables(self) -> None:
+        """What depends on a parent depends on its children; not the other way round."""
+        cache_invalidation_manager.register_dependency("catalogue.Item", ["items"])
+        cache_invalidation_manager.register_dependency("catalogue.Book", ["books"])
+        found = [
+            cache_invalidation_manager.get_patterns_for_model(name) for name in ("Book", "Item", "Dozen")
+        ]
+        assert found == [{"items", "books"}, {"items"}, {"items"}]
+
     def test_the_mapping(self) -> None:
         """It reads as it was assigned, and is changed in place as a dict of sets is."""
         run_example(DEPENDENCY_MAPPING)

@@ -53,6 +53,15 @@ class TestRowsOfMany:
             update = rows(Book).filter(**found).update
             assert bool(self.moved_by(lambda update=update: update(pages=2), "rows:catalogue.book")) is moved
 
+    def test_the_key_of_another_row_of_the_model(self) -> None:
+        """A relation to the model itself has the same column, of another row."""
+        whole = Item.objects.create()
+        part = Item.objects.create(whole=whole)
+        found = rows(Item).filter(parts__pk=part.pk)
+        assert self.moved_by(
+            lambda: found.update(price=1), f"row:catalogue.item:{whole.pk}", "rows:catalogue.item"
+        )
+
     def test_a_parent_with_a_key_of_its_own(self) -> None:
         """Which of its rows it was is not known."""
         crate = Crate.objects.create(price=1)

@@ -72,8 +72,8 @@ class TestGathering:
         assert [post.after(0.004), post.requests] == [0, []]
         assert post.after(0.002) == 1
         assert post.requests == [
-            {"verb": "invalidate", "keys": ["a", "b"]},
-            {"verb": "invalidate", "tags": ["t"]},
+            {"verb": "invalidate", "keys": ["a", "b"], "stores": False},
+            {"verb": "invalidate", "tags": ["t"], "stores": False},
         ]
         assert [rounds[0].is_done, rounds[0].removed, rounds[0].missing] == [True, 8, {}]
 
@@ -194,7 +194,7 @@ class TestFailures:
             first = announce(keys=["a"])
         assert announce(keys=["b"]) is first
         post.after(1)
-        assert post.requests == [{"verb": "invalidate", "keys": ["a", "b"]}]
+        assert post.requests == [{"verb": "invalidate", "keys": ["a", "b"], "stores": False}]
 
     def test_a_thread_that_never_runs(self, post: Post) -> None:
         """Where a round has waited for a second, who asks next sends it: some servers run no threads."""
@@ -204,7 +204,7 @@ class TestFailures:
         assert post.requests == []
         post.now += 1
         announce(keys=["c"])
-        assert post.requests == [{"verb": "invalidate", "keys": ["a", "b", "c"]}]
+        assert post.requests == [{"verb": "invalidate", "keys": ["a", "b", "c"], "stores": False}]
 
     def test_at_exit(self, post: Post) -> None:
         """What was gathered when the process ends is sent."""

@@ -89,6 +89,11 @@ PLACES: dict[str, dict[str, Any]] = {
     "own": {"BACKEND": f"{__name__}.Own"},
     "of locmem": {"BACKEND": f"{__name__}.OfLocMem", "LOCATION": "of locmem"},
     "wrong": {"BACKEND": "no.such.backend"},
+    "misspelt": {
+        "BACKEND": "oxicache.django.backends.NativeCache",
+        "LOCATION": "misspelt",
+        "OPTIONS": {"MAX_ENTRYS": 1},
+    },
 }
 CANNOT = ("files", "memcached", "own")
 
@@ -131,8 +136,10 @@ class TestWhoHasOne:
         assert {alias for alias, one in found.items() if isinstance(one, CannotEnumerateError)} == {
             *CANNOT,
             "wrong",
+            "misspelt",
         }
         assert "no.such.backend" in str(found["wrong"])
+        assert "MAX_ENTRYS" in str(found["misspelt"])
 
     def test_an_unknown_alias(self) -> None:
         """Django's own error."""

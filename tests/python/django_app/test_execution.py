@@ -158,8 +158,11 @@ class TestStatements(TestCase):
         assert [read(), computed["parcels_here"]] == [[1, 0], 3]
         execute("UPDATE parcels_stop SET depot_id = %s WHERE parcel_id = %s", [two.pk, 1])
         assert read() == [0, 1]
-        execute("DELETE FROM parcels_stop WHERE depot_id = %s", [two.pk])
-        assert [read(), computed["parcels_here"]] == [[0, 0], 6]
+        execute("UPDATE parcels_stop SET depot_id = %s WHERE depot_id = %s", [one.pk, two.pk])
+        assert read() == [1, 0]
+        computed.clear()
+        execute("DELETE FROM parcels_stop WHERE depot_id = %s", [one.pk])
+        assert [read(), computed["parcels_here"]] == [[0, 0], 1]
         Stop.objects.create(parcel_id=1, depot=one)
         assert read() == [1, 0]
 

@@ -11,12 +11,14 @@ from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.db import transaction
 from django.test import TestCase, TransactionTestCase, override_settings
-from project.catalogue.models import Item
+from project.catalogue.models import Author, Item
 
 from oxicache import cache_manager, cached_function
 from oxicache.django import ainvalidate, cancel, invalidate, schedule, scheduled
 from oxicache.django.reaching import Reached
+from oxicache.django.rules import register_rule
 from oxicache.errors import CannotEnumerateError
+from oxicache.invalidation import Rule
 from oxicache.scheduling import Scheduler
 from oxicache.selection import Selection
 from oxicache.trail import trail
@@ -117,6 +119,37 @@ class TestWhatItTakes:
             assert invalidate(models=["catalogue.Author"], cascade=True).counts == {"dependency": None}
             assert item.doubled == 12
         finally:
+            item.delete()
+
+    def test_rules(self) -> None:
+        """What changed without a signal has its rules applied: rows, instances, querysets, Selections; and cascades."""
+        item = Item.objects.create(title="x", price=1)
+        undo = register_rule(Rule("catalogue.Item", keys="item:{pk}", name="of the test"))
+        ways: list[Any] = [
+            lambda: invalidate(Item, item.pk),
+            lambda: invalidate("catalogue.item", [item.pk]),
+            lambda: invalidate(item),
+            lambda: invalidate(Item.objects.filter(pk=item.pk)),
+            lambda: invalidate(Item),
+            lambda: invalidate(Author, cascade=True),
+            lambda: invalidate(rows=[("catalogue.Item", item.pk)]),
+            lambda: invalidate(models=["catalogue.Item"], keys=["other"]),
+            lambda: invalidate(models=["catalogue.Author"], cascade=True),
+        ]
+        try:
+            for way in ways:
+                fill(f"item:{item.pk}", "item")
+                way()
+                assert [has(f"item:{item.pk}"), has("item")] == [[False, False], [True, True]]
+            fill(f"item:{item.pk}")
+            invalidate(rows=[("catalogue.Item", item.pk)], aliases=["local"])
+            assert has(f"item:{item.pk}") == [True, False]
+            with override_settings(CACHE_INVALIDATION_ENABLED=False):
+                invalidate(Item)
+                invalidate(models=["catalogue.Item"])
+            assert has(f"item:{item.pk}") == [True, False]
+        finally:
+            undo()
             item.delete()
 
     @pytest.mark.parametrize(

@@ -50,6 +50,16 @@ INVALIDATIONS: dict[str, tuple[Action, list[Any]]] = {
     "aclear": (lambda cache: cache.do("aclear"), [None, None]),
     "delete_by_tag": (lambda cache: cache.do("delete_by_tag", "prices"), [None, None]),
     "delete_pattern": (lambda cache: cache.do("delete_pattern", "[ab]"), [None, None]),
+    "delete_pattern of one": (lambda cache: cache.do("delete_pattern", "a*"), [None, "old"]),
+    "invalidate_patterns": (lambda cache: cache.do("invalidate_patterns", ["a", "?"]), [None, None]),
+    "invalidate_patterns of one": (
+        lambda cache: cache.do("invalidate_patterns", ["a", "c*"]),
+        [None, "old"],
+    ),
+    "invalidate_patterns, regex": (
+        lambda cache: cache.do("invalidate_patterns", ["[bc]", "x+"], kind="regex"),
+        ["old", None],
+    ),
     "incr_version": (lambda cache: cache.do("incr_version", "a"), [None, "old"]),
 }
 actions = pytest.mark.parametrize("name", INVALIDATIONS)
@@ -123,7 +133,20 @@ class TestInvalidations:
                     assert holds(cache) == left(own)
             acting.do("clear")
 
-    @pytest.mark.parametrize("name", ["set", "delete", "delete_many", "set_many", "clear", "delete_by_tag"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "set",
+            "delete",
+            "delete_many",
+            "set_many",
+            "clear",
+            "delete_by_tag",
+            "delete_pattern of one",
+            "invalidate_patterns",
+            "invalidate_patterns, regex",
+        ],
+    )
     def test_also_where_nothing_was_held(self, one: RemoteCache, two: RemoteCache, name: str) -> None:
         """A process that never stored the key invalidates it for those that did."""
         act, own = INVALIDATIONS[name]
@@ -230,7 +253,9 @@ class TestFills:
         misses = [cache.do("stats")["misses"] for cache in caches]
         assert [after - earlier for earlier, after in zip(before, misses, strict=True)] == [1] * 4
 
-    @pytest.mark.parametrize("name", [name for name in INVALIDATIONS if name != "incr_version"])
+    @pytest.mark.parametrize(
+        "name", [name for name in INVALIDATIONS if name not in {"incr_version", "invalidate_patterns, regex"}]
+    )
     def test_a_fill_whose_load_was_overtaken_is_not_stored(
         self, one: RemoteCache, two: RemoteCache, name: str
     ) -> None:

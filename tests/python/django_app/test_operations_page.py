@@ -19,9 +19,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 README = (ROOT / "README.md").read_text()
 COMMANDS = ("manage_cache", "cleanup_deletion_tracker", "invalidate_caches")
 # As they are typed: after a prompt, in a cron table, in a sentence.
-TYPED = re.compile(
-    r"python (?:-m django|manage\.py) ((?:manage_cache|cleanup_deletion_tracker|invalidate_caches)\b[^|>&\n`]*)"
-)
+TYPED = re.compile(rf"python (?:-m django|manage\.py) ((?:{'|'.join(COMMANDS)})\b[^|>&\n`]*)")
 SHOWN = sorted({match.strip() for match in TYPED.findall(PAGE)})
 REFUSED = "manage_cache stats --cache-name nope"
 OF_THE_DEMO = ("--cache-name", "--process", "atlas.")  # what only the demo's site has

@@ -170,6 +170,19 @@ class TestWhere:
         assert left(named)["named"] == ["user:1", "user:2"]
         assert left(named)["default"] == ["user:1", "user:2", "other"]
 
+    @pytest.mark.parametrize("counting", [False, True])
+    def test_patterns_reach_all_versions(self, named: Any, counting: bool) -> None:
+        """A pattern that names none of Django's versions is about all of them, one that does about that one."""
+        for alias in CACHES:
+            for version in (1, 7, 8):
+                caches[alias].set("user:9", 1, version=version)
+        carry_out(Effect(also=frozenset({Names(globs=("user:*",), version=7)})), counting=counting)
+        for alias in CACHES:
+            assert [caches[alias].get("user:9", version=version) for version in (1, 7, 8)] == [1, None, 1]
+        carry_out(Effect(globs=frozenset({"user:*"})), counting=counting)
+        for alias in CACHES:
+            assert [caches[alias].get("user:9", version=version) for version in (1, 8)] == [None, None]
+
     def test_a_version(self, named: Any) -> None:
         """Another of Django's versions is reached when it is named."""
         caches["default"].set("a", 1, version=7)

@@ -1,6 +1,7 @@
 """Enumerators of real servers, under the contract of all: Redis, and Valkey where there is one, and PostgreSQL."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from contracts.enumerator_contract import EnumeratorContract  # noqa: E402
 from django.core.cache import caches  # noqa: E402
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient  # noqa: E402
 from django.test import override_settings  # noqa: E402
+from django_redis.client import DefaultClient  # noqa: E402
 from sessions import ALIAS, catalogue_database  # noqa: E402
 
 from oxicache.django.enumeration import ALL_VERSIONS, enumerator_of  # noqa: E402
@@ -142,6 +144,33 @@ class TestWhatTheServerSees:
         assert len(made) <= 1
         assert raw.info("stats")["total_connections_received"] - connections_before <= 1
 
+    def test_a_key_that_comes_twice_counts_once(self, raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """SCAN may name a key again while the server enlarges its table."""
+        caches["default"].set_many({"a": 1, "b": 1})
+        original = redis.Redis.scan_iter
+
+        def twice(self: Any, **options: Any) -> Iterator[Any]:
+            for _ in range(2):
+                yield from original(self, **options)
+
+        monkeypatch.setattr(redis.Redis, "scan_iter", twice)
+        found = enumerator_of("default")
+        assert sorted(found.keys(batch=1)) == ["a", "b"]
+        assert found.count() == 2
+        assert found.delete_matching("*") == 2
+
+    def test_an_index_forgets_what_others_deleted(self, raw: Any) -> None:
+        """Entries for ever that were deleted by key, or evicted, do not make the index of their tag grow for ever."""
+        found = enumerator_of("default")
+        caches["default"].set("stays", 1, None)
+        found.tag("stays", ["x"], None)
+        for number in range(300):
+            found.set_tagged(f"k{number}", 1, ["x"], None)
+            caches["default"].delete(f"k{number}")
+        (index,) = raw.keys("*oxitag*")
+        assert raw.zcard(index) < 100
+        assert found.keys_of(["x"]) == {"stays"}
+
     def test_replicas_are_not_asked(self, place: dict[str, Any]) -> None:
         """What a replica does not know yet would stay: all goes to the server that is written to."""
         nowhere = "redis://127.0.0.1:1/0"
@@ -182,8 +211,9 @@ class TestWhatTheServerSees:
     def test_an_index_lives_as_long_as_its_entries(self, raw: Any) -> None:
         """It ends with its last member, and no later one shortens it; what is over is forgotten when others come."""
         found = enumerator_of("default")
+        caches["default"].set_many(dict.fromkeys("abc", 1), None)
         found.tag("a", ["x"], 100)
-        (index,) = raw.keys("*")
+        (index,) = raw.keys("*oxitag*")
         assert 99_000 < raw.pttl(index) <= 100_000
         found.tag("b", ["x"], 10)
         assert raw.pttl(index) > 99_000
@@ -196,19 +226,46 @@ class TestWhatTheServerSees:
         raw.zadd(index, {":1:c": 1000, ":1:a": 1000})  # long ago
         found.tag("d", ["x"], 0)
         assert raw.zcard(index) == 3
+        caches["default"].set("d", 1)
         found.tag("d", ["x"], 10)
         assert set(raw.zrange(index, 0, -1)) == {b":1:b", b":1:d"}
         assert 990_000 < raw.pttl(index) <= 1_000_000
 
-    def test_a_cluster_cannot_tag(self, monkeypatch: pytest.MonkeyPatch, place: dict[str, Any]) -> None:
-        """A script reaches the keys of one of its servers alone: that is said, and nothing is tagged by halves."""
-        found = enumerator_of("default")
-        monkeypatch.setattr(redis.Redis, "nodes_manager", object(), raising=False)
-        for asked in (lambda: found.set_tagged("a", 1, ["x"]), lambda: found.delete_by_tag(["x"])):
-            with pytest.raises(CannotTagError, match="server") as caught:
-                asked()
-            assert caught.value.alias == "default"
-        assert found.count() == 0
+
+class Clustered(DefaultClient):
+    """A client of django-redis for a cluster, as projects write one."""
+
+    def connect(self, index: int = 0) -> Any:
+        return redis.RedisCluster.from_url(self._server[index])
+
+
+def test_a_cluster(second_server: server_process.Listening) -> None:
+    """Its entries are found; tags are an error, since no script reaches the keys of several servers."""
+    with server_process.redis("redis-server", "--cluster-enabled", "yes") as listening:
+        url = f"redis://{listening.host}:{listening.port}"
+        with redis.Redis.from_url(url) as client:
+            client.execute_command("CLUSTER ADDSLOTS", *range(16384))
+            for _ in range(1000):
+                if client.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
+                    break
+                threading.Event().wait(0.02)
+        place = {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": url,
+            "OPTIONS": {"CLIENT_CLASS": f"{__name__}.Clustered"},
+        }
+        with override_settings(CACHES={"default": place}):
+            found = enumerator_of("default")
+            caches["default"].set_many({f"a:{number}": 1 for number in range(50)})
+            caches["default"].set("b", 1)
+            assert found.count("a:*") == 50
+            for asked in (lambda: found.set_tagged("c", 1, ["x"]), lambda: found.delete_by_tag(["x"])):
+                with pytest.raises(CannotTagError, match="RedisCluster") as caught:
+                    asked()
+                assert caught.value.alias == "default"
+            assert found.delete_matching("a:*") == 50
+            assert list(found.keys()) == ["b"]
+            assert found.delete(["b", "c"]) == 1
 
 
 class ByKey(RedisCacheClient):

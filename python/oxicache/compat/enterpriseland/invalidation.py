@@ -15,7 +15,9 @@ from django.core.exceptions import ValidationError
 from oxicache.django import invalidate
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.labels import model_named
-from oxicache.django.rules import Rule, register_rule
+from oxicache.django.rules import Rule, changed_rows, register_rule
+from oxicache.django.selecting import words_of
+from oxicache.django.transactions import invalidate_words
 from oxicache.invalidation import operations_of
 from oxicache.selection import Selection
 from oxicache.store import Store, attempt
@@ -56,16 +58,15 @@ class PatternInvalidator:
         self.cache_alias = cache_alias
 
     def invalidate(self, pattern: str) -> int:
-        """Invalidate the keys that match; how many entries. ValueError says what is wrong with the pattern."""
-        return self._invalidate(Selection(aliases=(self.cache_alias,), regex=pattern))
+        """Invalidate the keys that match; how many entries.
+
+        ValueError says what is wrong with the pattern, CannotEnumerateError why the alias cannot list its keys.
+        """
+        return invalidate(regex=pattern, aliases=(self.cache_alias,)).total
 
     def invalidate_prefix(self, prefix: str) -> int:
-        """Invalidate the keys that begin so; how many entries."""
-        return self._invalidate(Selection(aliases=(self.cache_alias,), prefix=prefix))
-
-    def _invalidate(self, selection: Selection) -> int:
-        enumerator_of(self.cache_alias)  # CannotEnumerateError, where a count of 0 would be a guess
-        return invalidate(selection).total
+        """Invalidate the keys that begin so; how many entries. CannotEnumerateError as above."""
+        return invalidate(prefix=prefix, aliases=(self.cache_alias,)).total
 
     def register_dependency(self, key: str, **_: Any) -> None:
         """Do nothing: keys are found where they are."""
@@ -80,17 +81,23 @@ class DependencyInvalidator:
     def invalidate(self, model: Any, instance_id: Any = None, operation: str = "save") -> int:
         """Invalidate what depends on a row, and on all rows; without a row what depends on any. How many entries.
 
-        What decorated members hold for these rows goes too, and is not counted. ValueError names what is no model, no
-        primary key and no operation.
+        What decorated members hold for these rows, and what rules name, goes too and is not counted. ValueError names
+        what is no model, no primary key and no operation.
         """
-        found = model_named(model)
-        operations_of(operation)
+        found, operations = model_named(model), operations_of(operation)
+        rows: list[Any] | None = None
         if instance_id is None:
-            invalidate(found)
-            return invalidate(tags=[_tag(found), _tag(found, ANY)]).total
-        row = _row_tag(found, instance_id)
-        invalidate(found, instance_id)
-        return invalidate(tags=[row, _tag(found)]).total
+            selection, operations = Selection(models=(found._meta.label,)), ("bulk",)
+            tags = [_tag(found), _tag(found, ANY)]
+        else:
+            selection, rows = Selection(rows=((found._meta.label, instance_id),)), [instance_id]
+            tags = [_tag(found), _row_tag(found, instance_id)]
+        words = list(words_of(selection))  # not `invalidate(found, rows)`: that is a change in bulk to rules
+        count = invalidate(tags=tags).total
+        invalidate_words(words)
+        for each in operations:
+            changed_rows(found, rows, operation=each)
+        return count
 
     def register_dependency(
         self, key: str, model: Any, instance_id: Any = None, timeout: float | None = REMEMBERED
@@ -107,17 +114,18 @@ class DependencyInvalidator:
 
 
 ANY: Final = "_any"  # the part of what depends on any row, and is invalidated with the model alone
-_watched: set[str] = set()
+_watched: dict[str, list[Callable[[], None]]] = {}  # what ends the rules, by label
 
 
 def _watch(label: str) -> None:
     if label in _watched:
         return
-    _watched.add(label)
     start, title = label.lower(), f"DependencyInvalidator of {label}"
-    register_rule(Rule(label, ("save", "delete", "m2m"), [start, f"{start}:{{pk}}"], name=title))
-    # Which rows these are need not be known.
-    register_rule(Rule(label, "bulk", [start, f"{start}:{ANY}"], name=f"{title}, bulk"))
+    known = Rule(label, ("save", "delete", "m2m"), [start, f"{start}:{{pk}}"], name=title)
+    unknown = Rule(
+        label, "bulk", [start, f"{start}:{ANY}"], name=f"{title}, bulk"
+    )  # which rows need not be known
+    _watched[label] = [register_rule(rule) for rule in (known, unknown)]
 
 
 def _tag(model: Any, *parts: str) -> str:

@@ -217,16 +217,32 @@ class NativeCache(BackendBase, Backend):
         if isinstance(patterns, str):
             raise TypeError(f"patterns must be an iterable of strings, not the single string {patterns!r}")
         named = list(patterns)
-        other = self._other(prefix)
-        if not any_version:
-            before, behind = self._around(version, prefix)
-            self._memory.outdate_patterns(named, kind, before=before, behind=behind)
-        elif other.key_func is django_base.default_key_func:
-            self._memory.outdate_patterns(named, kind, prefix=str(other.key_prefix))
-        else:
-            self._memory.clear()
+        self._outdate_patterns(named, kind, version, prefix, any_version=any_version)
         for pattern in named:
             self._noted("pattern", [store_word(self._location)], pattern)
+
+    def _outdate_patterns(
+        self,
+        patterns: Iterable[str],
+        kind: Literal["glob", "regex"] = "glob",
+        version: Any = None,
+        prefix: str | None = None,
+        *,
+        any_version: bool = False,
+    ) -> None:
+        """As `invalidate_patterns`, for who notes in the trail what else this is part of."""
+        if not any_version:
+            before, behind = self._around(version, prefix)
+            self._memory.outdate_patterns(patterns, kind, before=before, behind=behind)
+            return
+        other = self._other(prefix)
+        is_djangos = other.key_func is django_base.default_key_func
+        if (
+            is_djangos and other.make_key(_PROBE, 1) == f"{other.key_prefix}:1:{_PROBE}"
+        ):  # nor does a subclass make them
+            self._memory.outdate_patterns(patterns, kind, prefix=str(other.key_prefix))
+        else:
+            self._memory.clear()
 
     def clear(self) -> None:
         """Delete everything, in all processes of the host."""

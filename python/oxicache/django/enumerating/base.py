@@ -1,7 +1,7 @@
 """What the enumerators of all backends share: pages of keys that are read and matched, tags checked, async twins."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
@@ -26,6 +26,7 @@ class Enumerating(ABC):
     """An Enumerator of one alias; a subclass says how its backend lists, deletes and tags."""
 
     in_memory: ClassVar[bool] = False  # nothing in it waits, so its async twins run in the loop
+    repeats: ClassVar[bool] = False  # a key may be listed again
 
     def __init__(self, alias: str, cache_of: Callable[[], Any]) -> None:
         """`cache_of` gives the handler of the calling thread or task."""
@@ -39,7 +40,7 @@ class Enumerating(ABC):
 
     @abstractmethod
     def _made(self, cache: Any, spelling: Spelling, matcher: Matcher, batch: int) -> Iterator[list[str]]:
-        """Yield live keys as they are made: at least all that match, in pages; one may come again."""
+        """Yield live keys as they are made: at least all that match, in pages."""
 
     @abstractmethod
     def _remove(self, cache: Any, entries: Sequence[Entry]) -> int:
@@ -82,16 +83,21 @@ class Enumerating(ABC):
         # Not in the generator below: what is wrong is said at the call.
         matcher, spelling = Matcher(patterns), self._spelling(cache, version)
         made = self._made(cache, spelling, matcher, checked_batch(batch))
-        return (matcher.choose(spelling, page) for page in made)
+        return (spelling.choose(page, matcher.patterns) for page in made)
+
+    def _pages_of_keys(self, patterns: Patterns, version: Version, batch: int) -> Iterator[Collection[str]]:
+        found = self._found(self._cache_of(), patterns, version, batch)
+        return (
+            [entry.key for entry in page] for page in (_without_repeats(found) if self.repeats else found)
+        )
 
     def keys(self, patterns: Patterns = None, version: Version = None, batch: int = BATCH) -> Iterator[str]:
         """Yield the keys of live entries that match, each once for each version, in no order; `batch` at a time."""
-        found = _once(self._found(self._cache_of(), patterns, version, batch))
-        return (entry.key for page in found for entry in page)
+        return (key for page in self._pages_of_keys(patterns, version, batch) for key in page)
 
     def count(self, patterns: Patterns = None, version: Version = None) -> int:
         """Return how many live entries match."""
-        return sum(map(len, _once(self._found(self._cache_of(), patterns, version, BATCH))))
+        return sum(map(len, self._pages_of_keys(patterns, version, BATCH)))
 
     def delete(self, keys: Iterable[Any], version: Any = None) -> int:
         """Delete entries; how many there were."""
@@ -144,10 +150,6 @@ class Enumerating(ABC):
             for key in page:
                 yield key
 
-    def _pages_of_keys(self, patterns: Patterns, version: Version, batch: int) -> Iterator[list[str]]:
-        found = _once(self._found(self._cache_of(), patterns, version, batch))
-        return ([entry.key for entry in page] for page in found)
-
     async def acount(self, patterns: Patterns = None, version: Version = None) -> int:
         """See count()."""
         return await self._twin(self.count, patterns, version)
@@ -198,12 +200,12 @@ def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield page
 
 
-def _once(found: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
+def _without_repeats(found: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
     seen: set[str] = set()
     for page in found:
-        fresh = [entry for entry in page if entry.made not in seen]
-        seen.update(entry.made for entry in fresh)
-        yield fresh
+        fresh = {entry.made: entry for entry in page if entry.made not in seen}
+        seen.update(fresh)
+        yield list(fresh.values())
 
 
 def _checked_keys(keys: Iterable[Any]) -> Iterable[Any]:

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -27,14 +27,21 @@ class NativeEnumerator(Enumerating):
 
     in_memory = True
 
-    def _found(self, cache: Any, patterns: Patterns, version: Version, batch: int) -> Iterator[list[Entry]]:
-        if isinstance(version, AllVersions):
-            return super()._found(cache, patterns, version, batch)
+    def _pages_of_keys(self, patterns: Patterns, version: Version, batch: int) -> Iterator[Collection[str]]:
         checked_batch(batch)
-        each, spelling = _each(patterns), self._spelling(cache, version)
-        ends = spelling.before, spelling.behind
-        keys = {key for pattern in each for key in cache._memory.select(pattern, *ends)}
-        return iter([[Entry(key.join(ends), key, version) for key in keys]])
+        each, cache = _each(patterns), self._cache_of()
+        if not isinstance(version, AllVersions):
+            return iter([self._keys_of(cache, each, version)])
+        self._spelling(cache, version)
+        held = cache._memory.keys()
+        if any(prefix is None for prefix, _, _ in held):  # a KEY_FUNCTION's: versions are read from the keys
+            return super()._pages_of_keys(each, version, batch)
+        return iter([self._keys_of(cache, each, number) for number in {number for _, number, _ in held}])
+
+    def _keys_of(self, cache: Any, patterns: tuple[KeyPattern, ...], version: Any) -> Collection[str]:
+        spelling, select = self._spelling(cache, version), cache._memory.select
+        pages = [select(pattern, spelling.before, spelling.behind) for pattern in patterns]
+        return pages[0] if len(pages) == 1 else set().union(*pages)
 
     def _made(
         self,

@@ -22,11 +22,19 @@ from oxicache.keys import glob_literal
 
 __all__ = ["DjangoRedisEnumerator", "RedisEnumerator"]
 
-# A member, and for how many milliseconds it lives: "" for ever. The set lives for as long as its last member.
+# A member, and for how many milliseconds it lives: "" for ever. The set lives for as long as its last member. Of those
+# that are not over two are looked at, anywhere in the set, and forgotten where their entry is gone: so what is deleted
+# or evicted by others never becomes much more than what is there.
 TAG_SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local held = redis.call('ZCARD', KEYS[1])
+for step = 1, math.min(held, 2) do
+    local rank = (time[2] + step * 7919) % held
+    local member = redis.call('ZRANGE', KEYS[1], rank, rank)[1]
+    if member and redis.call('EXISTS', member) == 0 then redis.call('ZREM', KEYS[1], member) end
+end
 local score = '+inf'
 if ARGV[2] ~= '' then score = now + ARGV[2] end
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -49,6 +57,8 @@ return {redis.call('UNLINK', unpack(members)), #members, redis.call('ZCARD', KEY
 
 class Redis(Enumerating):
     """What is the same for all clients. Whatever a client does for reads, here it is the server that is written to."""
+
+    repeats = True  # while a server enlarges its table
 
     @abstractmethod
     def _servers(self, cache: Any) -> Sequence[Any]:

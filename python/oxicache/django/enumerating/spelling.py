@@ -75,13 +75,30 @@ class Spelling:
 
     def read(self, made: str) -> Entry | None:
         """Return the entry of a made key; None for one of another cache or version."""
+        return next(iter(self.choose((made,))), None)
+
+    def choose(self, made: Iterable[str], patterns: "tuple[KeyPattern, ...] | None" = None) -> list[Entry]:
+        """Return the entries of the made keys that are the cache's, and match a pattern where there are some."""
         if self._pattern is not None:
-            found = self._pattern.fullmatch(made)
-            return None if found is None else Entry(made, found["key"], int(found["version"]))
-        end = len(made) - len(self.behind)
-        if made.startswith(self.before) and made.endswith(self.behind) and len(self.before) <= end:
-            return Entry(made, made[len(self.before) : end], self._version)
-        return None
+            return self._choose_of_all(self._pattern, made, patterns)
+        before, behind = self.before, self.behind
+        start, end, least = len(before), -len(behind) or None, len(before) + len(behind)
+        keys = [
+            one[start:end]
+            for one in made
+            if one.startswith(before) and one.endswith(behind) and len(one) >= least
+        ]
+        # Of one version no two made keys have one key, so entries are made of what matches alone.
+        return [Entry(f"{before}{key}{behind}", key, self._version) for key in _matching(keys, patterns)]
+
+    @staticmethod
+    def _choose_of_all(
+        pattern: "re.Pattern[str]", made: Iterable[str], patterns: "tuple[KeyPattern, ...] | None"
+    ) -> list[Entry]:
+        matches = filter(None, map(pattern.fullmatch, made))
+        entries = [Entry(match[0], match["key"], int(match["version"])) for match in matches]
+        chosen = set(_matching([entry.key for entry in entries], patterns))
+        return [entry for entry in entries if entry.key in chosen]
 
     def around(self, pieces: tuple[str, ...]) -> tuple[str, ...]:
         """Return the pieces of keys as they are made, of the pieces of the caller's."""
@@ -97,26 +114,12 @@ class Matcher:
     def __init__(self, patterns: Patterns) -> None:
         """A str is a glob. TypeError and ValueError name what is no pattern."""
         given: Iterable[Any] | None = (patterns,) if isinstance(patterns, str | KeyPattern) else patterns
-        self._patterns: tuple[KeyPattern, ...] | None = None
+        self.patterns: tuple[KeyPattern, ...] | None = None  # compiled
         self.globs: tuple[str | None, ...] = ()  # their texts, None where one is no glob
         if given is not None:
             each = tuple(given)
-            self._patterns = tuple(one if isinstance(one, KeyPattern) else KeyPattern(one) for one in each)
-            self.globs = tuple(one.pattern if one.kind == "glob" else None for one in self._patterns)
-
-    @property
-    def patterns(self) -> tuple[KeyPattern, ...] | None:
-        """The compiled patterns."""
-        return self._patterns
-
-    def choose(self, spelling: Spelling, made: Iterable[str]) -> list[Entry]:
-        """Return which of the made keys are the cache's, and match."""
-        entries = [entry for one in made if (entry := spelling.read(one)) is not None]
-        if self._patterns is None:
-            return entries
-        keys = [entry.key for entry in entries]
-        chosen = {key for pattern in self._patterns for key in pattern.select(keys)}
-        return [entry for entry in entries if entry.key in chosen]
+            self.patterns = tuple(one if isinstance(one, KeyPattern) else KeyPattern(one) for one in each)
+            self.globs = tuple(one.pattern if one.kind == "glob" else None for one in self.patterns)
 
     def coarse(self) -> tuple[str, ...]:
         """Return pieces of text that every matching key consists of, with anything in between.
@@ -129,6 +132,15 @@ class Matcher:
             return ("", "")
         each = [_pieces(text) for text in texts]
         return each[0] if len(each) == 1 else (commonprefix([pieces[0] for pieces in each]), "")  # noqa: RUF071 -- characters are meant
+
+
+def _matching(keys: list[str], patterns: tuple[KeyPattern, ...] | None) -> Iterable[str]:
+    if patterns is None:
+        return keys
+    if len(patterns) == 1:
+        return patterns[0].select(keys)
+    chosen = {key for pattern in patterns for key in pattern.select(keys)}
+    return [key for key in keys if key in chosen]
 
 
 _TOKEN = re.compile(r"\\(.)|([*?])|(.)", re.DOTALL)
