@@ -144,7 +144,7 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
 
 
 def _names_anything(part: Names) -> bool:
-    return part.every_tag or any((part.tags, part.keys, part.globs, part.regexes))
+    return part.every_tag or part.every_key or len(part) > 0
 
 
 def _expanded(part: Names) -> Names:
@@ -207,7 +207,7 @@ class _Native:
                 self._outcome.words.add(key_word(store.location, self._handler._key(key, version)))
 
     def patterns(self) -> None:
-        part, handler = self._part, self._handler
+        part, handler = _with_every_key(self._part), self._handler
         patterns = _patterns(part)
         if not patterns:
             return
@@ -239,10 +239,9 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
     if part.tags:
         gone = _tried(alias, "delete_by_tag", lambda: enumerator_of(alias).delete_by_tag(part.tags), outcome)
         outcome.count("tags", gone, alias=alias)
-    if part.every_tag:
-        outcome.failures[alias] = (
-            "it is not known which tags a transaction invalidated that changed very many rows"
-        )
+    for is_every, kind in ((part.every_tag, "tags"), (part.every_key, "keys")):
+        if is_every:
+            _tried(alias, f"all {kind}", partial(_refuse_every, kind), outcome)
     if part.globs or part.regexes:
         gone = _tried(
             alias,
@@ -253,6 +252,17 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
             outcome,
         )
         outcome.count("pattern", gone, alias=alias)
+
+
+def _refuse_every(kind: str) -> None:
+    raise NotImplementedError(
+        f"it is not known which {kind} a transaction invalidated that changed very many rows, and it is not emptied: it "
+        "may hold what is no copy, as sessions"
+    )
+
+
+def _with_every_key(part: Names) -> Names:
+    return replace(part, globs=(*part.globs, "*")) if part.every_key else part
 
 
 def _deleted(handler: Any, part: Names) -> int:
@@ -273,7 +283,7 @@ def _reach_named(part: Names, outcome: _Outcome) -> None:
     """Named caches of this process, those that decorated callables made included."""
     if part.caches == ():
         return
-    found = replace(part, globs=(*part.globs, "*")) if part.every_tag else part
+    found = _with_every_key(replace(part, every_key=part.every_key or part.every_tag))
     patterns: list[KeyPattern] = attempt(_named("patterns"), _patterns, [], found)
     for name, cache in list(cache_manager._caches.items()):
         if name.startswith(STORES) or (part.caches is not None and name not in part.caches):
@@ -289,7 +299,7 @@ def _reach_named(part: Names, outcome: _Outcome) -> None:
 
 def _tell_others(part: Names, outcome: _Outcome) -> None:
     if part.caches != ():
-        globs = (*part.globs, "*") if part.every_tag else part.globs
+        globs = (*part.globs, "*") if part.every_tag or part.every_key else part.globs
         names = {"tags": part.tags, "keys": part.keys, "globs": globs, "regexes": part.regexes}
         told = attempt(_named("workers"), delivery.announce, None, part.caches, names)
         outcome.told = told or outcome.told

@@ -151,6 +151,14 @@ class TestWhere:
         assert [caches["default"].get("a"), named.get("a"), one()] == [None, None, 2]
         assert list(reached.failures) == ["local"]
 
+    def test_every_key(self, named: Any, caplog: pytest.LogCaptureFixture) -> None:
+        """Where nobody can say which keys, copies go; what may be sessions stays as it is, and that is said."""
+        fill(named)
+        reached = carry_out(Effect(every_key=True))
+        assert left(named) == {**everywhere([]), "local": ["user:1", "user:2", "other"]}
+        assert list(reached.failures) == ["local"]
+        assert "sessions" in caplog.text
+
     def test_only_some_aliases(self, named: Any) -> None:
         """Where aliases are named, they alone lose what they have."""
         fill(named)
