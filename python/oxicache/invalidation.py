@@ -4,10 +4,13 @@ No framework here and nothing is carried out: which models there are and what ha
 oxicache.django.rules, where the entries are to oxicache.django.reaching.
 """
 
+# Long because what an effect, a selection and a rule may name is one vocabulary, and made coarser in one way.
+
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
@@ -386,6 +389,8 @@ class Rule:
                 if not all(isinstance(text, str) and text for text in texts):
                     raise TypeError(f"{self.title}: {name} must hold str that are not empty, not {given!r}")
                 object.__setattr__(self, name, texts)
+        for kind in self.related:
+            self._check("related", f"{kind}:{{pk}}")
 
     @property
     def title(self) -> str:
@@ -408,6 +413,10 @@ class Rule:
             raise ValueError(f"{self.title}: {error}") from None
 
     def _check(self, name: str, source: Any) -> None:
+        if iscoroutinefunction(source) or isasyncgenfunction(source):
+            raise TypeError(
+                f"{self.title}: {name} are asked for in the midst of a save: {source!r} is async, and cannot"
+            )
         if callable(source):
             return
         if not isinstance(source, str):

@@ -213,6 +213,11 @@ class TestTemplate:
             Template(text)
 
 
+async def _awaited(instance: object) -> list[str]:
+    """What nobody waits for."""
+    return [str(instance)]
+
+
 class TestRule:
     @pytest.mark.parametrize(
         ("wrong", "error", "told"),
@@ -228,6 +233,12 @@ class TestRule:
             ({"keys": ""}, ValueError, "must not be empty"),
             ({"globs": "{"}, ValueError, "globs: '{' is no template"),
             ({"related": [""]}, TypeError, "related must hold str"),
+            ({"related": ["{"]}, ValueError, "rule of auth.User: related: '{:{pk}' is no template"),
+            (
+                {"keys": _awaited},
+                TypeError,
+                "keys are asked for in the midst of a save: .*_awaited.* is async",
+            ),
             ({"aliases": [None]}, TypeError, "aliases must hold str"),
             ({"cascade": 1}, TypeError, "cascade must be True or False"),
             ({"per_tenant": "yes"}, TypeError, "per_tenant must be True or False"),

@@ -256,8 +256,8 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
 
 def _refuse_every(kind: str) -> None:
     raise NotImplementedError(
-        f"it is not known which {kind} a transaction invalidated that changed very many rows, and it is not emptied: it "
-        "may hold what is no copy, as sessions"
+        f"it is not known which {kind} a transaction invalidated that changed very many rows, and it is not emptied: "
+        "it may hold what is no copy, as sessions"
     )
 
 
