@@ -17,7 +17,7 @@ from oxicache.django.changes import Row
 from oxicache.invalidation import Gathered, Rule, Template
 from oxicache.keys import glob_literal
 
-__all__ = ["CompiledRule", "every_row_words"]
+__all__ = ["CompiledRule"]
 
 logger = logging.getLogger("oxicache.rules")
 
@@ -40,7 +40,7 @@ class CompiledRule:
         self.runs = self.failures = self.cycles = self._called = 0
         self.last_error: str | None = None
         self._warned: set[str] = set()
-        self._words = {word for other in others for word in every_row_words(other)}
+        self._words = {word for other in others for word in words.every_row_words(other)}
         self._fixed_tags: set[str] = set()
         self._tags: Forms = {}
         self._always = _Keys()
@@ -205,12 +205,6 @@ class CompiledRule:
         fields = {field.attname for field in self.model._meta.concrete_fields}
         for name in sorted(self.names - {"pk", "tenant"} - fields):
             raise ValueError(f"{self.title}: {_unknown_name(self.model, name)}")
-
-
-def every_row_words(model: type[Model]) -> list[str]:
-    """Return the words of all rows of a model and of all that shows one."""
-    apart = [f"rows:{label}" for label in words.lineage(model).apart]
-    return [*words.rows_words(model), *words.model_words(model), *apart]
 
 
 class _Keys:

@@ -22,7 +22,7 @@ from oxicache import jobs
 from oxicache._native import ProjectDeletionTracker
 from oxicache.django import receivers, signals, transactions, words
 from oxicache.django.reaching import Reached, carry_out
-from oxicache.django.selecting import all_words, effect_of, model_of, referring, row_words
+from oxicache.django.selecting import effect_of, model_of, referring, row_words
 from oxicache.invalidation import Effect
 from oxicache.jobs import Waiting
 from oxicache.registry import DELETION_SET
@@ -167,7 +167,7 @@ def _invalidate_rows(target: Any, pks: Any, using: str | None, *, cascade: bool)
         model = model_of(target)
         alias = using or router.db_for_write(model)
         if pks is _ALL:
-            _changed(model, None, all_words(model), alias, cascade=cascade)
+            _changed(model, None, words.every_row_words(model), alias, cascade=cascade)
             return None
         return _invalidate_pks(model, _each_pk(model, pks), alias, cascade=cascade)
     if pks is not _ALL:
@@ -187,7 +187,7 @@ def _changed(
 ) -> None:
     """Move the words of rows that changed, None for all of them, and do what rules ask for."""
     others = referring(model) if cascade else []
-    also = [word for other in others for word in all_words(other)]
+    also = [word for other in others for word in words.every_row_words(other)]
     transactions.invalidate_words([*names, *also], alias)
     receivers.changed_rows(model, rows, alias)
     for other in others:

@@ -16,7 +16,7 @@ from django.db.models import CASCADE, SET_NULL, Model
 
 from oxicache.django import words
 from oxicache.django.changes import Row
-from oxicache.django.evaluation import CompiledRule, every_row_words
+from oxicache.django.evaluation import CompiledRule
 from oxicache.django.labels import model_named
 from oxicache.django.signals import KEEPING_VALUES, ancestors
 from oxicache.invalidation import NOTHING, Effect, Gathered, Rule, operations_of
@@ -197,7 +197,7 @@ class _Gathering:
         path = (*path, rule.model)
         for relation in _references_to(rule.model):
             target = relation.related_model
-            into.words.update(every_row_words(target))
+            into.words.update(words.every_row_words(target))
             if self.operation == "delete" and relation.on_delete is CASCADE:
                 continue  # these are deleted too, and send signals of their own
             theirs = rules_of(target, "update")

@@ -3,7 +3,7 @@
 What is done with it: invalidation.py. How rows and models are spelt as words: words.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from oxicache.invalidation import NOTHING, Effect, Names
 from oxicache.selection import Selection
 from oxicache.tags import checked_tags
 
-__all__ = ["all_words", "effect_of", "model_of", "referring", "row_words", "words_of"]
+__all__ = ["effect_of", "model_of", "referring", "row_words", "words_of"]
 
 STORES = "django:"  # how `manage_cache` prints what is an alias of CACHES
 
@@ -101,7 +101,7 @@ def _require(alias: str) -> None:
 def words_of(selection: Selection, *, cascade: bool = False) -> Iterator[str]:
     """Yield the version words of a selection's models and rows. ValueError and TypeError for what is none."""
     for model in _models(selection, cascade=cascade):
-        yield from all_words(model)
+        yield from words.every_row_words(model)
     for label, pk in selection.rows:
         model = model_of(label)
         yield from row_words(model, pk)
@@ -139,18 +139,16 @@ def model_of(target: Any) -> type[Model]:
 
 def referring(model: type[Model]) -> list[type[Model]]:
     """Return the models with a foreign key to this one, in the order of their labels: one level."""
+    relations: Iterable[Any] = model._meta.get_fields(include_hidden=True)  # related_name="+" hides one
     found = {
         relation.related_model
-        for relation in model._meta.related_objects
-        if relation.related_model is not model and not relation.related_model._meta.auto_created
+        for relation in relations
+        if relation.auto_created
+        and not relation.concrete
+        and relation.related_model is not model
+        and not relation.related_model._meta.auto_created
     }
     return sorted(found, key=lambda one: one._meta.label)
-
-
-def all_words(model: type[Model]) -> list[str]:
-    """Return the words of all rows of a model, and of what was computed from any."""
-    apart = [f"rows:{label}" for label in words.lineage(model).apart]
-    return [*words.rows_words(model), *words.model_words(model), *apart]
 
 
 def row_words(model: type[Model], pk: Any) -> list[str]:

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_WORDS",
     "Lineage",
     "MemberWords",
+    "every_row_words",
     "lineage",
     "member_row_words",
     "member_word",
@@ -96,6 +97,12 @@ def row_words(model: type[Model], pk: Any) -> list[str]:
 def rows_words(model: type[Model]) -> list[str]:
     """Return the words of all rows of a model, its parents' included."""
     return [f"rows:{label}" for label in lineage(model).labels]
+
+
+def every_row_words(model: type[Model]) -> list[str]:
+    """Return the words of all rows of a model, and of what was computed from any."""
+    apart = [f"rows:{label}" for label in lineage(model).apart]
+    return [*rows_words(model), *model_words(model), *apart]
 
 
 def model_word(label: str) -> str:

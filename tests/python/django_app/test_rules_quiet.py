@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from project.catalogue.models import Author
 from ruled import Register, keys_in
 
+from oxicache.django.selecting import referring
 from oxicache.invalidation import Effect
 
 
@@ -86,6 +87,24 @@ class TestReferring:
         end()
         register(Pet, keys="pet:{pk}", on="bulk")
         assert pre_delete.has_listeners(Owner)
+
+
+class TestHidden:
+    @isolate_apps("project.catalogue")
+    def test_a_relation_without_a_name_is_one(self) -> None:
+        """`cascade=True` reaches the models that refer to one by a hidden foreign key, too."""
+
+        class Owner(models.Model):
+            class Meta:
+                app_label = "catalogue"
+
+        class Pet(models.Model):
+            owner = models.ForeignKey(Owner, models.CASCADE, related_name="+")
+
+            class Meta:
+                app_label = "catalogue"
+
+        assert referring(Owner) == [Pet]
 
 
 class TestBefore:
