@@ -4,6 +4,8 @@ import re
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oxicache._native import KeyPattern
 
@@ -24,6 +26,45 @@ SHARED = {
     "beyond 16 bits": ("[😀-😂]:", ["😁:", "a:"]),
     "words of any script": (r"\w+:", ["ключ:", "钥匙:", "-:"]),
 }
+
+
+ATOMS = st.sampled_from(
+    ["a", "b", "é", "1", ".", r"\d", r"\w", r"\W", r"\.", "[ab]", "[^a1]", "[a-z]", "[é-ü1]", "^", "$"]
+)
+REPEATS = st.sampled_from(["", "*", "+", "?", "*?", "+?", "??", "{2}", "{0,2}", "{1,}", "{1,2}?"])
+
+
+def larger(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Make a group, named or not, of such parts, one after another or as alternatives, and repeat it."""
+    chained = st.lists(parts, min_size=1, max_size=3)
+    inner = st.one_of(chained.map("".join), chained.map("|".join))
+    return st.builds("{}{}){}".format, st.sampled_from(["(", "(?:", "(?i:"]), inner, REPEATS)
+
+
+REPEATED = st.one_of(
+    st.sampled_from(["^", "$"]), st.builds("{}{}".format, ATOMS.filter(lambda one: one not in "^$"), REPEATS)
+)
+GROUPS = larger(REPEATED)
+# Two levels and short texts: more, and `re` backtracks without end.
+REGEXES = st.lists(st.one_of(REPEATED, GROUPS, larger(st.one_of(REPEATED, GROUPS))), max_size=3).map("".join)
+
+
+@given(REGEXES, st.lists(st.text("abAé1.ü-", max_size=5), max_size=6))
+def test_what_both_know_matches_alike(pattern: str, texts: list[str]) -> None:
+    """An expression of what `re` and the crate have in common takes the same texts; none of them holds a line break."""
+    wanted = [text for text in texts if re.match(pattern, text)]
+    assert KeyPattern(pattern, kind="regex").select(texts) == wanted
+
+
+@given(st.text("ab()[]{}?*+|\\^$.-:=!<>dwsbBAzZpP1,é\ud800\n", max_size=24), st.text(max_size=8))
+def test_any_text_is_read_or_refused(pattern: str, text: str) -> None:
+    """Whatever is given as an expression, the answer is a pattern or a ValueError that says what to give instead."""
+    try:
+        KeyPattern(pattern, kind="regex").matches(text)
+        said = "; give nothing else"
+    except ValueError as error:
+        said = str(error)
+    assert "; give " in said
 
 
 class TestRegex:

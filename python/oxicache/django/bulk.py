@@ -5,7 +5,7 @@ a table between a many-to-many relation it is the rows at both ends too, as `m2m
 event "bulk" are applied to the same rows, and rules with "m2m" to those at the ends.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from oxicache.django import transactions, words
+from oxicache.django.evaluation import CompiledRule
 from oxicache.django.receivers import changed_rows
 from oxicache.django.rulebook import rules_of
 from oxicache.store import Store, attempt
@@ -31,6 +32,7 @@ __all__ = [
 MAX_ROWS: Final = 10_000
 
 Rows: TypeAlias = Collection[Any]  # instances or primary keys
+KeysOnly: TypeAlias = Callable[[CompiledRule], bool]
 # By the attname of a foreign key, what it refers to; None is unknown.
 Ends: TypeAlias = Mapping[str, Collection[Any] | None]
 
@@ -59,8 +61,13 @@ def changed(
     tells, of a table between a relation, which rows its rows relate; what it does not name counts as unknown. Never
     raises.
     """
+
+    def has_keys_only(rule: CompiledRule) -> bool:
+        """Whether a rule wants to know what the rows were before: nobody does."""
+        return not is_new and (is_gone or rule.rule.previous)
+
     attempt(_STORE, _invalidate_words, None, model, () if is_new and rows is None else rows, using, ends)
-    attempt(_STORE, _apply_rules, None, model, rows, using, ends, is_gone)
+    attempt(_STORE, _apply_rules, None, model, rows, using, ends, has_keys_only)
 
 
 def deleted_by_signals(model: type[Model], using: str) -> None:
@@ -78,12 +85,16 @@ def _invalidate_words(model: type[Model], rows: Rows | None, using: str, ends: E
     transactions.invalidate_words(names_of(model, rows, ends), using, kind="bulk")
 
 
-def _apply_rules(model: type[Model], rows: Rows | None, using: str, ends: Ends | None, is_gone: bool) -> None:
-    if is_gone and any(rule.needs_instance for rule in rules_of(model, "bulk")):
-        rows = None  # nobody can look at them any more
-    changed_rows(model, rows, using)
+def _apply_rules(
+    model: type[Model], rows: Rows | None, using: str, ends: Ends | None, has_keys_only: KeysOnly
+) -> None:
+    changed_rows(model, rows, using, has_keys_only=has_keys_only)
     for field in relation_ends(model):
         changed_rows(field.related_model, _known_end(field, ends), using, "m2m")
+
+
+def _pk(row: Any) -> Any:
+    return row.pk if isinstance(row, Model) else row
 
 
 def _models_changed(models: Iterable[type[Model]], using: str) -> None:
@@ -110,7 +121,7 @@ def _known_end(field: Any, ends: Ends | None) -> Collection[Any] | None:
 def _row_names(model: type[Model], rows: Rows | None) -> set[str]:
     try:
         if rows is not None and len(rows) <= MAX_ROWS:
-            pks = [row.pk if isinstance(row, Model) else row for row in rows]
+            pks = [_pk(row) for row in rows]
             names = {word for pk in pks if pk is not None for word in words.row_words(model, pk)}
             if names:
                 # Which of their rows belong to these is not known by the primary key.

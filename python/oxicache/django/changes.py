@@ -30,7 +30,7 @@ class Row:
         self.pk = pk if instance is None else _pk_in(model, instance)
         self._known: dict[str, tuple[str, ...] | None] = {}
         # What most templates ask for, at each save.
-        usual = {_PK: ((str(self.pk),),)} if type(self.pk) is int else {}
+        usual: dict[tuple[str, ...], Variants] = {_PK: ((str(self.pk),),)} if type(self.pk) is int else {}
         self._variants: dict[tuple[str, ...], Variants | None] = dict(usual)
         self._escaped: dict[tuple[str, ...], Variants] = usual
 

@@ -251,9 +251,8 @@ class _Commit:
             raise
         if vars(connection).get("commit") is self:
             del vars(connection)["commit"]
-        has_effects = any(isinstance(mark, _Written) and mark.effects for _, mark, _ in _marks(connection))
         _end(connection, is_committed=True)
-        if has_effects:
+        if _marks(connection):  # an effect has executed statements here, which began a transaction
             _commit_what_followed(connection)
 
 

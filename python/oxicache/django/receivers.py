@@ -4,7 +4,7 @@ What the rules ask for waits for the commit: transactions.py. What no signal tel
 SQL) is for `changed_rows`. What decorated row members depend on has receivers of its own: signals.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from django.db import router
@@ -12,6 +12,7 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
 from oxicache.django import conf, rulebook, signals, transactions
+from oxicache.django.evaluation import CompiledRule
 from oxicache.django.signals import Relation, ancestors
 from oxicache.invalidation import Effect
 from oxicache.store import Store, attempt
@@ -129,11 +130,15 @@ def _changed(instance: Model, operation: str, kind: str, using: str, before: Mod
 
 
 def changed_rows(
-    model: type[Model], rows: Iterable[Any] | None, using: str | None = None, operation: str = "bulk"
+    model: type[Model],
+    rows: Iterable[Any] | None,
+    using: str | None = None,
+    operation: str = "bulk",
+    has_keys_only: Callable[[CompiledRule], bool] | None = None,
 ) -> None:
     """Do what the rules of a model ask for: these rows changed and sent no signal. See `rulebook.effect_of_rows`."""
     if rulebook.rules_of(model, operation) and conf.current().invalidation_enabled:
-        effect = rulebook.effect_of_rows(model, rows, operation, using)
+        effect = rulebook.effect_of_rows(model, rows, operation, using, has_keys_only)
         _invalidate(effect, model, operation, using or router.db_for_write(model), operation)
 
 

@@ -4,7 +4,7 @@ Rules wait here until their models are loaded. Who hears of changes: receivers.p
 evaluation.py; how rules are registered: rules.py.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -285,10 +285,15 @@ def _rows_for(rule: CompiledRule, instance: Model, operation: str, using: str) -
 
 
 def effect_of_rows(
-    model: type[Model], rows: Iterable[Any] | None, operation: str = "bulk", using: str | None = None
+    model: type[Model],
+    rows: Iterable[Any] | None,
+    operation: str = "bulk",
+    using: str | None = None,
+    has_keys_only: Callable[[CompiledRule], bool] | None = None,
 ) -> Effect:
     """Return what the rules ask for when these rows change: instances or primary keys, None for any of the model.
 
+    `has_keys_only` says for which rules nothing but the rows' keys is known, whatever they look like now.
     Beyond MAX_ROWS it is as if nobody knew which. Rules with callables have the rows asked for by their keys.
     """
     rules = rules_of(model, operation)
@@ -297,8 +302,12 @@ def effect_of_rows(
     gathering = _Gathering(using or router.db_for_write(model), operation)
     some = None if rows is None else _at_most(rows)
     for rule in rules:
-        if some is None or not rule.differs_by_row:
+        is_blurred = rule.needs_instance and has_keys_only is not None and has_keys_only(rule)
+        if some is None or not rule.differs_by_row or (is_blurred and rule.has_calls):
             gathering.gather(rule, [Row(rule.model)])
+        elif is_blurred:
+            pks = [row.pk if isinstance(row, Model) else row for row in some]
+            gathering.gather(rule, _rows_of(rule, model, pks, operation, gathering.using))
         else:
             gathering.gather(rule, _rows_of(rule, model, some, operation, gathering.using))
     return gathering.effect()

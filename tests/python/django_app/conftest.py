@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from oxicache.invalidation import Effect
@@ -59,6 +59,14 @@ def register() -> Iterator[Callable[..., Callable[[], None]]]:
     yield one
     for end in ends:
         end()
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    """A row of a model that nothing watches but the rules of a test."""
+    one = Group.objects.create(name="rules")
+    yield one
+    Group.objects.filter(name__startswith="rules").delete()
 
 
 @pytest.fixture

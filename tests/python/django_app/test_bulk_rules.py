@@ -73,14 +73,27 @@ class TestManager(RulesTestCase):
         made = [Parcel(pk=7, code="7")]
         assert self.asked(lambda: Parcel.objects.bulk_create(made)) == {"tag:parcel:7", "key:parcels"}
 
-    def test_fields_of_rows(self) -> None:
-        """As they are after the change; of rows that are gone nobody can tell them."""
-        self.rule(Slip, on="bulk", tags="slip:{text}")
-        slips = Slip.objects.bulk_create([Slip(text="a"), Slip(text="b")])
-        assert self.asked(lambda: Slip.objects.filter(pk=slips[0].pk).update(text="c")) == {"tag:slip:c"}
-        every = self.asked(lambda: Slip.objects.filter(pk=slips[1].pk).delete())
-        assert every
-        assert "tag:slip:b" not in every
+    def test_what_rows_were_before(self) -> None:
+        """Nobody knows it, so a rule that asks for more than the key is applied to all that may have been."""
+        for source in ("slip:{text}", lambda slip: [f"slip:{slip.text}"]):
+            slip = Slip.objects.create(text="a")
+            self.rule(Slip, on="bulk", tags=source)
+            find, slip.text = Slip.objects.filter(pk=slip.pk), "c"
+            assert self.asked(lambda slip=slip: Slip.objects.bulk_update([slip], ["text"])) == {"tag:*"}
+            assert self.asked(lambda find=find: find.update(text="d")) == {"tag:*"}
+            assert self.asked(find.delete) == {"tag:*"}
+            made = [Slip(text="new")]
+            assert self.asked(lambda made=made: Slip.objects.bulk_create(made)) == {"tag:slip:new"}
+            self.ends.pop()()
+
+    def test_rules_that_do_not_look_back(self) -> None:
+        """They are applied to the rows as they are now; of rows that are gone nobody knows that either."""
+        slip, other = Slip.objects.bulk_create([Slip(text="a"), Slip(text="b")])
+        self.rule(Slip, on="bulk", tags=lambda row: [f"slip:{row.text}"], previous=False)
+        assert self.asked(lambda: Slip.objects.filter(pk=slip.pk).update(text="c")) == {"tag:slip:c"}
+        slip.text = "d"
+        assert self.asked(lambda: Slip.objects.bulk_update([slip], ["text"])) == {"tag:slip:d"}
+        assert self.asked(lambda: Slip.objects.filter(pk=other.pk).delete()) == {"tag:*"}
 
     def test_deletions_that_signals_tell(self) -> None:
         """They are left to the signals; a rule of bulk changes alone has no receiver and is applied to all rows."""
@@ -129,15 +142,14 @@ class TestStatements(RulesTestCase):
             lambda: self.execute("UPDATE parcels_parcel SET grams = 1")
         )
 
-    def test_fields_of_rows_that_are_gone(self) -> None:
-        """Nobody can tell them: the widest that the rule has."""
+    def test_rules_that_look_back(self) -> None:
+        """A statement does not say what its rows were."""
         self.rule(Parcel, on="bulk", tags="code:{code}")
-        assert self.asked(lambda: self.execute("UPDATE parcels_parcel SET grams = 1 WHERE id = 2")) == {
-            "tag:code:c2"
-        }
-        assert "tag:code:c2" not in self.asked(
-            lambda: self.execute("DELETE FROM parcels_parcel WHERE id = 2")
-        )
+        for sql in (
+            "UPDATE parcels_parcel SET grams = 1 WHERE id = 2",
+            "DELETE FROM parcels_parcel WHERE id = 2",
+        ):
+            assert self.asked(lambda sql=sql: self.execute(sql)) == {"tag:*"}
 
     def test_what_a_signal_tells(self) -> None:
         """`save()` and `delete()` are left to their signals, whatever the key's type."""
