@@ -4,10 +4,13 @@ No framework here and nothing is carried out: which models there are and what ha
 oxicache.django.rules, where the entries are to oxicache.django.reaching.
 """
 
+# Long because what an effect, a selection and a rule may name is one vocabulary, and made coarser in one way.
+
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
@@ -37,13 +40,24 @@ class Names:
     caches: tuple[str, ...] | None = None
     version: int | None = None
     every_tag: bool = False
+    every_key: bool = False  # see Effect
+
+    def __len__(self) -> int:
+        """How many names these are."""
+        return len(self.tags) + len(self.keys) + len(self.globs) + len(self.regexes)
 
     def coarser(self) -> "Names":
         """Return few names that reach at least as far. See Effect.coarser."""
-        keys, globs = _coarse(self.keys, self.globs)
-        every_tag = self.every_tag or bool(self.tags)
+        keys, globs, every_key = _coarse(self.keys, self.globs)
+        has_many = len(self.regexes) > MAX_COARSE_NAMES
         return replace(
-            self, tags=(), keys=tuple(sorted(keys)), globs=tuple(sorted(globs)), every_tag=every_tag
+            self,
+            tags=(),
+            keys=tuple(sorted(keys)),
+            globs=tuple(sorted(globs)),
+            regexes=() if has_many else self.regexes,
+            every_tag=self.every_tag or bool(self.tags),
+            every_key=self.every_key or every_key or has_many,
         )
 
 
@@ -54,7 +68,8 @@ class Effect:
     `words` are version words, of rows, models and decorated callables. `tags` and `keys` are compared, `globs` matched
     against whole keys, without Django's prefix and version, in the aliases of CACHES named by `aliases`, or where these
     are None in all, in the named caches and, as for tags, in decorated callables. `every_tag` stands for all tags there
-    are: somebody could not say which.
+    are, and `every_key` for all keys: somebody could not say which. The latter empties only what holds copies, the
+    stores of NativeCache and named caches; another backend may hold sessions, and is left as it is.
     """
 
     words: Texts = _NONE
@@ -64,6 +79,7 @@ class Effect:
     aliases: tuple[str, ...] | None = None
     every_tag: bool = False
     also: frozenset[Names] = frozenset()  # what the fields above cannot say
+    every_key: bool = False
 
     def __or__(self, other: "Effect") -> "Effect":
         """Return an effect that reaches what either does."""
@@ -82,6 +98,7 @@ class Effect:
             self.aliases,
             self.every_tag or other.every_tag,
             also,
+            self.every_key or other.every_key,
         )
 
     def __bool__(self) -> bool:
@@ -95,11 +112,12 @@ class Effect:
 
     @property
     def _is_of_caches(self) -> bool:
-        return bool(self.tags or self.keys or self.globs) or self.every_tag
+        return bool(self.tags or self.keys or self.globs) or self.every_tag or self.every_key
 
     def __len__(self) -> int:
         """How many names it holds: what it takes to keep it until a commit."""
-        return len(self.words) + len(self.tags) + len(self.keys) + len(self.globs) + len(self.also)
+        named = len(self.tags) + len(self.keys) + len(self.globs)
+        return len(self.words) + named + sum(max(1, len(names)) for names in self.also)
 
     def as_names(self) -> Names:
         """Return it without its words and without what it reaches `also`."""
@@ -110,6 +128,7 @@ class Effect:
             aliases=self.aliases,
             caches=None if self.aliases is None else (),
             every_tag=self.every_tag,
+            every_key=self.every_key,
         )
 
     def names(self) -> list[str]:
@@ -123,17 +142,22 @@ class Effect:
             found += [f"regex:{regex}" for regex in part.regexes] if isinstance(part, Names) else []
             if part.every_tag:
                 found.append("tag:*")
+            if part.every_key:
+                found.append("key:*")
         return found
 
     def coarser(self) -> "Effect":
         """Return an effect of few names that reaches at least as far, `user:*` for thousands of users' keys.
 
-        Keys and globs become globs of how they begin, tags become all tags. Words stay: they have a bound of their own.
+        Keys and globs become globs of how they begin, or `every_key` where they begin in too many ways; tags become all
+        tags. Words stay: they have a bound of their own.
         """
-        keys, globs = _coarse(self.keys, self.globs)
-        also = frozenset(names.coarser() for names in self.also)
+        keys, globs, every_key = _coarse(self.keys, self.globs)
+        also = frozenset(names.coarser() for names in _by_place(self.also))
         every_tag = self.every_tag or bool(self.tags)
-        return Effect(self.words, _NONE, keys, globs, self.aliases, every_tag, also)
+        return Effect(
+            self.words, _NONE, keys, globs, self.aliases, every_tag, also, self.every_key or every_key
+        )
 
 
 NOTHING: Final = Effect()
@@ -141,17 +165,19 @@ MAX_COARSE_NAMES: Final = 1_000  # what a coarse effect may still tell apart
 MAX_PENDING_NAMES: Final = 10_000  # as many as a transaction keeps words: names take memory
 
 
-def _coarse(keys: Iterable[str], globs: Iterable[str]) -> tuple[Texts, Texts]:
+def _coarse(keys: Iterable[str], globs: Iterable[str]) -> tuple[Texts, Texts, bool]:
+    """Return few keys and globs that reach at least as far, or none and True: no few do."""
     single = {key for key in keys if not _start(glob_literal(key))}
     found = {_start(glob_literal(key)) or key for key in keys if key not in single}
     found |= {_start(glob) or glob for glob in globs}
     if len(single) + len(found) > MAX_COARSE_NAMES:
-        return _NONE, frozenset({"*"})
-    return frozenset(single), frozenset(found)
+        return _NONE, _NONE, True
+    return frozenset(single), frozenset(found), False
 
 
-# A key's first segment; of one that has no other, what stands before its first digit, as in `user_7`.
-_head = re.compile(r"((?:\\.|[^:*?\[\\])+:)|((?:\\.|[^:*?\[\\0-9])+)(?=[0-9])")
+# A key's first segment; of one that has no other, what stands before its first digit, as in `user_7`. Not letters
+# alone: the `d` of a digest is the `d` of `django.contrib.sessions` too.
+_head = re.compile(r"((?:\\.|[^:*?\[\\])+:)|((?:\\.|[^:*?\[\\0-9])*(?:\\.|[^:*?\[\\0-9A-Za-z]))(?=[0-9])")
 
 
 def _start(glob: str) -> str | None:
@@ -160,19 +186,56 @@ def _start(glob: str) -> str | None:
     return f"{found[1] or found[2]}*" if found else None
 
 
+def _by_place(parts: Iterable[Names]) -> list[Names]:
+    """Return what is looked for in the same caches as one."""
+    places: dict[Any, list[Names]] = {}
+    for one in parts:
+        places.setdefault((one.aliases, one.caches, one.version), []).append(one)
+    return [each[0] if len(each) == 1 else _together(each) for each in places.values()]
+
+
+def _together(parts: list[Names]) -> Names:
+    return replace(
+        parts[0],
+        tags=tuple(sorted({tag for one in parts for tag in one.tags})),
+        keys=tuple(sorted({key for one in parts for key in one.keys})),
+        globs=tuple(sorted({glob for one in parts for glob in one.globs})),
+        regexes=tuple(sorted({regex for one in parts for regex in one.regexes})),
+        every_tag=any(one.every_tag for one in parts),
+        every_key=any(one.every_key for one in parts),
+    )
+
+
 class Pending:
     """Effects that wait for something, joined as they come. Their words are not kept here."""
 
-    __slots__ = ("_also", "_by_aliases")
+    __slots__ = ("_also", "_by_aliases", "_most", "_number")
 
     def __init__(self) -> None:
         self._by_aliases: dict[tuple[str, ...] | None, Gathered] = {}
         self._also: set[Names] = set()
+        self._number = 0  # of names in _also
+        self._most = MAX_PENDING_NAMES
 
     def add(self, effect: Effect) -> bool:
         """Add an effect; whether it made more than MAX_PENDING_NAMES, so that what waits is coarser now."""
-        if effect.also:
-            self._also |= effect.also
+        self._take(effect)
+        if self._size <= self._most:
+            return False
+        coarse = self.effect().coarser()
+        self.clear()
+        self._take(coarse)
+        self._most = max(self._most, 2 * self._size)  # of very many aliases too: not at each save
+        return True
+
+    @property
+    def _size(self) -> int:
+        return sum(map(len, self._by_aliases.values())) + self._number
+
+    def _take(self, effect: Effect) -> None:
+        for names in effect.also - self._also if effect.also else ():
+            self._also.add(names)
+            self._number += max(1, len(names))
         if effect._is_of_caches:
             gathered = self._by_aliases.get(effect.aliases)
             if gathered is None:
@@ -181,12 +244,7 @@ class Pending:
             gathered.keys |= effect.keys
             gathered.globs |= effect.globs
             gathered.every_tag = gathered.every_tag or effect.every_tag
-        if sum(map(len, self._by_aliases.values())) + len(self._also) <= MAX_PENDING_NAMES:
-            return False
-        coarse = self.effect().coarser()
-        self.clear()
-        self._also |= coarse.also
-        return self.add(replace(coarse, also=frozenset())) or True
+            gathered.every_key = gathered.every_key or effect.every_key
 
     def join(self, other: "Pending") -> None:
         """Add what waits in another."""
@@ -203,6 +261,7 @@ class Pending:
         """Forget all."""
         self._by_aliases.clear()
         self._also.clear()
+        self._number = 0
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -212,7 +271,7 @@ class Pending:
 class Gathered:
     """An effect that is being put together, of entries in the same aliases."""
 
-    __slots__ = ("every_tag", "globs", "keys", "tags", "words")
+    __slots__ = ("every_key", "every_tag", "globs", "keys", "tags", "words")
 
     def __init__(self) -> None:
         self.words: set[str] = set()
@@ -220,6 +279,7 @@ class Gathered:
         self.keys: set[str] = set()
         self.globs: set[str] = set()
         self.every_tag = False
+        self.every_key = False
 
     def effect(self, aliases: tuple[str, ...] | None) -> Effect:
         """Return it as it is now."""
@@ -230,6 +290,7 @@ class Gathered:
             frozenset(self.globs),
             aliases,
             self.every_tag,
+            every_key=self.every_key,
         )
 
     def __len__(self) -> int:
@@ -328,6 +389,8 @@ class Rule:
                 if not all(isinstance(text, str) and text for text in texts):
                     raise TypeError(f"{self.title}: {name} must hold str that are not empty, not {given!r}")
                 object.__setattr__(self, name, texts)
+        for kind in self.related:
+            self._check("related", f"{kind}:{{pk}}")
 
     @property
     def title(self) -> str:
@@ -350,6 +413,10 @@ class Rule:
             raise ValueError(f"{self.title}: {error}") from None
 
     def _check(self, name: str, source: Any) -> None:
+        if iscoroutinefunction(source) or isasyncgenfunction(source):
+            raise TypeError(
+                f"{self.title}: {name} are asked for in the midst of a save: {source!r} is async, and cannot"
+            )
         if callable(source):
             return
         if not isinstance(source, str):

@@ -27,6 +27,7 @@ logger = logging.getLogger("oxicache.tags")
 
 ANY_TAG: Final = "tags"  # the word that any tag moves, for values with more tags than there is room for
 EVERY_TAG: Final = "tags:*"  # the word that moves where nobody can say which tags
+TAG_MAX_OF_MANY: Final = 100  # more descendants for each of several tags, so that a million bounds them all
 _FIELD: Final = re.compile(r"\{(\w*)\}")
 
 
@@ -142,17 +143,20 @@ def _leave(parent: str, child: str, fields: list[str]) -> None:
 def expand(tags: Iterable[str]) -> frozenset[str]:
     """Return these tags and all that die with them. TypeError and ValueError name what is no tag.
 
-    O(what is returned, times the parents with fields). An expansion over TAG_MAX_EXPANDED tags is cut, and said once.
+    O(what is returned, times the parents with fields). An expansion over TAG_MAX_EXPANDED tags is cut, and said once;
+    of several tags there may be more.
     """
     given = checked_tags(tags)
     if not _edges:
         return frozenset(given)
     found = dict.fromkeys(given)
     waiting = list(found)
+    # A transaction names very many at once, and each has children: what has no end is the descendants of one.
+    most = TAG_MAX_EXPANDED + len(given) + (len(given) - 1) * min(len(_edges), TAG_MAX_OF_MANY)
     while waiting:
         tag = waiting.pop()
         new = [child for child in _direct(tag) if child not in found]
-        room = TAG_MAX_EXPANDED + len(given) - len(found)
+        room = most - len(found)
         if len(new) > room:
             _report(given)
         found.update(dict.fromkeys(new[:room]))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -98,11 +99,19 @@ class TestCoarser:
         }
 
     def test_what_begins_in_too_many_ways_is_everything(self) -> None:
-        """It has a bound whatever the names are."""
+        """It has a bound whatever the names are. What is no copy is not emptied for it: no glob matches a session."""
         one = effect(
             keys={f"{number:x}-x".translate({48 + d: 103 + d for d in range(10)}) for number in range(5000)}
         )
-        assert one.coarser() == effect(globs={"*"})
+        assert one.coarser() == effect(every_key=True)
+        assert effect(also={Names(keys=tuple(one.keys))}).coarser().also == {Names(every_key=True)}
+        many = tuple(f"r{number}" for number in range(1001))
+        assert effect(also={Names(regexes=many)}).coarser().also == {Names(every_key=True)}
+
+    def test_letters_before_a_digit_are_no_beginning(self) -> None:
+        """The `d` of a digest is the `d` of `django.contrib.sessions.cache...` too."""
+        keys = {"d41d8cd98f00b204e9800998ecf8427e", "s7"}
+        assert effect(keys=keys).coarser() == effect(keys=keys)
 
     @given(st.sets(st.from_regex(r"\A[a-c*?]{0,3}(:[a-c]{1,2}){0,2}[0-9]?\Z").filter(bool)))
     def test_every_key_is_still_reached(self, keys: set[str]) -> None:
@@ -149,6 +158,27 @@ class TestPending:
         assert found.every_tag
         assert found.aliases == ("one",)
 
+    @pytest.mark.parametrize(
+        "names",
+        [
+            lambda number: Names(keys=(f"{number:x}",), aliases=("one",)),
+            lambda number: Names(regexes=(f"{number}",)),
+            lambda number: Names(keys=tuple(f"{number}:{n}" for n in range(10)), version=2),
+            lambda number: Names(keys=(f"k:{number}",), aliases=(f"alias{number}",)),
+        ],
+        ids=["keys", "expressions", "many in each", "aliases"],
+    )
+    def test_selections_have_the_bound_too(
+        self, monkeypatch: pytest.MonkeyPatch, names: Callable[[int], Names]
+    ) -> None:
+        """A job that invalidates one after another in one transaction ends, and does not keep them all."""
+        monkeypatch.setattr(invalidation, "MAX_PENDING_NAMES", 100)
+        monkeypatch.setattr(invalidation, "MAX_COARSE_NAMES", 20)
+        pending = Pending()
+        coarser = [pending.add(effect(also={names(number)})) for number in range(500)]
+        assert 0 < sum(coarser) < 100
+        assert len(pending.effect()) <= (100 if names(1).aliases != ("alias1",) else 500)
+
     def test_what_is_cleared_waits_no_more(self) -> None:
         """A mark whose commit is done is empty."""
         pending = Pending()
@@ -183,6 +213,11 @@ class TestTemplate:
             Template(text)
 
 
+async def _awaited(instance: object) -> list[str]:
+    """What nobody waits for."""
+    return [str(instance)]
+
+
 class TestRule:
     @pytest.mark.parametrize(
         ("wrong", "error", "told"),
@@ -198,6 +233,12 @@ class TestRule:
             ({"keys": ""}, ValueError, "must not be empty"),
             ({"globs": "{"}, ValueError, "globs: '{' is no template"),
             ({"related": [""]}, TypeError, "related must hold str"),
+            ({"related": ["{"]}, ValueError, "rule of auth.User: related: '{:{pk}' is no template"),
+            (
+                {"keys": _awaited},
+                TypeError,
+                "keys are asked for in the midst of a save: .*_awaited.* is async",
+            ),
             ({"aliases": [None]}, TypeError, "aliases must hold str"),
             ({"cascade": 1}, TypeError, "cascade must be True or False"),
             ({"per_tenant": "yes"}, TypeError, "per_tenant must be True or False"),

@@ -139,6 +139,13 @@ class TestBounds:
         (record,) = caplog.records
         assert f"'r' has more than {TAG_MAX_EXPANDED} descendants" in record.getMessage()
 
+    def test_the_children_of_very_many(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A transaction that changed 6,000 users names them at once, and each has two more tags: none is left out."""
+        tag_parent("profile:{pk}", "user:{pk}")
+        tag_parent("rights:{pk}", "user:{pk}")
+        assert len(expand([f"user:{number}" for number in range(6000)])) == 3 * 6000
+        assert not caplog.records
+
     def test_too_many_children(self) -> None:
         """More than 10,000 children are refused, those that are registered already excepted."""
         for number in range(TAG_MAX_PARENTS):

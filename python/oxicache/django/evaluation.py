@@ -58,6 +58,11 @@ class CompiledRule:
         fixed = len(self._fixed_tags) + self._always.number_fixed
         self._size = sum(map(len, (*self._tags.values(), *self._always.forms()))) + fixed
         self.needs_instance = bool(self._calls or self.names - {"pk", "tenant"})
+        is_of_tenant = "tenant" in self.names and any(
+            field.attname == "tenant_id" for field in model._meta.concrete_fields
+        )
+        # Whether it matters what a row was before: one that moves to another tenant leaves the first one's lists.
+        self.looks_back = rule.previous and (self.needs_instance or is_of_tenant)
 
     def gather(self, row: Row, into: Gathered) -> None:
         """Add what this rule asks for when the row changes. What its callables raise is logged and counted."""

@@ -7,14 +7,17 @@ other workers are told by delivery.py. No cache that fails reaches the caller: i
 When an effect is carried out, at once or at a commit, is decided elsewhere: transactions.py, invalidation.py.
 """
 
+# Long because every kind of cache is reached here, and one account is kept of what failed where.
+
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
-from django.core.cache import caches
+from django.core.cache import CacheKeyWarning, caches
 from django.core.signals import setting_changed
 
 from oxicache._native import KeyPattern
@@ -38,6 +41,8 @@ logger = logging.getLogger("oxicache.invalidation")
 
 _T = TypeVar("_T")
 STORES: Final = "django:"  # how the names of NativeCache's stores begin
+PATTERN_MAX_CHARS: Final = 10_000  # as the native half has it
+REFUSALS: Final = (ValueError, CacheKeyWarning)  # of a key: memcached's of one with a space
 MOST_SHOWN: Final = 5  # names of one kind that a note tells
 
 
@@ -144,11 +149,12 @@ def carry_out(effect: Effect, *, note: Note | None = None, counting: bool = Fals
 
 
 def _names_anything(part: Names) -> bool:
-    return part.every_tag or any((part.tags, part.keys, part.globs, part.regexes))
+    return part.every_tag or part.every_key or len(part) > 0
 
 
 def _expanded(part: Names) -> Names:
     """Add the tags that die with those that are named. What a rule made that is no tag is none, and said."""
+    part = _usable(part)
     if not part.tags:
         return part
     tags = attempt(_named("tags"), expand, None, part.tags)
@@ -202,12 +208,13 @@ class _Native:
     def keys(self) -> None:
         version, store = self._part.version, self._handler._memory
         for key in self._part.keys:
-            self._outcome.count("keys", int(self._handler.delete(key, version)), alias=self._alias)
+            self._outcome.count("keys", _deleted(self._handler, (key,), version), alias=self._alias)
             if store.coherence == "host":
-                self._outcome.words.add(key_word(store.location, self._handler._key(key, version)))
+                with suppress(*REFUSALS):
+                    self._outcome.words.add(key_word(store.location, self._handler._key(key, version)))
 
     def patterns(self) -> None:
-        part, handler = self._part, self._handler
+        part, handler = _with_every_key(self._part), self._handler
         patterns = _patterns(part)
         if not patterns:
             return
@@ -231,18 +238,17 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
     version = part.version
     if part.keys:
         if counting:
-            deleted = _tried(alias, "delete", lambda: _deleted(handler, part), outcome)
+            deleted = _tried(alias, "delete", lambda: _deleted(handler, part.keys, version), outcome)
         else:
             deleted = None
-            _tried(alias, "delete_many", lambda: handler.delete_many(part.keys, version), outcome)
+            _tried(alias, "delete_many", lambda: _delete(handler, part.keys, version), outcome)
         outcome.count("keys", deleted, alias=alias)
     if part.tags:
         gone = _tried(alias, "delete_by_tag", lambda: enumerator_of(alias).delete_by_tag(part.tags), outcome)
         outcome.count("tags", gone, alias=alias)
-    if part.every_tag:
-        outcome.failures[alias] = (
-            "it is not known which tags a transaction invalidated that changed very many rows"
-        )
+    for is_every, kind in ((part.every_tag, "tags"), (part.every_key, "keys")):
+        if is_every:
+            _tried(alias, f"all {kind}", partial(_refuse_every, kind), outcome)
     if part.globs or part.regexes:
         gone = _tried(
             alias,
@@ -255,8 +261,31 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
         outcome.count("pattern", gone, alias=alias)
 
 
-def _deleted(handler: Any, part: Names) -> int:
-    return sum(bool(handler.delete(key, version=part.version)) for key in part.keys)
+def _refuse_every(kind: str) -> None:
+    raise NotImplementedError(
+        f"it is not known which {kind} a transaction invalidated that changed very many rows, and it is not emptied: "
+        "it may hold what is no copy, as sessions"
+    )
+
+
+def _with_every_key(part: Names) -> Names:
+    return replace(part, globs=(*part.globs, "*")) if part.every_key else part
+
+
+def _delete(handler: Any, keys: Collection[str], version: int | None) -> None:
+    try:
+        handler.delete_many(keys, version)
+    except REFUSALS:
+        _deleted(handler, keys, version)
+
+
+def _deleted(handler: Any, keys: Iterable[str], version: int | None) -> int:
+    """Delete one after another; how many there were. Under a key that a backend refuses it has nothing."""
+    count = 0
+    for key in keys:
+        with suppress(*REFUSALS):
+            count += bool(handler.delete(key, version=version))
+    return count
 
 
 def _patterns(part: Names) -> list[KeyPattern]:
@@ -266,6 +295,15 @@ def _patterns(part: Names) -> list[KeyPattern]:
     ]
 
 
+def _usable(part: Names) -> Names:
+    """Leave out the globs that are none, as a rule may make of a long text: the others are to reach what they name."""
+    if all(len(glob) <= PATTERN_MAX_CHARS for glob in part.globs):
+        return part
+    named = _named("patterns")
+    usable = [glob for glob in part.globs if attempt(named, KeyPattern, None, glob) is not None]
+    return replace(part, globs=tuple(usable))
+
+
 # ---------------------------------------------------------------- named caches
 
 
@@ -273,7 +311,7 @@ def _reach_named(part: Names, outcome: _Outcome) -> None:
     """Named caches of this process, those that decorated callables made included."""
     if part.caches == ():
         return
-    found = replace(part, globs=(*part.globs, "*")) if part.every_tag else part
+    found = _with_every_key(replace(part, every_key=part.every_key or part.every_tag))
     patterns: list[KeyPattern] = attempt(_named("patterns"), _patterns, [], found)
     for name, cache in list(cache_manager._caches.items()):
         if name.startswith(STORES) or (part.caches is not None and name not in part.caches):
@@ -289,7 +327,7 @@ def _reach_named(part: Names, outcome: _Outcome) -> None:
 
 def _tell_others(part: Names, outcome: _Outcome) -> None:
     if part.caches != ():
-        globs = (*part.globs, "*") if part.every_tag else part.globs
+        globs = (*part.globs, "*") if part.every_tag or part.every_key else part.globs
         names = {"tags": part.tags, "keys": part.keys, "globs": globs, "regexes": part.regexes}
         told = attempt(_named("workers"), delivery.announce, None, part.caches, names)
         outcome.told = told or outcome.told

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from django.db import router
 from django.db.models import Model
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from oxicache.django import conf, rulebook, signals, transactions
 from oxicache.django.evaluation import CompiledRule
@@ -47,6 +47,8 @@ def connect(changed: Iterable[type[Model]] | None = None) -> None:
     for model in signals.known_models():
         if not model._meta.abstract and (tables is None or not tables.isdisjoint(ancestors(model))):
             _connect(model)
+            for target in _referred_by(model):
+                _connect_referred(target)
     for relation in signals.relations():
         _connect_relation(relation)
 
@@ -55,6 +57,7 @@ def _made(model: type[Model]) -> None:
     if rulebook.compiled_rules():
         rulebook.forget_models()
         _connect(model)
+        _connect_referred(model)
         for relation in signals.relations():
             if relation.through is model:
                 _connect_relation(relation)
@@ -67,6 +70,22 @@ def _connect(model: type[Model]) -> None:
     _switch(pre_save, _saving, model, is_on=bool(wanted) and bool(rulebook.looks_back(model)))
     _switch(post_save, _saved, model, is_on=not wanted.isdisjoint(_SAVES))
     _switch(post_delete, _deleted, model, is_on="delete" in wanted)
+
+
+def _referred_by(model: type[Model]) -> list[type[Model]]:
+    """Return the models whose deletion changes rows of this one by a statement that sends no signal."""
+    relations = [field.remote_field for field in model._meta.local_fields if field.remote_field is not None]
+    targets: list[Any] = [one.model for one in relations if one.on_delete not in signals.KEEPING_VALUES]
+    # Of what is not loaded there is a name only.
+    concrete = {target._meta.concrete_model for target in targets if not isinstance(target, str)}
+    return [known for known in signals.known_models() if known._meta.concrete_model in concrete]
+
+
+def _connect_referred(target: type[Model]) -> None:
+    is_on = bool(rulebook.referring_quietly(target))
+    if is_on:
+        transactions.watch_connections()
+    _switch(pre_delete, _deleting_referred, target, is_on=is_on)
 
 
 def _connect_relation(relation: Relation) -> None:
@@ -91,25 +110,33 @@ def _switch(signal: Any, receiver: Any, sender: type[Model], *, is_on: bool, uid
 
 
 def _saving(
-    sender: type[Model], instance: Model, using: str, update_fields: frozenset[str] | None = None, **_: Any
+    sender: type[Model],
+    instance: Model,
+    using: str,
+    raw: bool = False,
+    update_fields: frozenset[str] | None = None,
+    **_: Any,
 ) -> None:
     if instance.pk is not None and conf.current().invalidation_enabled:
         vars(instance._state)[_BEFORE] = attempt(
-            _STORE, _before, None, sender, instance, using, update_fields
+            _STORE, _before, None, sender, instance, using, update_fields, raw=raw
         )
 
 
 def _before(
-    sender: type[Model], instance: Model, using: str, update_fields: frozenset[str] | None
+    sender: type[Model], instance: Model, using: str, update_fields: frozenset[str] | None, *, raw: bool
 ) -> Model | None:
     """Ask what the row is before it is saved, unless it is new, or keeps whatever rules look at."""
     pk: Any = sender._meta.pk
-    if instance._state.adding and (pk.has_default() or pk.has_db_default()):
+    if not raw and instance._state.adding and (pk.has_default() or pk.has_db_default()):
         return None  # Django inserts it without looking
     rules = rulebook.looks_back(sender)
     if update_fields is not None and not any(rule.has_calls for rule in rules):
         saved = {field.attname for field in sender._meta.concrete_fields if field.name in update_fields}
-        if not any(rule.names & (saved | update_fields) for rule in rules):
+        saved |= update_fields
+        if "tenant_id" in saved:
+            saved.add("tenant")
+        if not any(rule.names & saved for rule in rules):
             return None
     return rulebook.row_before(instance, using)
 
@@ -121,6 +148,16 @@ def _saved(instance: Model, using: str, created: bool, **_: Any) -> None:
 
 def _deleted(instance: Model, using: str, **_: Any) -> None:
     attempt(_STORE, _changed, None, instance, "delete", "delete", using)
+
+
+def _deleting_referred(sender: type[Model], instance: Model, using: str, **_: Any) -> None:
+    for relation in rulebook.referring_quietly(sender):
+        attempt(_STORE, _referring_changed, None, relation, instance, using)
+
+
+def _referring_changed(relation: Any, instance: Model, using: str) -> None:
+    if conf.current().invalidation_enabled:
+        changed_rows(relation.related_model, rulebook.rows_referring(relation, instance, using), using)
 
 
 def _changed(instance: Model, operation: str, kind: str, using: str, before: Model | None = None) -> None:

@@ -5,19 +5,20 @@ evaluation.py; how rules are registered: rules.py.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from itertools import chain
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.db import router
-from django.db.models import CASCADE, Model
+from django.db.models import CASCADE, SET_NULL, Model
 
 from oxicache.django import words
 from oxicache.django.changes import Row
 from oxicache.django.evaluation import CompiledRule, every_row_words
 from oxicache.django.labels import model_named
-from oxicache.django.signals import ancestors
+from oxicache.django.signals import KEEPING_VALUES, ancestors
 from oxicache.invalidation import NOTHING, Effect, Gathered, Rule, operations_of
 
 __all__ = [
@@ -32,9 +33,11 @@ __all__ = [
     "forget_models",
     "looks_back",
     "operations_of_rules",
+    "referring_quietly",
     "remove",
     "row_before",
     "rows_by",
+    "rows_referring",
     "rules_of",
     "titles_of",
     "values_between",
@@ -132,7 +135,7 @@ def operations_of_rules(sender: type[Model]) -> set[str]:
 def looks_back(sender: type[Model]) -> list[CompiledRule]:
     """Return the rules for which it matters what a row of `sender` was before it was saved."""
     rules = rules_of(sender, "update")
-    return [rule for rule in rules if rule.needs_instance and rule.rule.previous]
+    return [rule for rule in rules if rule.looks_back]
 
 
 def row_before(instance: Model, using: str) -> Model | None:
@@ -237,6 +240,35 @@ def _references_to(model: type[Model]) -> list[Any]:
     ]
 
 
+def referring_quietly(model: type[Model]) -> list[Any]:
+    """Return the relations of models with rules whose rows a deletion here changes without a signal."""
+    quiet = [one for one in _references_to(model) if one.on_delete not in KEEPING_VALUES]
+    return [one for one in quiet if rules_of(one.related_model, "bulk")]
+
+
+def rows_referring(relation: Any, instance: Model, using: str) -> list[Model] | None:
+    """Return the rows that refer to this one, each as it is and as it will be once this one is deleted.
+
+    None where nobody knows which they are, or no rule asks.
+    """
+    model, field = relation.related_model, relation.field
+    value = vars(instance).get(field.target_field.attname)
+    if value is None or not any(rule.differs_by_row for rule in rules_of(model, "bulk")):
+        return None
+    rows = _some(model, {field.name: value}, using)
+    return None if rows is None else [each for one in rows for each in (one, _without(one, field, relation))]
+
+
+def _without(row: Model, field: Any, relation: Any) -> Model:
+    """The row as it will be; what it refers to then is deferred where nobody knows."""
+    after = type(row).__new__(type(row))  # not a copy, for which Django asks the registry of apps
+    vars(after).update(vars(row), _state=copy(row._state))
+    vars(after).pop(field.attname, None)
+    if relation.on_delete is SET_NULL:
+        vars(after)[field.attname] = None
+    return after
+
+
 def effect_of_instance(instance: Model, operation: str, using: str, before: Model | None = None) -> Effect:
     """Return what the rules ask for when this row changes, and was what `before` is."""
     sender = type(instance)
@@ -253,7 +285,7 @@ def effect_of_instance(instance: Model, operation: str, using: str, before: Mode
         if known is None:
             known = rows[rule.model] = [Row(rule.model, instance)]
         gathering.gather(rule, known)
-        if before is not None and rule.needs_instance and rule.rule.previous:
+        if before is not None and rule.looks_back:
             gathering.gather(rule, [Row(rule.model, before)])
     return gathering.effect()
 

@@ -22,6 +22,18 @@ def found(cache: Any) -> Enumerator:
     return enumerator_of("default")
 
 
+class _Tagging:
+    """A value that tags another entry whenever it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return _tagging, ()
+
+
+def _tagging() -> _Tagging:
+    enumerator_of("default").tag("other", ["read"])
+    return _Tagging()
+
+
 class TestTag:
     def test_the_entry_stays_as_it_is(self, cache: Any, found: Enumerator) -> None:
         """Its value, the tags that it had, and the time that it has left."""
@@ -84,6 +96,17 @@ class TestTag:
         with mock.patch.object(type(cache), "get_with_ttl", interrupted):
             found.tag("a", ["y"])
         assert cache.get("a") is None
+
+    def test_a_value_that_tags_while_it_is_read(self, cache: Any, found: Enumerator) -> None:
+        """Unpickling runs what a project wrote, which may tag too: nobody waits for itself."""
+        cache.set("other", 1)
+        cache.set("a", _Tagging())
+        thread = threading.Thread(target=found.tag, args=("a", ["x"]), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert found.keys_of(["x"]) == {"a"}
+        assert found.keys_of(["read"]) == {"other"}
 
     def test_threads_tag_one_entry(self, cache: Any, found: Enumerator) -> None:
         """None of the tags is lost."""

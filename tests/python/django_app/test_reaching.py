@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.base import InvalidCacheKey, memcache_key_warnings
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
@@ -80,6 +81,38 @@ def everywhere(keys: list[str]) -> dict[str, list[str]]:
     return dict.fromkeys((*CACHES, "named"), keys)
 
 
+class StrictCache(LocMemCache):
+    """A backend that refuses keys with spaces, as memcached does."""
+
+    def validate_key(self, key: str) -> None:
+        for warning in memcache_key_warnings(key):
+            raise InvalidCacheKey(warning)
+
+
+class TestNamesThatAreNone:
+    """A rule makes names of whatever a column holds: those that no cache takes keep no others from being reached."""
+
+    @pytest.mark.parametrize("counting", [True, False])
+    @override_settings(
+        CACHES={**CACHES, "strict": {"BACKEND": f"{__name__}.StrictCache", "LOCATION": "strict"}}
+    )
+    def test_keys(self, counting: bool) -> None:
+        """A title with a space, which memcached refuses."""
+        for alias in caches.settings:
+            caches[alias].set("page:1", 1)
+        keys = frozenset({"page:1", "page:Hello World", "page:A B", "\x01", "\ud800"})
+        reached = carry_out(Effect(keys=keys), counting=counting)
+        assert [alias for alias in caches.settings if caches[alias].get("page:1")] == []
+        assert not reached.failures
+
+    def test_globs(self, named: Any) -> None:
+        """A text that is longer than a pattern may be."""
+        fill(named)
+        carry_out(Effect(globs=frozenset({"user:*", "x" * 10_001, "[a"})))
+        assert left(named) == everywhere(["other"])
+        assert "patterns" in str(failure_counts())
+
+
 class TestWhere:
     def test_keys(self, named: Any) -> None:
         """A key goes from each alias, with its own prefix and version, and from each named cache; each says whether."""
@@ -150,6 +183,14 @@ class TestWhere:
         reached = carry_out(Effect(every_tag=True))
         assert [caches["default"].get("a"), named.get("a"), one()] == [None, None, 2]
         assert list(reached.failures) == ["local"]
+
+    def test_every_key(self, named: Any, caplog: pytest.LogCaptureFixture) -> None:
+        """Where nobody can say which keys, copies go; what may be sessions stays as it is, and that is said."""
+        fill(named)
+        reached = carry_out(Effect(every_key=True))
+        assert left(named) == {**everywhere([]), "local": ["user:1", "user:2", "other"]}
+        assert list(reached.failures) == ["local"]
+        assert "sessions" in caplog.text
 
     def test_only_some_aliases(self, named: Any) -> None:
         """Where aliases are named, they alone lose what they have."""

@@ -137,12 +137,13 @@ def _each(patterns: Patterns) -> tuple[KeyPattern, ...]:
     return (KeyPattern("*"),) if found is None else found
 
 
-_tagging = threading.Lock()  # the tags that an entry has are read, and written with it
+# The tags that an entry has are read, and written with it. Re-entrant: what is pickled may tag.
+_tagging = threading.RLock()
 
 
 def _renew_lock() -> None:
     global _tagging  # noqa: PLW0603 -- one that another thread held at the fork is held for ever
-    _tagging = threading.Lock()
+    _tagging = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
