@@ -6,13 +6,24 @@ oxicache.django.rules, where the entries are to oxicache.django.reaching.
 
 import re
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
 
-__all__ = ["EVENTS", "NOTHING", "Effect", "Gathered", "Names", "Pending", "Rule", "Template", "operations_of"]
+__all__ = [
+    "EVENTS",
+    "NOTHING",
+    "Effect",
+    "Gathered",
+    "Names",
+    "Pending",
+    "Rule",
+    "Template",
+    "Told",
+    "operations_of",
+]
 
 Texts: TypeAlias = frozenset[str]
 # What names entries: a template with `{pk}`, `{tenant}` or `{field}`, or what makes them of the instance that changed.
@@ -134,6 +145,32 @@ class Effect:
         also = frozenset(names.coarser() for names in self.also)
         every_tag = self.every_tag or bool(self.tags)
         return Effect(self.words, _NONE, keys, globs, self.aliases, every_tag, also)
+
+
+class Told(Collection[str]):
+    """Names for the trail, put together when somebody reads it: a note is made at each save, and hardly ever read."""
+
+    __slots__ = ("_more", "_names")
+
+    def __init__(
+        self, names: "Effect | Collection[str]", more: Callable[[], Iterable[str]] | None = None
+    ) -> None:
+        """Tell the names of an effect, or these; and `more`, which is called at each reading."""
+        self._names = names
+        self._more = more
+
+    def __len__(self) -> int:
+        """How many there are, or about as many where there are `more`."""
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        """Put them together, each once."""
+        names = self._names.names() if isinstance(self._names, Effect) else self._names
+        return iter({*names, *(() if self._more is None else self._more())})
+
+    def __contains__(self, name: object) -> bool:
+        """O(names)."""
+        return any(name == known for known in self)
 
 
 NOTHING: Final = Effect()

@@ -34,10 +34,12 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return tags as a tuple; TypeError and ValueError name what is none."""
     given: Any = tags  # whatever the annotation says
     names = (None,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"tags must be an iterable of strings, not {tags!r}")
     for name in names:
-        _check_length(name)
+        if not isinstance(name, str):
+            raise TypeError(f"tags must be an iterable of strings, not {tags!r}")
+    for name in names:
+        if not 0 < len(name) <= TAG_MAX_CHARS:
+            _check_length(name)
     return names
 
 

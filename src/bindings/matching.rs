@@ -205,6 +205,10 @@ impl Shared {
     ) -> PyResult<usize> {
         let now = python_clock::now(py)?;
         self.renounce_matching(selector);
+        // Asked after that: a load of the first key that is a str has set it before, or is not stored.
+        if !self.has_text.load(Ordering::Relaxed) && !self.is_store.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
         let mut gone = Vec::new();
         let mut live = 0;
         self.each_match(py, selector, |table, slot| {

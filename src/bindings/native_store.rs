@@ -693,6 +693,30 @@ impl NativeStore {
         Ok(count)
     }
 
+    /// Remove the entries of several tags, here and in every process, and bump other words with theirs.
+    pub(super) fn delete_tags(
+        &self,
+        py: Python<'_>,
+        tags: &[String],
+        mut words: Vec<Vec<u8>>,
+    ) -> PyResult<()> {
+        self.settle(py);
+        if self.is_host {
+            tokens::take_all(py, self.id)?;
+            words.push(self.own_word(b"tags:")); // before those of the tags, as above
+            words.extend(tags.iter().map(|tag| self.tag_word(tag)));
+        }
+        let mut gone = Vec::new();
+        let mut table = self.shared.cache.lock();
+        for tag in tags {
+            gone.append(&mut table.remove_tag(TagRef::Name(tag)));
+        }
+        drop(table);
+        self.shared.removed(py, gone);
+        versions::bump(&words, || seconds(py));
+        Ok(())
+    }
+
     /// A ttl, some fraction longer or shorter, so that what was stored together does not expire together.
     #[expect(
         clippy::cast_precision_loss,

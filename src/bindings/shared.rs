@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use parking_lot::lock_api::MutexGuard;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::args::TtlArg;
@@ -84,6 +85,8 @@ pub(super) struct Shared {
     pub(super) owners: Owners,
     /// Whether a decorated callable keeps its results here.
     is_taken: AtomicBool,
+    /// Whether a str was ever a key here, which patterns are about.
+    pub(super) has_text: AtomicBool,
     /// Whether this is the memory of a `NativeStore`.
     pub(super) is_store: AtomicBool,
     /// What left and is still to be dropped.
@@ -113,6 +116,7 @@ impl Shared {
             python_lock: PyOnceLock::new(),
             owners: Owners::default(),
             is_taken: AtomicBool::new(false),
+            has_text: AtomicBool::new(false),
             is_store: AtomicBool::new(false),
             graves: Graves::default(),
             renounced: Renounced::default(),
@@ -220,6 +224,9 @@ impl Shared {
             0
         };
         let owner = self.owners.watch(key, || self.this.clone())?;
+        if !self.has_text.load(Ordering::Relaxed) && key.is_instance_of::<PyString>() {
+            self.has_text.store(true, Ordering::Relaxed);
+        }
         let now = python_clock::now(py)?;
         let deadline = now.after(extra.ttl.or(self.cache.ttl()));
         let mut tags: Vec<TagRef<'_>> = extra.tags.iter().map(|tag| TagRef::Name(tag)).collect();

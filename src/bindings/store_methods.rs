@@ -16,7 +16,7 @@ use super::native_store::{Life, NativeStore, Storing};
 use super::outdating;
 use super::pattern::{self, KeyPattern};
 use super::values::Isolation;
-use super::versions::Stamps;
+use super::versions::{self, Stamps};
 use crate::engine::clock::{self, Nanos};
 use crate::engine::{PolicyKind, Within};
 
@@ -182,6 +182,14 @@ impl NativeStore {
     /// Remove the entries with this tag, here and in every process; how many were here.
     fn delete_by_tag(&self, tag: &Bound<'_, PyAny>) -> PyResult<usize> {
         self.delete_tag(tag.py(), &args::tag_name(tag)?)
+    }
+
+    /// Remove the entries with any of these tags, here and in every process, and bump these version words with those of the
+    /// tags: the file of the words is looked for once.
+    #[pyo3(signature = (tags, words, /))]
+    fn _delete_by_tags(&self, tags: &Bound<'_, PyAny>, words: &Bound<'_, PyAny>) -> PyResult<()> {
+        let words = versions::encoded(words)?;
+        self.delete_tags(tags.py(), &args::tags(Some(tags))?, words)
     }
 
     /// Remove everything, here and in every process.

@@ -1,6 +1,6 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -88,14 +88,24 @@ def cache_defaults() -> tuple[int, float | None]:
     return settings.default_max_size, settings.default_ttl
 
 
+_carriers: list[
+    Callable[[Effect, Note | None], None]
+] = []  # at most one: an import takes a microsecond each time
+
+
 def carry_out(effect: Effect, notes: Collection[Note]) -> None:
     """Invalidate what a transaction or a save asked for; `notes` are of who it was."""
-    from oxicache.django import reaching  # here: it loads the backend, which who has rows alone does not need
+    if not _carriers:
+        from oxicache.django import (
+            plain,
+        )  # here: it loads the backend, which who has rows alone does not need
 
+        _carriers.append(plain.carry_out)
     told = list(notes)
     last = told.pop() if told else None  # none where the trail is off
-    trail.enter(told)
-    reaching.carry_out(effect, note=last)
+    if told:
+        trail.enter(told)
+    _carriers[0](effect, last)
 
 
 def configure() -> None:

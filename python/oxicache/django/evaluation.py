@@ -6,7 +6,7 @@ and globs, every tag where a tag was meant. Nothing here asks the database. Whic
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
 from django.core.exceptions import FieldDoesNotExist
@@ -14,10 +14,10 @@ from django.db.models import Model
 
 from oxicache.django import words
 from oxicache.django.changes import Row
-from oxicache.invalidation import Gathered, Rule, Template
+from oxicache.invalidation import Effect, Gathered, Rule, Template
 from oxicache.keys import glob_literal
 
-__all__ = ["CompiledRule", "every_row_words"]
+__all__ = ["CompiledRule", "UsualRules", "every_row_words"]
 
 logger = logging.getLogger("oxicache.rules")
 
@@ -58,6 +58,9 @@ class CompiledRule:
         fixed = len(self._fixed_tags) + self._always.number_fixed
         self._size = sum(map(len, (*self._tags.values(), *self._always.forms()))) + fixed
         self.needs_instance = bool(self._calls or self.names - {"pk", "tenant"})
+        # A form of several names, or of one twice, takes several values.
+        is_of_pk = all(names == ("pk",) for forms in parts for names in forms)
+        self.is_usual = is_of_pk and not (self._calls or self._has_tenant or rule.cascade)
 
     def gather(self, row: Row, into: Gathered) -> None:
         """Add what this rule asks for when the row changes. What its callables raise is logged and counted."""
@@ -66,6 +69,16 @@ class CompiledRule:
             self._gather(row, into)
         except Exception as error:  # noqa: BLE001 - a resolver of tenants, a field's own type: theirs must not stop a save
             self.failed("entries", None, error)
+
+    def fixed(self) -> tuple[Collection[str], Collection[str], Collection[str], Collection[str]]:
+        """Return the words, tags, keys and globs that are the same for all rows."""
+        return self._words, self._fixed_tags, self._always.fixed_keys, self._always.fixed_globs
+
+    def forms_of_pk(self) -> tuple[list[str], list[str], list[str]]:
+        """Return what makes tags, keys and globs of a primary key."""
+        of_pk = ("pk",)
+        always = self._always
+        return self._tags.get(of_pk, []), always.keys.get(of_pk, []), always.globs.get(of_pk, [])
 
     @property
     def effects(self) -> int:
@@ -200,6 +213,36 @@ class CompiledRule:
         fields = {field.attname for field in self.model._meta.concrete_fields}
         for name in sorted(self.names - {"pk", "tenant"} - fields):
             raise ValueError(f"{self.title}: {_unknown_name(self.model, name)}")
+
+
+class UsualRules:
+    """The rules of one operation where a row's primary key says all that they ask: most saves need no more than this."""
+
+    __slots__ = ("_aliases", "_fixed", "_forms", "_rules", "_words")
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        """Join what rules of the same aliases, each of which `is_usual`, ask for."""
+        self._rules = tuple(rules)
+        self._aliases = self._rules[0].rule.aliases
+        self._words = frozenset(word for rule in self._rules for word in rule.fixed()[0])
+        # Of tags, keys and globs.
+        self._fixed = [
+            frozenset(text for rule in self._rules for text in rule.fixed()[kind]) for kind in (1, 2, 3)
+        ]
+        self._forms = [
+            [form for rule in self._rules for form in rule.forms_of_pk()[kind]] for kind in range(3)
+        ]
+
+    def effect(self, pk: int) -> Effect:
+        """Return what they ask for when the row with this key changes."""
+        for rule in self._rules:
+            rule.runs += 1
+        text = (str(pk),)
+        tags, keys, globs = [
+            frozenset([*[form % text for form in forms], *fixed]) if forms else fixed
+            for forms, fixed in zip(self._forms, self._fixed, strict=True)
+        ]
+        return Effect(self._words, tags, keys, globs, self._aliases)
 
 
 def every_row_words(model: type[Model]) -> list[str]:
