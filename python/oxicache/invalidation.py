@@ -148,25 +148,26 @@ class Effect:
 
 
 class Told(Collection[str]):
-    """Names for the trail, put together when somebody reads it: a note is made at each save, and hardly ever read."""
+    """Names of an effect for the trail, put together when somebody reads them: each save makes a note, seldom read."""
 
-    __slots__ = ("_more", "_names")
+    __slots__ = ("_effect", "_more")
 
-    def __init__(
-        self, names: "Effect | Collection[str]", more: Callable[[], Iterable[str]] | None = None
-    ) -> None:
-        """Tell the names of an effect, or these; and `more`, which is called at each reading."""
-        self._names = names
+    def __init__(self, effect: Effect) -> None:
+        """Tell the names of an effect."""
+        self._effect = effect
+        self._more: Callable[[], Iterable[str]] | None = None
+
+    def add(self, more: Callable[[], Iterable[str]]) -> None:
+        """Tell those too that `more` returns at each reading."""
         self._more = more
 
     def __len__(self) -> int:
-        """How many there are, or about as many where there are `more`."""
-        return len(self._names)
+        """How many the effect has."""
+        return len(self._effect)
 
     def __iter__(self) -> Iterator[str]:
         """Put them together, each once."""
-        names = self._names.names() if isinstance(self._names, Effect) else self._names
-        return iter({*names, *(() if self._more is None else self._more())})
+        return iter({*self._effect.names(), *(() if self._more is None else self._more())})
 
     def __contains__(self, name: object) -> bool:
         """O(names)."""

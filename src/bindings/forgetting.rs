@@ -42,7 +42,8 @@ impl Names<'_> {
     }
 }
 
-/// Remove what has one of these tags or keys, or a key that one of these globs takes, from each cache that is registered.
+/// Remove what has one of these tags or keys, or a key that one of these globs takes, from each cache that is registered,
+/// but where none but a decorated callable stores: what it holds under a tag goes when the words of the tag move.
 /// Where a cache fails the others are reached, and the first error is raised. O(caches, and their entries with globs).
 #[pyfunction]
 #[pyo3(signature = (tags, keys, globs, /))]
@@ -59,10 +60,10 @@ pub(super) fn _forget(
         selector: (!matchers.is_empty()).then(|| Arc::new(Selector::new(matchers, Within::Any))),
     };
     let mut outcome = Ok(());
-    for (_, cache) in manager::registered(py) {
-        if !cache.is_store.load(Ordering::Relaxed) {
-            outcome = outcome.and(names.leave(py, &cache));
-        }
+    let is_wanted =
+        |cache: &Shared| !cache.is_of_calls_alone() && !cache.is_store.load(Ordering::Relaxed);
+    for cache in manager::wanted(py, is_wanted) {
+        outcome = outcome.and(names.leave(py, &cache));
     }
     outcome
 }

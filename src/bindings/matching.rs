@@ -205,8 +205,8 @@ impl Shared {
     ) -> PyResult<usize> {
         let now = python_clock::now(py)?;
         self.renounce_matching(selector);
-        // Asked after that: a load of the first key that is a str has set it before, or is not stored.
-        if !self.has_text.load(Ordering::Relaxed) && !self.is_store.load(Ordering::Relaxed) {
+        // Asked after that: who stores the first key that is a str has noted it before, or finds what is renounced.
+        if self.is_of_calls_alone() {
             return Ok(0);
         }
         let mut gone = Vec::new();

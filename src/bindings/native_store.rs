@@ -693,14 +693,19 @@ impl NativeStore {
         Ok(count)
     }
 
-    /// Remove the entries of several tags, here and in every process, and bump other words with theirs.
+    /// Remove the entries of several tags, here and in every process; bump the words that they have outside of stores, too.
     pub(super) fn delete_tags(
         &self,
         py: Python<'_>,
         tags: &[String],
-        mut words: Vec<Vec<u8>>,
+        is_everywhere: bool,
     ) -> PyResult<()> {
         self.settle(py);
+        let mut words = Vec::with_capacity(2 * tags.len() + 2);
+        if is_everywhere && !tags.is_empty() {
+            words.extend(tags.iter().map(|tag| [b"tag:", tag.as_bytes()].concat()));
+            words.push(b"tags".to_vec());
+        }
         if self.is_host {
             tokens::take_all(py, self.id)?;
             words.push(self.own_word(b"tags:")); // before those of the tags, as above
@@ -713,7 +718,9 @@ impl NativeStore {
         }
         drop(table);
         self.shared.removed(py, gone);
-        versions::bump(&words, || seconds(py));
+        if !words.is_empty() {
+            versions::bump(&words, || seconds(py));
+        }
         Ok(())
     }
 

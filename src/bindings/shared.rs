@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use parking_lot::lock_api::MutexGuard;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::args::TtlArg;
@@ -22,6 +21,7 @@ use super::clock as python_clock;
 use super::gil_lock::TableLock;
 use super::graveyard::{self, Graves};
 use super::keys;
+use super::memo_key::MemoKey;
 use super::outside;
 use super::owners::{Bereaved, Owners};
 use super::renounced::Renounced;
@@ -85,8 +85,8 @@ pub(super) struct Shared {
     pub(super) owners: Owners,
     /// Whether a decorated callable keeps its results here.
     is_taken: AtomicBool,
-    /// Whether a str was ever a key here, which patterns are about.
-    pub(super) has_text: AtomicBool,
+    /// Whether a key was ever stored that is no decorated callable's: no other can be given by its user, or matched.
+    has_given: AtomicBool,
     /// Whether this is the memory of a `NativeStore`.
     pub(super) is_store: AtomicBool,
     /// What left and is still to be dropped.
@@ -116,7 +116,7 @@ impl Shared {
             python_lock: PyOnceLock::new(),
             owners: Owners::default(),
             is_taken: AtomicBool::new(false),
-            has_text: AtomicBool::new(false),
+            has_given: AtomicBool::new(false),
             is_store: AtomicBool::new(false),
             graves: Graves::default(),
             renounced: Renounced::default(),
@@ -134,6 +134,20 @@ impl Shared {
             self.cache.metrics().set_kind(Kind::Memo);
         }
         is_free
+    }
+
+    /// Note that a key is stored that is no decorated callable's. Before the table is locked for it, or while it is.
+    #[inline]
+    pub(super) fn note_given(&self) {
+        if !self.has_given.load(Ordering::Relaxed) {
+            self.has_given.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody but a decorated callable ever stored here: its keys are none that anybody could give, and its values
+    /// know the version words of their tags.
+    pub(super) fn is_of_calls_alone(&self) -> bool {
+        self.is_taken.load(Ordering::Relaxed) && !self.has_given.load(Ordering::Relaxed)
     }
 
     pub(super) fn name(&self) -> Option<String> {
@@ -224,8 +238,8 @@ impl Shared {
             0
         };
         let owner = self.owners.watch(key, || self.this.clone())?;
-        if !self.has_text.load(Ordering::Relaxed) && key.is_instance_of::<PyString>() {
-            self.has_text.store(true, Ordering::Relaxed);
+        if !key.is_exact_instance_of::<MemoKey>() {
+            self.note_given();
         }
         let now = python_clock::now(py)?;
         let deadline = now.after(extra.ttl.or(self.cache.ttl()));

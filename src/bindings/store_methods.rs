@@ -16,7 +16,7 @@ use super::native_store::{Life, NativeStore, Storing};
 use super::outdating;
 use super::pattern::{self, KeyPattern};
 use super::values::Isolation;
-use super::versions::{self, Stamps};
+use super::versions::Stamps;
 use crate::engine::clock::{self, Nanos};
 use crate::engine::{PolicyKind, Within};
 
@@ -184,12 +184,11 @@ impl NativeStore {
         self.delete_tag(tag.py(), &args::tag_name(tag)?)
     }
 
-    /// Remove the entries with any of these tags, here and in every process, and bump these version words with those of the
-    /// tags: the file of the words is looked for once.
-    #[pyo3(signature = (tags, words, /))]
-    fn _delete_by_tags(&self, tags: &Bound<'_, PyAny>, words: &Bound<'_, PyAny>) -> PyResult<()> {
-        let words = versions::encoded(words)?;
-        self.delete_tags(tags.py(), &args::tags(Some(tags))?, words)
+    /// Remove the entries with any of these tags, here and in every process. `is_everywhere` bumps the words that
+    /// `oxicache.tags.moved_words` names with those of the store: the file of the words is looked for once.
+    #[pyo3(signature = (tags, is_everywhere, /))]
+    fn _delete_by_tags(&self, tags: &Bound<'_, PyAny>, is_everywhere: bool) -> PyResult<()> {
+        self.delete_tags(tags.py(), &args::tags(Some(tags))?, is_everywhere)
     }
 
     /// Remove everything, here and in every process.

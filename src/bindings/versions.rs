@@ -129,7 +129,7 @@ pub(super) fn whole_seconds(now: Nanos) -> u32 {
 }
 
 /// Names as UTF-8, lone surrogates as they come. A single string is refused: its letters are never what was meant.
-pub(super) fn encoded(names: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
+fn encoded(names: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
     if names.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err(format!(
             "names must be an iterable of strings such as ['model:app.book'], not the single string {}",

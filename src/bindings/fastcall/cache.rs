@@ -2,7 +2,6 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::atomic::Ordering;
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -189,7 +188,7 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
             traced,
             ..Put::default()
         };
-        shared.has_text.store(true, Ordering::Relaxed);
+        shared.note_given();
         let displaced = table.insert(hash, own(key), own(value), &put, now);
         drop(table);
         if !displaced.is_empty() {
