@@ -90,24 +90,28 @@ fn read(kind: PatternKind, source: &[u32]) -> Result<Matcher, Error> {
 
 /// Patterns that somebody gave, each of which can be read. A single string is refused: its letters are never what was meant.
 pub(super) fn sources(patterns: &Bound<'_, PyAny>, kind: PatternKind) -> PyResult<Vec<Vec<u32>>> {
+    let matchers = matchers(patterns, kind)?.into_iter();
+    Ok(matchers.map(|matcher| matcher.source().to_vec()).collect())
+}
+
+/// The same, read.
+pub(super) fn matchers(patterns: &Bound<'_, PyAny>, kind: PatternKind) -> PyResult<Vec<Matcher>> {
     if patterns.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err(format!(
             "patterns must be an iterable of strings such as ['user:7:*'], not the single string {}",
             outside::repr(patterns)?
         )));
     }
-    let mut sources = Vec::new();
+    let mut matchers = Vec::new();
     for pattern in outside::iterate(patterns)? {
         let pattern = pattern?;
         let text = pattern.cast::<PyString>().map_err(|_| {
             let kind = pattern.get_type();
             PyTypeError::new_err(format!("a key pattern is a string, not {kind}"))
         })?;
-        let source = matching::points(text).into_vec();
-        read(kind, &source)?;
-        sources.push(source);
+        matchers.push(read(kind, &matching::points(text))?);
     }
-    Ok(sources)
+    Ok(matchers)
 }
 
 /// What was invalidated by patterns.
