@@ -6,7 +6,7 @@ read. Who captures: loader.py and rows.py. Who moves the words: oxicache.django.
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from oxicache.options import TAG_MAX_CHARS, TAG_MAX_EXPANDED, TAG_MAX_PARENTS
@@ -14,6 +14,7 @@ from oxicache.options import TAG_MAX_CHARS, TAG_MAX_EXPANDED, TAG_MAX_PARENTS
 __all__ = [
     "ANY_TAG",
     "EVERY_TAG",
+    "are_alone",
     "captured_words",
     "checked_tags",
     "expand",
@@ -35,10 +36,12 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return tags as a tuple; TypeError and ValueError name what is none."""
     given: Any = tags  # whatever the annotation says
     names = (None,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"tags must be an iterable of strings, not {tags!r}")
     for name in names:
-        _check_length(name)
+        if not isinstance(name, str):
+            raise TypeError(f"tags must be an iterable of strings, not {tags!r}")
+    for name in names:
+        if not 0 < len(name) <= TAG_MAX_CHARS:
+            _check_length(name)
     return names
 
 
@@ -138,6 +141,11 @@ def _leave(parent: str, child: str, fields: list[str]) -> None:
     if _edges[parent, child] <= 0:
         del _edges[parent, child]
         _children_of(parent, fields).pop(child, None)
+
+
+def are_alone(tags: Collection[str]) -> bool:
+    """Whether nothing dies with these, which are tags if they are str. There must be one at least."""
+    return not _edges and "" not in tags and max(map(len, tags)) <= TAG_MAX_CHARS
 
 
 def expand(tags: Iterable[str]) -> frozenset[str]:

@@ -24,13 +24,11 @@ use super::outside;
 use super::shared::{PyTable, Shared};
 use crate::engine::clock;
 use crate::engine::metrics::MAX_COUNTED;
-use crate::engine::orders::{self, Done, Order, Posted, Target, Wanted};
+use crate::engine::orders::{self, Done, Order, Posted, Target};
 use crate::engine::{Cause, Matcher, PatternKind, Selector, Slot, TagRef, Within};
 
 /// A key of Django's form may be taken apart at so many places.
 const MAX_PARTS: usize = 8;
-/// So many entries of a tag are removed before anything else happens, which takes some 2 ms.
-const TAG_AT_ONCE: usize = 4096;
 
 /// How long the clerk goes on with what takes long, at most: it is to be gone within a second when the process forks or ends.
 const LONGEST: Duration = Duration::from_millis(700);
@@ -104,29 +102,51 @@ fn carry_out(py: Python<'_>, posted: Posted) {
             caches
         }
     };
-    bites::begin(py, posted, caches);
+    bites::begin(py, posted, &caches);
+}
+
+/// How far an order was carried out in one cache.
+pub(super) struct Begun {
+    /// How many entries were removed or counted; None where that failed.
+    pub(super) count: Option<u64>,
+    /// Whether something is left to do.
+    pub(super) is_left: bool,
+    /// Those that are not to be counted again.
+    pub(super) counted: HashSet<Slot>,
+}
+
+impl Begun {
+    fn of(count: Option<u64>, is_left: bool) -> Self {
+        Self {
+            count,
+            is_left,
+            counted: HashSet::new(),
+        }
+    }
 }
 
 impl Shared {
-    /// Carry out one order, or begin with one that takes long: how many entries were removed or counted, None where that
-    /// failed, and whether something is left to do.
-    pub(super) fn obey(self: &Arc<Self>, py: Python<'_>, order: &Order) -> (Option<u64>, bool) {
+    /// Carry out one order, or begin with one that takes long. There is `room` for so many entries of tags.
+    pub(super) fn obey(self: &Arc<Self>, py: Python<'_>, order: &Order, room: &mut usize) -> Begun {
         let count = match order {
             Order::Clear => Some(self.clear_later()),
             Order::Key(text) => self.remove_text(&PyString::new(py, text)).ok(),
             Order::Tag(tag) => {
-                let (count, is_left) = self.begin_tag(TagRef::Name(tag));
-                return (Some(count as u64), is_left);
+                let (count, is_left) = self.begin_tag(TagRef::Name(tag), room);
+                return Begun::of(Some(count as u64), is_left);
             }
             Order::Pattern(selector) => {
                 self.renounce_matching(selector);
-                return (Some(0), true);
+                return Begun::of(Some(0), true);
             }
-            Order::Sweep => return (Some(0), true),
+            Order::Sweep => return Begun::of(Some(0), true),
             Order::Count(wanted) => {
-                let count = self.count_keys(py, wanted).ok();
-                let is_walked = !wanted.tags.is_empty() || wanted.selector.is_some();
-                return (count.map(|count| count as u64), is_walked);
+                let held = self.held_under(py, &wanted.keys).ok();
+                return Begun {
+                    count: held.as_ref().map(|held| held.len() as u64),
+                    is_left: !wanted.tags.is_empty() || wanted.selector.is_some(),
+                    counted: held.unwrap_or_default(),
+                };
             }
             // This may ask Python for the time. That lets others in, but what is over nobody is given anyway.
             Order::CountExpired => {
@@ -135,16 +155,17 @@ impl Shared {
                     .map(|now| self.cache.lock().count_expired(now, MAX_COUNTED))
             }
         };
-        (count.map(|count| count as u64), false)
+        Begun::of(count.map(|count| count as u64), false)
     }
 
     /// Remove as many of a tag's entries as nobody has to wait for; how many, and whether there are more.
-    fn begin_tag(self: &Arc<Self>, tag: TagRef<'_>) -> (usize, bool) {
+    fn begin_tag(self: &Arc<Self>, tag: TagRef<'_>, room: &mut usize) -> (usize, bool) {
         self.renounce_fills();
         let mut table = self.cache.lock();
         table.bump_tag(tag);
-        let gone = table.remove_tag_some(tag, TAG_AT_ONCE);
-        let is_left = gone.len() == TAG_AT_ONCE;
+        let gone = table.remove_tag_some(tag, *room);
+        *room -= gone.len();
+        let is_left = table.has_tag(tag);
         if is_left {
             // A key whose entry goes later may be stored anew meanwhile, by a load that began before.
             table.bump_all();
@@ -153,27 +174,23 @@ impl Shared {
         (self.drop_later(gone), is_left)
     }
 
-    /// How many live entries are held under these texts, and would not be counted by their tags or patterns.
-    fn count_keys(&self, py: Python<'_>, wanted: &Wanted) -> PyResult<usize> {
+    /// The live entries that are held under these texts.
+    fn held_under(&self, py: Python<'_>, texts: &[String]) -> PyResult<HashSet<Slot>> {
         let now = python_clock::instant(py)?;
         let is_store = self.is_store.load(Ordering::Relaxed);
         let mut found = HashSet::new();
-        for text in &wanted.keys {
+        for text in texts {
             let text = PyString::new(py, text);
             let candidates = if is_store { spellings(&text)? } else { vec![] };
             let hash = keys::hash_of(text.as_any())?;
             let table = self.cache.lock();
-            found.extend(find_text(&table, &text, hash));
-            found.extend(
-                candidates
-                    .iter()
-                    .filter_map(|owned| Name::of(owned).find(&table)),
-            );
+            let named = candidates
+                .iter()
+                .filter_map(|owned| Name::of(owned).find(&table));
+            let held = find_text(&table, &text, hash).into_iter().chain(named);
+            found.extend(held.filter(|&slot| table.is_live(slot, now)));
         }
-        let table = self.cache.lock();
-        let is_counted =
-            |&slot: &Slot| table.is_live(slot, now) && !self.is_wanted(py, &table, slot, wanted);
-        Ok(found.into_iter().filter(is_counted).count())
+        Ok(found)
     }
 
     /// Remove what is held under a text: a str, or a key of the Django backend that Django would make so.

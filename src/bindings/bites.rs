@@ -4,7 +4,7 @@
 //! leaves the queue at once and is carried out in bites, by whoever uses a cache next and by the clerk; what it takes out is
 //! dropped as after other orders (`graveyard.rs`). Who ordered it is told when all is done.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ use crate::engine::{Cause, Slot, TagRef};
 
 /// So many entries are taken out between two looks at the clock.
 const AT_ONCE: usize = 128;
+/// So many entries of tags are removed before anything else happens, which takes some 2 ms.
+const TAGGED_AT_ONCE: usize = 4096;
 /// Matching one cache's keys with patterns may take so long altogether. Millions of keys take a tenth of it; what takes
 /// longer is a regular expression that is linear and yet takes a tenth of a second for each key.
 const LONGEST_MATCHING: Duration = Duration::from_secs(2);
@@ -41,6 +43,8 @@ struct Task {
     /// Where in the table to go on.
     cursor: Slot,
     spent: Duration,
+    /// What was counted already, and is not to be counted again.
+    counted: HashSet<Slot>,
 }
 
 /// What became of a bite.
@@ -51,20 +55,23 @@ enum Bite {
 }
 
 /// Carry out what is done quickly, and take over the rest.
-pub(super) fn begin(py: Python<'_>, posted: Posted, caches: Vec<(String, Arc<Shared>)>) {
+pub(super) fn begin(py: Python<'_>, posted: Posted, caches: &[(String, Arc<Shared>)]) {
     let mut counts = Vec::with_capacity(caches.len());
     let mut left = VecDeque::new();
-    for (at, (name, shared)) in caches.into_iter().enumerate() {
+    let mut room = TAGGED_AT_ONCE;
+    // By reference: none of them is dropped, which may run Python code, before all have obeyed.
+    for (at, (name, shared)) in caches.iter().enumerate() {
         let mut own = Vec::with_capacity(posted.orders.len());
         for (number, order) in posted.orders.iter().enumerate() {
-            let (count, is_left) = shared.obey(py, order);
-            own.push(count);
-            if is_left && count.is_some() {
+            let begun = shared.obey(py, order, &mut room);
+            own.push(begun.count);
+            if begun.is_left && begun.count.is_some() {
                 let task = Task {
-                    cache: Arc::downgrade(&shared),
+                    cache: Arc::downgrade(shared),
                     at: (at, number),
                     cursor: 0,
                     spent: Duration::ZERO,
+                    counted: begun.counted,
                 };
                 // Tags first: they are what nobody may see when the poster has given up.
                 match order {
@@ -73,7 +80,7 @@ pub(super) fn begin(py: Python<'_>, posted: Posted, caches: Vec<(String, Arc<Sha
                 }
             }
         }
-        counts.push((name, own));
+        counts.push((name.clone(), own));
     }
     let work = Work {
         posted,
@@ -203,8 +210,9 @@ impl Task {
             }
             (Order::Count(wanted), Some(now)) => {
                 let next = shared.look_through(py, self.cursor, Some(end), |table, slot| {
-                    let is_counted =
-                        table.is_live(slot, now) && shared.is_wanted(py, table, slot, wanted);
+                    let is_counted = !self.counted.contains(&slot)
+                        && table.is_live(slot, now)
+                        && shared.is_wanted(py, table, slot, wanted);
                     count += u64::from(is_counted);
                 });
                 self.go_on_at(next, count)

@@ -44,6 +44,20 @@ pub(super) fn registered(_py: Python<'_>) -> Vec<(String, Arc<Shared>)> {
         .collect()
 }
 
+/// The same caches, those that a look at their memories wants.
+pub(super) fn wanted(_py: Python<'_>, is_wanted: impl Fn(&Shared) -> bool) -> Vec<Arc<Shared>> {
+    let mut wanted = Vec::new();
+    if let Some(manager) = PROCESS.lock().upgrade() {
+        manager.each(|cache| {
+            let shared = &cache.get().shared;
+            if is_wanted(shared) {
+                wanted.push(Arc::clone(shared));
+            }
+        });
+    }
+    wanted
+}
+
 /// A parameter of `get_cache`, as it was passed and as the cache has it.
 type Difference = (&'static str, String, String);
 

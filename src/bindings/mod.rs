@@ -13,6 +13,7 @@ mod control;
 mod deletions;
 mod error;
 mod fastcall;
+mod forgetting;
 mod gil_lock;
 mod graveyard;
 mod keys;
@@ -85,6 +86,9 @@ mod _native {
 
     #[pymodule_export]
     use super::deletions::PyDeletionTracker;
+
+    #[pymodule_export]
+    use super::forgetting::_forget;
 
     #[pymodule_export]
     use super::keys::Missing;

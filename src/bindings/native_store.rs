@@ -693,6 +693,37 @@ impl NativeStore {
         Ok(count)
     }
 
+    /// Remove the entries of several tags, here and in every process; bump the words that they have outside of stores, too.
+    pub(super) fn delete_tags(
+        &self,
+        py: Python<'_>,
+        tags: &[String],
+        is_everywhere: bool,
+    ) -> PyResult<()> {
+        self.settle(py);
+        let mut words = Vec::with_capacity(2 * tags.len() + 2);
+        if is_everywhere && !tags.is_empty() {
+            words.extend(tags.iter().map(|tag| [b"tag:", tag.as_bytes()].concat()));
+            words.push(b"tags".to_vec());
+        }
+        if self.is_host {
+            tokens::take_all(py, self.id)?;
+            words.push(self.own_word(b"tags:")); // before those of the tags, as above
+            words.extend(tags.iter().map(|tag| self.tag_word(tag)));
+        }
+        let mut gone = Vec::new();
+        let mut table = self.shared.cache.lock();
+        for tag in tags {
+            gone.append(&mut table.remove_tag(TagRef::Name(tag)));
+        }
+        drop(table);
+        self.shared.removed(py, gone);
+        if !words.is_empty() {
+            versions::bump(&words, || seconds(py));
+        }
+        Ok(())
+    }
+
     /// A ttl, some fraction longer or shorter, so that what was stored together does not expire together.
     #[expect(
         clippy::cast_precision_loss,

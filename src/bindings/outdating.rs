@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
@@ -35,11 +36,29 @@ const MOST_MATCHED: usize = 1 << 20;
 const REGEX_WEIGHT: usize = 4;
 /// One invalidation takes so many records at most: the ring is for all.
 const MOST_RECORDS: usize = RECORDS / 8;
-/// So many compiled regular expressions are kept.
+/// So long a settling may match keys; where it takes longer, everything goes. A regular expression of a few characters may
+/// take a quarter of a second for one key.
+const LONGEST_SETTLING: Duration = Duration::from_millis(250);
+/// So many keys are matched between two looks at the clock, and one where a regular expression is matched.
+const BETWEEN_LOOKS: usize = 64;
+/// What takes more memory is told to other processes as a clear: to compile it would take each of them 20 ms.
+const MOST_TOLD_BYTES: usize = 1 << 20;
+/// A fill is not stored rather than matched with more: one of this size may take 10 ms a key.
+const MOST_FILL_BYTES: usize = 256 << 10;
+/// So many compiled regular expressions are kept, of so many bytes altogether.
 const MOST_COMPILED: usize = 64;
+const MOST_COMPILED_BYTES: usize = 8 << 20;
 
 /// Regular expressions, which take longer to compile than to match with; the last used stands last.
 static COMPILED: Mutex<Vec<Matcher>> = Mutex::new(Vec::new());
+
+/// How much memory a regular expression takes; none for what is no such.
+fn regex_bytes(matcher: &Matcher) -> usize {
+    match matcher.kind() {
+        PatternKind::Glob => 0,
+        PatternKind::Regex => matcher.bytes(),
+    }
+}
 
 /// Reads a pattern.
 fn read(kind: PatternKind, source: &[u32]) -> Result<Matcher, Error> {
@@ -61,33 +80,38 @@ fn read(kind: PatternKind, source: &[u32]) -> Result<Matcher, Error> {
     }
     let matcher = Matcher::new(kind, source)?;
     let mut compiled = COMPILED.lock();
-    if compiled.len() >= MOST_COMPILED {
-        compiled.remove(0);
-    }
     compiled.push(matcher.clone());
+    let mut bytes: usize = compiled.iter().map(Matcher::bytes).sum();
+    while compiled.len() > MOST_COMPILED || bytes > MOST_COMPILED_BYTES {
+        bytes -= compiled.remove(0).bytes();
+    }
     Ok(matcher)
 }
 
 /// Patterns that somebody gave, each of which can be read. A single string is refused: its letters are never what was meant.
 pub(super) fn sources(patterns: &Bound<'_, PyAny>, kind: PatternKind) -> PyResult<Vec<Vec<u32>>> {
+    let matchers = matchers(patterns, kind)?.into_iter();
+    Ok(matchers.map(|matcher| matcher.source().to_vec()).collect())
+}
+
+/// The same, read.
+pub(super) fn matchers(patterns: &Bound<'_, PyAny>, kind: PatternKind) -> PyResult<Vec<Matcher>> {
     if patterns.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err(format!(
             "patterns must be an iterable of strings such as ['user:7:*'], not the single string {}",
             outside::repr(patterns)?
         )));
     }
-    let mut sources = Vec::new();
+    let mut matchers = Vec::new();
     for pattern in outside::iterate(patterns)? {
         let pattern = pattern?;
         let text = pattern.cast::<PyString>().map_err(|_| {
             let kind = pattern.get_type();
             PyTypeError::new_err(format!("a key pattern is a string, not {kind}"))
         })?;
-        let source = matching::points(text).into_vec();
-        read(kind, &source)?;
-        sources.push(source);
+        matchers.push(read(kind, &matching::points(text))?);
     }
-    Ok(sources)
+    Ok(matchers)
 }
 
 /// What was invalidated by patterns.
@@ -130,6 +154,12 @@ impl Outdated {
                 PatternKind::Regex => REGEX_WEIGHT,
             })
             .sum()
+    }
+
+    /// About how much memory the regular expressions take.
+    fn regex_bytes(&self) -> usize {
+        let matchers = self.0.iter().flat_map(Selector::matchers);
+        matchers.map(regex_bytes).sum()
     }
 
     fn takes(&self, head: Head<'_>, key: Text<'_>) -> bool {
@@ -185,22 +215,33 @@ impl NativeStore {
             let now = seen.capture(seen.word(&self.store_word()));
             let known = self.outdated_between(seen, before, now);
             let Some(outdated) = known.filter(|outdated| self.is_affordable(outdated)) else {
-                let words = self.words_of(seen);
-                self.shared.clear_later();
-                self.remember(words);
-                return;
+                return self.start_anew(seen);
             };
             let mut gone = Vec::new();
             let mut table = self.shared.cache.lock();
             if self.stamp() != before {
                 continue; // another thread has gone on
             }
-            self.remove_from(&mut table, py, &outdated, &mut |_, _| {}, &mut gone);
-            self.set_value(now.value);
+            let end = Some(Instant::now() + LONGEST_SETTLING);
+            let is_all =
+                self.remove_from(&mut table, py, &outdated, end, &mut |_, _| {}, &mut gone);
+            if is_all {
+                self.set_value(now.value);
+            }
             drop(table);
             self.shared.drop_later(gone);
+            if !is_all {
+                self.start_anew(seen);
+            }
             return;
         }
+    }
+
+    /// Remove everything: what comes later is as new.
+    fn start_anew(&self, seen: &Versions) {
+        let words = self.words_of(seen);
+        self.shared.clear_later();
+        self.remember(words);
     }
 
     /// What patterns took between two values of the store's word; None unless that is all that was invalidated.
@@ -217,19 +258,27 @@ impl NativeStore {
         entries.saturating_mul(outdated.weight()) <= MOST_MATCHED
     }
 
+    /// Remove what patterns take; whether that was all by `end`.
     fn remove_from(
         &self,
         table: &mut PyTable,
         py: Python<'_>,
         outdated: &Outdated,
+        end: Option<Instant>,
         with: &mut dyn FnMut(&PyTable, Slot),
         gone: &mut Vec<PyGone>,
-    ) {
+    ) -> bool {
         if outdated.0.is_empty() {
-            return;
+            return true;
         }
+        let mut matchers = outdated.0.iter().flat_map(Selector::matchers);
+        let is_plain = matchers.all(|matcher| matcher.kind() == PatternKind::Glob);
+        let between = if is_plain { BETWEEN_LOOKS } else { 1 };
         let (slots, _) = table.walk(0, usize::MAX);
-        for slot in slots {
+        for (count, slot) in slots.into_iter().enumerate() {
+            if count.is_multiple_of(between) && end.is_some_and(|end| Instant::now() >= end) {
+                return false;
+            }
             let key = table.key(slot).bind(py);
             let is_outdated =
                 matching::with_key(key, true, |head, text| outdated.takes(head, text));
@@ -238,6 +287,7 @@ impl NativeStore {
                 gone.push(table.remove(slot, Cause::Invalidated));
             }
         }
+        true
     }
 
     /// Whether nothing was invalidated that a key belongs to, between a value of the store's word and its present one.
@@ -248,7 +298,9 @@ impl NativeStore {
         }
         let from = Stamp { value: from, ..now };
         let outdated = self.outdated_between(versions::current(), from, now);
-        outdated.is_some_and(|outdated| !name.with_parts(|head, text| outdated.takes(head, text)))
+        outdated
+            .filter(|outdated| outdated.regex_bytes() <= MOST_FILL_BYTES)
+            .is_some_and(|outdated| !name.with_parts(|head, text| outdated.takes(head, text)))
     }
 
     /// The present value of the store's word, for what was seen of it is still good for a fill.
@@ -284,7 +336,9 @@ impl NativeStore {
             self.remove_now(py, &outdated, None);
             return Ok(());
         }
-        self.tell(py, kind, within, patterns);
+        let matchers = patterns.iter().map(|pattern| read(kind, pattern));
+        let bytes: Result<usize, Error> = matchers.map(|one| Ok(regex_bytes(&one?))).sum();
+        self.tell(py, kind, within, patterns, bytes?);
         // As for `clear_all`: what this thread stores next comes after, and is not to be lost.
         tokens::take_all(py, self.id)
     }
@@ -304,7 +358,13 @@ impl NativeStore {
             return Ok(self.remove_now(py, &outdated, Some(now)));
         }
         let before = self.stamp();
-        let after = self.tell(py, matcher.kind(), within, vec![matcher.source().to_vec()]);
+        let after = self.tell(
+            py,
+            matcher.kind(),
+            within,
+            vec![matcher.source().to_vec()],
+            regex_bytes(matcher),
+        );
         let mut count = 0;
         let mut gone = Vec::new();
         let mut table = self.shared.cache.lock();
@@ -312,6 +372,7 @@ impl NativeStore {
             &mut table,
             py,
             &outdated,
+            None,
             &mut |table, slot| count += usize::from(table.is_live(slot, now)),
             &mut gone,
         );
@@ -339,6 +400,7 @@ impl NativeStore {
             &mut table,
             py,
             outdated,
+            None,
             &mut |table, slot| {
                 count += usize::from(now.is_some_and(|now| table.is_live(slot, now)));
             },
@@ -355,6 +417,7 @@ impl NativeStore {
         kind: PatternKind,
         within: Within,
         patterns: Vec<Vec<u32>>,
+        bytes: usize,
     ) -> Stamp {
         let record = Record {
             store: self.name_hash,
@@ -362,7 +425,9 @@ impl NativeStore {
             within,
             patterns,
         };
-        let texts = record.encode().filter(|texts| texts.len() <= MOST_RECORDS);
+        let texts = record
+            .encode()
+            .filter(|texts| texts.len() <= MOST_RECORDS && bytes <= MOST_TOLD_BYTES);
         let now = python_clock::now(py).map_or_else(|_| clock::precise(), Now::at);
         let stamp = versions::outdate(&self.store_word(), texts.as_deref(), now);
         if let Some(reason) = versions::untold_fault() {

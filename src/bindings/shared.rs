@@ -21,6 +21,7 @@ use super::clock as python_clock;
 use super::gil_lock::TableLock;
 use super::graveyard::{self, Graves};
 use super::keys;
+use super::memo_key::MemoKey;
 use super::outside;
 use super::owners::{Bereaved, Owners};
 use super::renounced::Renounced;
@@ -84,6 +85,8 @@ pub(super) struct Shared {
     pub(super) owners: Owners,
     /// Whether a decorated callable keeps its results here.
     is_taken: AtomicBool,
+    /// Whether a key was ever stored that is no decorated callable's: no other can be given by its user, or matched.
+    has_given: AtomicBool,
     /// Whether this is the memory of a `NativeStore`.
     pub(super) is_store: AtomicBool,
     /// What left and is still to be dropped.
@@ -113,6 +116,7 @@ impl Shared {
             python_lock: PyOnceLock::new(),
             owners: Owners::default(),
             is_taken: AtomicBool::new(false),
+            has_given: AtomicBool::new(false),
             is_store: AtomicBool::new(false),
             graves: Graves::default(),
             renounced: Renounced::default(),
@@ -130,6 +134,20 @@ impl Shared {
             self.cache.metrics().set_kind(Kind::Memo);
         }
         is_free
+    }
+
+    /// Note that a key is stored that is no decorated callable's. Before the table is locked for it, or while it is.
+    #[inline]
+    pub(super) fn note_given(&self) {
+        if !self.has_given.load(Ordering::Relaxed) {
+            self.has_given.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody but a decorated callable ever stored here: its keys are none that anybody could give, and its values
+    /// know the version words of their tags.
+    pub(super) fn is_of_calls_alone(&self) -> bool {
+        self.is_taken.load(Ordering::Relaxed) && !self.has_given.load(Ordering::Relaxed)
     }
 
     pub(super) fn name(&self) -> Option<String> {
@@ -220,6 +238,9 @@ impl Shared {
             0
         };
         let owner = self.owners.watch(key, || self.this.clone())?;
+        if !key.is_exact_instance_of::<MemoKey>() {
+            self.note_given();
+        }
         let now = python_clock::now(py)?;
         let deadline = now.after(extra.ttl.or(self.cache.ttl()));
         let mut tags: Vec<TagRef<'_>> = extra.tags.iter().map(|tag| TagRef::Name(tag)).collect();

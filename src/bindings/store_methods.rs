@@ -184,6 +184,13 @@ impl NativeStore {
         self.delete_tag(tag.py(), &args::tag_name(tag)?)
     }
 
+    /// Remove the entries with any of these tags, here and in every process. `is_everywhere` bumps the words that
+    /// `oxicache.tags.moved_words` names with those of the store: the file of the words is looked for once.
+    #[pyo3(signature = (tags, is_everywhere, /))]
+    fn _delete_by_tags(&self, tags: &Bound<'_, PyAny>, is_everywhere: bool) -> PyResult<()> {
+        self.delete_tags(tags.py(), &args::tags(Some(tags))?, is_everywhere)
+    }
+
     /// Remove everything, here and in every process.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         self.clear_all(py)

@@ -91,6 +91,13 @@ impl<C: Clone> CacheManager<C> {
         self.caches.lock().clone()
     }
 
+    /// Shows each cache, under the lock: `look` must not ask the manager.
+    pub fn each(&self, mut look: impl FnMut(&C)) {
+        for (_, cache) in self.caches.lock().iter() {
+            look(cache);
+        }
+    }
+
     /// All names and caches, unless the lock is taken: for a garbage collector, which must not wait.
     #[must_use]
     pub fn try_snapshot(&self) -> Option<Vec<(String, C)>> {

@@ -51,6 +51,17 @@ pub struct Wanted {
     pub selector: Option<Selector>,
 }
 
+impl Order {
+    /// About how much memory it takes beyond the names that it was given.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Pattern(selector) => selector.bytes(),
+            Self::Count(wanted) => wanted.selector.as_ref().map_or(0, Selector::bytes),
+            _ => 0,
+        }
+    }
+}
+
 /// Which caches are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -89,6 +100,7 @@ pub struct Posted {
     /// What is to be done to each of them, one after the other.
     pub orders: Vec<Order>,
     reply: Arc<Reply>,
+    bytes: usize,
 }
 
 /// Written once by whoever carries out, read by whoever waits. No lock: a child process may have a copy of it.
@@ -104,6 +116,8 @@ pub struct Receipt(Arc<Reply>);
 
 /// How many posts there are that nobody has answered.
 static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
+/// How much memory their patterns take.
+static UNANSWERED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 static QUEUE: Mutex<VecDeque<Posted>> = Mutex::new(VecDeque::new());
 
@@ -116,10 +130,12 @@ pub fn post(target: Target, orders: Vec<Order>) -> Receipt {
     });
     let posted = Posted {
         target,
+        bytes: orders.iter().map(Order::bytes).sum(),
         orders,
         reply: Arc::clone(&reply),
     };
     UNANSWERED.fetch_add(1, Ordering::Relaxed);
+    UNANSWERED_BYTES.fetch_add(posted.bytes, Ordering::Relaxed);
     let mut queue = QUEUE.lock();
     queue.push_back(posted);
     clock::ask_attention(true);
@@ -151,6 +167,12 @@ pub fn waiting() -> usize {
     UNANSWERED.load(Ordering::Relaxed)
 }
 
+/// About how much memory the patterns take of the posts that are waiting.
+#[must_use]
+pub fn waiting_bytes() -> usize {
+    UNANSWERED_BYTES.load(Ordering::Relaxed)
+}
+
 /// Asks for attention though nothing is ordered: something else is left to be done.
 pub fn ask() {
     clock::ask_attention(true);
@@ -168,6 +190,7 @@ pub fn rest() -> bool {
 impl Drop for Posted {
     fn drop(&mut self) {
         UNANSWERED.fetch_sub(1, Ordering::Relaxed);
+        UNANSWERED_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -365,6 +365,12 @@ impl<K, V, W: Words> Table<K, V, W> {
         }
     }
 
+    /// Whether an entry carries a tag, live or not.
+    #[must_use]
+    pub fn has_tag(&self, tag: TagRef<'_>) -> bool {
+        self.contents.tags.any(tag).is_some()
+    }
+
     /// Removes `most` of a tag's entries: a part of what [`Self::remove_tag`] does.
     pub fn remove_tag_some(&mut self, tag: TagRef<'_>, most: usize) -> Vec<Gone<K, V>> {
         let is_name = matches!(tag, TagRef::Name(_));

@@ -212,6 +212,22 @@ fn orders_do_not_pile_up() {
 }
 
 #[test]
+fn patterns_of_orders_do_not_pile_up() {
+    let _site = Site::empty();
+    // Each of them compiles to some 8 MB.
+    let line = br#"{"v":1,"verb":"invalidate","patterns":["(?:a?){80000}b"],"kind":"regex"}"#;
+    let ask = || control::ask(line, |_| Ok(String::new()));
+    let mut count = 0;
+    while ask().contains("\"ok\":true") {
+        count += 1;
+        assert!(count < 20, "memory without end");
+    }
+    assert!(ask().contains("\"busy\""));
+    carry_out(&control::Task::Attend).expect("it never fails");
+    assert_eq!((orders::waiting(), orders::waiting_bytes()), (0, 0));
+}
+
+#[test]
 fn words_are_bumped_without_orders() {
     let site = Site::new();
     let versions = versions::current();

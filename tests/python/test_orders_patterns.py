@@ -202,6 +202,22 @@ class TestTags:
             drain()
 
 
+def test_many_tags_are_removed_in_bites_together() -> None:
+    """An order of many tags keeps nobody waiting longer than one of a single large tag."""
+    with registered(max_size=ENTRIES) as (name, cache):
+        tags = [f"tag:{number}" for number in range(100)]
+        for tag in tags:
+            for number in range(200):
+                cache.set(f"{tag}:{number}", 1, tags=[tag])
+        number = _post([name], [("tag", tag) for tag in tags], 60.0)
+        attend()
+        assert len(cache) > 0
+        while (found := _answer(number)) is None:
+            attend()
+        assert found == {name: [200] * 100}
+        assert len(cache) == 0
+
+
 class TestCounts:
     def test_each_entry_is_counted_once(self) -> None:
         """Though it has a key, a tag and a pattern that are asked for; nothing is removed."""

@@ -87,6 +87,22 @@ class TestFallbacks:
         store_of(one).outdate_patterns([f"nothing:{number}" for number in range(many)])
         assert len(store_of(two)) == 0
 
+    @pytest.mark.parametrize(
+        ("pattern", "kind", "entries"),
+        [
+            ("(?:a?){6000}b", "regex", 60),
+            ("(?:a?){20000}b", "regex", 1),
+            ("*" + "a" * 120 + "b", "glob", 20_000),
+        ],
+        ids=["slow to match", "slow to compile", "many stars' worth"],
+    )
+    def test_patterns_that_take_long(self, pattern: str, kind: Any, entries: int) -> None:
+        """A tenth of a second a key is no business of whoever comes next: everything goes instead."""
+        one, two = workers(max_entries=100_000, max_bytes=None)
+        two.set_many({"a" * 220 + f":{number}": number for number in range(entries)})
+        store_of(one).outdate_patterns([pattern], kind)
+        assert len(store_of(two)) == 0
+
     def test_stores_that_share_a_word(self) -> None:
         """What was invalidated in the one is no business of the other's; a clear of one empties both."""
         one, two = sharing_a_word()

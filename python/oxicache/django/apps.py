@@ -1,6 +1,6 @@
 """Wires the framework-free half to Django: settings, transactions, connections, tests. Decides nothing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -27,7 +27,7 @@ from oxicache.django import (
 from oxicache.django.lens import DjangoLens
 from oxicache.invalidation import Effect
 from oxicache.selection import Selection
-from oxicache.trail import Note, trail
+from oxicache.trail import Note
 
 __all__ = ["OxicacheConfig"]
 
@@ -88,14 +88,12 @@ def cache_defaults() -> tuple[int, float | None]:
     return settings.default_max_size, settings.default_ttl
 
 
-def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+def carry_out(effect: Effect, notes: Sequence[Note]) -> None:
     """Invalidate what a transaction or a save asked for; `notes` are of who it was."""
-    from oxicache.django import reaching  # here: it loads the backend, which who has rows alone does not need
+    from oxicache.django import plain  # here: it loads the backend, which who has rows alone does not need
 
-    told = list(notes)
-    last = told.pop() if told else None  # none where the trail is off
-    trail.enter(told)
-    reaching.carry_out(effect, note=last)
+    marks.carry_out_with(plain.carry_out)
+    plain.carry_out(effect, notes)
 
 
 def configure() -> None:

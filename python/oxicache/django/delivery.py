@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from oxicache import workers
@@ -20,7 +20,7 @@ from oxicache.scheduling import Scheduler
 from oxicache.store import Store, attempt
 from oxicache.wire import REQUEST_MAX_BYTES, Answers, Worker
 
-__all__ = ["Round", "announce", "flush"]
+__all__ = ["Round", "announce", "flush", "tell_all"]
 
 PAUSE: Final = 0.005  # seconds that requests are gathered for
 BUSY_PAUSE: Final = 0.05  # and as many between two rounds: of n workers each is asked by all others
@@ -49,6 +49,7 @@ class Round:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.wanted: dict[tuple[str | None, str], dict[str, None]] = {}  # names, by cache and kind
+        self._told: list[tuple[Iterable[str] | None, Mapping[str, Iterable[str]]]] = []  # not among them yet
         self.missing: dict[int, str] = {}  # pids of workers that did not confirm, and why
         self.removed = 0  # entries that the others had
         self.is_scheduled = self.is_taken = self.is_confirmed = False
@@ -61,10 +62,15 @@ class Round:
         return self._ended.is_set()
 
     def add(self, caches: Iterable[str] | None, names: Mapping[str, Iterable[str]]) -> None:
-        """Tell these too: names by kind, to the caches of these names or to all."""
-        for kind, given in names.items():
-            for cache in [None] if caches is None else caches:
-                self.wanted.setdefault((cache, kind), {}).update(dict.fromkeys(given))
+        """Tell these too: names by kind, to the caches of these names or to all. They are joined by who sends."""
+        self._told.append((caches, names))
+
+    def _join(self) -> None:
+        for caches, names in self._told:
+            for kind, given in names.items():
+                for cache in [None] if caches is None else caches:
+                    self.wanted.setdefault((cache, kind), {}).update(dict.fromkeys(given))
+        self._told.clear()
 
     def wait(self, timeout: float) -> bool:
         """Wait until the workers have confirmed, `timeout` seconds at most; whether all of them have.
@@ -77,6 +83,7 @@ class Round:
     def send(self, deadline: float) -> bool:
         """Ask the others; True once they have confirmed. NotDeliveredError names those that did not."""
         others = _others()
+        self._join()
         for cache, request in self._requests() if others else ():
             answers = workers.ask(others, request, deadline)
             self._hear(answers, cache)
@@ -155,18 +162,27 @@ def announce(caches: Iterable[str] | None, names: Mapping[str, Iterable[str]]) -
     named = {kind: given for kind in KINDS if (given := tuple(names.get(kind, ())))}
     if not named or _is_off():
         return None
+    return _gather(caches, named)
+
+
+def tell_all(tags: Collection[str], keys: Collection[str], globs: Collection[str]) -> None:
+    """Announce names to all caches of the other workers, for who does not ask what becomes of it."""
+    if (tags or keys or globs) and not _is_off():
+        _gather(None, {"tags": tags, "keys": keys, "globs": globs})
+
+
+def _gather(caches: Iterable[str] | None, named: Mapping[str, Iterable[str]]) -> Round:
     with _lock:
         if not _gathering:
             _gathering.append(Round())
         current = _gathering[0]
         current.add(caches, named)
         is_first, current.is_scheduled = not current.is_scheduled, True
-    now = time.monotonic()
     if is_first:
-        pause = max(PAUSE, _sent_at[0] + BUSY_PAUSE - now)
+        pause = max(PAUSE, _sent_at[0] + BUSY_PAUSE - time.monotonic())
         if attempt(_STORE, _scheduler.after, None, pause, _send_later, current) is None:
             current.is_scheduled = False  # the next one tries again, and the end of the process sends it
-    elif now - current.since > LATE:  # uWSGI without threads runs none
+    elif time.monotonic() - current.since > LATE:  # uWSGI without threads runs none
         _send(current, workers.DEADLINE)
     return current
 

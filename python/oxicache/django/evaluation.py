@@ -7,17 +7,17 @@ and globs, every tag where a tag was meant. Nothing here asks the database. Whic
 import logging
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model
 
 from oxicache.django import words
 from oxicache.django.changes import Row
-from oxicache.invalidation import Gathered, Rule, Template
+from oxicache.invalidation import Effect, Gathered, Rule, Template
 from oxicache.keys import glob_literal
 
-__all__ = ["CompiledRule"]
+__all__ = ["CompiledRule", "UsualRules"]
 
 logger = logging.getLogger("oxicache.rules")
 
@@ -25,6 +25,10 @@ logger = logging.getLogger("oxicache.rules")
 Forms: TypeAlias = dict[tuple[str, ...], list[str]]
 
 _wildcard = re.compile(r"[*?\[\\]")
+# Where a primary key goes in texts that are joined, and where one of them ends. A rule that has these is not usual.
+_PK: Final = "\x00"
+_END: Final = "\x01"
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class CompiledRule:
@@ -63,6 +67,12 @@ class CompiledRule:
         )
         # Whether it matters what a row was before: one that moves to another tenant leaves the first one's lists.
         self.looks_back = rule.previous and (self.needs_instance or is_of_tenant)
+        # A form of several names, or of one twice, takes several values.
+        is_of_pk = all(names == ("pk",) for forms in parts for names in forms)
+        self.is_usual = is_of_pk and not (self._calls or self._has_tenant or rule.cascade)
+        if self.is_usual:
+            texts = [text for kind in self.texts_of_pk("") for text in kind]
+            self.is_usual = not any(_PK in text or _END in text for text in texts)
 
     def gather(self, row: Row, into: Gathered) -> None:
         """Add what this rule asks for when the row changes. What its callables raise is logged and counted."""
@@ -71,6 +81,19 @@ class CompiledRule:
             self._gather(row, into)
         except Exception as error:  # noqa: BLE001 - a resolver of tenants, a field's own type: theirs must not stop a save
             self.failed("entries", None, error)
+
+    def texts_of_pk(self, pk: str) -> tuple[Iterable[str], Iterable[str], Iterable[str], Iterable[str]]:
+        """Return the words, tags, keys and globs of a row with this primary key, which a glob takes as it is."""
+        of_pk, always = ("pk",), self._always
+        tags, keys, globs = [
+            [*fixed, *[form % (pk,) for form in forms.get(of_pk, ())]]
+            for fixed, forms in (
+                (self._fixed_tags, self._tags),
+                (always.fixed_keys, always.keys),
+                (always.fixed_globs, always.globs),
+            )
+        ]
+        return self._words, tags, keys, globs
 
     @property
     def effects(self) -> int:
@@ -205,6 +228,35 @@ class CompiledRule:
         fields = {field.attname for field in self.model._meta.concrete_fields}
         for name in sorted(self.names - {"pk", "tenant"} - fields):
             raise ValueError(f"{self.title}: {_unknown_name(self.model, name)}")
+
+
+class UsualRules:
+    """The rules of one operation where a row's primary key is all that they ask for: most saves need no more."""
+
+    __slots__ = ("_aliases", "_globs", "_keys", "_rules", "_tags", "_words")
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        """Join what rules of the same aliases, each of which `is_usual`, ask for."""
+        self._rules = tuple(rules)
+        self._aliases: Any = self._rules[0].rule.aliases
+        self._words = frozenset(word for rule in self._rules for word in rule.texts_of_pk(_PK)[0])
+        self._tags, self._keys, self._globs = [
+            _END.join(dict.fromkeys(text for rule in self._rules for text in rule.texts_of_pk(_PK)[kind]))
+            for kind in (1, 2, 3)
+        ]
+
+    def effect(self, pk: int) -> Effect:
+        """Return what they ask for when the row with this key changes."""
+        for rule in self._rules:
+            rule.runs += 1
+        text = str(pk)
+        return Effect(
+            self._words,
+            frozenset(self._tags.replace(_PK, text).split(_END)) if self._tags else _NONE,
+            frozenset(self._keys.replace(_PK, text).split(_END)) if self._keys else _NONE,
+            frozenset(self._globs.replace(_PK, text).split(_END)) if self._globs else _NONE,
+            self._aliases,
+        )
 
 
 class _Keys:

@@ -71,7 +71,8 @@ def refresh(*_: object, **__: object) -> None:
 
 def in_test_environment() -> bool:
     """Whether Django's test environment is set up, by its own mark."""
-    return hasattr(sys.modules.get("django.core.mail"), "outbox")  # made by setup_test_environment()
+    mail = sys.modules.get("django.core.mail")
+    return mail is not None and "outbox" in vars(mail)  # made by setup_test_environment()
 
 
 def _is_wanted() -> bool:

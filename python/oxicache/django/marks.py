@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -36,7 +36,7 @@ __all__ = [
     "written_anywhere",
 ]
 
-Executor: TypeAlias = Callable[[Effect, Collection[Note]], object]
+Executor: TypeAlias = Callable[[Effect, Sequence[Note]], object]
 
 # A transaction that invalidates more rows than this invalidates all rows of their models: names take memory.
 MAX_PENDING_WORDS: Final = 10_000
@@ -292,7 +292,7 @@ def carry_out_with(execute: Executor) -> None:
     _executors[:] = [execute]
 
 
-def carry_out(effect: Effect, notes: Collection[Note]) -> None:
+def carry_out(effect: Effect, notes: Sequence[Note]) -> None:
     """Invalidate entries now. A failure is counted and logged: it must not reach the code that saved a row."""
     for execute in _executors:
         attempt(_STORE, execute, None, effect, notes)

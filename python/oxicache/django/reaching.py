@@ -167,6 +167,25 @@ def _expanded(part: Names) -> Names:
 # ---------------------------------------------------------------- aliases of CACHES
 
 
+def reach_aliases(part: Names) -> set[str]:
+    """Reach aliases alone, for who counts nothing; return the version words that moved. What fails is counted."""
+    outcome = _Outcome()
+    _reach_aliases(_usable(part), outcome, counting=False)
+    return outcome.words
+
+
+def words_of_entries(handler: NativeCache, tags: Iterable[str], keys: Iterable[str]) -> set[str]:
+    """Spell the version words that a NativeCache has of these tags and keys; none where its processes share nothing."""
+    store = handler._memory
+    if store.coherence != "host":
+        return set()
+    place = store.location
+    return {
+        *[store_tag_word(place, tag) for tag in tags],
+        *[key_word(place, handler._key(key)) for key in keys],
+    }
+
+
 def _reach_aliases(part: Names, outcome: _Outcome, *, counting: bool) -> None:
     stores: set[int] = set()  # whose tags were moved: aliases of one LOCATION are one memory
     for alias in list(caches.settings) if part.aliases is None else part.aliases:

@@ -163,7 +163,8 @@ def _referring_changed(relation: Any, instance: Model, using: str) -> None:
 def _changed(instance: Model, operation: str, kind: str, using: str, before: Model | None = None) -> None:
     if conf.current().invalidation_enabled:
         effect = rulebook.effect_of_instance(instance, operation, using, before)
-        _invalidate(effect, type(instance), operation, using, kind)
+        detail = rulebook.titles_of(type(instance), operation)
+        transactions.invalidate_effect(effect, using, kind=kind, detail=detail)
 
 
 def changed_rows(

@@ -16,7 +16,7 @@ from django.db.models import CASCADE, SET_NULL, Model
 
 from oxicache.django import words
 from oxicache.django.changes import Row
-from oxicache.django.evaluation import CompiledRule
+from oxicache.django.evaluation import CompiledRule, UsualRules
 from oxicache.django.labels import model_named
 from oxicache.django.signals import KEEPING_VALUES, ancestors
 from oxicache.invalidation import NOTHING, Effect, Gathered, Rule, operations_of
@@ -72,6 +72,8 @@ class Entry:
 
 _entries: list[Entry] = []
 _applying: WeakKeyDictionary[type[Model], dict[str, tuple[CompiledRule, ...]]] = WeakKeyDictionary()
+# What is known of them together: how their usual changes are evaluated, None where that takes more; and their names.
+_plans: WeakKeyDictionary[type[Model], dict[str, tuple[UsualRules | None, str]]] = WeakKeyDictionary()
 
 
 def add(rule: Rule) -> Entry:
@@ -80,7 +82,7 @@ def add(rule: Rule) -> Entry:
     if apps.models_ready:
         entry.compile()
     _entries.append(entry)
-    _applying.clear()
+    forget_models()
     return entry
 
 
@@ -88,7 +90,7 @@ def remove(entry: Entry) -> None:
     """Forget a rule. Idempotent."""
     if entry in _entries:
         _entries.remove(entry)
-        _applying.clear()
+        forget_models()
 
 
 def complete() -> None:
@@ -96,7 +98,7 @@ def complete() -> None:
     for entry in _entries:
         if entry.compiled is None:
             entry.compile()
-    _applying.clear()
+    forget_models()
 
 
 def entries() -> list[Entry]:
@@ -146,12 +148,28 @@ def row_before(instance: Model, using: str) -> Model | None:
 
 def titles_of(sender: type[Model], operation: str) -> str:
     """Name the rules of an operation, for the trail."""
-    return "; ".join([rule.title for rule in rules_of(sender, operation)])
+    return _plan_of(sender, operation)[1]
+
+
+def _plan_of(sender: type[Model], operation: str) -> tuple[UsualRules | None, str]:
+    try:
+        return _plans[sender][operation]
+    except KeyError:
+        rules = rules_of(sender, operation)
+        same = words.lineage(sender).labels  # whose rows have the key that the sender's have
+        is_usual = len({rule.rule.aliases for rule in rules}) == 1 and all(
+            rule.is_usual and _is_part(sender, rule.model) and words.lineage(rule.model).labels[0] in same
+            for rule in rules
+        )
+        found = UsualRules(rules) if is_usual else None, "; ".join([rule.title for rule in rules])
+        _plans.setdefault(sender, {})[operation] = found
+        return found
 
 
 def forget_models() -> None:
     """Look anew which rules concern which models: one was made."""
     _applying.clear()
+    _plans.clear()
 
 
 # ---------------------------------------------------------------- what they ask for
@@ -272,6 +290,9 @@ def _without(row: Model, field: Any, relation: Any) -> Model:
 def effect_of_instance(instance: Model, operation: str, using: str, before: Model | None = None) -> Effect:
     """Return what the rules ask for when this row changes, and was what `before` is."""
     sender = type(instance)
+    usual = _plan_of(sender, operation)[0]
+    if usual is not None and (pk := instance.pk).__class__ is int:
+        return usual.effect(pk)
     rules = rules_of(sender, operation)
     if not rules:
         return NOTHING

@@ -24,7 +24,7 @@ from oxicache import _native
 from oxicache._native import Stamps
 from oxicache.django import marks
 from oxicache.django.marks import in_own_transaction
-from oxicache.invalidation import Effect
+from oxicache.invalidation import Effect, Told
 from oxicache.trail import Note, trail
 
 __all__ = [
@@ -94,7 +94,9 @@ def invalidate_effect(
 ) -> None:
     """Invalidate what this reaches, as and when `invalidate_words` does. `detail` says more to who reads the trail."""
     # Now: at the commit nobody sees who it was.
-    note = trail.note(kind, effect.names(), detail) if effect else None
+    if not effect:
+        return
+    note = trail.note(kind, effect.names() if effect.also else Told(effect), detail)
     if using is None:
         _invalidate_now(effect, note)
         for connection in connections.all(initialized_only=True):

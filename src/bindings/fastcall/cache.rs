@@ -188,6 +188,7 @@ unsafe fn store_str(shared: &Shared, key: *mut PyObject, value: *mut PyObject) -
             traced,
             ..Put::default()
         };
+        shared.note_given();
         let displaced = table.insert(hash, own(key), own(value), &put, now);
         drop(table);
         if !displaced.is_empty() {

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LONG_PATIENCE: Duration = Duration::from_millis(800);
 /// The most posts of orders that may wait: a process that hangs does not fill up with them.
 const MOST_WAITING: usize = 256;
+/// The same for the memory that their patterns take: a line of 64 KiB may compile to 20 MB.
+const MOST_WAITING_BYTES: usize = 64 << 20;
 const NANOS: i64 = 1_000_000_000;
 
 pub(super) fn clear(mut arguments: Arguments) -> Result<Step, Failure> {
@@ -188,7 +190,7 @@ struct Invalidated {
 
 fn has_room() -> Result<(), Failure> {
     match orders::waiting() {
-        0..MOST_WAITING => Ok(()),
+        0..MOST_WAITING if orders::waiting_bytes() <= MOST_WAITING_BYTES => Ok(()),
         waiting => Err(Failure::new(
             Code::Busy,
             format!("{waiting} orders are waiting to be carried out already"),
