@@ -62,6 +62,7 @@ __all__ = [
     "set_task_of",
     "set_text_type",
     "tokens_forget",
+    "_forget",
     "versions_keep_private",
     "versions_refresh",
     "versions_share",
