@@ -12,9 +12,9 @@ from django.core.cache import caches
 from oxicache import _native
 from oxicache.django import delivery, reaching
 from oxicache.django.backends import NativeCache
-from oxicache.invalidation import Effect, Names, Told
+from oxicache.invalidation import Effect, Names
 from oxicache.tags import are_alone, expand, moved_words
-from oxicache.trail import MAX_NAMES, Note, trail
+from oxicache.trail import MAX_NAMES, Note, Told, trail
 from oxicache.versions import version_words
 
 __all__ = ["carry_out"]
