@@ -29,6 +29,7 @@ __all__ = [
     "Stamps",
     "TTLCache",
     "__version__",
+    "_forget",
     "attend",
     "bump",
     "cache_manager",

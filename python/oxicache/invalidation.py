@@ -8,25 +8,14 @@ oxicache.django.rules, where the entries are to oxicache.django.reaching.
 
 import re
 import string
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
 from oxicache.keys import glob_literal
 
-__all__ = [
-    "EVENTS",
-    "NOTHING",
-    "Effect",
-    "Gathered",
-    "Names",
-    "Pending",
-    "Rule",
-    "Template",
-    "Told",
-    "operations_of",
-]
+__all__ = ["EVENTS", "NOTHING", "Effect", "Gathered", "Names", "Pending", "Rule", "Template", "operations_of"]
 
 Texts: TypeAlias = frozenset[str]
 # What names entries: a template with `{pk}`, `{tenant}` or `{field}`, or what makes them of the instance that changed.
@@ -169,33 +158,6 @@ class Effect:
         return Effect(
             self.words, _NONE, keys, globs, self.aliases, every_tag, also, self.every_key or every_key
         )
-
-
-class Told(Collection[str]):
-    """Names of an effect for the trail, put together when somebody reads them: each save makes a note, seldom read."""
-
-    __slots__ = ("_effect", "_more")
-
-    def __init__(self, effect: Effect) -> None:
-        """Tell the names of an effect."""
-        self._effect = effect
-        self._more: Callable[[], Iterable[str]] | None = None
-
-    def add(self, more: Callable[[], Iterable[str]]) -> None:
-        """Tell those too that `more` returns at each reading."""
-        self._more = more
-
-    def __len__(self) -> int:
-        """How many the effect has."""
-        return len(self._effect)
-
-    def __iter__(self) -> Iterator[str]:
-        """Put them together, each once."""
-        return iter({*self._effect.names(), *(() if self._more is None else self._more())})
-
-    def __contains__(self, name: object) -> bool:
-        """O(names)."""
-        return any(name == known for known in self)
 
 
 NOTHING: Final = Effect()

@@ -24,7 +24,7 @@ from oxicache import _native
 from oxicache.options import TRAIL_SIZE
 from oxicache.store import Store, attempt
 
-__all__ = ["Note", "Place", "Trail", "trail"]
+__all__ = ["Note", "Place", "Told", "Trail", "trail"]
 
 # An invalidation as it is noted: when, kind, names of words, file, line, actor, detail. A plain tuple, because one is
 # made at each save of a watched row.
@@ -65,6 +65,34 @@ class _Failing:
 
 
 _STORE = cast("Store", _Failing())
+
+
+class Told(Collection[str]):
+    """Names that are put together when somebody reads the trail: each save makes a note, and few are ever read."""
+
+    __slots__ = ("_more", "_names", "_size")
+
+    def __init__(self, names: Callable[[], Iterable[str]], size: int) -> None:
+        """Tell what `names` returns, about `size` of them."""
+        self._names = names
+        self._size = size
+        self._more: Callable[[], Iterable[str]] | None = None
+
+    def add(self, more: Callable[[], Iterable[str]]) -> None:
+        """Tell those too that `more` returns."""
+        self._more = more
+
+    def __len__(self) -> int:
+        """How many there were at first."""
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        """Put them together, each once."""
+        return iter({*self._names(), *(() if self._more is None else self._more())})
+
+    def __contains__(self, name: object) -> bool:
+        """O(names)."""
+        return any(name == known for known in self)
 
 
 class Trail:

@@ -12,9 +12,9 @@ from django.core.cache import caches
 from oxicache import _native
 from oxicache.django import delivery, reaching
 from oxicache.django.backends import NativeCache
-from oxicache.invalidation import Effect, Names, Told
+from oxicache.invalidation import Effect, Names
 from oxicache.tags import are_alone, expand, moved_words
-from oxicache.trail import MAX_NAMES, Note, trail
+from oxicache.trail import MAX_NAMES, Note, Told, trail
 from oxicache.versions import version_words
 
 __all__ = ["carry_out"]
@@ -74,19 +74,18 @@ def _reach(effect: Effect) -> "partial[set[str]]":
         others = reaching.reach_aliases(
             Names(tuple(sorted(tags)), tuple(sorted(keys)), tuple(sorted(globs)), aliases=tuple(foreign))
         )
-    return partial(_moved, tags, keys, handlers, others, is_everywhere=is_everywhere)
+    return partial(_moved, (tags, keys, globs), handlers, others, is_everywhere=is_everywhere)
 
 
 def _moved(
-    tags: Collection[str],
-    keys: Collection[str],
+    names: tuple[Collection[str], Collection[str], Collection[str]],
     handlers: list[NativeCache],
     others: Collection[str],
     *,
     is_everywhere: bool,
 ) -> set[str]:
-    """Spell the words of what went: those of the tags, and those of the stores' entries."""
-    found = {*others, *(moved_words(tags) if is_everywhere else ())}
+    """Spell the words that moved: those of the tags, and those that the stores have of tags, keys and globs."""
+    found = {*others, *(moved_words(names[0]) if is_everywhere else ())}
     for handler in handlers:
-        found |= reaching.words_of_entries(handler, tags, keys)
+        found |= reaching.words_of_entries(handler, *names)
     return found

@@ -174,8 +174,10 @@ def reach_aliases(part: Names) -> set[str]:
     return outcome.words
 
 
-def words_of_entries(handler: NativeCache, tags: Iterable[str], keys: Iterable[str]) -> set[str]:
-    """Spell the version words that a NativeCache has of these tags and keys; none where its processes share nothing."""
+def words_of_entries(
+    handler: NativeCache, tags: Iterable[str], keys: Iterable[str], globs: Iterable[str]
+) -> set[str]:
+    """Spell the version words that a NativeCache has of these names; none where its processes share nothing."""
     store = handler._memory
     if store.coherence != "host":
         return set()
@@ -183,6 +185,7 @@ def words_of_entries(handler: NativeCache, tags: Iterable[str], keys: Iterable[s
     return {
         *[store_tag_word(place, tag) for tag in tags],
         *[key_word(place, handler._key(key)) for key in keys],
+        *[store_word(place) for _ in globs],
     }
 
 

@@ -24,8 +24,8 @@ from oxicache import _native
 from oxicache._native import Stamps
 from oxicache.django import marks
 from oxicache.django.marks import in_own_transaction
-from oxicache.invalidation import Effect, Told
-from oxicache.trail import Note, trail
+from oxicache.invalidation import Effect
+from oxicache.trail import Note, Told, trail
 
 __all__ = [
     "allows_storing",
@@ -96,7 +96,8 @@ def invalidate_effect(
     # Now: at the commit nobody sees who it was.
     if not effect:
         return
-    note = trail.note(kind, effect.names() if effect.also else Told(effect), detail)
+    names = effect.names() if effect.also else Told(effect.names, len(effect))
+    note = trail.note(kind, names, detail)
     if using is None:
         _invalidate_now(effect, note)
         for connection in connections.all(initialized_only=True):
