@@ -364,9 +364,9 @@ class Rule:
 
 
 class Template:
-    """A text with names in braces, taken apart once."""
+    """A text with names in braces, taken apart once. `form` is it for Python's `%`, with a tuple of values."""
 
-    __slots__ = ("_format", "names", "text")
+    __slots__ = ("form", "names", "text")
 
     def __init__(self, text: str) -> None:
         """Parse it. ValueError says what is wrong: nothing but names may stand in braces."""
@@ -387,11 +387,11 @@ class Template:
                 names.append(name)
         self.text = text
         self.names = tuple(names)
-        self._format = "".join(parts)
+        self.form = "".join(parts)
 
     def render(self, values: Iterable[str]) -> str:
         """Return the text with these in the place of its names."""
-        return self._format % tuple(values)
+        return self.form % tuple(values)
 
     @property
     def literal(self) -> str:

@@ -118,8 +118,8 @@ impl Shared {
                 let (count, is_left) = self.begin_tag(TagRef::Name(tag));
                 return (Some(count as u64), is_left);
             }
-            Order::Pattern(_) => {
-                self.renounce_matching();
+            Order::Pattern(selector) => {
+                self.renounce_matching(selector);
                 return (Some(0), true);
             }
             Order::Sweep => return (Some(0), true),

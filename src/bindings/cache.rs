@@ -300,7 +300,8 @@ impl PyTtlCache {
     /// Remove what `_select` gives; how many live entries that were. O(n).
     fn _remove_matching(&self, pattern: &Bound<'_, KeyPattern>) -> PyResult<usize> {
         let selector = matching::selector(pattern, None, None);
-        self.shared.remove_matching(pattern.py(), &selector)
+        self.shared
+            .remove_matching(pattern.py(), &Arc::new(selector))
     }
 
     /// The tags a live entry was stored with; empty without one.
@@ -611,7 +612,8 @@ impl PyTtlCache {
         let tags: Vec<TagRef<'_>> = tags.iter().map(|tag| TagRef::Name(tag)).collect();
         let hash = keys::hash_of(key)?;
         python_clock::heed(key.py());
-        Ok(self.shared.cache.lock().is_current(hash, token, &tags))
+        let is_current = self.shared.cache.lock().is_current(hash, token, &tags);
+        Ok(is_current && self.shared.has_spared(key, token))
     }
 
     /// Store a load's result unless it is outdated, by its token or by its stamps; whether it was stored. `cost`: seconds

@@ -7,7 +7,6 @@
 
 use std::cell::Cell;
 use std::collections::{VecDeque, hash_map};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -153,11 +152,6 @@ impl Shared {
             self.mourn(Grave::Gone(gone.into_iter()));
         }
         count
-    }
-
-    /// What a fill of the Django backend was read before this is stored no more.
-    pub(super) fn renounce_fills(&self) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Drop an object; whether a callback was told of it.

@@ -195,15 +195,16 @@ impl Shared {
         PyList::new(py, keys?)
     }
 
-    /// Remove the entries that a selector takes; how many live ones there were. What is being loaded is stored no more.
-    /// O(entries).
+    /// Remove the entries that a selector takes; how many live ones there were. O(entries).
+    ///
+    /// What it takes of what is being loaded is not stored.
     pub(super) fn remove_matching(
         self: &Arc<Self>,
         py: Python<'_>,
-        selector: &Selector,
+        selector: &Arc<Selector>,
     ) -> PyResult<usize> {
         let now = python_clock::now(py)?;
-        self.renounce_matching();
+        self.renounce_matching(selector);
         let mut gone = Vec::new();
         let mut live = 0;
         self.each_match(py, selector, |table, slot| {
@@ -212,11 +213,5 @@ impl Shared {
         });
         self.removed(py, gone);
         Ok(live)
-    }
-
-    /// Store nothing that was read or is being loaded before this moment: what matches of it nobody can tell.
-    pub(super) fn renounce_matching(&self) {
-        self.renounce_fills();
-        self.cache.lock().bump_all();
     }
 }

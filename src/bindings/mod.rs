@@ -27,6 +27,7 @@ mod outside;
 mod owners;
 mod pattern;
 mod plan;
+mod renounced;
 mod rows;
 mod shared;
 mod spelling;

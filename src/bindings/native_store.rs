@@ -228,7 +228,7 @@ impl NativeStore {
             key: versions.capture(versions.word(&word)),
             store: self.value.load(Ordering::Relaxed),
             tags: self.tags_value(),
-            epoch: self.shared.epoch.load(Ordering::Relaxed),
+            epoch: self.shared.renounced.epoch(),
         })
     }
 
@@ -528,12 +528,12 @@ impl NativeStore {
             return Ok(placing.is_add);
         }
         let is_forbidden = (placing.is_add && slot.is_some_and(|slot| table.is_live(slot, now)))
-            || placing
-                .token
-                .is_some_and(|token| !table.is_current(name.hash, token, &tags))
+            || placing.token.is_some_and(|token| {
+                !table.is_current(name.hash, token, &tags) || !self.has_spared_load(name, token)
+            })
             || placing
                 .epoch
-                .is_some_and(|epoch| epoch != self.shared.epoch.load(Ordering::Relaxed))
+                .is_some_and(|epoch| !self.has_spared_fill(name, epoch))
             || placing
                 .store
                 .is_some_and(|store| store != self.value.load(Ordering::Relaxed));
@@ -750,7 +750,8 @@ impl NativeStore {
             return Ok(false);
         }
         let tags: Vec<TagRef<'_>> = tags.iter().map(|tag| TagRef::Name(tag)).collect();
-        Ok(self.shared.cache.lock().is_current(name.hash, token, &tags))
+        let is_current = self.shared.cache.lock().is_current(name.hash, token, &tags);
+        Ok(is_current && self.has_spared_load(name, token))
     }
 
     /// Store what was loaded, unless it is outdated; whether it was stored.

@@ -6,6 +6,7 @@
 //! matches; else everything goes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
@@ -259,7 +260,7 @@ impl NativeStore {
     ) -> PyResult<Option<u32>> {
         let now = self.seen(name)?;
         let is_same = now.key == seen.key
-            && now.epoch == seen.epoch
+            && self.has_spared_fill(name, seen.epoch)
             && (is_untagged || now.tags == seen.tags);
         Ok((is_same && self.has_spared(name, seen.store)).then_some(now.store))
     }
@@ -279,7 +280,7 @@ impl NativeStore {
             let patterns = patterns.iter();
             let matchers: Result<Vec<_>, _> = patterns.map(|pattern| read(kind, pattern)).collect();
             let outdated = Outdated(vec![Selector::new(matchers?, within)]);
-            self.shared.renounce_matching();
+            self.renounce(&outdated);
             self.remove_now(py, &outdated, None);
             return Ok(());
         }
@@ -299,7 +300,7 @@ impl NativeStore {
         let now = python_clock::now(py)?;
         let outdated = Outdated(vec![Selector::new(vec![matcher.clone()], within.clone())]);
         if !self.is_host {
-            self.shared.renounce_matching();
+            self.renounce(&outdated);
             return Ok(self.remove_now(py, &outdated, Some(now)));
         }
         let before = self.stamp();
@@ -322,6 +323,12 @@ impl NativeStore {
         self.shared.removed(py, gone);
         tokens::take_all(py, self.id)?;
         Ok(count)
+    }
+
+    fn renounce(&self, outdated: &Outdated) {
+        for selector in &outdated.0 {
+            self.shared.renounce_matching(&Arc::new(selector.clone()));
+        }
     }
 
     fn remove_now(&self, py: Python<'_>, outdated: &Outdated, now: Option<Now>) -> usize {

@@ -6,7 +6,7 @@
 
 // Long because what is done to an entry, and in which order, is to be read in one place.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -23,6 +23,7 @@ use super::graveyard::{self, Graves};
 use super::keys;
 use super::outside;
 use super::owners::{Bereaved, Owners};
+use super::renounced::Renounced;
 use super::words::HostWords;
 use crate::engine::clock::{self, Nanos, Now};
 use crate::engine::metrics::{Event, Kind};
@@ -87,8 +88,8 @@ pub(super) struct Shared {
     pub(super) is_store: AtomicBool,
     /// What left and is still to be dropped.
     pub(super) graves: Graves,
-    /// Moves with each order that takes something out: what was read before is no fill any more.
-    pub(super) epoch: AtomicU32,
+    /// What orders and patterns outdate of what is being read and loaded.
+    pub(super) renounced: Renounced,
     /// Deadlines up to here may be those of an earlier TTL of the cache, which was changed at the second one.
     pub(super) retimed: [AtomicI64; 2],
     this: Weak<Shared>,
@@ -114,7 +115,7 @@ impl Shared {
             is_taken: AtomicBool::new(false),
             is_store: AtomicBool::new(false),
             graves: Graves::default(),
-            epoch: AtomicU32::new(0),
+            renounced: Renounced::default(),
             retimed: [const { AtomicI64::new(Nanos::MIN) }; 2],
             this: this.clone(),
         });
@@ -242,7 +243,9 @@ impl Shared {
             Mode::Write => false,
             Mode::Add => slot.is_some_and(|slot| table.is_live(slot, now)),
             Mode::Fill(token) => {
-                !table.is_current(hash, token, &tags) || !table.are_current(extra.stamps)
+                !table.is_current(hash, token, &tags)
+                    || !table.are_current(extra.stamps)
+                    || !self.has_spared(key, token)
             }
         };
         if is_forbidden {

@@ -98,9 +98,7 @@ impl Matcher {
         let mut matchers = Vec::with_capacity(sources.len());
         for source in sources {
             let matcher = Self::new(kind, &points(source.as_ref()))?;
-            if let How::Regex(regex) = &matcher.how {
-                taken += regex.memory_usage();
-            }
+            taken += matcher.bytes();
             if taken > MAX_TOGETHER_BYTES {
                 let reason =
                     format!("it and those before it take more than {MAX_TOGETHER_BYTES} bytes");
@@ -124,6 +122,16 @@ impl Matcher {
     #[must_use]
     pub fn source(&self) -> &[u32] {
         &self.source
+    }
+
+    /// About how much memory it takes; of a regular expression, but for what matching needs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let read = match &self.how {
+            How::Glob(pattern) => pattern.bytes(),
+            How::Regex(regex) => regex.memory_usage(),
+        };
+        read + size_of_val(&*self.source)
     }
 
     /// Whether it is known to take every text.

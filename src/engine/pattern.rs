@@ -62,6 +62,12 @@ impl Pattern {
         }
     }
 
+    /// About how much memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.pieces)
+    }
+
     /// Whether the pattern takes every text.
     #[must_use]
     pub fn takes_all(&self) -> bool {

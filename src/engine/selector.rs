@@ -62,6 +62,12 @@ impl Selector {
         &self.matchers
     }
 
+    /// About how much memory they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.matchers.iter().map(Matcher::bytes).sum()
+    }
+
     /// Within which keys.
     #[must_use]
     pub fn within(&self) -> &Within {

@@ -97,6 +97,12 @@ impl Stripes {
         self.watch = None;
     }
 
+    /// Something was invalidated that the caller remembers: the time of it, later than that of every token so far.
+    pub(super) fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
     /// A tag was invalidated.
     pub(super) fn bump_tag(&mut self, tag: TagRef<'_>) {
         if let Some(watch) = &mut self.watch {

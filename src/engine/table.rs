@@ -432,6 +432,12 @@ impl<K, V, W: Words> Table<K, V, W> {
         self.stripes.bump_key(hash);
     }
 
+    /// The time of what the caller notes as invalidated: a load of before has a smaller token, one of afterwards does not.
+    #[must_use]
+    pub fn tick(&mut self) -> u64 {
+        self.stripes.tick()
+    }
+
     /// Says that anything may have been invalidated that is being loaded.
     pub fn bump_all(&mut self) {
         self.stripes.bump_all();

@@ -26,6 +26,7 @@ from typing import Any
 
 LIMIT_SECONDS = 60  # far beyond what any of them needs on a loaded two-core machine: only a hang reaches it
 LOOK_SECONDS = 0.02  # between two looks at whether a server answers yet
+LAST_PORT = 55_535  # a Redis of a cluster listens on another one, which is 10,000 higher
 PORTS_TRIED = 3  # another process may take a port between its choice and its use
 _DATABASE_NUMBERS = count(1)
 
@@ -293,10 +294,12 @@ def _said(folder: Path) -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    while True:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port: int = taken.getsockname()[1]
+        if port <= LAST_PORT:
+            return port
 
 
 def _says(port: int, asking: bytes, answer: bytes) -> bool:

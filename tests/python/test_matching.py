@@ -1,5 +1,7 @@
 """Entries by what their keys look like: `NativeStore.select` and `remove_matching`, and the like of TTLCache."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -11,9 +13,10 @@ from backend_handlers import Handler, handler
 from driven_clock import driven
 from hypothesis import given
 from hypothesis import strategies as st
+from orders import ordered, registered
 
 from oxicache import TTLCache
-from oxicache._native import KeyPattern, bump
+from oxicache._native import KeyPattern, bump, cache_manager
 
 # The raw methods leave a clock that follows `time.time`, as the plugin sets it, to their safe twins.
 pytestmark = pytest.mark.oxicache_real_clock
@@ -30,6 +33,17 @@ class Text(str):
 
 def fresh(**options: Any) -> Handler:
     return handler(f"matching-{next(_numbers)}", **options)
+
+
+@contextmanager
+def registered_store(cache: Handler) -> Iterator[tuple[str, Handler]]:
+    """A handler whose store is registered with the process-wide manager."""
+    assert cache._store is not None
+    name = cache_manager.register("matching", cache._store.cache)
+    try:
+        yield name, cache
+    finally:
+        cache_manager.remove(name, cache._store.cache)
 
 
 def beside(cache: Handler, **params: Any) -> Handler:
@@ -86,19 +100,6 @@ class TestCache:
         assert told == [("a", 1, "invalidated")]
         assert cache.keys() == ["b", "again:a"]
 
-    def test_a_load_that_began_before_is_not_stored(self) -> None:
-        """Whoever loads a key that a pattern takes may have read what was before."""
-        cache: TTLCache[str, int] = TTLCache()
-
-        def load() -> int:
-            cache._remove_matching(KeyPattern("a*"))
-            return 1
-
-        assert cache.get_or_set("a", load) == 1
-        assert "a" not in cache
-        assert cache.get_or_set("a", lambda: 2) == 2
-        assert cache["a"] == 2
-
 
 class TestStore:
     def test_keys_are_the_callers_of_every_handler(self) -> None:
@@ -153,6 +154,113 @@ class TestStore:
         assert store._fill("loaded", 1, token) is False
         cache.set("missed", 1)
         assert cache.get("missed") == 1
+
+
+class TestInFlight:
+    """What a pattern takes of what is being loaded or was missed is not stored; the rest is."""
+
+    def test_loads_of_a_cache(self) -> None:
+        """Whoever loads a key that a pattern takes may have read what was before."""
+        cache: TTLCache[str, int] = TTLCache()
+
+        def load() -> int:
+            cache._remove_matching(KeyPattern("a*"))
+            return 1
+
+        assert [cache.get_or_set(key, load) for key in ("a", "b")] == [1, 1]
+        assert cache.keys() == ["b"]
+        assert cache.get_or_set("a", lambda: 2) == 2
+        assert cache["a"] == 2
+
+    @pytest.mark.parametrize("coherence", ["host", "process"])
+    def test_loads_of_a_store(self, coherence: str) -> None:
+        """By the caller's key, whichever handler's it is."""
+        cache = fresh(coherence=coherence)
+        other, made = beside(cache, KEY_PREFIX="p"), beside(cache, KEY_FUNCTION=lambda key, *_: key)
+        store = cache._store
+        assert store is not None
+        keys = [handler._key(key) for handler in (cache, other, made) for key in ("a", "b")]
+        tokens = [store._token(key) for key in keys]
+        store.remove_matching(KeyPattern("a"))
+        current = [store._is_current(key, token) for key, token in zip(keys, tokens, strict=True)]
+        assert current == [False, True] * 3
+        stored = [store._fill(key, 1, token) for key, token in zip(keys, tokens, strict=True)]
+        assert stored == [False, True] * 3
+
+    def test_loads_of_a_store_that_an_order_comes_between(self) -> None:
+        """As if the process itself had removed what matches."""
+        with registered_store(fresh()) as (name, cache):
+            store = cache._store
+            assert store is not None
+            tokens = {key: store._token(key) for key in "ab"}
+            ordered("regex", "a", names=[name])
+            assert [store._fill(key, 1, token) for key, token in tokens.items()] == [False, True]
+
+    def test_fills_of_a_handler(self) -> None:
+        """An order by pattern in this process voids the fills that it takes, one of another kind all of them."""
+        with registered_store(fresh()) as (name, cache):
+            for order, about, filled in (("glob", "a*", [None, 1, 1]), ("key", "none", [None] * 3)):
+                cache.clear()
+                assert cache.get_many(["a", "b", "c"]) == {}
+                ordered(order, about, names=[name])
+                for key in "abc":
+                    cache.set(key, 1)
+                assert [cache.get(key) for key in "abc"] == filled
+
+    def test_more_patterns_than_are_kept(self) -> None:
+        """What began before the oldest that is remembered is not stored, be it taken or not; what began later is."""
+        cache: TTLCache[str, int] = TTLCache()
+        early = cache._token("early")
+        for number in range(31):
+            cache._remove_matching(KeyPattern(f"some:{number}"))
+        assert cache._is_current("early", early)
+        late = cache._token("late")
+        for number in range(31):
+            cache._remove_matching(KeyPattern(f"other:{number}"))
+        assert not cache._fill("early", 1, early)
+        assert cache._fill("late", 1, late)
+
+    def test_a_pattern_too_large_to_be_kept(self) -> None:
+        """All that began before it is not stored."""
+        large = KeyPattern(r"\w{40}:x", kind="regex")
+        cache: TTLCache[str, int] = TTLCache()
+        token = cache._token("a")
+        cache._remove_matching(large)
+        assert not cache._fill("a", 1, token)
+        assert cache._fill("a", 1, cache._token("a"))
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("load"), st.sampled_from(["a1", "a2", "b1"])),
+        st.tuples(st.just("invalidate"), st.sampled_from(["a*", "b*", "*1", "zz", "a2"])),
+        st.tuples(st.just("order"), st.sampled_from(["a*", "*2"])),
+        st.tuples(st.just("store"), st.integers(0, 9)),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS)
+def test_a_load_is_stored_unless_a_pattern_took_its_key(steps: list[tuple[str, Any]]) -> None:
+    """Exactly: neither is anything stored that was invalidated since its load began, nor anything else refused."""
+    with registered() as (name, cache):
+        loads: list[tuple[str, int, bool]] = []
+        for step, about in steps:
+            if step == "load":
+                loads.append((about, cache._token(about), True))
+            elif step == "store" and loads:
+                key, token, is_good = loads[about % len(loads)]
+                assert cache._fill(key, "value", token) == is_good
+                assert cache.get(key) == "value" or not is_good
+            elif step in {"invalidate", "order"}:
+                pattern = KeyPattern(about)
+                if step == "order":
+                    ordered("glob", about, names=[name])
+                else:
+                    cache._remove_matching(pattern)
+                assert not any(map(pattern.matches, cache.keys()))
+                loads = [(key, token, good and not pattern.matches(key)) for key, token, good in loads]
 
 
 TEXTS = st.text(st.sampled_from("a:1é\ud800😀|"), max_size=6)

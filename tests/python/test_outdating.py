@@ -376,6 +376,32 @@ class TestAmidAStore:
             one.delete("user:1")
         return asked
 
+    @pytest.mark.parametrize("at", range(1, 6))
+    @pytest.mark.parametrize("how", ["patterns", "clear"])
+    def test_an_invalidation_amid_a_removal(self, how: str, at: int) -> None:
+        """What another worker says while this one removes something is not taken for what it says itself."""
+        one, two = workers()
+        fill(one)
+        asked = 0
+
+        def now() -> float:
+            nonlocal asked
+            asked += 1
+            if asked == at and how == "clear":
+                two.clear()
+            elif asked == at:
+                store_of(two).outdate_patterns(["team:*"])
+            return 1000.0
+
+        clock_follow(now)
+        try:
+            store_of(one).remove_matching(KeyPattern("user:1"))
+            while asked < at:
+                store_of(one).remove_matching(KeyPattern("user:1"))
+        finally:
+            clock_system()
+        assert held(one) == ([] if how == "clear" else ["user:2"])
+
 
 class TestRemoveMatching:
     """As `delete_pattern` uses it."""

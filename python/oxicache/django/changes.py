@@ -15,6 +15,7 @@ __all__ = ["Row"]
 Variants: TypeAlias = tuple[tuple[str, ...], ...]
 
 _UNKNOWN: Final = object()
+_PK: Final = ("pk",)
 
 
 class Row:
@@ -28,8 +29,10 @@ class Row:
         self.instance = instance
         self.pk = pk if instance is None else _pk_in(model, instance)
         self._known: dict[str, tuple[str, ...] | None] = {}
-        self._variants: dict[tuple[str, ...], Variants | None] = {}
-        self._escaped: dict[tuple[str, ...], Variants] = {}
+        # What most templates ask for, at each save.
+        usual = {_PK: ((str(self.pk),),)} if type(self.pk) is int else {}
+        self._variants: dict[tuple[str, ...], Variants | None] = dict(usual)
+        self._escaped: dict[tuple[str, ...], Variants] = usual
 
     def knows(self, name: str) -> bool:
         """Whether the value of this name is known."""

@@ -7,7 +7,7 @@ and globs, every tag where a tag was meant. Nothing here asks the database. Whic
 import logging
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model
@@ -20,6 +20,9 @@ from oxicache.keys import glob_literal
 __all__ = ["CompiledRule", "every_row_words"]
 
 logger = logging.getLogger("oxicache.rules")
+
+# Texts for Python's `%`, by the names whose values they take.
+Forms: TypeAlias = dict[tuple[str, ...], list[str]]
 
 _wildcard = re.compile(r"[*?\[\\]")
 
@@ -34,49 +37,61 @@ class CompiledRule:
         self.rule = rule
         self.model = model
         self.title = rule.title
-        self.runs = self.failures = self.cycles = self.effects = 0
+        self.runs = self.failures = self.cycles = self._called = 0
         self.last_error: str | None = None
         self._warned: set[str] = set()
         self._words = {word for other in others for word in every_row_words(other)}
         self._fixed_tags: set[str] = set()
-        self._tags: list[Template] = []
+        self._tags: Forms = {}
         self._always = _Keys()
         self._narrow = _Keys()  # for a row whose tenant is known,
         self._wide = _Keys()  # and for one whose tenant is not
         self._calls: list[tuple[str, Callable[[Any], Iterable[str]]]] = []
         self._take_apart()
-        self.names = frozenset(name for template in self._templates() for name in template.names)
+        parts = (self._tags, *(forms for keys in self._keys() for forms in (keys.keys, keys.globs)))
+        self.names = frozenset(name for forms in parts for names in forms for name in names)
         self._refuse_unknown()
         # What changes from row to row, and more than the primary key of which has to be known.
         self.differs_by_row = bool(self._calls or self.names - {"tenant"})
+        self._has_keys, self._has_tenant = self._always.is_any, self._narrow.is_any
         self.has_calls = bool(self._calls)
+        fixed = len(self._fixed_tags) + self._always.number_fixed
+        self._size = sum(map(len, (*self._tags.values(), *self._always.forms()))) + fixed
         self.needs_instance = bool(self._calls or self.names - {"pk", "tenant"})
 
     def gather(self, row: Row, into: Gathered) -> None:
         """Add what this rule asks for when the row changes. What its callables raise is logged and counted."""
         self.runs += 1
-        before = len(into)
         try:
             self._gather(row, into)
         except Exception as error:  # noqa: BLE001 - a resolver of tenants, a field's own type: theirs must not stop a save
             self.failed("entries", None, error)
-        self.effects += len(into) - before
+
+    @property
+    def effects(self) -> int:
+        """How many names it gave, a template counting once for each row."""
+        return self.runs * self._size + self._called
 
     def _gather(self, row: Row, into: Gathered) -> None:
-        into.words |= self._words
-        into.tags |= self._fixed_tags
+        if self._words:
+            into.words |= self._words
+        if self._fixed_tags:
+            into.tags |= self._fixed_tags
         for name, call in self._calls:
             self._gather_call(name, call, row, into)
-        for template in self._tags:
-            variants = row.variants(template.names)
+        for names, forms in self._tags.items():
+            variants = row.variants(names)
             if variants is None:
                 into.every_tag = True
-                self._warn_once(f"tag {template.text!r}", "every entry that has a tag is invalidated instead")
+                self._warn_once(
+                    f"a tag with {', '.join(names)}", "every entry that has a tag is invalidated instead"
+                )
             else:
                 for values in variants:
-                    into.tags.add(template.render(values))
-        self._always.render(row, into)
-        if self._narrow:
+                    into.tags.update([form % values for form in forms])
+        if self._has_keys:
+            self._always.render(row, into)
+        if self._has_tenant:
             (self._narrow if row.knows("tenant") else self._wide).render(row, into)
 
     def _gather_call(self, name: str, call: Callable[[Any], Iterable[str]], row: Row, into: Gathered) -> None:
@@ -88,6 +103,7 @@ class CompiledRule:
         except Exception as error:  # noqa: BLE001 - whatever a project's own function raises must not stop its save
             self.failed(name, call, error)
             return
+        self._called += len(texts)
         if name != "globs":
             getattr(into, name).update(texts)
             return
@@ -161,7 +177,7 @@ class CompiledRule:
     def _take_tag(self, text: str) -> None:
         template = Template(text)
         if template.names:
-            self._tags.append(template)
+            self._tags.setdefault(template.names, []).append(template.form)
         else:
             self._fixed_tags.add(template.literal)
 
@@ -177,8 +193,8 @@ class CompiledRule:
         for glob in _of_tenant(text, literal):
             self._narrow.add(glob)
 
-    def _templates(self) -> list[Template]:
-        return [*self._tags, *self._always.templates(), *self._narrow.templates(), *self._wide.templates()]
+    def _keys(self) -> tuple["_Keys", ...]:
+        return self._always, self._narrow, self._wide
 
     def _refuse_unknown(self) -> None:
         fields = {field.attname for field in self.model._meta.concrete_fields}
@@ -195,48 +211,56 @@ def every_row_words(model: type[Model]) -> list[str]:
 class _Keys:
     """Templates of keys and of globs. What has no wildcard is a key: nobody need search for it."""
 
-    __slots__ = ("fixed_globs", "fixed_keys", "globs", "keys")
+    __slots__ = ("_keys_as_globs", "fixed_globs", "fixed_keys", "globs", "keys")
 
     def __init__(self) -> None:
         self.fixed_globs: set[str] = set()
         self.fixed_keys: set[str] = set()
-        self.globs: list[Template] = []
-        self.keys: list[tuple[Template, Template]] = []  # as a key, and as a glob for values that are unknown
+        self.globs: Forms = {}
+        self.keys: Forms = {}
+        self._keys_as_globs: Forms = {}  # for values that are unknown
 
     def add(self, text: str) -> None:
         template = Template(text)
         if not _wildcard.search(template.literal):
             self.add_key(text)
         elif template.names:
-            self.globs.append(template)
+            self.globs.setdefault(template.names, []).append(template.form)
         else:
             self.fixed_globs.add(template.literal)
 
     def add_key(self, text: str) -> None:
         template = Template(text)
         if template.names:
-            self.keys.append((template, Template(glob_literal(text))))
+            self.keys.setdefault(template.names, []).append(template.form)
+            self._keys_as_globs.setdefault(template.names, []).append(Template(glob_literal(text)).form)
         else:
             self.fixed_keys.add(template.literal)
 
     def render(self, row: Row, into: Gathered) -> None:
         into.globs |= self.fixed_globs
         into.keys |= self.fixed_keys
-        for template, glob in self.keys:
-            variants = row.variants(template.names)
+        for names, forms in self.keys.items():
+            variants = row.variants(names)
             if variants is not None:
                 for values in variants:
-                    into.keys.add(template.render(values))
+                    into.keys.update([form % values for form in forms])
             else:
-                into.globs.update([glob.render(values) for values in row.escaped(template.names)])
-        for template in self.globs:
-            for values in row.escaped(template.names):
-                into.globs.add(template.render(values))
+                for values in row.escaped(names):
+                    into.globs.update([form % values for form in self._keys_as_globs[names]])
+        for names, forms in self.globs.items():
+            for values in row.escaped(names):
+                into.globs.update([form % values for form in forms])
 
-    def templates(self) -> list[Template]:
-        return [*self.globs, *(template for template, _ in self.keys)]
+    def forms(self) -> list[list[str]]:
+        return [*self.globs.values(), *self.keys.values()]
 
-    def __bool__(self) -> bool:
+    @property
+    def number_fixed(self) -> int:
+        return len(self.fixed_keys) + len(self.fixed_globs)
+
+    @property
+    def is_any(self) -> bool:
         return bool(self.globs or self.keys or self.fixed_globs or self.fixed_keys)
 
 

@@ -292,7 +292,7 @@ unsafe fn noted(
         key: versions.capture(versions.word(&name[..length])),
         store: store.stamp().value,
         tags: store.tags_value(),
-        epoch: store.shared.epoch.load(Ordering::Relaxed),
+        epoch: store.shared.renounced.epoch(),
     };
     tokens::note_of_thread(store.id, hash, seen, at)
 }
