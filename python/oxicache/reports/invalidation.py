@@ -207,7 +207,7 @@ class Scheduled(Report):
 
     def _lines(self, style: Style) -> Iterator[str]:
         yield style.paint(f"Scheduled {plain(self.what)} in {duration(self.delay)}", "good")
-        yield f"  job {plain(self.job or "")} of worker {self.pid}, lost if that ends before"
+        yield f"  job {plain(self.job or '')} of worker {self.pid}, lost if that ends before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
