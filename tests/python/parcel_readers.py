@@ -6,7 +6,7 @@ What each must be is a query: QUERIES. Loaded once Django is set up.
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.db import connection, transaction
 from parcel_changes import MANAGED, RAW, Change
 from parcel_queries import QUERIES
@@ -16,7 +16,7 @@ from oxicache import _native, cache_manager, cached_function
 from oxicache.django import invalidate, tag_parent
 from oxicache.django.rules import Rule, register_dependency, register_rule
 
-__all__ = ["CHANGES", "LOADED", "Rows", "begin_empty", "forget", "keys_and_tags", "ready", "rows"]
+__all__ = ["CHANGES", "LOADED", "Rows", "begin_empty", "forget", "place", "ready", "rows"]
 
 Rows: TypeAlias = list[list[Any]]
 
@@ -31,12 +31,12 @@ def rows(kind: str, number: int) -> Rows:
 # ---------------------------------------------------------------- what is loaded by the cache
 
 
-@cached_function(ttl=None, tags=lambda number: [f"sender:{number}"])
+@cached_function(ttl=None, tags=lambda number: [f"sender:{number}", "senders"])
 def codes(number: int) -> Rows:
     return rows("codes", number)
 
 
-@cached_function(ttl=None, tags=lambda number: [f"label:{number}", *(f"more:{each}" for each in range(40))])
+@cached_function(ttl=None, tags=lambda number: [f"label:{number}", "labels", *(f"more:{each}" for each in range(40))])
 def many_tags(number: int) -> Rows:
     return rows("many tags", number)
 
@@ -59,30 +59,34 @@ def _of_row(model: Any, number: int, read: Callable[[Any], Any]) -> Callable[[],
 
 
 def _get_or_set(kind: str, number: int) -> Rows:
-    key, tags = keys_and_tags(kind, number)
+    cache, key, tags = place(kind, number)
     found: Rows = cache.get_or_set(key, lambda: rows(kind, number), None, tags=tags)
     return found
 
 
 # ---------------------------------------------------------------- what is stored by hand
 
-def keys_and_tags(kind: str, number: int) -> tuple[str, list[str]]:
-    """Under what NativeCache keeps it."""
-    return {
-        "page": (f"page-{number}", [f"page:{number}"]),
-        "depots": (f"depots-of:{number}", []),
-        "list": ("parcel_list", []),
-        "slips": (f"slips:{number}:all", ["slips"]),
-        "weights": (f"weights:{number}:all", []),
-        "stops": (f"depot:{number}:stops", []),
+def place(kind: str, number: int) -> tuple[Any, str, list[str]]:
+    """In which NativeCache it is kept, its key there and its tags."""
+    alias, key, tags = {
+        "page": ("tagged", f"page-{number}", [f"page:{number}"]),
+        "depots": ("keyed", f"depots-of:{number}", []),
+        "list": ("keyed", "parcel_list", []),
+        "slips": ("default", f"slips:{number}:all", ["slips"]),
+        "weights": ("default", f"weights:{number}:all", []),
+        "stops": ("default", f"depot:{number}:stops", []),
     }[kind]
+    return caches[alias], key, tags
 
 
+# Each of the stores has rules of its own: where all entries with tags go, nobody sees what else should have.
 RULES: Final = (
-    Rule("parcels.Parcel", tags="sender:{sender_id}", name="codes of a sender"),
-    Rule("parcels.Parcel", tags="parcel:{pk}", keys="parcel_list", name="page and list"),
-    Rule("parcels.Parcel", tags=lambda parcel: [f"label:{parcel.pk}"], name="callable"),
-    Rule("parcels.Parcel", keys="depots-of:{pk}", on=["m2m", "delete"], name="depots of a parcel"),
+    Rule("parcels.Parcel", on=["save", "delete"], tags="sender:{sender_id}", name="codes"),
+    Rule("parcels.Parcel", on=["save", "delete"], tags=lambda parcel: [f"label:{parcel.pk}"], name="labels"),
+    Rule("parcels.Parcel", on="bulk", tags=["senders", "labels"], name="of all"),
+    Rule("parcels.Parcel", tags="parcel:{pk}", aliases="tagged", name="page"),
+    Rule("parcels.Parcel", keys="parcel_list", aliases="keyed", name="list"),
+    Rule("parcels.Parcel", keys="depots-of:{pk}", on=["m2m", "delete"], aliases="keyed", name="depots"),
     Rule("parcels.Depot", globs="depot:{pk}", on="m2m", name="stops by m2m"),
     Rule("parcels.Stop", globs="depot:{depot_id}", name="stops"),
 )

@@ -154,20 +154,19 @@ class _Thread(threading.Thread):
 
     def do_miss(self, kind: str, number: int) -> Any:
         """What the cache has; else compute it, and have it stored later."""
-        from django.core.cache import cache
-        from parcel_readers import keys_and_tags, rows
+        from parcel_readers import place, rows
 
-        found = cache.get(keys_and_tags(kind, number)[0])
+        cache, key, _ = place(kind, number)
+        found = cache.get(key)
         if found is None:
             self._missed[kind, number] = rows(kind, number)
         return found
 
     def do_store(self, kind: str, number: int) -> None:
-        from django.core.cache import cache
-        from parcel_readers import keys_and_tags
+        from parcel_readers import place
 
         if (kind, number) in self._missed:
-            key, tags = keys_and_tags(kind, number)
+            cache, key, tags = place(kind, number)
             cache.set(key, self._missed.pop((kind, number)), None, tags=tags)
 
     def do_check(self, kinds: list[str], numbers: list[int], is_load: bool) -> list[Any]:
@@ -180,11 +179,11 @@ class _Thread(threading.Thread):
         return found
 
     def _look(self, kind: str, number: int) -> Any:
-        from django.core.cache import cache
-        from parcel_readers import keys_and_tags
+        from parcel_readers import place
 
         self._missed.pop((kind, number), None)  # for it would take this miss for its own
-        return cache.get(keys_and_tags(kind, number)[0])
+        cache, key, _ = place(kind, number)
+        return cache.get(key)
 
     @contextmanager
     def _stopping(self, statement: int, *, is_after: bool) -> Iterator[None]:
@@ -231,7 +230,10 @@ def _main() -> None:
             }
         },
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        CACHES={"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "parcels"}},
+        CACHES={
+            alias: {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": alias}
+            for alias in ("default", "keyed", "tagged")
+        },
         OXICACHE=json.loads(os.environ["PARCEL_WORKER_SETTINGS"]),
         USE_TZ=True,
     )
@@ -239,6 +241,7 @@ def _main() -> None:
     django.setup()
 
     from django.core.management import call_command
+    from parcel_mistakes import MISTAKES
     from parcel_readers import ready
 
     ready()
@@ -247,6 +250,8 @@ def _main() -> None:
         name, *told = json.loads(line)
         if name == "main":
             call_command("migrate", run_syncdb=True, verbosity=0)
+            for mistake in told:
+                MISTAKES[mistake]()
             print(json.dumps(["main", None]), flush=True)
             continue
         if name not in threads:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from parcel_changes import MANAGED, RAW
 from parcel_queries import BY_HAND, OF_ROWS, QUERIES
 from parcel_worker import REFUSED, STOPPED, ParcelWorker
@@ -64,7 +64,7 @@ class Site(RuleBasedStateMachine):
         self.has_changed = False  # whether it has changed something
         self.stopped: dict[Actor, Load] = {}
         self.waiting: dict[Actor, Load] = {}
-        self.missed: dict[Actor, dict[tuple[str, int], float]] = {actor: {} for actor in ACTORS}
+        self.missed: dict[tuple[Actor, str, int], float] = {}  # when
 
     # ------------------------------------------------------------ talking
 
@@ -92,21 +92,29 @@ class Site(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ transactions
 
+    def inside(self) -> list[Actor]:
+        """Those who are in a transaction."""
+        return [actor for actor in ACTORS if self.depth[actor] and not self.is_busy(actor)]
+
+    @precondition(lambda self: sum(self.depth.values()) < 4)
     @rule(actor=actors, savepoint=st.booleans())
     def begin(self, actor: Actor, savepoint: bool) -> None:
-        if not self.is_busy(actor) and self.depth[actor] < 3:
+        if not self.is_busy(actor):
             self.ask(actor, "begin", savepoint or not self.depth[actor])
             self.depth[actor] += 1
 
-    @rule(actor=actors)
-    def commit(self, actor: Actor) -> None:
-        if not self.is_busy(actor) and self.depth[actor]:
-            self.ask(actor, "commit")
-            self.left(actor)
+    @precondition(inside)
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        actor = data.draw(st.sampled_from(self.inside()))
+        self.ask(actor, "commit")
+        self.left(actor)
 
-    @rule(actor=actors)
-    def roll_back(self, actor: Actor) -> None:
-        while not self.is_busy(actor) and self.depth[actor]:
+    @precondition(inside)
+    @rule(data=st.data())
+    def roll_back(self, data: st.DataObject) -> None:
+        actor = data.draw(st.sampled_from(self.inside()))
+        while self.depth[actor]:
             is_usable = self.ask(actor, "roll_back")
             self.left(actor)
             if is_usable:
@@ -147,23 +155,24 @@ class Site(RuleBasedStateMachine):
     @rule(actor=actors, kind=st.sampled_from(sorted(QUERIES)), number=numbers)
     def read(self, actor: Actor, kind: str, number: int) -> None:
         """Read it, or load and store it, as a request does."""
-        if self.is_busy(actor) or (self.depth[actor] and kind not in OF_ROWS):
+        if self.is_busy(actor):
             return
-        self.missed[actor].pop((kind, number), None)
+        if self.depth[actor] and kind not in OF_ROWS:  # what is loaded there may be nobody else's to see
+            kind = OF_ROWS[number % len(OF_ROWS)]
+        self.missed.pop((actor, kind, number), None)
         if not self.is_stopped(actor[0], kind, number):
             self.serves(actor, kind, number, *self.ask(actor, "read", kind, number))
         elif not self.depth[actor]:
             self.waiting[actor] = Load(kind, number, [self.now(kind, number)])
             self.workers[actor[0]].say(actor[1], "read", kind, number)
 
+    @precondition(lambda self: not self.stopped)
     @rule(
         actor=actors, kind=st.sampled_from(LOADED), number=numbers, at=st.integers(1, 3), is_after=st.booleans()
     )
     def stop(self, actor: Actor, kind: str, number: int, at: int, is_after: bool) -> None:
         """Begin a load, and stop at one of its statements."""
         if self.is_busy(actor) or (self.depth[actor] and kind not in OF_ROWS):
-            return
-        if self.is_stopped(actor[0], kind, number):
             return
         load = Load(kind, number, [self.now(kind, number)])
         answer = self.ask(actor, "read", kind, number, at, is_after)
@@ -172,14 +181,16 @@ class Site(RuleBasedStateMachine):
         else:
             self.serves(actor, kind, number, *answer)
 
-    @rule(actor=actors)
-    def go_on(self, actor: Actor) -> None:
-        """Let a load that is stopped come to its end, and those of its process that wait for it."""
-        if actor in self.stopped:
-            self.workers[actor[0]].say(actor[1], "go_on")
-            self.ended(actor, self.stopped.pop(actor))
-            for other in [one for one in self.waiting if one[0] == actor[0]]:
-                self.ended(other, self.waiting.pop(other))
+    @precondition(lambda self: self.stopped)
+    @rule()
+    def go_on(self) -> None:
+        """Let the load that is stopped come to its end, and those of its process that wait for it."""
+        ((actor, load),) = self.stopped.items()
+        self.workers[actor[0]].say(actor[1], "go_on")
+        del self.stopped[actor]
+        self.ended(actor, load)
+        while self.waiting:
+            self.ended(*self.waiting.popitem())
 
     def ended(self, actor: Actor, load: Load) -> None:
         value, own = self.workers[actor[0]].answer_of(actor[1])
@@ -193,24 +204,24 @@ class Site(RuleBasedStateMachine):
         if not self.is_busy(actor) and not self.depth[actor]:
             found = self.ask(actor, "miss", kind, number)
             if found is None:
-                self.missed[actor][kind, number] = time.monotonic()
+                self.missed[actor, kind, number] = time.monotonic()
             else:
                 assert found == self.now(kind, number), (actor, kind, number, found)
 
-    @rule(actor=actors, data=st.data())
-    def store(self, actor: Actor, data: st.DataObject) -> None:
+    @precondition(lambda self: self.missed)
+    @rule(data=st.data())
+    def store(self, data: st.DataObject) -> None:
         """Store what was computed, however old that is by now."""
-        if self.missed[actor] and not self.is_busy(actor):
-            kind, number = data.draw(st.sampled_from(sorted(self.missed[actor])))
-            if time.monotonic() - self.missed[actor].pop((kind, number)) < LATE:
-                self.ask(actor, "store", kind, number)
+        actor, kind, number = data.draw(st.sampled_from(sorted(self.missed)))
+        if not self.is_busy(actor) and time.monotonic() - self.missed.pop((actor, kind, number)) < LATE:
+            self.ask(actor, "store", kind, number)
 
     @rule(actor=actors)
     def check(self, actor: Actor) -> None:
         """Read everything."""
         if self.is_busy(actor):
             return
-        self.missed[actor].clear()
+        self.missed = {one: at for one, at in self.missed.items() if one[0] != actor}
         kinds = [*OF_ROWS] if self.depth[actor] else list(QUERIES)
         if not any(one[0] == actor[0] for one in self.stopped):
             for kind, number, value, own in self.ask(actor, "check", kinds, NUMBERS, True):
@@ -228,8 +239,8 @@ class Site(RuleBasedStateMachine):
             )  # fmt: skip
 
     def teardown(self) -> None:
-        for actor in list(self.stopped):
-            self.go_on(actor)
+        if self.stopped:
+            self.go_on()
         for actor in ACTORS:
             while self.depth[actor]:
                 self.ask(actor, "roll_back")
@@ -239,7 +250,7 @@ class Site(RuleBasedStateMachine):
 
 
 @contextmanager
-def site(*, watched: bool, changes: list[str], **oxicache: Any) -> Iterator[type[Site]]:
+def site(*mistakes: str, watched: bool, changes: list[str], **oxicache: Any) -> Iterator[type[Site]]:
     """The machine, with two workers."""
     directory = Path(tempfile.mkdtemp(prefix="ox"))
     try:
@@ -249,7 +260,7 @@ def site(*, watched: bool, changes: list[str], **oxicache: Any) -> Iterator[type
                 for _ in range(2)
             ]
             for worker in workers:
-                worker.tell("main")
+                worker.tell("main", *mistakes)
             truth = stack.enter_context(closing(sqlite3.connect(directory / "parcels.sqlite3")))
             yield type("ASite", (Site,), {"workers": workers, "truth": truth, "changes": changes})
     finally:
@@ -271,3 +282,22 @@ def test_no_read_is_stale_with_statements() -> None:
     """And what raw SQL changes, where that is watched."""
     with site(watched=True, changes=[*MANAGED, *RAW, *OTHERS]) as machine:
         play(machine)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "invalidates_before_the_commit", "moves_no_words", "loads_without_tags", "patterns_stay_in_the_process",
+        "transactions_read_what_others_cached", "old_views_are_stored", "nobody_looks_back", "parents_die_alone",
+        "bulk_without_rules", "fills_are_writes",
+    ],
+)  # fmt: skip
+def test_the_machine_finds_a_mistake(mistake: str) -> None:
+    """A defective oxicache fails."""
+    with site(mistake, watched=False, changes=[*MANAGED, *OTHERS]) as machine, pytest.raises(AssertionError):
+        run_state_machine_as_test(  # any example will do: nobody reads it
+            machine,
+            settings=settings(
+                MODEL, max_examples=300, stateful_step_count=50, print_blob=False, phases=[Phase.generate]
+            ),
+        )
