@@ -29,7 +29,7 @@ from oxicache.invalidation import Effect, Names
 from oxicache.options import TAG_MAX_CHARS
 from oxicache.registry import cache_manager
 from oxicache.store import Store, attempt
-from oxicache.tags import ANY_TAG, EVERY_TAG, expand, moved_words
+from oxicache.tags import ANY_TAG, EVERY_TAG, checked_tags, expand, moved_words
 from oxicache.trail import MAX_NAMES, Note, trail
 
 __all__ = ["Reached", "carry_out"]
@@ -151,11 +151,12 @@ def _expanded(part: Names) -> Names:
     """Add the tags that die with those that are named. What a rule made that is no tag is none, and said."""
     if not part.tags:
         return part
-    tags = attempt(_named("tags"), expand, None, part.tags)
-    if tags is None:
+    named = attempt(_named("tags"), checked_tags, None, part.tags)
+    if named is None:
         given: tuple[Any, ...] = part.tags  # whatever a rule's callable gave
-        tags = expand([tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
-    return replace(part, tags=tuple(tags))
+        named = tuple(tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS)
+    tags = expand(named)
+    return replace(part, tags=named, every_tag=True) if tags is None else replace(part, tags=tuple(tags))
 
 
 # ---------------------------------------------------------------- aliases of CACHES
@@ -241,7 +242,7 @@ def _reach_foreign(alias: str, handler: Any, part: Names, outcome: _Outcome, *, 
         outcome.count("tags", gone, alias=alias)
     if part.every_tag:
         outcome.failures[alias] = (
-            "it is not known which tags a transaction invalidated that changed very many rows"
+            "it is not known which tags these are: very many rows changed, or very many tags die with one"
         )
     if part.globs or part.regexes:
         gone = _tried(
