@@ -88,6 +88,7 @@ ANY_METHODS = (
     "test_viewsets.py",
     "test_workers.py",
     "test_workers_folder.py",
+    "test_workers_machine.py",
 )
 # About the tools around the package, not about the package: run once, on the first Python.
 ONCE = ("test_benches.py", "test_conformance.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")

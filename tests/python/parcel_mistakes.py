@@ -35,15 +35,10 @@ def loads_without_tags() -> None:
     loads.captured_words = lambda *_: []  # type: ignore[attr-defined]
 
 
-def patterns_stay_in_the_process() -> None:
-    from oxicache._native import KeyPattern
+def patterns_reach_nobody() -> None:
     from oxicache.django.backends import NativeCache
 
-    def here(self: Any, patterns: Any, kind: Any = "glob", *_: Any, **__: Any) -> None:
-        for pattern in patterns:
-            self._memory.remove_matching(KeyPattern(pattern, kind), *self._around(None, None))
-
-    NativeCache._outdate_patterns = here  # type: ignore[method-assign]
+    NativeCache._outdate_patterns = _nothing  # type: ignore[assignment]
 
 
 def transactions_read_what_others_cached() -> None:
@@ -55,11 +50,9 @@ def transactions_read_what_others_cached() -> None:
 
 
 def old_views_are_stored() -> None:
-    from oxicache.django import rows, transactions
+    from oxicache.django import transactions
 
     transactions.allows_storing = lambda *_: True
-    if hasattr(rows, "allows_storing"):
-        rows.allows_storing = transactions.allows_storing
 
 
 def nobody_looks_back() -> None:
@@ -100,7 +93,7 @@ MISTAKES: Final[dict[str, Callable[[], None]]] = {
         invalidates_before_the_commit,
         moves_no_words,
         loads_without_tags,
-        patterns_stay_in_the_process,
+        patterns_reach_nobody,
         transactions_read_what_others_cached,
         old_views_are_stored,
         nobody_looks_back,

@@ -1,4 +1,4 @@
-"""What each kind of cached value of parcels must be: a query, given a number. Plain SQL, for who knows no Django too."""
+"""What each kind of cached value of parcels must be: a query, given a number. Plain SQL: its readers need no Django."""
 
 from typing import Final
 

@@ -36,7 +36,9 @@ def codes(number: int) -> Rows:
     return rows("codes", number)
 
 
-@cached_function(ttl=None, tags=lambda number: [f"label:{number}", "labels", *(f"more:{each}" for each in range(40))])
+@cached_function(
+    ttl=None, tags=lambda number: [f"label:{number}", "labels", *(f"more:{each}" for each in range(40))]
+)
 def many_tags(number: int) -> Rows:
     return rows("many tags", number)
 
@@ -66,12 +68,13 @@ def _get_or_set(kind: str, number: int) -> Rows:
 
 # ---------------------------------------------------------------- what is stored by hand
 
+
 def place(kind: str, number: int) -> tuple[Any, str, list[str]]:
     """In which NativeCache it is kept, its key there and its tags."""
     alias, key, tags = {
         "page": ("tagged", f"page-{number}", [f"page:{number}"]),
         "depots": ("keyed", f"depots-of:{number}", []),
-        "list": ("keyed", "parcel_list", []),
+        "list": ("keyed", f"parcel_list_{number}", []),
         "slips": ("default", f"slips:{number}:all", ["slips"]),
         "weights": ("default", f"weights:{number}:all", []),
         "stops": ("default", f"depot:{number}:stops", []),
@@ -85,7 +88,9 @@ RULES: Final = (
     Rule("parcels.Parcel", on=["save", "delete"], tags=lambda parcel: [f"label:{parcel.pk}"], name="labels"),
     Rule("parcels.Parcel", on="bulk", tags=["senders", "labels"], name="of all"),
     Rule("parcels.Parcel", tags="parcel:{pk}", aliases="tagged", name="page"),
-    Rule("parcels.Parcel", keys="parcel_list", aliases="keyed", name="list"),
+    Rule(
+        "parcels.Parcel", keys=[f"parcel_list_{number}" for number in (1, 2, 3)], aliases="keyed", name="list"
+    ),
     Rule("parcels.Parcel", keys="depots-of:{pk}", on=["m2m", "delete"], aliases="keyed", name="depots"),
     Rule("parcels.Depot", globs="depot:{pk}", on="m2m", name="stops by m2m"),
     Rule("parcels.Stop", globs="depot:{depot_id}", name="stops"),

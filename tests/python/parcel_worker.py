@@ -1,7 +1,7 @@
 """A process of a site with parcels, whose threads are told through a pipe what to do, each for itself.
 
-Run as a program this is the process; imported by tests, `ParcelWorker` talks to it. Each thread has a connection, and so
-transactions, of its own, and may be stopped in the middle of a load while others go on.
+Run as a program this is the process; imported by tests, `ParcelWorker` talks to it. Each thread has a connection of its
+own, and so transactions, and may be stopped in the middle of a load while others go on.
 """
 
 import json
