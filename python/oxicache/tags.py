@@ -110,7 +110,8 @@ def tag_parent(child: str, parent: str) -> Callable[[], None]:
         raise ValueError(
             f"{TAG_MAX_PARENTS} children of tags are registered, which is the limit: not {child!r}"
         )
-    if not fields and parent in expand([child]):
+    below = frozenset[str]() if fields else expand([child])
+    if below is not None and parent in below:
         logger.warning(
             "The tags %r and %r are each other's parents: they are invalidated together.", child, parent
         )
@@ -148,11 +149,11 @@ def are_alone(tags: Collection[str]) -> bool:
     return not _edges and "" not in tags and max(map(len, tags)) <= TAG_MAX_CHARS
 
 
-def expand(tags: Iterable[str]) -> frozenset[str]:
-    """Return these tags and all that die with them. TypeError and ValueError name what is no tag.
+def expand(tags: Iterable[str]) -> frozenset[str] | None:
+    """Return these tags and all that die with them; None for every tag there is, where those are too many.
 
-    O(what is returned, times the parents with fields). An expansion over TAG_MAX_EXPANDED tags is cut, and said once;
-    of several tags there may be more.
+    More than TAG_MAX_EXPANDED, which is said once for each tag. O(what is returned, times the parents with fields).
+    TypeError and ValueError name what is no tag.
     """
     given = checked_tags(tags)
     if not _edges:
@@ -164,11 +165,11 @@ def expand(tags: Iterable[str]) -> frozenset[str]:
     while waiting:
         tag = waiting.pop()
         new = [child for child in _direct(tag) if child not in found]
-        room = most - len(found)
-        if len(new) > room:
+        found.update(dict.fromkeys(new))
+        if len(found) > most:
             _report(given)
-        found.update(dict.fromkeys(new[:room]))
-        waiting += new[:room]
+            return None
+        waiting += new
     return frozenset(found)
 
 
@@ -186,7 +187,7 @@ def _report(tags: tuple[str, ...]) -> None:
     if first not in _reported and len(_reported) < TAG_MAX_PARENTS:
         _reported.add(first)
         logger.warning(
-            "The tag %r has more than %d descendants; those past that are not invalidated with it. A child whose "
+            "The tag %r has more than %d descendants: every entry that has a tag is invalidated instead. A child whose "
             "field makes ever longer tags has no end: see `tag_parent`.",
             first,
             TAG_MAX_EXPANDED,

@@ -40,12 +40,15 @@ def carry_out(effect: Effect, notes: Sequence[Note]) -> None:
         trail.enter(notes)
 
 
-def _reach(effect: Effect) -> "partial[set[str]]":
-    """Reach the caches; return what tells the version words that were moved."""
+def _reach(effect: Effect) -> "partial[set[str]] | None":
+    """Reach the caches; return what tells the version words that were moved. None: it is out of the ordinary."""
     keys, globs, aliases = effect.keys, effect.globs, effect.aliases
     tags = effect.tags
     if tags and not are_alone(tags):
-        tags = expand(tags)
+        expanded = expand(tags)
+        if expanded is None:
+            return None
+        tags = expanded
     is_everywhere = aliases is None
     version_words.open()
     handlers: list[NativeCache] = []

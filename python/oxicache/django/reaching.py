@@ -32,7 +32,7 @@ from oxicache.invalidation import Effect, Names
 from oxicache.options import TAG_MAX_CHARS
 from oxicache.registry import cache_manager
 from oxicache.store import Store, attempt
-from oxicache.tags import ANY_TAG, EVERY_TAG, expand, moved_words
+from oxicache.tags import ANY_TAG, EVERY_TAG, checked_tags, expand, moved_words
 from oxicache.trail import MAX_NAMES, Note, trail
 
 __all__ = ["Reached", "carry_out"]
@@ -157,11 +157,12 @@ def _expanded(part: Names) -> Names:
     part = _usable(part)
     if not part.tags:
         return part
-    tags = attempt(_named("tags"), expand, None, part.tags)
-    if tags is None:
+    named = attempt(_named("tags"), checked_tags, None, part.tags)
+    if named is None:
         given: tuple[Any, ...] = part.tags  # whatever a rule's callable gave
-        tags = expand([tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS])
-    return replace(part, tags=tuple(tags))
+        named = tuple(tag for tag in given if isinstance(tag, str) and 0 < len(tag) <= TAG_MAX_CHARS)
+    tags = expand(named)
+    return replace(part, tags=named, every_tag=True) if tags is None else replace(part, tags=tuple(tags))
 
 
 # ---------------------------------------------------------------- aliases of CACHES

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from oxicache._native import KeyPattern
+from oxicache.options import TAG_MAX_EXPANDED
 from oxicache.selection import Selection
 from oxicache.sites import Site
 from oxicache.tags import expand
@@ -40,18 +41,27 @@ def wanted(site: Site, selection: Selection, *, cascade: bool) -> Wanted:
     dependents = site.shared.dependents(selection, cascade=cascade)
     named = replace(
         selection,
-        tags=tuple(sorted(expand(selection.tags))),
+        tags=_with_descendants(selection.tags),
         globs=selection.whole_globs(below),
     )
     dependent = replace(
         dependents.selection,
-        tags=tuple(sorted(expand(dependents.selection.tags))),
+        tags=_with_descendants(dependents.selection.tags),
         globs=tuple(glob for glob in dependents.selection.globs if glob not in named.globs),
     )
     parts = (*_apart(named), *_apart(dependent, "dependency"))
     for _, part in parts:
         _refuse_bad_patterns(part)
     return Wanted(parts, dependents.is_wider)
+
+
+def _with_descendants(tags: Sequence[str]) -> tuple[str, ...]:
+    found = expand(tags)
+    if found is None:
+        raise ValueError(
+            f"the tags {', '.join(tags)} have more than {TAG_MAX_EXPANDED} descendants; `clear` removes everything"
+        )
+    return tuple(sorted(found))
 
 
 def _apart(named: Selection, strategy: str | None = None) -> Iterator[Part]:

@@ -135,6 +135,28 @@ class TestWhere:
         assert left(named) == everywhere(["other"])
         assert reached.by_alias == {"default": None, "prefixed": None, "apart": None, "local": 2}
 
+    def test_a_tag_with_too_many_descendants(self, named: Any) -> None:
+        """Every entry that has a tag goes, as nobody goes through so many; not only some of them."""
+        calls = []
+
+        @cached_function(tags=["leaf:zzzzzz"])
+        def one() -> int:
+            calls.append(1)
+            return len(calls)
+
+        undo = [tag_parent("leaf:{x}" + letter, "leaf:{x}") for letter in "abcdez"]
+        try:
+            for cache in (caches["default"], named):
+                cache.set("a", 1, tags=["leaf:zzzzzz"])
+            assert one() == 1
+            reached = carry_out(Effect(tags=frozenset({"leaf:z"})))
+            assert [cache.get("a") for cache in (caches["default"], named)] == [None, None]
+            assert one() == 2
+            assert "not known" in reached.failures["local"]
+        finally:
+            for end in undo:
+                end()
+
     def test_regular_expressions(self, named: Any) -> None:
         """They match from a key's start on, and everywhere too."""
         fill(named)

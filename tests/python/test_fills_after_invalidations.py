@@ -1,0 +1,44 @@
+"""A process invalidates something else between its miss and its `set`: what it stores is still what it read before."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cache_worker import CacheWorker, caching
+
+_UNMENDED = pytest.mark.xfail(
+    strict=True,
+    reason="tokens::take_all in delete_tag, outdate and delete_matching uses up the tokens of all keys of the store",
+)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[list[CacheWorker]]:
+    directory = Path(tempfile.mkdtemp(prefix="ox"))
+    with caching(directory) as workers:
+        yield workers
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["delete", "other"],
+        pytest.param(["delete_by_tag", "other"], marks=_UNMENDED),
+        pytest.param(["invalidate_patterns", ["other:*"]], marks=_UNMENDED),
+        pytest.param(["delete_pattern", "other:*"], marks=_UNMENDED),
+    ],
+    ids=lambda other: other[0],
+)
+def test_a_fill_stays_one(pair: list[CacheWorker], other: list[Any]) -> None:
+    """What was read before another process changed the key is not kept, whatever else was invalidated meanwhile."""
+    one, two = (worker.cache() for worker in pair)
+    key = f"key of {other[0]}"
+    assert one.get(key) is None  # what it reads from its source is old as soon as ...
+    two.do("delete", key)  # ... the other has changed that
+    one.do(*other)
+    one.do("set", key, "old")
+    assert one.get(key) is None
