@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use pyo3::prelude::*;
 
 use super::args;
+use super::compiled;
 use super::manager;
-use super::outdating;
 use super::outside;
 use super::shared::Shared;
 use crate::engine::{PatternKind, Selector, TagRef, Within};
@@ -47,13 +47,13 @@ impl Names<'_> {
 /// Where a cache fails the others are reached, and the first error is raised. O(caches, and their entries with globs).
 #[pyfunction]
 #[pyo3(signature = (tags, keys, globs, /))]
-pub(super) fn _forget(
+pub(super) fn forget_named(
     tags: &Bound<'_, PyAny>,
     keys: &Bound<'_, PyAny>,
     globs: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let py = tags.py();
-    let matchers = outdating::matchers(globs, PatternKind::Glob)?;
+    let matchers = compiled::matchers(globs, PatternKind::Glob)?;
     let names = Names {
         tags: args::tags(Some(tags))?,
         keys: outside::iterate(keys)?.collect::<PyResult<_>>()?,

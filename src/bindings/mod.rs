@@ -9,6 +9,7 @@ mod bites;
 mod cache;
 mod callbacks;
 mod clock;
+mod compiled;
 mod control;
 mod deletions;
 mod error;
@@ -88,7 +89,7 @@ mod _native {
     use super::deletions::PyDeletionTracker;
 
     #[pymodule_export]
-    use super::forgetting::_forget;
+    use super::forgetting::forget_named;
 
     #[pymodule_export]
     use super::keys::Missing;

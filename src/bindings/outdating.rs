@@ -9,16 +9,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use super::backend_key::Name;
 use super::clock as python_clock;
+use super::compiled::{read, regex_bytes};
 use super::matching;
 use super::native_store::NativeStore;
-use super::outside;
 use super::shared::{PyGone, PyTable};
 use super::tokens::{self, Seen};
 use crate::engine::clock::{self, Now};
@@ -45,74 +42,6 @@ const BETWEEN_LOOKS: usize = 64;
 const MOST_TOLD_BYTES: usize = 1 << 20;
 /// A fill is not stored rather than matched with more: one of this size may take 10 ms a key.
 const MOST_FILL_BYTES: usize = 256 << 10;
-/// So many compiled regular expressions are kept, of so many bytes altogether.
-const MOST_COMPILED: usize = 64;
-const MOST_COMPILED_BYTES: usize = 8 << 20;
-
-/// Regular expressions, which take longer to compile than to match with; the last used stands last.
-static COMPILED: Mutex<Vec<Matcher>> = Mutex::new(Vec::new());
-
-/// How much memory a regular expression takes; none for what is no such.
-fn regex_bytes(matcher: &Matcher) -> usize {
-    match matcher.kind() {
-        PatternKind::Glob => 0,
-        PatternKind::Regex => matcher.bytes(),
-    }
-}
-
-/// Reads a pattern.
-fn read(kind: PatternKind, source: &[u32]) -> Result<Matcher, Error> {
-    if kind == PatternKind::Glob {
-        return Matcher::new(kind, source);
-    }
-    let known = {
-        let mut compiled = COMPILED.lock();
-        let mut places = compiled.iter();
-        let place = places.position(|matcher| matcher.source() == source);
-        place.map(|place| {
-            let matcher = compiled.remove(place);
-            compiled.push(matcher.clone());
-            matcher
-        })
-    };
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let matcher = Matcher::new(kind, source)?;
-    let mut compiled = COMPILED.lock();
-    compiled.push(matcher.clone());
-    let mut bytes: usize = compiled.iter().map(Matcher::bytes).sum();
-    while compiled.len() > MOST_COMPILED || bytes > MOST_COMPILED_BYTES {
-        bytes -= compiled.remove(0).bytes();
-    }
-    Ok(matcher)
-}
-
-/// Patterns that somebody gave, each of which can be read. A single string is refused: its letters are never what was meant.
-pub(super) fn sources(patterns: &Bound<'_, PyAny>, kind: PatternKind) -> PyResult<Vec<Vec<u32>>> {
-    let matchers = matchers(patterns, kind)?.into_iter();
-    Ok(matchers.map(|matcher| matcher.source().to_vec()).collect())
-}
-
-/// The same, read.
-pub(super) fn matchers(patterns: &Bound<'_, PyAny>, kind: PatternKind) -> PyResult<Vec<Matcher>> {
-    if patterns.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err(format!(
-            "patterns must be an iterable of strings such as ['user:7:*'], not the single string {}",
-            outside::repr(patterns)?
-        )));
-    }
-    let mut matchers = Vec::new();
-    for pattern in outside::iterate(patterns)? {
-        let pattern = pattern?;
-        let text = pattern.cast::<PyString>().map_err(|_| {
-            let kind = pattern.get_type();
-            PyTypeError::new_err(format!("a key pattern is a string, not {kind}"))
-        })?;
-        matchers.push(read(kind, &matching::points(text))?);
-    }
-    Ok(matchers)
-}
 
 /// What was invalidated by patterns.
 #[derive(Default)]

@@ -10,10 +10,10 @@ use super::args::{self, BytesArg, EarlyArg, GraceArg, PolicyArg, SizeArg, TtlArg
 use super::backend_key::{Name, Owned};
 use super::cache::{Options, PyTtlCache};
 use super::clock as python_clock;
+use super::compiled;
 use super::keys;
 use super::matching;
 use super::native_store::{Life, NativeStore, Storing};
-use super::outdating;
 use super::pattern::{self, KeyPattern};
 use super::values::Isolation;
 use super::versions::Stamps;
@@ -211,7 +211,7 @@ impl NativeStore {
         prefix: Option<&Bound<'_, PyString>>,
     ) -> PyResult<()> {
         let kind = pattern::kind_named(kind)?;
-        let sources = outdating::sources(patterns, kind)?;
+        let sources = compiled::sources(patterns, kind)?;
         let within = match prefix {
             Some(prefix) => Within::Parts {
                 prefix: Some(matching::points(prefix)),

@@ -70,7 +70,7 @@ def _reach(effect: Effect) -> "partial[set[str]] | None":
     if is_everywhere:
         if tags and not stores:
             version_words.bump(moved_words(tags))
-        _native._forget(tags, keys, globs)
+        _native.forget_named(tags, keys, globs)
         delivery.tell_all(tags, keys, globs)
     others: Collection[str] = ()
     if foreign:

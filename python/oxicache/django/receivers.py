@@ -11,7 +11,7 @@ from django.db import router
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from oxicache.django import conf, rulebook, signals, transactions
+from oxicache.django import asked_rows, conf, rulebook, signals, transactions
 from oxicache.django.evaluation import CompiledRule
 from oxicache.django.signals import Relation, ancestors
 from oxicache.invalidation import Effect
@@ -222,7 +222,7 @@ def _ends_changed(through: type[Model], model: type[Model], values: Iterable[Any
         }
         found: dict[Any, Model] = {}
         for name in names:
-            found.update({one.pk: one for one in rulebook.rows_by(model, name, values, using)})
+            found.update({one.pk: one for one in asked_rows.rows_by(model, name, values, using)})
         rows = found.values()
     changed_rows(model, rows, using, "m2m")
 
@@ -245,7 +245,7 @@ def _cleared(through: type[Model], instance: Model, reverse: bool, model: type[M
     near_field: Any = through._meta.get_field(near)
     far_field: Any = through._meta.get_field(far)
     value = vars(instance).get(near_field.target_field.attname)
-    values = rulebook.values_between(through, {near: value}, far_field.attname, using)
+    values = asked_rows.values_between(through, {near: value}, far_field.attname, using)
     if values is None:
         changed_rows(model, None, using, "m2m")
     elif values:

@@ -15,6 +15,7 @@ from django.db import router
 from django.db.models import CASCADE, SET_NULL, Model
 
 from oxicache.django import words
+from oxicache.django.asked_rows import at_most, some_rows
 from oxicache.django.changes import Row
 from oxicache.django.evaluation import CompiledRule, UsualRules
 from oxicache.django.labels import model_named
@@ -22,7 +23,6 @@ from oxicache.django.signals import KEEPING_VALUES, ancestors
 from oxicache.invalidation import NOTHING, Effect, Gathered, Rule, operations_of
 
 __all__ = [
-    "MAX_ROWS",
     "Entry",
     "add",
     "compiled_rules",
@@ -36,18 +36,12 @@ __all__ = [
     "referring_quietly",
     "remove",
     "row_before",
-    "rows_by",
     "rows_referring",
     "rules_of",
     "titles_of",
-    "values_between",
 ]
 
 Path: TypeAlias = tuple[type[Model], ...]  # the models whose rules have cascaded to where one is
-
-MAX_ROWS: Final = (
-    1000  # rows that are asked for to know what a rule means for them; past it the rule's widest effect
-)
 
 
 class Entry:
@@ -237,7 +231,7 @@ class _Gathering:
             return None  # after a deletion nothing refers to it any more
         value = vars(row.instance).get(relation.field.target_field.attname)
         condition = {relation.field.name: value}
-        return [] if value is None else _some(relation.related_model, condition, self.using)
+        return [] if value is None else some_rows(relation.related_model, condition, self.using)
 
     def _rows_of(self, rule: CompiledRule, instances: list[Model] | None) -> Iterable[Row]:
         if instances is None or not rule.differs_by_row:
@@ -273,7 +267,7 @@ def rows_referring(relation: Any, instance: Model, using: str) -> list[Model] | 
     value = vars(instance).get(field.target_field.attname)
     if value is None or not any(rule.differs_by_row for rule in rules_of(model, "bulk")):
         return None
-    rows = _some(model, {field.name: value}, using)
+    rows = some_rows(model, {field.name: value}, using)
     return None if rows is None else [each for one in rows for each in (one, _without(one, field, relation))]
 
 
@@ -347,13 +341,13 @@ def effect_of_rows(
     """Return what the rules ask for when these rows change: instances or primary keys, None for any of the model.
 
     `has_keys_only` says for which rules nothing but the rows' keys is known, whatever they look like now.
-    Beyond MAX_ROWS it is as if nobody knew which. Rules with callables have the rows asked for by their keys.
+    Past asked_rows.MAX_ROWS it is as if nobody knew which. Rules with callables have the rows asked for by their keys.
     """
     rules = rules_of(model, operation)
     if not rules:
         return NOTHING
     gathering = _Gathering(using or router.db_for_write(model), operation)
-    some = None if rows is None else _at_most(rows)
+    some = None if rows is None else at_most(rows)
     for rule in rules:
         is_blurred = rule.needs_instance and has_keys_only is not None and has_keys_only(rule)
         if some is None or not rule.differs_by_row or (is_blurred and rule.has_calls):
@@ -364,15 +358,6 @@ def effect_of_rows(
         else:
             gathering.gather(rule, _rows_of(rule, model, some, operation, gathering.using))
     return gathering.effect()
-
-
-def _at_most(rows: Iterable[Any]) -> list[Any] | None:
-    some: list[Any] = []
-    for row in rows:
-        if len(some) >= MAX_ROWS:
-            return None
-        some.append(row)
-    return some
 
 
 def _rows_of(
@@ -391,30 +376,10 @@ def _rows_of(
     elif pks and operation == "delete":
         yield Row(rule.model)
     elif pks:
-        for one in _some(model, {"pk__in": pks}, using) or ():
+        for one in some_rows(model, {"pk__in": pks}, using) or ():
             yield from _rows_for(rule, one, operation, using)
 
 
 def _rows_by(model: type[Model], condition: dict[str, Any], using: str) -> list[Row]:
-    found = _some(model, condition, using)
+    found = some_rows(model, condition, using)
     return [Row(model)] if found is None else [Row(model, one) for one in found]
-
-
-def rows_by(model: type[Model], attname: str, values: Iterable[Any], using: str) -> list[Model]:
-    """Return the rows with one of these values in a column. O(rows)."""
-    return list(model._base_manager.using(using).filter(**{f"{attname}__in": list(values)}))
-
-
-def values_between(
-    through: type[Model], condition: dict[str, Any], attname: str, using: str
-) -> list[Any] | None:
-    """Return what the rows of a table between refer to, None for more than MAX_ROWS."""
-    rows = through._base_manager.using(using).filter(**condition).values_list(attname, flat=True)
-    found = list(rows[: MAX_ROWS + 1])
-    return None if len(found) > MAX_ROWS else found
-
-
-def _some(model: type[Model], condition: dict[str, Any], using: str) -> list[Model] | None:
-    """Ask for rows, None where there are more than MAX_ROWS."""
-    found = list(model._base_manager.using(using).filter(**condition)[: MAX_ROWS + 1])
-    return None if len(found) > MAX_ROWS else found
