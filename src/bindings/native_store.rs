@@ -670,9 +670,19 @@ impl NativeStore {
     /// Remove everything, here and in every process.
     pub(super) fn clear_all(&self, py: Python<'_>) -> PyResult<()> {
         if self.is_host {
-            tokens::take_all(py, self.id)?;
+            let (before, seen) = (self.stamp(), versions::current());
             versions::bump(&[self.store_word()], || seconds(py));
             self.look_up_words();
+            let after = self.stamp();
+            if std::ptr::eq(seen, versions::current()) && is_next(before, after) {
+                tokens::stepped(
+                    py,
+                    self.id,
+                    |seen| &mut seen.store,
+                    before.value,
+                    after.value,
+                )?;
+            }
         }
         self.shared.clear(py);
         Ok(())
@@ -681,14 +691,10 @@ impl NativeStore {
     /// Remove a tag's entries, here and in every process; how many were here.
     pub(super) fn delete_tag(&self, py: Python<'_>, tag: &str) -> PyResult<usize> {
         self.settle(py);
-        if self.is_host {
-            tokens::take_all(py, self.id)?;
-        }
         let count = self.shared.delete_by_tag(py, tag);
         if self.is_host {
             // The word of all tags first: whoever sees the tag's new value then finds that one moved, too.
-            let names = [self.own_word(b"tags:"), self.tag_word(tag)];
-            versions::bump(&names, || seconds(py));
+            self.bump_tags(py, &[self.own_word(b"tags:"), self.tag_word(tag)])?;
         }
         Ok(count)
     }
@@ -707,7 +713,6 @@ impl NativeStore {
             words.push(b"tags".to_vec());
         }
         if self.is_host {
-            tokens::take_all(py, self.id)?;
             words.push(self.own_word(b"tags:")); // before those of the tags, as above
             words.extend(tags.iter().map(|tag| self.tag_word(tag)));
         }
@@ -718,8 +723,28 @@ impl NativeStore {
         }
         drop(table);
         self.shared.removed(py, gone);
-        if !words.is_empty() {
-            versions::bump(&words, || seconds(py));
+        if words.is_empty() {
+            return Ok(());
+        }
+        self.bump_tags(py, &words)
+    }
+
+    /// Bump words, that of all tags of the store once among them. What this thread stores next comes after that.
+    fn bump_tags(&self, py: Python<'_>, words: &[Vec<u8>]) -> PyResult<()> {
+        let word = self.tags_word.load(Ordering::Relaxed);
+        let seen = versions::current();
+        let before = seen.capture(word);
+        versions::bump(words, || seconds(py));
+        let after = seen.capture(word);
+        // Where others moved it meanwhile, nobody knows what was read before and what after.
+        if std::ptr::eq(seen, versions::current()) && is_next(before, after) {
+            tokens::stepped(
+                py,
+                self.id,
+                |seen| &mut seen.tags,
+                before.value,
+                after.value,
+            )?;
         }
         Ok(())
     }
@@ -896,6 +921,11 @@ fn sum_of(seen: Seen) -> u64 {
         fold(u64::from(key.word), u64::from(key.value)),
         fold(u64::from(store), u64::from(tags)),
     )
+}
+
+/// Whether a word was moved once.
+fn is_next(before: Stamp, after: Stamp) -> bool {
+    before.word == after.word && after.value == before.value.wrapping_add(1)
 }
 
 fn seconds(py: Python<'_>) -> u32 {

@@ -267,9 +267,8 @@ impl NativeStore {
         }
         let matchers = patterns.iter().map(|pattern| read(kind, pattern));
         let bytes: Result<usize, Error> = matchers.map(|one| Ok(regex_bytes(&one?))).sum();
-        self.tell(py, kind, within, patterns, bytes?);
-        // As for `clear_all`: what this thread stores next comes after, and is not to be lost.
-        tokens::take_all(py, self.id)
+        self.tell(py, kind, within, patterns, bytes?)?;
+        Ok(())
     }
 
     /// As [`Self::outdate`] for one pattern, and remove what it takes in this process at once; how many live entries that were.
@@ -293,7 +292,7 @@ impl NativeStore {
             within,
             vec![matcher.source().to_vec()],
             regex_bytes(matcher),
-        );
+        )?;
         let mut count = 0;
         let mut gone = Vec::new();
         let mut table = self.shared.cache.lock();
@@ -311,7 +310,6 @@ impl NativeStore {
         }
         drop(table);
         self.shared.removed(py, gone);
-        tokens::take_all(py, self.id)?;
         Ok(count)
     }
 
@@ -347,7 +345,7 @@ impl NativeStore {
         within: Within,
         patterns: Vec<Vec<u32>>,
         bytes: usize,
-    ) -> Stamp {
+    ) -> PyResult<Stamp> {
         let record = Record {
             store: self.name_hash,
             kind,
@@ -358,13 +356,19 @@ impl NativeStore {
             .encode()
             .filter(|texts| texts.len() <= MOST_RECORDS && bytes <= MOST_TOLD_BYTES);
         let now = python_clock::now(py).map_or_else(|_| clock::precise(), Now::at);
+        let steps = texts.as_ref().map_or(1, Vec::len);
         let stamp = versions::outdate(&self.store_word(), texts.as_deref(), now);
+        // What this thread stores next comes after that, and is not to be lost; unless others moved the word meanwhile.
+        if let Ok(steps) = u32::try_from(steps) {
+            let before = stamp.value.wrapping_sub(steps);
+            tokens::stepped(py, self.id, |seen| &mut seen.store, before, stamp.value)?;
+        }
         if let Some(reason) = versions::untold_fault() {
             log::warn!(
                 target: "oxicache.host",
                 "Each invalidation by patterns empties the whole cache in all processes, as they cannot be told what matched: {reason}"
             );
         }
-        stamp
+        Ok(stamp)
     }
 }

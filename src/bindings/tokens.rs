@@ -187,9 +187,30 @@ pub(super) fn take(py: Python<'_>, store: u64, hash: u64) -> PyResult<Option<See
     Ok(newest)
 }
 
-/// Use up all tokens that this thread or task has of a store.
-pub(super) fn take_all(py: Python<'_>, store: u64) -> PyResult<()> {
-    forget(py, |token| token.store == store)
+/// Tell the tokens that this thread or task has of a store that it was its own change that moved a word of the store: what it
+/// stores next comes after that. A token that has seen another value stays as it is, as somebody else has moved the word.
+pub(super) fn stepped(
+    py: Python<'_>,
+    store: u64,
+    word: fn(&mut Seen) -> &mut u32,
+    before: u32,
+    after: u32,
+) -> PyResult<()> {
+    if with(|misses| misses.used == 0) != Some(false) {
+        return Ok(());
+    }
+    let task = current_task(py)?;
+    with(|misses| {
+        for token in misses.tokens[..misses.used].iter_mut().flatten() {
+            if token.store == store
+                && *word(&mut token.seen) == before
+                && is_of(token, task.as_ref(), py)
+            {
+                *word(&mut token.seen) = after;
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Tell this thread's tokens of other keys that share a key's word that it was this key's change that moved it.

@@ -3,7 +3,7 @@
 import fnmatch
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -32,14 +32,15 @@ PATTERNS = ("a", "[ab]", "c*", "?", "nothing:*")
 
 @dataclass(frozen=True)
 class Seen:
-    """What the words were: of a key, of the store, of all tags."""
+    """What the words were: of a key, of the store, of all tags; and how often clears and patterns moved the store's."""
 
     key: int
     store: int
     tags: int
+    steps: int
 
 
-DEAD = Seen(-1, -1, -1)
+DEAD = Seen(-1, -1, -1, -1)
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Host:
     def __init__(self, count: int) -> None:
         self.keys: defaultdict[str, int] = defaultdict(int)
         self.tags: defaultdict[str, int] = defaultdict(int)
-        self.store = self.all_tags = self.serial = 0
+        self.store = self.all_tags = self.steps = self.serial = 0
         self.entries: list[dict[str, Entry]] = [{} for _ in range(count)]
         self.tokens: list[dict[str, Seen]] = [{} for _ in range(count)]
 
@@ -97,7 +98,7 @@ class Host:
         return entry if all(self.tags[tag] == seen for tag, seen in entry.tags.items()) else None
 
     def _seen(self, key: str) -> Seen:
-        return Seen(self.keys[key], self.store, self.all_tags)
+        return Seen(self.keys[key], self.store, self.all_tags, self.steps)
 
     def _get(self, worker: int, key: str) -> Any:
         entry = self._live(worker, key)
@@ -165,20 +166,28 @@ class Host:
             self._delete(worker, key)
 
     def _delete_by_tag(self, worker: int, tag: str) -> Any:
-        self.tokens[worker].clear()
+        self._moved(worker, tags=self.all_tags)
         self.all_tags += 1
         self.tags[tag] += 1
         return mock.ANY  # what is outdated already may have been removed, or not yet
 
     def _invalidate_patterns(self, worker: int, patterns: list[str]) -> None:
-        """Remove what matches everywhere; a fill of it that was missed before is dropped."""
-        self.tokens[worker].clear()
+        """Remove what matches everywhere; a fill of it that others missed before is dropped."""
         taken = {key for key in KEYS if any(_matches(pattern, key) for pattern in patterns)}
-        for entries, tokens in zip(self.entries, self.tokens, strict=True):
+        for one, (entries, tokens) in enumerate(zip(self.entries, self.tokens, strict=True)):
             for key in taken:
                 entries.pop(key, None)
-                if key in tokens:
+                if key in tokens and (one != worker or tokens[key].steps != self.steps):
                     tokens[key] = DEAD
+        self._moved(worker, steps=self.steps)
+        self.steps += 1
+
+    def _moved(self, worker: int, **words: int) -> None:
+        """A worker moves words itself: what it stores next comes after that, unless others moved them meanwhile."""
+        for key, token in self.tokens[worker].items():
+            mine = {name: value + 1 for name, value in words.items() if getattr(token, name) == value}
+            if len(mine) == len(words):
+                self.tokens[worker][key] = replace(token, **mine)
 
     def _delete_pattern(self, worker: int, pattern: str) -> int:
         count = sum(bool(_matches(pattern, key) and self._live(worker, key)) for key in KEYS)
@@ -186,5 +195,6 @@ class Host:
         return count
 
     def _clear(self, worker: int) -> None:
-        self.tokens[worker].clear()
+        self._moved(worker, store=self.store, steps=self.steps)
         self.store += 1
+        self.steps += 1

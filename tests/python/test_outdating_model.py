@@ -64,7 +64,9 @@ class PatternMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.caches = workers(2)
         self.entries: list[dict[str, int]] = [{}, {}]
-        self.missed: list[set[str]] = [set(), set()]
+        # How often patterns had been invalidated when a key was missed, or when only its own worker had done so since.
+        self.missed: list[dict[str, int]] = [{}, {}]
+        self.steps = 0
         self.dead: list[set[str]] = [set(), set()]
         self.loads: list[tuple[int, str, int, list[bool]]] = []
         self.serial = 0
@@ -84,15 +86,14 @@ class PatternMachine(RuleBasedStateMachine):
         expected = self.entries[which].get(key)
         assert self.caches[which].get(key) == expected
         if expected is None:
-            self.missed[which].add(key)
+            self.missed[which][key] = self.steps
             self.dead[which].discard(key)
 
     @rule(which=which, key=keys)
     def store(self, which: int, key: str) -> None:
         self.serial += 1
         self.caches[which].set(key, self.serial)
-        is_fill = key in self.missed[which]
-        self.missed[which].discard(key)
+        is_fill = self.missed[which].pop(key, None) is not None
         if not is_fill:
             self.outdated({key}, other=1 - which)
         if not is_fill or key not in self.dead[which]:
@@ -124,13 +125,17 @@ class PatternMachine(RuleBasedStateMachine):
             assert store_of(self.caches[which]).remove_matching(KeyPattern(patterns[0])) == expected
         else:
             store_of(self.caches[which]).outdate_patterns(patterns)
-        self.missed[which].clear()
         for worker in (0, 1):
             for key in taken:
                 self.entries[worker].pop(key, None)
-                if key in self.missed[worker]:
+                seen = self.missed[worker].get(key)
+                if seen is not None and (worker != which or seen != self.steps):
                     self.dead[worker].add(key)
             self.stop_loads(worker, taken)
+        for key, seen in self.missed[which].items():
+            if seen == self.steps:  # what this worker stores next comes after what it has invalidated itself
+                self.missed[which][key] += 1
+        self.steps += 1
 
     @rule(which=which, key=keys)
     def begin_load(self, which: int, key: str) -> None:
@@ -146,7 +151,7 @@ class PatternMachine(RuleBasedStateMachine):
         store = store_of(self.caches[which])
         assert store._is_current(key, token) is good[0]
         assert store._fill(key, self.serial, token) is good[0]
-        self.missed[which].discard(key)
+        self.missed[which].pop(key, None)
         if good[0]:
             self.entries[which][key] = self.serial
 

@@ -43,12 +43,9 @@ def carry_out(effect: Effect, notes: Sequence[Note]) -> None:
 def _reach(effect: Effect) -> "partial[set[str]] | None":
     """Reach the caches; return what tells the version words that were moved. None: it is out of the ordinary."""
     keys, globs, aliases = effect.keys, effect.globs, effect.aliases
-    tags = effect.tags
-    if tags and not are_alone(tags):
-        expanded = expand(tags)
-        if expanded is None:
-            return None
-        tags = expanded
+    tags = _with_descendants(effect.tags)
+    if tags is None:
+        return None
     is_everywhere = aliases is None
     version_words.open()
     handlers: list[NativeCache] = []
@@ -78,6 +75,10 @@ def _reach(effect: Effect) -> "partial[set[str]] | None":
             Names(tuple(sorted(tags)), tuple(sorted(keys)), tuple(sorted(globs)), aliases=tuple(foreign))
         )
     return partial(_moved, (tags, keys, globs), handlers, others, is_everywhere=is_everywhere)
+
+
+def _with_descendants(tags: frozenset[str]) -> frozenset[str] | None:
+    return tags if not tags or are_alone(tags) else expand(tags)
 
 
 def _moved(

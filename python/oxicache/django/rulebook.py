@@ -7,7 +7,7 @@ evaluation.py; how rules are registered: rules.py.
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from itertools import chain
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from django.apps import apps
