@@ -281,7 +281,9 @@ class Loader:
             flight.stamps = stamps
 
     def _is_private(self, flight: Flight, request: Load) -> bool:
-        return request.row_call is not None and request.row_call.is_private(self.cache, flight.stamps)
+        if request.row_call is not None:
+            return request.row_call.is_private(self.cache, flight.stamps)
+        return bool(flight.tags) and request.is_own_work(self.cache)
 
     def _found(self, request: Load) -> Any:
         """Return what somebody else stored between this caller's read and its lead, or MISSING."""

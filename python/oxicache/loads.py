@@ -6,6 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Self, TypeAlias
 
+from oxicache import rows
 from oxicache._native import Stamps, TTLCache
 from oxicache.rows import RowCall
 from oxicache.store import LoadStore, attempt
@@ -68,6 +69,11 @@ class Load:
         stamps = self.capture_tags(tags)
         # Where the row's words have not moved until now they are the same in both. Where they have, `first` says so.
         return stamps if first is None or first.is_current() else first
+
+    def is_own_work(self, cache: LoadStore) -> bool:
+        """Whether a value with tags may show what the caller's transaction has written, and nobody else can see."""
+        known = rows.source()
+        return known is not None and attempt(cache, known.is_writing, True)
 
     def tag_names(self) -> tuple[str, ...]:
         """Return the tags of the value. To be asked when its load has begun."""

@@ -90,6 +90,10 @@ class RowSource(Protocol):
         """Whether what is read from now on may be kept. Asked before it is read."""
         ...
 
+    def is_writing(self) -> bool:
+        """Whether what the caller reads, on whichever database, may be its own uncommitted work."""
+        ...
+
     def fresh(self, row: Row) -> Any:
         """Load the row; None when there is no such row."""
         ...

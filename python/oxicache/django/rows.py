@@ -49,6 +49,10 @@ class DjangoRows:
             return True
         return not stamps.was_bumped_within(conf.current().replica_hold)
 
+    def is_writing(self) -> bool:
+        """Whether this thread has written to any database, in a transaction that is still open."""
+        return transactions.is_any_written()
+
     def fresh(self, row: Row) -> Any:
         """Load the row from the database that its instance came from: one query."""
         model, alias, pk = row
