@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps, override_sett
 from project.catalogue.models import Book, Crate, Dozen, Item, Label, Shelf, Stock
 from ruled import Register, keys_of
 
-from oxicache.django import rulebook
+from oxicache.django import asked_rows, rulebook
 from oxicache.django.rules import (
     Rule,
     effects_of,
@@ -363,7 +363,7 @@ class TestRows:
 
     def test_very_many_rows_are_any(self, register: Register, monkeypatch: pytest.MonkeyPatch) -> None:
         """It has a bound."""
-        monkeypatch.setattr(rulebook, "MAX_ROWS", 3)
+        monkeypatch.setattr(asked_rows, "MAX_ROWS", 3)
         register("catalogue.Item", keys="k:{pk}")
         assert rulebook.effect_of_rows(Item, range(3)).keys == {"k:0", "k:1", "k:2"}
         assert rulebook.effect_of_rows(Item, range(4)).globs == {"k:*"}
