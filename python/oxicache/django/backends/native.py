@@ -275,6 +275,18 @@ class NativeCache(BackendBase, Backend):
         """See get_with_ttl()."""
         return self.get_with_ttl(key, default, version)
 
+    async def ainvalidate_patterns(
+        self,
+        patterns: Iterable[str],
+        *,
+        kind: Literal["glob", "regex"] = "glob",
+        version: Any = None,
+        prefix: str | None = None,
+        any_version: bool = False,
+    ) -> None:
+        """See invalidate_patterns()."""
+        self.invalidate_patterns(patterns, kind=kind, version=version, prefix=prefix, any_version=any_version)
+
     async def adelete_by_tag(self, tag: str) -> int:
         """See delete_by_tag()."""
         return self.delete_by_tag(tag)
