@@ -201,6 +201,14 @@ class WorkersMachine(RuleBasedStateMachine):
     def missed(self, worker: Worker, key: str) -> None:
         worker.tokens[key] = (self.words.get(key, 0), self.clears, self.all_tags, self.clock.at)
 
+    def moved(self, which: int, place: int, before: int) -> None:
+        """A worker moves a word itself: what it stores next comes after that, unless others have moved it before."""
+        tokens = self.workers[which].tokens
+        for key, token in tokens.items():
+            if token[place] == before:
+                word, clears, all_tags, at = token
+                tokens[key] = (word, clears + (place == 1), all_tags + (place == 2), at)
+
     def put(self, worker: Worker, key: str, value: Any, tags: set[str]) -> None:
         seen = {tag: self.tags.get(tag, 0) for tag in tags}
         worker.entries[key] = Entry(value, self.words.get(key, 0), seen, self.clock.at + 60)
@@ -285,14 +293,13 @@ class WorkersMachine(RuleBasedStateMachine):
     @rule(which=which)
     def clear(self, which: int) -> None:
         self.caches[which].clear()
-        self.workers[which].tokens.clear()
+        self.moved(which, 1, self.clears)
         self.clears += 1
 
     @rule(which=which, tag=st.sampled_from(["x", "y"]))
     def delete_by_tag(self, which: int, tag: str) -> None:
-        worker = self.workers[which]
         self.caches[which].delete_by_tag(tag)
-        worker.tokens.clear()
+        self.moved(which, 2, self.all_tags)
         self.tags[tag] = self.tags.get(tag, 0) + 1
         self.all_tags += 1
 
