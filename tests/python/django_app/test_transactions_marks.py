@@ -100,11 +100,13 @@ class TestWrappers(RowsTestCase):
         def passing(execute: Any, *args: Any) -> Any:
             return execute(*args)
 
-        watcher = connection.execute_wrappers.pop(0)
+        watcher = marks.watched(transaction.get_connection())
+        before = len(connection.execute_wrappers)
+        connection.execute_wrappers.remove(watcher)
         with connection.execute_wrapper(passing):
             marks.watched(transaction.get_connection())
         assert passing not in connection.execute_wrappers
-        assert len(connection.execute_wrappers) == 1
+        assert len(connection.execute_wrappers) == before
         assert type(connection.execute_wrappers[0]) is type(watcher)
 
     def test_a_connection_that_nobody_watched_is_not_trusted(self) -> None:
