@@ -1,5 +1,7 @@
 """`invalidate` by Selections and keywords: what it takes, when it takes effect, and who takes it back."""
 
+# Long because all that entries can be named by is tried on the same caches.
+
 import asyncio
 import threading
 from collections.abc import Iterator
@@ -49,6 +51,12 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> "Hands":
     hands = Hands()
     monkeypatch.setattr("oxicache.scheduling.after", hands.scheduler.after)
     return hands
+
+
+@pytest.fixture(autouse=True)
+def _no_jobs_of_others() -> None:
+    for waiting in scheduled():
+        cancel(waiting.id)
 
 
 class Hands:
