@@ -14,7 +14,7 @@ def model_named(name: type[Model] | str) -> type[Model]:
     Once all models are loaded. ValueError names what no model is called, what several are, and what is abstract.
     """
     if not isinstance(name, str):
-        return _with_rows(name)
+        return with_rows(name)
     app_label, _, model_name = name.strip().lower().rpartition(".")
     found = [
         model
@@ -31,7 +31,8 @@ def model_named(name: type[Model] | str) -> type[Model]:
     return found[0]
 
 
-def _with_rows(model: Any) -> type[Model]:
+def with_rows(model: Any) -> type[Model]:
+    """Return a model itself. TypeError for what is none, ValueError for an abstract one."""
     if not isinstance(model, type) or not issubclass(model, Model) or not hasattr(model, "_meta"):
         raise TypeError(f"{model!r} is no model")
     if model._meta.abstract:

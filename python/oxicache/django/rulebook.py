@@ -19,7 +19,7 @@ from oxicache.django.asked_rows import at_most, some_rows
 from oxicache.django.changes import Row
 from oxicache.django.evaluation import CompiledRule, UsualRules
 from oxicache.django.labels import model_named
-from oxicache.django.signals import KEEPING_VALUES, ancestors
+from oxicache.django.signals import KEEPING_VALUES, ancestors, references_to
 from oxicache.invalidation import NOTHING, Effect, Gathered, Rule, operations_of
 
 __all__ = [
@@ -240,15 +240,10 @@ class _Gathering:
 
 
 def _references_to(model: type[Model]) -> list[Any]:
-    relations: Iterable[Any] = model._meta.get_fields(include_hidden=True)
     return [
         relation
-        for relation in relations
-        if relation.auto_created
-        and not relation.concrete
-        and (relation.one_to_one or relation.one_to_many)
-        and not relation.related_model._meta.auto_created
-        and not getattr(relation, "parent_link", False)
+        for relation in references_to(model)
+        if not relation.related_model._meta.auto_created and not getattr(relation, "parent_link", False)
     ]
 
 

@@ -16,6 +16,7 @@ from oxicache._native import KeyPattern
 from oxicache.django import conf, words
 from oxicache.django.backends import NativeCache
 from oxicache.django.enumeration import enumerator_of
+from oxicache.django.labels import with_rows
 from oxicache.django.rulebook import effect_of_rows
 from oxicache.django.scope import Scope
 from oxicache.invalidation import NOTHING, Effect, Names
@@ -130,11 +131,7 @@ def model_of(target: Any) -> type[Model]:
             target = configs[0].get_model(name)
         except LookupError as error:  # an IndexError is one
             raise ValueError(f'{target!r} is no model; write it as "app.Model"') from error
-    if not isinstance(target, type) or not issubclass(target, Model) or not hasattr(target, "_meta"):
-        raise TypeError(f"{target!r} is no model")
-    if target._meta.abstract:
-        raise ValueError(f"{target._meta.label} is abstract and has no rows")
-    return target
+    return with_rows(target)
 
 
 def referring(model: type[Model]) -> list[type[Model]]:

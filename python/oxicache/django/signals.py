@@ -30,6 +30,7 @@ __all__ = [
     "holds_pks",
     "instance_words",
     "known_models",
+    "references_to",
     "relations",
     "watch",
     "when_known",
@@ -109,6 +110,16 @@ def ancestors(model: type[Model]) -> set[type[Model]]:
         raise ValueError(f"{model._meta.label} is abstract and has no rows")
     parents = (parent._meta.concrete_model for parent in concrete._meta.get_parent_list())
     return {concrete, *(parent for parent in parents if parent is not None)}
+
+
+def references_to(model: type[Model]) -> list[Any]:
+    """Return the relations by which foreign keys refer to a model: also those that `related_name="+"` hides."""
+    relations: Iterable[Any] = model._meta.get_fields(include_hidden=True)
+    return [
+        relation
+        for relation in relations
+        if relation.auto_created and not relation.concrete and (relation.one_to_one or relation.one_to_many)
+    ]
 
 
 def known_models() -> list[type[Model]]:
@@ -218,14 +229,7 @@ def _referred_deleted(instance: Model, using: str, **_: Any) -> None:
 def _invalidate_referring(instance: Model, using: str) -> None:
     """Invalidate all rows of the models whose references to this row were changed: nobody says which these were."""
     names: set[str] = set()
-    relations: Iterable[Any] = instance._meta.get_fields(include_hidden=True)  # related_name="+" hides one
-    for relation in relations:
-        if (
-            not relation.auto_created
-            or relation.concrete
-            or not (relation.one_to_one or relation.one_to_many)
-        ):
-            continue
+    for relation in references_to(type(instance)):
         if relation.on_delete not in KEEPING_VALUES and _is_watched(relation.related_model):
             names.update(words.rows_words(relation.related_model))
             names.update(words.model_words(relation.related_model))

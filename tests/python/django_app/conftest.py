@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from oxicache.django.rules import model_dependencies
 from oxicache.invalidation import Effect
 from oxicache.trail import Note, trail
 
@@ -17,6 +18,13 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session", autouse=True)
 def _databases(django_databases: None) -> None:
     """Session scope: a TestCase opens its transaction in setUpClass, before any fixture of a function."""
+
+
+@pytest.fixture
+def empty_map() -> Iterator[None]:
+    """Nothing that a test put into the map of dependencies stays there."""
+    yield
+    model_dependencies.clear()
 
 
 @pytest.fixture

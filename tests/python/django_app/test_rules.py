@@ -18,17 +18,12 @@ from oxicache.django import asked_rows, rulebook
 from oxicache.django.rules import (
     Rule,
     effects_of,
-    model_dependencies,
     register_rule,
     rules_stats,
 )
 from oxicache.invalidation import NOTHING
 
-
-@pytest.fixture(autouse=True)
-def _empty_map() -> Iterator[None]:
-    yield
-    model_dependencies.clear()
+pytestmark = pytest.mark.usefixtures("empty_map")
 
 
 class TestTemplates:

@@ -1,6 +1,5 @@
 """How rules are registered, by label or as a map of dependencies, and when models are not loaded yet."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,11 +20,7 @@ from oxicache.django.rules import (
 )
 from oxicache.invalidation import NOTHING
 
-
-@pytest.fixture(autouse=True)
-def _empty_map() -> Iterator[None]:
-    yield
-    model_dependencies.clear()
+pytestmark = pytest.mark.usefixtures("empty_map")
 
 
 class TestRegistration:
