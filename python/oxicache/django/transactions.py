@@ -34,6 +34,7 @@ __all__ = [
     "in_transaction",
     "invalidate_effect",
     "invalidate_words",
+    "is_any_written",
     "is_written",
     "put_off",
     "watch_connections",
@@ -156,6 +157,11 @@ def is_written(using: str) -> bool:
         return marks.has_written(connections[using])
     except ConnectionDoesNotExist:
         return False
+
+
+def is_any_written() -> bool:
+    """Whether what this thread reads on any database may be its own uncommitted work."""
+    return any(is_written(connection.alias) for connection in connections.all(initialized_only=True))
 
 
 def allows_storing(using: str, stamps: Stamps) -> bool:
