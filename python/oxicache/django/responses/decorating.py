@@ -100,7 +100,7 @@ def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
 def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _name(view)
+    own = _numbered(_name(view)) if getattr(view, "__closure__", None) else _name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -143,7 +143,20 @@ def _name(view: Callable[..., Any]) -> str:
     named = function if owner is None else owner
     if not hasattr(named, "__qualname__"):
         named = type(named)
-    return f"{named.__module__}.{named.__qualname__}"
+    name = f"{named.__module__}.{named.__qualname__}"
+    return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
+
+
+_counts: dict[str, int] = {}
+
+
+def _numbered(name: str) -> str:
+    """Return a name of its own for a function that has variables of another: many may be called the same.
+
+    The first keeps the name. All processes count alike as long as views are decorated when modules are imported.
+    """
+    _counts[name] = count = _counts.get(name, 0) + 1
+    return name if count == 1 else f"{name}#{count}"
 
 
 # ---------------------------------------------------------------- models

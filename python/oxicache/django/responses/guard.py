@@ -16,7 +16,7 @@ from django.http.request import HttpHeaders
 from django.utils import translation
 from django.utils.functional import LazyObject, SimpleLazyObject, empty
 
-__all__ = ["Record", "meta_name", "watching"]
+__all__ = ["COOKIE", "Record", "looked_up", "meta_name", "watching"]
 
 # In every key, or the same for all who can share one: no news.
 _KEYED_META: Final = frozenset(
@@ -40,6 +40,7 @@ _KEYED_META: Final = frozenset(
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
+COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
 _CSRF: Final = "CSRF_COOKIE_NEEDS_UPDATE"
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
@@ -73,6 +74,14 @@ class Record:
             self.headers.add(name)
             if self.outer is not None:
                 self.outer.note_meta(name)
+
+
+def looked_up(request: HttpRequest, name: str) -> str | None:
+    """Return the value of what a record names: of a header, or of a cookie."""
+    if name.startswith(COOKIE):
+        return request.COOKIES.get(name.removeprefix(COOKIE))
+    value = request.META.get(name)
+    return None if value is None else str(value)
 
 
 def meta_name(header: str) -> str:
@@ -169,12 +178,12 @@ class _Headers(HttpHeaders):
 
 
 class _Cookies(dict[str, Any]):
-    """`request.COOKIES`."""
+    """`request.COOKIES`. A cookie that is not there says the same of all who lack it: its name goes into the key."""
 
     __slots__ = ("record",)
     record: Record
 
-    def _noted(method: str) -> Callable[..., Any]:  # type: ignore[misc]  # noqa: N805 -- of the class's body
+    def _whole(method: str) -> Callable[..., Any]:  # type: ignore[misc]  # noqa: N805 -- run in the class's body
         plain = getattr(dict, method)
 
         def noted(self: "_Cookies", *args: Any) -> Any:
@@ -183,16 +192,28 @@ class _Cookies(dict[str, Any]):
 
         return noted
 
-    __getitem__ = _noted("__getitem__")
-    __contains__ = _noted("__contains__")
-    __iter__ = _noted("__iter__")
-    __len__ = _noted("__len__")
-    get = _noted("get")
-    keys = _noted("keys")
-    values = _noted("values")
-    items = _noted("items")
-    copy = _noted("copy")
-    pop = _noted("pop")
+    def _one(method: str) -> Callable[..., Any]:  # type: ignore[misc]  # noqa: N805 -- as above
+        plain = getattr(dict, method)
+
+        def noted(self: "_Cookies", name: str, *args: Any) -> Any:
+            if dict.__contains__(self, name):
+                self.record.note("COOKIES")
+            else:
+                self.record.note_meta(f"{COOKIE}{name}")
+            return plain(self, name, *args)
+
+        return noted
+
+    __iter__ = _whole("__iter__")
+    __len__ = _whole("__len__")
+    keys = _whole("keys")
+    values = _whole("values")
+    items = _whole("items")
+    copy = _whole("copy")
+    __getitem__ = _one("__getitem__")
+    __contains__ = _one("__contains__")
+    get = _one("get")
+    pop = _one("pop")
 
 
 # ---------------------------------------------------------------- while a view runs

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone, translation
 
 from oxicache import keys
+from oxicache.django.responses.guard import looked_up
 from oxicache.django.scope import Scope, is_anonymous, scope_of
 from oxicache.errors import MissingScopeError
 
@@ -90,8 +91,10 @@ class Keying:
             segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
             segments += keys.spell_params(kwargs)
         for name in sorted(headers):
-            value = request.META.get(name)
-            segments.append(f"{keys.MARK}{name}={ABSENT if value is None else keys.spell(value, name)}")
+            value = looked_up(request, name)
+            segments.append(
+                f"{keys.MARK}{_escaped(name)}={ABSENT if value is None else keys.spell(value, name)}"
+            )
         if self.key_func is not None:
             said = self.key_func(request, *args, **kwargs)
             segments += [f"{keys.MARK}key", keys.spell(said, "what key_func returned")]

@@ -208,7 +208,7 @@ class ResponseCache:
             self._refused(ask.view, problem)
         elif (
             policy.refusal(response, self.statuses, self.max_bytes) is None
-            and not self._leaks(ask, record)
+            and not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
         ):
             headers = self._headers(ask, response, record)
@@ -227,7 +227,9 @@ class ResponseCache:
             self._passing.set(ask.wanted.key, True)
         return loaded
 
-    def _leaks(self, ask: Ask, record: Record) -> bool:
+    def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.keying.per_user is False and "cookie" in varies:
+            record.note("COOKIES")  # it says itself that it depends on who asks
         found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
         for root in found:
             findings.report(ask.view.name, root, ask.view.said)
