@@ -28,7 +28,7 @@ DEFAULT_TTL = 300.0  # seconds. Source: document 003, `cached_view`
 MAX_BYTES = 1 << 20  # of one response; 64 such fill the memory that a NativeCache has by default
 
 
-def cached_view(  # noqa: PLR0917 -- documents 003 and 004 give the first few by position
+def cached_view(
     timeout: float | timedelta | None = DEFAULT_TTL,
     key_prefix: str | None = None,
     vary_on: Iterable[str] | None = None,
@@ -51,8 +51,8 @@ def cached_view(  # noqa: PLR0917 -- documents 003 and 004 give the first few by
     `timeout` is in seconds, None for ever. `per_user=False` shares entries among users, True keeps those apart, too,
     who are none and have a session. `vary_on` names headers that count beyond those the view is seen to read.
     `key_func(request, *args, **kwargs)` returns what else is in the key; where `condition_func(request)` is false
-    nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with `Authorization`
-    be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for how long after its
+    nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with
+    `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for how long after its
     time a response is served when the view fails with a database or a connection that is out of reach.
     `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of the
     view's arguments. `alias` names the cache in CACHES.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone, translation
 
 from oxicache import keys
@@ -80,13 +80,10 @@ class Keying:
             segments.append(_escaped(view))
         kind = self.kind_of(request, scope)
         segments += [
-            f"{request.scheme}%3A//{_escaped(request.get_host())}{_escaped(request.path)}",
             *([keys.MARK + kind] if kind else ()),
             *_places(),
+            _address(request),
         ]
-        if request.META.get("QUERY_STRING"):
-            # Those of one name in their own order: the last of them is what most views take.
-            segments += [f"{keys.MARK}get", *keys.spell_params(request.GET)]
         if args or kwargs:
             segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
             segments += keys.spell_params(kwargs)
@@ -110,13 +107,46 @@ def whose(scope: Scope) -> str:
         return str(error)
 
 
+def _address(request: HttpRequest) -> str:
+    """Return what was asked for: scheme, host, path, and the parameters in the order of their names.
+
+    Those of one name stay in their own order: most views take the last. The host is as it was sent: it need not be
+    valid, and a view that minds has raised.
+    """
+    scheme, host, path = request.scheme or "", request._get_raw_host(), request.path  # type: ignore[attr-defined]
+    query = request.META.get("QUERY_STRING") or ""
+    # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
+    if "GET" in vars(request) or not query.isascii():
+        return ":".join([_place(scheme, host, path), *_params(request.GET)])
+    return _asked(scheme, host, path, query, request.encoding)
+
+
+@functools.lru_cache(maxsize=4096)
+def _asked(scheme: str, host: str, path: str, query: str, encoding: str | None) -> str:
+    return ":".join([_place(scheme, host, path), *_params(QueryDict(query, encoding=encoding))])
+
+
+def _place(scheme: str, host: str, path: str) -> str:
+    return f"{_escaped(scheme)}%3A//{_escaped(host)}{_escaped(path)}"
+
+
+def _params(given: QueryDict) -> list[str]:
+    return [f"{keys.MARK}get", *keys.spell_params(given)] if given else []
+
+
+@functools.lru_cache(maxsize=64)
+def _zone(zone: Any) -> str:
+    with timezone.override(zone):
+        return _escaped(timezone.get_current_timezone_name())
+
+
 def _places() -> list[str]:
     """Return the language and the time zone that templates are rendered in, where the project has several."""
     found = []
     if settings.USE_I18N:
         found.append(f"{keys.MARK}lang={_escaped(translation.get_language() or 'none')}")
     if settings.USE_TZ:
-        found.append(f"{keys.MARK}tz={_escaped(timezone.get_current_timezone_name())}")
+        found.append(f"{keys.MARK}tz={_zone(timezone.get_current_timezone())}")
     return found
 
 

@@ -28,7 +28,7 @@ def directives(header: str) -> dict[str, str]:
     return {match[1].lower(): (match[2] or "").strip('"') for match in _directive.finditer(header)}
 
 
-def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:
+def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:  # noqa: PLR0911 -- one for each reason
     """Return what this request wants. `has_scope`: a resolver says whose a request with `Authorization` is."""
     meta = request.META
     if request.method not in {"GET", "HEAD"}:
@@ -49,7 +49,9 @@ def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:
     return Wish.CACHED
 
 
-def refusal(response: Any, statuses: frozenset[int], max_bytes: int | None) -> str | None:
+def refusal(  # noqa: PLR0911 -- one for each reason
+    response: Any, statuses: frozenset[int], max_bytes: int | None
+) -> str | None:
     """Say why a response, rendered, is not cached; None where it may be."""
     if not isinstance(response, HttpResponseBase):
         return f"the view returned {type(response).__name__}, which is no response"

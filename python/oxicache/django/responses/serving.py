@@ -77,7 +77,7 @@ class ResponseCache:
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
-    def serve(
+    def serve(  # noqa: PLR0911 -- one for each way out
         self, request: HttpRequest, call: Callable[[], Any], name: str, arguments: Arguments = ((), {})
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
@@ -105,7 +105,7 @@ class ResponseCache:
                 return response
         return call()
 
-    async def aserve(
+    async def aserve(  # noqa: PLR0911 -- as above
         self,
         request: HttpRequest,
         call: Callable[[], Awaitable[Any]],

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.signals import setting_changed
 
 from oxicache import _native
 from oxicache._native import MISSING, NativeStore, Stamps
@@ -205,8 +206,24 @@ class CacheShelf(_Shelf):
 _shelves: dict[tuple[Any, ...], Any] = {}
 
 
+_found: dict[tuple[str, float], Shelf] = {}  # of the settings as they are
+
+
 def shelf_at(alias: str, grace: float) -> Shelf:
     """Return where the responses of an alias are held. All threads share one: it knows whose load is under way."""
+    shelf = _found.get((alias, grace))
+    return _found.setdefault((alias, grace), _shelf_at(alias, grace)) if shelf is None else shelf
+
+
+def _reset(*, setting: str, **_: Any) -> None:
+    if setting == "CACHES":
+        _found.clear()
+
+
+setting_changed.connect(_reset, dispatch_uid="oxicache.django.responses.shelves")
+
+
+def _shelf_at(alias: str, grace: float) -> Shelf:
     cache = caches[alias]
     if not isinstance(cache, NativeCache):
         mark: tuple[Any, ...] = (alias, type(cache), grace)

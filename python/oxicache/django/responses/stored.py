@@ -21,6 +21,10 @@ FORM: Final = (
 # Of one delivery, and not of what is delivered.
 _OF_A_DELIVERY = frozenset({"age", "connection", "content-length", "date", "keep-alive", "x-cache"})
 
+_CONDITIONS = frozenset(
+    {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE"}
+)
+
 
 class Stored(NamedTuple):
     """One response. Times are seconds on the clock of its store; `fresh_until` None is for ever."""
@@ -67,8 +71,8 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
     is_head = request.method == "HEAD"
     response = HttpResponse(b"" if is_head else stored.body, status=stored.status, reason=stored.reason)
     del response["Content-Type"]  # a response that was stored without one gets none
-    for name, value in stored.headers:
-        response[name] = value
+    kept = response.headers._store  # they were checked when the view set them
+    kept.update({name.lower(): (name, value) for name, value in stored.headers})
     if is_head:
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
@@ -79,6 +83,8 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
 
 def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Return the response, or in its place what the conditions of the request make of it."""
+    if _CONDITIONS.isdisjoint(request.META):
+        return response
     modified = response.get("Last-Modified")
     found = get_conditional_response(
         request,
