@@ -13,6 +13,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils import timezone, translation
 
 from oxicache import keys
+from oxicache.django import conf
 from oxicache.django.responses.guard import looked_up
 from oxicache.django.scope import Scope, is_anonymous, scope_of
 from oxicache.errors import MissingScopeError
@@ -37,6 +38,12 @@ class Keying:
     per_tenant: bool = True
     scope: Resolver | None = None
     key_func: Callable[..., Any] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no function of the project is asked for a key, neither of this decorator nor of the settings."""
+        parts = ("tenant", "client", "unit") if self.per_tenant else ()
+        return self.scope is None and self.key_func is None and not any(map(conf.resolver, (*parts, "user")))
 
     def scope_of(self, request: HttpRequest) -> Scope | None:
         """Return whose the response is; None where nobody can say, and then nothing is cached.

@@ -117,7 +117,10 @@ class ResponseCache:
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            ask = await sync_to_async(self._ask)(request, name, arguments, wish)
+            if self._may_block(request):
+                ask = await sync_to_async(self._ask)(request, name, arguments, wish)
+            else:
+                ask = self._ask(request, name, arguments, wish)
             if ask is None:
                 return await call()
             found = ask.shelf.find(ask.wanted)
@@ -163,6 +166,11 @@ class ResponseCache:
             return None
         wanted = Wanted(key, shelf.held(key), is_reload=wish is Wish.RELOAD)
         return Ask(request, arguments, view, shelf, whose, wanted, headers, keyed, tags)
+
+    def _may_block(self, request: HttpRequest) -> bool:
+        """Whether the key may need a session, a user, or a function of the project: a task asks for these in a thread."""
+        is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
+        return not (is_plain and (self.keying.per_user is False or scope.is_anonymous(request)))
 
     def _asked(self, request: HttpRequest, keyed: Record) -> tuple[bool, scope.Scope | None]:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
