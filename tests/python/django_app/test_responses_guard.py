@@ -145,6 +145,14 @@ class TestUsers:
 
 
 class TestSessions:
+    def test_that_a_session_was_looked_at_before_is_not_forgotten(self) -> None:
+        """Its middleware adds `Vary: Cookie` for it."""
+        ask = cached(lambda _: "page")
+        request = asked()
+        request.session.get("tenant")
+        ask(request)
+        assert request.session.accessed
+
     def test_what_stands_in_a_session_reaches_nobody_else(self) -> None:
         """A guest's cart is not cached, and a guest never gets the page of a visitor without a session."""
         ask = cached(lambda request: request.session.get("cart", "empty"))
@@ -313,6 +321,17 @@ class TestTheRest:
         ask = cached(lambda request: inner(request).content.decode(), per_user=False)
         said = [ask(asked(user)) for user in (ANN, BOB, ANN)]
         assert said == ["ann 1", "bob 2", "ann 3"]
+
+    def test_an_inner_view_reads_for_the_outer_one(self) -> None:
+        """A cookie that is there, and one that is not, count for both."""
+        inner = cached_view()(lambda request: HttpResponse(request.COOKIES.get("theme", "none")))
+        ask = cached(lambda request: inner(request).content.decode())
+        said = []
+        for theme in (None, "dark", "light", None, "dark"):
+            request = asked()
+            request.COOKIES |= {"theme": theme} if theme else {}
+            said.append(ask(request))
+        assert said == ["none 1", "dark 2", "light 3", "none 1", "dark 4"]
 
     def test_an_async_view_is_guarded_alike(self) -> None:
         """`await request.auser()` is a look at the user."""

@@ -18,6 +18,7 @@ from django.views import View
 from oxicache import testing
 from oxicache.django import invalidate
 from oxicache.django.responses import cached_view
+from oxicache.flights import flights
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "responses"}}
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "responses"}}
@@ -34,6 +35,11 @@ def asked(path: str = "/page/", **extra: Any) -> HttpRequest:
     request = RequestFactory().get(path, **extra)
     request.user = AnonymousUser()
     return request
+
+
+def waiting() -> list[Any]:
+    """Who waits for the loads under way."""
+    return [waiter for flight in list(flights._table.values()) for waiter in flight._waiters]
 
 
 class TestSingleFlight:
@@ -82,6 +88,32 @@ class TestSingleFlight:
 
         found = self.together(view, is_in, go_on)
         assert sorted(one.cookies["own"].value for one in found) == ["1", "2", "3"]
+
+    def test_who_waited_while_the_view_was_seen_to_read_a_header(self) -> None:
+        """He has another value of it than the one who was first, and gets his own response."""
+        is_in, go_on = threading.Event(), threading.Event()
+        found: dict[str, bytes] = {}
+
+        @cached_view()
+        def view(request: HttpRequest) -> HttpResponse:
+            is_in.set()
+            assert go_on.wait(WAIT)
+            return HttpResponse(request.headers["Accept-Language"])
+
+        def ask(language: str) -> None:
+            found[language] = view(asked(HTTP_ACCEPT_LANGUAGE=language)).content
+
+        threads = [threading.Thread(target=ask, args=(language,)) for language in ("de", "en", "fr")]
+        threads[0].start()
+        assert is_in.wait(WAIT)
+        for thread in threads[1:]:
+            thread.start()
+        while len(waiting()) < 2:
+            assert all(thread.is_alive() for thread in threads)
+        go_on.set()
+        for thread in threads:
+            thread.join(WAIT)
+        assert found == {"de": b"de", "en": b"en", "fr": b"fr"}
 
     def test_tasks_wait_alike(self) -> None:
         """An async view is asked once by tasks that come together."""
@@ -170,6 +202,22 @@ class TestInvalidation:
             assert [view(asked()).content for _ in range(3)] == [b"old", b"new", b"new"]
         finally:
             group.delete()
+
+    def test_a_tag_that_moves_while_a_header_is_read_for_the_first_time(self) -> None:
+        """The response is stored under another key than was looked up, and is outdated there too."""
+
+        @cached_view(tags=["moving"])
+        def view(request: HttpRequest) -> HttpResponse:
+            said = request.headers["Accept-Language"]
+            calls.append(said)
+            if len(calls) == 1:
+                invalidate(tags=["moving"])
+            return HttpResponse(said)
+
+        calls: list[str] = []
+        for _ in range(3):
+            view(asked(HTTP_ACCEPT_LANGUAGE="de"))
+        assert len(calls) == 2
 
 
 class TestGrace:

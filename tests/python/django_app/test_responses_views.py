@@ -81,6 +81,11 @@ class TestHits:
             view(asked())
             assert counter.calls == 2
 
+    def test_what_belongs_to_one_delivery_is_not_kept(self) -> None:
+        """A date that the view gave its response is not that of a hit."""
+        view, _ = cached(lambda _: HttpResponse(headers={"Date": "Wed, 01 Oct 2025 10:00:00 GMT"}))
+        assert ["Date" in view(asked()) for _ in range(2)] == [True, False]
+
     def test_a_response_may_say_itself_for_how_long(self) -> None:
         """max-age of the view's own Cache-Control shortens the timeout, and never prolongs it."""
         with testing.clock() as clock:

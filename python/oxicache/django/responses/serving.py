@@ -226,10 +226,9 @@ class ResponseCache:
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
                 loaded.ttl, loaded.stamps = ttl, stamps
                 response[stored.CACHE_STATUS] = "MISS"
-                if headers != ask.view.headers:
-                    ask.view.headers = (
-                        headers  # two threads may lose one another's: the next load finds it again
-                    )
+                if headers != ask.headers:
+                    # Two threads may lose one another's names: the next load finds them again.
+                    ask.view.headers |= headers
                     loaded.key = self._key(ask, headers)
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
