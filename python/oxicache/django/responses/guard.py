@@ -161,7 +161,7 @@ class _Headers(HttpHeaders):
     """`request.headers`."""
 
     def __init__(self, meta: Mapping[str, Any], record: Record) -> None:
-        super().__init__(dict.copy(meta) if isinstance(meta, dict) else dict(meta))
+        super().__init__(_copied(meta))
         self._record = record
 
     def __getitem__(self, name: str) -> Any:
@@ -249,9 +249,14 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
 
 
 def _stand_in(kind: type[Any], of: Mapping[str, Any], record: Record) -> Any:
-    made = kind(dict.copy(of) if isinstance(of, dict) else of)
+    made = kind(_copied(of))
     made.record = record
     return made
+
+
+def _copied(of: Mapping[str, Any]) -> dict[str, Any]:
+    # By its items: a copy of an outer view's stand-in asks it for its keys, and that would be noted.
+    return dict(dict.items(of)) if isinstance(of, (_Meta, _Cookies)) else dict(of)
 
 
 def _carry_over(changed: dict[str, Any], kept: Any) -> None:
