@@ -327,11 +327,18 @@ class TestTheRest:
         inner = cached_view()(lambda request: HttpResponse(request.COOKIES.get("theme", "none")))
         ask = cached(lambda request: inner(request).content.decode())
         said = []
-        for theme in (None, "dark", "light", None, "dark"):
+        for theme in ("dark", "light", None, "dark", None):
             request = asked()
             request.COOKIES |= {"theme": theme} if theme else {}
             said.append(ask(request))
-        assert said == ["none 1", "dark 2", "light 3", "none 1", "dark 4"]
+        assert said == ["dark 1", "light 2", "none 3", "dark 4", "none 3"]
+
+    def test_an_inner_view_reads_headers_for_the_outer_one(self) -> None:
+        """From the first request on."""
+        inner = cached_view()(lambda request: HttpResponse(request.headers["Accept-Language"]))
+        ask = cached(lambda request: inner(request).content.decode())
+        said = [ask(asked(HTTP_ACCEPT_LANGUAGE=one)) for one in ("de", "en", "de")]
+        assert said == ["de 1", "en 2", "de 1"]
 
     def test_an_async_view_is_guarded_alike(self) -> None:
         """`await request.auser()` is a look at the user."""

@@ -52,10 +52,10 @@ def cached_view(
     who are none and have a session. `vary_on` names headers that count beyond those the view is seen to read.
     `key_func(request, *args, **kwargs)` returns what else is in the key; where `condition_func(request)` is false
     nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with
-    `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for how long after its
-    time a response is served when the view fails with a database or a connection that is out of reach.
-    `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of the
-    view's arguments. `alias` names the cache in CACHES.
+    `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for
+    how long after its time a response is served when the view fails with a database or a connection out of reach.
+    `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of
+    the view's arguments. `alias` names the cache in CACHES.
 
     A view that looks at what its key does not hold is not cached, and a warning says so. TypeError and ValueError name
     a wrong argument.

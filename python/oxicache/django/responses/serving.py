@@ -168,7 +168,7 @@ class ResponseCache:
         return Ask(request, arguments, view, shelf, whose, wanted, headers, keyed, tags)
 
     def _may_block(self, request: HttpRequest) -> bool:
-        """Whether the key may need a session, a user, or a function of the project: a task asks for these in a thread."""
+        """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
         is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
         return not (is_plain and (self.keying.per_user is False or scope.is_anonymous(request)))
 
