@@ -89,6 +89,13 @@ class TestSingleFlight:
         found = self.together(view, is_in, go_on)
         assert sorted(one.cookies["own"].value for one in found) == ["1", "2", "3"]
 
+    def test_a_view_whose_responses_may_be_kept_again(self) -> None:
+        """After an error the first good response is kept."""
+        statuses = iter([500, 500, 200])
+        view = cached_view()(lambda request: HttpResponse(status=next(statuses)))
+        assert [view(asked()).status_code for _ in range(4)] == [500, 500, 200, 200]
+        assert view(asked())["X-Cache"] == "HIT"
+
     def test_who_waited_while_the_view_was_seen_to_read_a_header(self) -> None:
         """He has another value of it than the one who was first, and gets his own response."""
         is_in, go_on = threading.Event(), threading.Event()

@@ -21,6 +21,7 @@ from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Stored
+from oxicache.store import attempt
 
 __all__ = ["ResponseCache", "Tags"]
 
@@ -98,7 +99,8 @@ class ResponseCache:
                 return self._load(ask, call)
 
             if self._passing.peek(ask.wanted.key, False):
-                return self._pass(ask, load())
+                token = self._token(ask)
+                return self._pass(ask, load(), token)
             loader = ask.shelf.loader
             loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
             if (response := self._of(ask, loaded)) is not MISSING:
@@ -133,7 +135,8 @@ class ResponseCache:
                 return await self._aload(ask, call)
 
             if self._passing.peek(ask.wanted.key, False):
-                return self._pass(ask, await load())
+                token = self._token(ask)
+                return self._pass(ask, await load(), token)
             loader = ask.shelf.loader
             loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
             if (response := self._of(ask, loaded)) is not MISSING:
@@ -273,10 +276,19 @@ class ResponseCache:
     def _own(self, ask: Ask, loaded: Loaded) -> Any:
         return loaded.response if loaded.stored is None else stored.conditional(ask.request, loaded.response)
 
-    def _pass(self, ask: Ask, loaded: Loaded) -> Any:
-        if loaded.stored is not None:
-            self._passing.delete(ask.wanted.key)  # the next one is kept
-        return loaded.response
+    def _token(self, ask: Ask) -> int | None:
+        store = ask.shelf.loader.cache
+        return attempt(store, store._token, None, ask.wanted)
+
+    def _pass(self, ask: Ask, loaded: Loaded, token: int | None) -> Any:
+        """Return what was loaded beside others. If it may be kept after all, requests wait for one another again."""
+        if loaded.stored is None:
+            return loaded.response
+        self._passing.delete(ask.wanted.key)
+        store = ask.shelf.loader.cache
+        if token is not None:
+            attempt(store, store._fill, False, ask.wanted, loaded, token, tags=ask.tags)
+        return self._own(ask, loaded)
 
     def _answer(self, ask: Ask, found: Stored) -> Any:
         now = ask.shelf.now()
