@@ -15,10 +15,9 @@ from django.utils import timezone, translation
 from oxicache import keys
 from oxicache.django import conf
 from oxicache.django.responses.guard import looked_up
-from oxicache.django.scope import Scope, is_anonymous, scope_of
-from oxicache.errors import MissingScopeError
+from oxicache.django.scope import Mark, Scope, is_anonymous, scope_of
 
-__all__ = ["Keying", "whose"]
+__all__ = ["ANONYMOUS", "GUEST", "Keying"]
 
 KIND: Final = "response"  # what follows the scope in every key
 ABSENT: Final = f"{keys.MARK}absent"  # in place of the value of a header; no value is spelt so
@@ -65,7 +64,8 @@ class Keying:
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
         """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
-        if self.scope is not None or self.per_user is False or isinstance(scope.user, str | int):
+        is_user = scope.user is not None and not isinstance(scope.user, Mark)
+        if self.scope is not None or self.per_user is False or is_user:
             return None
         return ANONYMOUS if is_anonymous(request) else GUEST
 
@@ -104,14 +104,6 @@ class Keying:
             segments += [f"{keys.MARK}key", keys.spell(said, "what key_func returned")]
         prefix = scope.prefix()
         return keys.bounded(":".join([prefix, *segments] if prefix else segments))
-
-
-def whose(scope: Scope) -> str:
-    """Return the prefix of a scope, for messages."""
-    try:
-        return scope.prefix()
-    except MissingScopeError as error:
-        return str(error)
 
 
 def _address(request: HttpRequest) -> str:
