@@ -48,7 +48,8 @@ def cached_view(
 ) -> Callable[[_V], _V]:
     """Cache what a view returns to GET. Each user has entries of his own, and those who are none share theirs.
 
-    `timeout` is in seconds, None for ever. `per_user=False` shares entries among all users. `vary_on` names headers that count beyond those the view is seen to read.
+    `timeout` is in seconds, None for ever. `per_user=False` shares entries among all users. `vary_on` names headers
+    that count beyond those the view is seen to read.
     `key_func(request, *args, **kwargs)` returns what else is in the key; where `condition_func(request)` is false
     nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with
     `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for
