@@ -8,6 +8,7 @@ from collections.abc import Sequence
 __all__ = [
     "CannotEnumerateError",
     "CannotTagError",
+    "LeakError",
     "LockError",
     "LockNotOwnedError",
     "MissingScopeError",
@@ -109,3 +110,13 @@ class UnknownProcessError(OxicacheError, LookupError):
         super().__init__(f"no live worker has the pid {pid}; alive in {place}: {alive}")
         self.pid = pid
         self.existing = tuple(existing)
+
+
+class LeakError(OxicacheError):
+    """A cached view looks at what its key does not hold. Raised inside `oxicache.testing.strict()` alone."""
+
+    def __init__(self, view: str, root: str, remedy: str) -> None:
+        """Name the view, what it looks at, and what to do."""
+        super().__init__(f"{view} looks at {root}, which its key does not hold: {remedy}")
+        self.view = view
+        self.root = root

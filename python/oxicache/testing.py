@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,7 @@ __all__ = [
     "Clock",
     "clock",
     "follow_time",
+    "is_strict",
     "isolate_unittest",
     "isolated",
     "keep_words_private",
@@ -29,6 +31,7 @@ __all__ = [
     "reset",
     "run_background",
     "stop_following",
+    "strict",
 ]
 
 FREEZEGUN_DEPTH = 5  # freezegun's `call_stack_inspection_limit`
@@ -172,6 +175,24 @@ def keep_words_private() -> None:
 def release_words() -> None:
     """Undo `keep_words_private`."""
     version_words.release()
+
+
+_is_strict: ContextVar[bool] = ContextVar("oxicache_strict", default=False)
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """Inside the block what is a warning about a cached view's responses is an error: `LeakError`."""
+    token = _is_strict.set(True)
+    try:
+        yield
+    finally:
+        _is_strict.reset(token)
+
+
+def is_strict() -> bool:
+    """Whether the caller is inside a `strict` block."""
+    return _is_strict.get()
 
 
 _running: list[bool] = []  # not empty while a test runs: a test that runs tests is isolated once

@@ -1,0 +1,226 @@
+"""`cached_view`: on functions, methods and classes, sync and async. What it does: serving.py."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.db.models import Model
+from django.http import HttpRequest
+from django.views.generic import View
+
+from oxicache import options
+from oxicache.django import labels, signals, transactions, words
+from oxicache.django.responses.guard import meta_name
+from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.serving import ResponseCache, Tags
+from oxicache.tags import checked_tags
+from oxicache.versions import MAX_WORDS
+
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "cached_view"]
+
+_V = TypeVar("_V", bound=Callable[..., Any])
+
+DEFAULT_TTL = 300.0  # seconds. Source: document 003, `cached_view`
+MAX_BYTES = 1 << 20  # of one response; 64 such fill the memory that a NativeCache has by default
+
+
+def cached_view(
+    timeout: float | timedelta | None = DEFAULT_TTL,
+    key_prefix: str | None = None,
+    vary_on: Iterable[str] | None = None,
+    tags: Tags | None = None,
+    *,
+    per_user: bool | None = None,
+    per_tenant: bool = True,
+    cache_anonymous: bool = True,
+    key_func: Callable[..., Any] | None = None,
+    condition_func: Callable[[HttpRequest], Any] | None = None,
+    scope: Callable[[HttpRequest], Any] | None = None,
+    statuses: Iterable[int] = (200,),
+    max_bytes: int | None = MAX_BYTES,
+    grace: float | timedelta = 0,
+    invalidate_on: Iterable[type[Model] | str] = (),
+    alias: str = DEFAULT_CACHE_ALIAS,
+) -> Callable[[_V], _V]:
+    """Cache what a view returns to GET. Each user has entries of his own, and those who are none share theirs.
+
+    `timeout` is in seconds, None for ever. `per_user=False` shares entries among all users. `vary_on` names headers
+    that count beyond those the view is seen to read.
+    `key_func(request, *args, **kwargs)` returns what else is in the key; where `condition_func(request)` is false
+    nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with
+    `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for
+    how long after its time a response is served when the view fails with a database or a connection out of reach.
+    `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of
+    the view's arguments. `alias` names the cache in CACHES.
+
+    A view that looks at what its key does not hold is not cached, and a warning says so. TypeError and ValueError name
+    a wrong argument.
+    """
+    models = _listed("invalidate_on", invalidate_on, (str, type))
+    cache = ResponseCache(
+        ttl=None if timeout is None else options.seconds("timeout", timeout),
+        keying=Keying(
+            key_prefix=_text("key_prefix", key_prefix) or None,
+            per_user=_switch("per_user", per_user),
+            per_tenant=bool(_switch("per_tenant", per_tenant)),
+            scope=_callable("scope", scope),
+            key_func=_callable("key_func", key_func),
+        ),
+        alias=str(_text("alias", alias)),
+        vary_on=frozenset(map(meta_name, _listed("vary_on", vary_on or (), (str,)))),
+        tags=tags if callable(tags) else checked_tags(tags or ()),
+        words=functools.partial(_model_words, models) if models else None,
+        condition_func=_callable("condition_func", condition_func),
+        cache_anonymous=bool(_switch("cache_anonymous", cache_anonymous)),
+        statuses=frozenset(_listed("statuses", statuses, (int,))),
+        max_bytes=_bytes(max_bytes),
+        grace=options.seconds("grace", grace),
+    )
+    _watched()
+
+    def decorate(view: Any) -> Any:
+        return _decorated_class(cache, view) if isinstance(view, type) else _decorated(cache, view)
+
+    return decorate
+
+
+def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
+    """Cache what `dispatch` of a view class returns, before anything of it runs."""
+    if not issubclass(kind, View):
+        raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {kind!r}")
+    is_async = bool(getattr(kind, "view_is_async", False))
+    kind.dispatch = _decorated(cache, kind.dispatch, is_async=is_async)  # type: ignore[method-assign]
+    return kind
+
+
+def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
+    if not callable(view):
+        raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
+    own = _numbered(_name(view)) if getattr(view, "__closure__", None) else _name(view)
+
+    @functools.wraps(view)
+    def cached(*args: Any, **kwargs: Any) -> Any:
+        request, name, rest = _taken(own, args)
+        if request is None:
+            return view(*args, **kwargs)
+        return cache.serve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
+
+    @functools.wraps(view)
+    async def acached(*args: Any, **kwargs: Any) -> Any:
+        request, name, rest = _taken(own, args)
+        if request is None:
+            return await view(*args, **kwargs)
+        return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
+
+    if iscoroutinefunction(view) or is_async:
+        return acached if inspect.iscoroutinefunction(acached) else markcoroutinefunction(acached)
+    return cached
+
+
+def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
+    """Find the request among the arguments: a function's first one, a method's second. None where there is none."""
+    if args and isinstance(args[0], HttpRequest):
+        return args[0], own, args[1:]
+    if len(args) > 1 and isinstance(args[1], HttpRequest):
+        kind = type(args[0])
+        # Classes that inherit one method are several views.
+        return args[1], f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}", args[2:]
+    return None, own, args
+
+
+def _name(view: Callable[..., Any]) -> str:
+    function: Any = view
+    while isinstance(function, functools.partial):
+        function = function.func
+    owner = getattr(function, "view_class", None)  # of as_view()
+    if owner is None and inspect.ismethod(function):  # what method_decorator makes, for each request anew
+        owner = type(function.__self__)
+        return f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
+    named = function if owner is None else owner
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    name = f"{named.__module__}.{named.__qualname__}"
+    return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
+
+
+_counts: dict[str, int] = {}
+
+
+def _numbered(name: str) -> str:
+    """Return a name of its own for a function that has variables of another: many may be called the same.
+
+    The first keeps the name. All processes count alike as long as views are decorated when modules are imported.
+    """
+    _counts[name] = count = _counts.get(name, 0) + 1
+    return name if count == 1 else f"{name}#{count}"
+
+
+# ---------------------------------------------------------------- models
+
+
+@functools.cache
+def _watched() -> None:
+    transactions.watch_connections()  # a response that shows what is not committed is nobody else's
+
+
+@functools.cache
+def _words_of(models: tuple[Any, ...]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for name in models:
+        model = labels.model_named(name)
+        signals.watch(model)
+        found |= dict.fromkeys(words.model_words(model))
+    if len(found) > MAX_WORDS:
+        raise ValueError(
+            f"invalidate_on={models!r} makes {len(found)} version words; {MAX_WORDS} is the limit"
+        )
+    return tuple(found)
+
+
+def _model_words(models: tuple[Any, ...]) -> list[str]:
+    return list(_words_of(models))
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _listed(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a list of {wanted}, not {given!r}")
+    for one in (found := tuple(given)):
+        if not isinstance(one, kinds) or isinstance(one, bool):
+            raise TypeError(f"{name} must hold {wanted}, not {one!r}")
+    return found
+
+
+def _text(name: str, given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise TypeError(f"{name} must be a str, not {given!r}")
+    return given
+
+
+def _switch(name: str, given: Any) -> bool | None:
+    if given is not None and not isinstance(given, bool):
+        raise TypeError(f"{name} must be True or False, not {given!r}")
+    return given
+
+
+def _callable(name: str, given: Any) -> Any:
+    if given is not None and not callable(given):
+        raise TypeError(f"{name} must be callable, not {given!r}")
+    return given
+
+
+def _bytes(given: Any) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(f"max_bytes must be a whole number of bytes or None, not {given!r}")
+    if given < 0:
+        raise ValueError(f"max_bytes must be at least 0, not {given}")
+    return given

@@ -1,0 +1,72 @@
+"""What the leak guard makes of its notes: what a view looked at that its key does not hold. Who notes: guard.py."""
+
+import logging
+from typing import Any, Final
+
+from django.http import HttpRequest
+
+from oxicache.django.responses.guard import Record, meta_name
+from oxicache.django.responses.keying import ANONYMOUS, Keying
+from oxicache.django.scope import Mark, Scope
+from oxicache.errors import LeakError
+from oxicache.testing import is_strict
+
+__all__ = ["leaks", "report", "varied"]
+
+logger = logging.getLogger("oxicache.responses")
+
+_REMEDIES: Final = {
+    "user": "leave out per_user=False, or put what checks the user outside of the cached view",
+    "session": "let a scope= say whose it is, or key_func read what it takes from the session",
+    "session written": "a view that writes the session cannot be cached",
+    "COOKIES": "let key_func read the cookie, or name Cookie in vary_on",
+    "META": "read the headers that matter by their names",
+    "csrf": "fetch the token by itself, or leave the form out of the cached view",
+    "messages": "show messages outside of the cached view",
+    "language": "activate the language in a middleware, before the cached view",
+}
+_NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
+_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "session written"})
+
+
+def varied(header: str) -> str:
+    """Return the name in META of a header named in `Vary`."""
+    return meta_name(header)
+
+
+def leaks(  # noqa: PLR0917 -- what there is to compare
+    request: HttpRequest,
+    scope: Scope,
+    keying: Keying,
+    keyed: Record,
+    record: Record,
+    vary_on: frozenset[str],
+) -> list[str]:
+    """Return the roots that the view looked at and that its key does not hold."""
+    held = set(keyed.roots) - _NEVER_KEYED
+    if "HTTP_COOKIE" in vary_on:
+        held.add("COOKIES")
+    if "user" in record.roots and _holds_user(scope, keying, record.user):
+        held.add("user")
+    if keying.kind_of(request, scope) == ANONYMOUS:
+        held.add("session")  # there is none: of all who share this entry it says the same
+    return sorted(record.roots - held)
+
+
+def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
+    if keying.per_user is False and keying.scope is None:
+        return False
+    if scope.user is not None and not isinstance(scope.user, Mark):
+        return True
+    # Nobody, says the key. Whoever is known by something else than a session may be somebody to the view.
+    return keying.scope is None and not getattr(user, "is_authenticated", False)
+
+
+def report(view: str, root: str, said: set[str]) -> None:
+    """Say once that a view looks at what its key does not hold; LeakError inside `oxicache.testing.strict()`."""
+    text = f"{view} looks at {root}, which its key does not hold, so its response is not cached: {_REMEDIES[root]}"
+    if is_strict() and root not in _NOTHING_TO_MEND:
+        raise LeakError(view, root, _REMEDIES[root])
+    if root not in said and root not in _NOTHING_TO_MEND:
+        said.add(root)
+        logger.warning("%s.", text)

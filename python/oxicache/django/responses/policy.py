@@ -1,0 +1,90 @@
+"""What may be cached: which requests ask for it, which responses allow it, and for how long. Whose it is: keying.py."""
+
+import re
+from enum import Enum
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponseBase
+
+__all__ = ["ERROR_TTL", "Wish", "directives", "lifetime", "refusal", "vary_names", "wish_of"]
+
+ERROR_TTL: Final = (
+    60.0  # seconds; what is no 200 is seldom right for long. Source: document 003, `cache_errors`
+)
+
+_directive = re.compile(r'([^\s,=;]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?')
+
+
+class Wish(Enum):
+    """What a request wants of a cache."""
+
+    CACHED = "cached"  # what is held will do
+    RELOAD = "reload"  # nothing that is held, but the answer may be kept for others
+    NEITHER = "neither"
+
+
+def directives(header: str) -> dict[str, str]:
+    """Take a `Cache-Control` apart: its directives in lower case, and what each is equal to, or nothing."""
+    return {match[1].lower(): (match[2] or "").strip('"') for match in _directive.finditer(header)}
+
+
+def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:  # noqa: PLR0911 -- one for each reason
+    """Return what this request wants. `has_scope`: a resolver says whose a request with `Authorization` is."""
+    meta = request.META
+    if request.method not in {"GET", "HEAD"}:
+        return Wish.NEITHER
+    if not has_scope and meta.get("HTTP_AUTHORIZATION"):
+        return Wish.NEITHER
+    if meta.get("CONTENT_LENGTH") not in {None, "", "0", 0} or meta.get("HTTP_TRANSFER_ENCODING"):
+        return Wish.NEITHER  # a body may say what is wanted, and is in no key
+    asked = meta.get("HTTP_CACHE_CONTROL")
+    if asked:
+        said = directives(asked)
+        if "no-store" in said:
+            return Wish.NEITHER
+        if "no-cache" in said or said.get("max-age") == "0":
+            return Wish.RELOAD
+    elif meta.get("HTTP_PRAGMA", "").lower() == "no-cache":
+        return Wish.RELOAD
+    return Wish.CACHED
+
+
+def refusal(  # noqa: PLR0911 -- one for each reason
+    response: Any, statuses: frozenset[int], max_bytes: int | None
+) -> str | None:
+    """Say why a response, rendered, is not cached; None where it may be."""
+    if not isinstance(response, HttpResponseBase):
+        return f"the view returned {type(response).__name__}, which is no response"
+    if response.streaming:
+        return "it is streamed"
+    if response.status_code not in statuses:
+        return f"its status is {response.status_code}"
+    if response.cookies or response.has_header("Set-Cookie"):
+        return "it sets a cookie"
+    said = directives(response.get("Cache-Control", ""))
+    for name in ("no-store", "private", "no-cache"):
+        if name in said:
+            return f"its Cache-Control says {name}"
+    if "*" in vary_names(response):
+        return "it says Vary: *"
+    content: bytes = response.content  # type: ignore[attr-defined]  # of all that is not streamed
+    if max_bytes is not None and len(content) > max_bytes:
+        return f"its {len(content)} bytes are more than max_bytes, {max_bytes}"
+    return None
+
+
+def lifetime(response: HttpResponseBase, ttl: float | None) -> float | None:
+    """Return for how long a response is fresh, in seconds: `ttl`, and no longer than it says itself."""
+    said = directives(response.get("Cache-Control", ""))
+    limits = [] if ttl is None else [ttl]
+    if response.status_code != 200:  # noqa: PLR2004 -- a status
+        limits.append(ERROR_TTL)
+    own = said.get("s-maxage", said.get("max-age", ""))
+    if own.isdecimal():
+        limits.append(float(own))
+    return min(limits, default=None)
+
+
+def vary_names(response: HttpResponseBase) -> list[str]:
+    """Return the names of its `Vary` header, in lower case."""
+    return [name for part in response.get("Vary", "").split(",") if (name := part.strip().lower())]

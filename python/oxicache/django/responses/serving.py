@@ -1,0 +1,304 @@
+"""From a request to a response: what is held, or what the view returns, loaded once for all who wait.
+
+What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
+Where it is held: shelves.py. By what views get here: decorating.py.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest
+
+from oxicache._native import MISSING, Stamps, TTLCache
+from oxicache.django import host, scope, transactions
+from oxicache.django.responses import findings, policy, rendering, stored
+from oxicache.django.responses.guard import Record, watching
+from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.policy import Wish
+from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
+from oxicache.django.responses.stored import Stored
+from oxicache.store import attempt
+
+__all__ = ["ResponseCache", "Tags"]
+
+logger = logging.getLogger("oxicache.responses")
+
+Tags: TypeAlias = Iterable[str] | Callable[..., Iterable[str]]
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+
+PASS_SECONDS: Final = 10.0  # for so long requests whose response was not kept do not wait for one another
+PASS_MAX_KEYS: Final = 1024
+MAX_TURNS: Final = 3  # keys that a request tries while others find out which headers its view looks at
+MAX_HEADERS: Final = 16  # of one view; past that its responses are nearly each their own
+
+
+@dataclass(slots=True)
+class View:
+    """What is known of one view in this process."""
+
+    name: str
+    headers: frozenset[str] = frozenset()  # by their names in META
+    said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
+
+
+@dataclass(slots=True)
+class Ask:
+    """One request on its way."""
+
+    request: HttpRequest
+    arguments: Arguments
+    view: View
+    shelf: Shelf
+    scope: scope.Scope
+    wanted: Wanted
+    headers: frozenset[str]  # whose values are in the key
+    keyed: Record  # what functions that are part of the key have looked at
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseCache:
+    """Responses of views, as one decorator wants them cached. See `cached_view` for what each parameter means."""
+
+    ttl: float | None
+    keying: Keying
+    alias: str
+    vary_on: frozenset[str] = frozenset()  # by their names in META
+    tags: Tags = ()
+    words: Callable[[], list[str]] | None = None  # version words of the models that invalidate
+    condition_func: Callable[[HttpRequest], Any] | None = None
+    cache_anonymous: bool = True
+    statuses: frozenset[int] = frozenset({200})
+    max_bytes: int | None = None
+    grace: float = 0.0
+    _views: dict[str, View] = field(default_factory=dict)
+    _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
+
+    def serve(  # noqa: PLR0911 -- one for each way out
+        self, request: HttpRequest, call: Callable[[], Any], name: str, arguments: Arguments = ((), {})
+    ) -> Any:
+        """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
+        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        if wish is Wish.NEITHER:
+            return call()
+        for _ in range(MAX_TURNS):
+            ask = self._ask(request, name, arguments, wish)
+            if ask is None:
+                return call()
+            found = ask.shelf.find(ask.wanted)
+            if found is not None:
+                return self._answer(ask, found)
+            if request.method == "HEAD":
+                return call()  # its response is no answer to GET
+
+            def load(ask: Ask = ask) -> Loaded:
+                return self._load(ask, call)
+
+            if self._passing.peek(ask.wanted.key, False):
+                token = self._token(ask)
+                return self._pass(ask, load(), token)
+            loader = ask.shelf.loader
+            loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            if (response := self._of(ask, loaded)) is not MISSING:
+                return response
+        return call()
+
+    async def aserve(  # noqa: PLR0911 -- as above
+        self,
+        request: HttpRequest,
+        call: Callable[[], Awaitable[Any]],
+        name: str,
+        arguments: Arguments = ((), {}),
+    ) -> Any:
+        """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
+        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        if wish is Wish.NEITHER:
+            return await call()
+        for _ in range(MAX_TURNS):
+            if self._may_block(request):
+                ask = await sync_to_async(self._ask)(request, name, arguments, wish)
+            else:
+                ask = self._ask(request, name, arguments, wish)
+            if ask is None:
+                return await call()
+            found = ask.shelf.find(ask.wanted)
+            if found is not None:
+                return self._answer(ask, found)
+            if request.method == "HEAD":
+                return await call()
+
+            async def load(ask: Ask = ask) -> Loaded:
+                return await self._aload(ask, call)
+
+            if self._passing.peek(ask.wanted.key, False):
+                token = self._token(ask)
+                return self._pass(ask, await load(), token)
+            loader = ask.shelf.loader
+            loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            if (response := self._of(ask, loaded)) is not MISSING:
+                return response
+        return await call()
+
+    # ------------------------------------------------------------ before the view
+
+    def _ask(self, request: HttpRequest, name: str, arguments: Arguments, wish: Wish) -> Ask | None:
+        """Return what to look for; None where this request's response is not cached."""
+        view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
+        shelf = shelf_at(self.alias, self.grace)
+        if not shelf.has_tags and (self.words or self.tags != ()):
+            self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
+            return None
+        keyed, headers = Record(), view.headers
+        args, kwargs = arguments
+        try:
+            is_wanted, whose = self._asked(request, keyed)
+            if not is_wanted or whose is None:
+                return None
+            if not self.cache_anonymous and not _is_somebody(whose):
+                return None
+            with watching(request, keyed) if self.keying.key_func is not None else nullcontext():
+                key = self.keying.key_of(request, whose, name, headers, args, kwargs)
+            given: Any = self.tags(request, *args, **kwargs) if callable(self.tags) else self.tags
+            tags = tuple(given)
+        except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
+            self._refused(view, f"its key could not be made: {error!r}")
+            return None
+        wanted = Wanted(key, shelf.held(key), is_reload=wish is Wish.RELOAD)
+        return Ask(request, arguments, view, shelf, whose, wanted, headers, keyed, tags)
+
+    def _may_block(self, request: HttpRequest) -> bool:
+        """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
+        is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
+        return not (is_plain and (self.keying.per_user is False or scope.is_anonymous(request)))
+
+    def _asked(self, request: HttpRequest, keyed: Record) -> tuple[bool, scope.Scope | None]:
+        """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
+        if self.condition_func is not None:
+            with watching(request, keyed):
+                if not self.condition_func(request):
+                    return False, None
+        if self.keying.scope is not None:
+            with watching(request, keyed):
+                return True, self.keying.scope_of(request)
+        return True, self.keying.scope_of(request)
+
+    # ------------------------------------------------------------ the view
+
+    def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
+        record, stamps = Record(), self._stamps()
+        with watching(ask.request, record):
+            response = call()
+            problem = rendering.problem(response)
+            if problem is None:
+                response = rendering.rendered(response)
+        return self._judged(ask, response, record, stamps, problem)
+
+    async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
+        record, stamps = Record(), self._stamps()
+        with watching(ask.request, record):
+            response = await call()
+            problem = rendering.problem(response)
+            if problem is None and rendering.is_unrendered(response):
+                response = await sync_to_async(rendering.rendered)(response)
+        return self._judged(ask, response, record, stamps, problem)
+
+    def _stamps(self) -> Stamps | None:
+        return None if self.words is None else host.capture(self.words())
+
+    def _judged(
+        self, ask: Ask, response: Any, record: Record, stamps: Stamps | None, problem: str | None
+    ) -> Loaded:
+        """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
+        loaded = Loaded(ask.wanted, response)
+        problem = problem or rendering.no_response(response)
+        if problem is not None:
+            self._refused(ask.view, problem)
+        elif (
+            policy.refusal(response, self.statuses, self.max_bytes) is None
+            and not self._leaks(ask, record, policy.vary_names(response))
+            and not transactions.is_any_written()
+        ):
+            headers = self._headers(ask, response, record)
+            if headers is not None:
+                ttl = policy.lifetime(response, self.ttl)
+                stored.with_etag(response)
+                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
+                loaded.ttl, loaded.stamps = ttl, stamps
+                response[stored.CACHE_STATUS] = "MISS"
+                if headers != ask.headers:
+                    # Two threads may lose one another's names: the next load finds them again.
+                    ask.view.headers |= headers
+                    loaded.key = self._key(ask, headers)
+        if loaded.stored is None:
+            self._passing.set(ask.wanted.key, True)
+        return loaded
+
+    def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.keying.per_user is False and "cookie" in varies:
+            record.note("COOKIES")  # it says itself that it depends on who asks
+        found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
+        for root in found:
+            findings.report(ask.view.name, root, ask.view.said)
+        return bool(found)
+
+    def _headers(self, ask: Ask, response: Any, record: Record) -> frozenset[str] | None:
+        """Return the headers that this view has looked at or named so far; None where they are too many."""
+        # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
+        named = {findings.varied(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
+        headers = ask.headers | record.headers | named - {"HTTP_AUTHORIZATION"}
+        if len(headers) > MAX_HEADERS:
+            self._refused(ask.view, f"it looks at more than {MAX_HEADERS} headers")
+            return None
+        return headers
+
+    def _key(self, ask: Ask, headers: frozenset[str]) -> str:
+        args, kwargs = ask.arguments
+        return self.keying.key_of(ask.request, ask.scope, ask.view.name, headers, args, kwargs)
+
+    # ------------------------------------------------------------ after it
+
+    def _of(self, ask: Ask, loaded: Any) -> Any:
+        """Return the response that a load gave to this request; MISSING where it is to look again."""
+        if not isinstance(loaded, Loaded):  # somebody has stored it meanwhile, or it is stale
+            return self._answer(ask, loaded)
+        if loaded.asked is ask.wanted:
+            return self._own(ask, loaded)
+        value = stored.thaw(loaded.stored)
+        is_outdated = loaded.stamps is not None and not loaded.stamps.is_current()
+        if value is None or is_outdated or loaded.key != ask.wanted.key:
+            return MISSING  # it was for who asked alone, or of another key
+        return self._answer(ask, value)
+
+    def _own(self, ask: Ask, loaded: Loaded) -> Any:
+        return loaded.response if loaded.stored is None else stored.conditional(ask.request, loaded.response)
+
+    def _token(self, ask: Ask) -> int | None:
+        store = ask.shelf.loader.cache
+        return attempt(store, store._token, None, ask.wanted)
+
+    def _pass(self, ask: Ask, loaded: Loaded, token: int | None) -> Any:
+        """Return what was loaded beside others. If it may be kept after all, requests wait for one another again."""
+        if loaded.stored is None:
+            return loaded.response
+        self._passing.delete(ask.wanted.key)
+        store = ask.shelf.loader.cache
+        if token is not None:
+            attempt(store, store._fill, False, ask.wanted, loaded, token, tags=ask.tags)
+        return self._own(ask, loaded)
+
+    def _answer(self, ask: Ask, found: Stored) -> Any:
+        now = ask.shelf.now()
+        return stored.answer(found, ask.request, now, "HIT" if found.is_fresh(now) else "STALE")
+
+    def _refused(self, view: View, reason: str) -> None:
+        if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
+            view.said.add(reason)
+            logger.warning("A response of %s is not cached: %s.", view.name, reason)
+
+
+def _is_somebody(whose: scope.Scope) -> bool:
+    return whose.user is not None and not isinstance(whose.user, scope.Mark)
