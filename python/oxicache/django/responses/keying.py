@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone, translation
 
 from oxicache import keys
 from oxicache.django import conf
 from oxicache.django.responses.guard import looked_up
+from oxicache.django.responses.places import places
 from oxicache.django.scope import UNKNOWN, Mark, Scope, is_anonymous, request_scope, scope_of
 
 __all__ = ["ANONYMOUS", "GUEST", "Keying"]
@@ -99,7 +98,7 @@ class Keying:
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            _places(),
+            places(),
             _asked(request),
             names,
             tuple([looked_up(request, name) for name in names]),
@@ -131,7 +130,9 @@ def _remembered(
     return _text(parts, args, kwargs, said)
 
 
-def _text(parts: Parts, args: tuple[Any, ...], kwargs: Iterable[tuple[str, Any]], said: tuple[Any, ...]) -> str:
+def _text(
+    parts: Parts, args: tuple[Any, ...], kwargs: Iterable[tuple[str, Any]], said: tuple[Any, ...]
+) -> str:
     """Spell a key."""
     prefix, key_prefix, view, kind, places, asked, names, values = parts
     segments = [prefix] if prefix else []
@@ -165,7 +166,9 @@ def _asked(request: HttpRequest) -> Asked:
     return scheme, host, path, query, request.encoding
 
 
-def _address(scheme: str, host: str, path: str, query: str | tuple[str, ...], encoding: str | None) -> list[str]:
+def _address(
+    scheme: str, host: str, path: str, query: str | tuple[str, ...], encoding: str | None
+) -> list[str]:
     """Spell what was asked for: scheme, host, path, and the parameters in the order of their names.
 
     Those of one name stay in their own order: most views take the last.
@@ -173,15 +176,3 @@ def _address(scheme: str, host: str, path: str, query: str | tuple[str, ...], en
     params = keys.spell_params(QueryDict(query, encoding=encoding)) if isinstance(query, str) else query
     place = f"{keys.escape(scheme)}%3A//{keys.escape(host)}{keys.escape(path)}"
     return [place, f"{keys.MARK}get", *params] if params else [place]
-
-
-def _places() -> tuple[str, ...]:
-    """Return the language and the time zone that templates are rendered in, where the project has several."""
-    language = translation.get_language() or "none" if settings.USE_I18N else None
-    return _spelt_places(language, timezone.get_current_timezone_name() if settings.USE_TZ else None)
-
-
-@functools.lru_cache(maxsize=1024)
-def _spelt_places(language: str | None, zone: str | None) -> tuple[str, ...]:
-    places = {"lang": language, "tz": zone}
-    return tuple(f"{keys.MARK}{name}={keys.escape(value)}" for name, value in places.items() if value is not None)

@@ -76,7 +76,7 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
     if is_head:
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
-    kept = found.headers._store  # type: ignore[attr-defined]  # of a 304 its own
+    kept = found.headers._store  # of a 304 its own
     kept["x-cache"] = (CACHE_STATUS, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
@@ -103,7 +103,9 @@ def _response(body: bytes, status: int, reason: str) -> HttpResponse:
     return response
 
 
-_OWN: Final = frozenset({"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"})
+_OWN: Final = frozenset(
+    {"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"}
+)
 _SHARED: Final = (type(None), bool, int, str)
 
 
