@@ -15,9 +15,11 @@ from django.http import HttpRequest
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, stored
-from oxicache.django.responses.guard import Record, watching
-from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.attributes import is_waiting
+from oxicache.django.responses.guard import watching
+from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Stored
 from oxicache.store import attempt
@@ -41,7 +43,7 @@ class View:
     """What is known of one view in this process."""
 
     name: str
-    headers: frozenset[str] = frozenset()  # by their names in META
+    headers: tuple[str, ...] = ()  # whose values are in its keys, by their names in a record
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
 
 
@@ -53,6 +55,7 @@ class Ask:
         "headers",
         "key",
         "keyed",
+        "parts",
         "request",
         "scope",
         "shelf",
@@ -71,7 +74,8 @@ class Ask:
         view: View,
         shelf: Shelf,
         scope: scope.Scope,
-        headers: frozenset[str],
+        headers: tuple[str, ...],
+        parts: Parts,
         key: str,
         keyed: Record,
     ) -> None:
@@ -81,6 +85,7 @@ class Ask:
         self.shelf = shelf
         self.scope = scope
         self.headers = headers  # whose values are in the key
+        self.parts = parts
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
 
@@ -116,7 +121,9 @@ class ResponseCache:
                 return call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD" or not self._wants(ask, wish):
+            if not self._is_plain:
+                ask = self._ask(request, name, arguments, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return call()  # the response to HEAD is no answer to GET
 
             def load(ask: Ask = ask) -> Loaded:
@@ -139,19 +146,20 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
+        asked = sync_to_async(self._ask)
         wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            if self._may_block(request):
-                ask = await sync_to_async(self._ask)(request, name, arguments)
-            else:
-                ask = self._ask(request, name, arguments)
+            in_place = not self._may_block(request, name)
+            ask = self._ask(request, name, arguments) if in_place else await asked(request, name, arguments)
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD" or not self._wants(ask, wish):
+            if not self._is_plain:
+                ask = await asked(request, name, arguments, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
             async def load(ask: Ask = ask) -> Loaded:
@@ -168,32 +176,50 @@ class ResponseCache:
 
     # ------------------------------------------------------------ before the view
 
-    def _ask(self, request: HttpRequest, name: str, arguments: Arguments) -> Ask | None:
-        """Return what to look for; None where this request's response is not cached."""
-        view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
+    def _ask(
+        self, request: HttpRequest, name: str, arguments: Arguments, *, is_watched: bool = False
+    ) -> Ask | None:
+        """Return what to look for; None where this request's response is not cached.
+
+        `is_watched`: it will be loaded, so what functions of the project look at for the key must be known.
+        """
+        view = self._views.get(name) or self._views.setdefault(name, View(name, tuple(sorted(self.vary_on))))
         shelf = shelf_at(self.alias, self.grace)
         if not shelf.has_tags and (self.words or self.tags != ()):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        keying, headers = self.keying, view.headers
-        args, kwargs = arguments
+        headers, keyed = view.headers, NOTHING
         try:
-            if self.condition_func is None and keying.scope is None and keying.key_func is None:
-                keyed, whose = NOTHING, keying.scope_of(request)
-            else:
+            if is_watched:
                 keyed = Record()
-                whose = self._asked(request, keyed)
-            if whose is None or not (self.cache_anonymous or _is_somebody(whose)):
-                return None
-            if keying.key_func is None:
-                key = keying.key_of(request, whose, name, headers, args, kwargs)
-            else:
                 with watching(request, keyed):
-                    key = keying.key_of(request, whose, name, headers, args, kwargs)
+                    found = self._parts(request, name, arguments)
+            else:
+                found = self._parts(request, name, arguments)
+            if found is None:
+                return None
+            whose, parts = found
+            key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        return Ask(request, arguments, view, shelf, whose, headers, key, keyed)
+        return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed)
+
+    def _parts(
+        self, request: HttpRequest, name: str, arguments: Arguments
+    ) -> tuple[scope.Scope, Parts] | None:
+        """Ask whether to cache, for whom, and what else is in the key."""
+        if self.condition_func is not None and not self.condition_func(request):
+            return None
+        whose = self.keying.scope_of(request)
+        if whose is None or not (self.cache_anonymous or _is_somebody(whose)):
+            return None
+        return whose, self.keying.parts_of(request, whose, name, *arguments)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether no function of the project is asked before a load."""
+        return self.condition_func is None and self.keying.is_plain
 
     def _wants(self, ask: Ask, wish: Wish) -> bool:
         """Add what only a load needs; False where this request's response is not cached."""
@@ -210,21 +236,15 @@ class ResponseCache:
         ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
         return True
 
-    def _may_block(self, request: HttpRequest) -> bool:
+    def _may_block(self, request: HttpRequest, name: str) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
-        is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
-        return not (is_plain and (self.keying.per_user is False or scope.is_anonymous(request)))
-
-    def _asked(self, request: HttpRequest, keyed: Record) -> scope.Scope | None:
-        """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
-        if self.condition_func is not None:
-            with watching(request, keyed):
-                if not self.condition_func(request):
-                    return None
-        if self.keying.scope is not None:
-            with watching(request, keyed):
-                return self.keying.scope_of(request)
-        return self.keying.scope_of(request)
+        if not self._is_plain or callable(self.tags):
+            return True
+        if (view := self._views.get(name)) is not None and view.headers and is_waiting(request, view.headers):
+            return True
+        return self.keying.per_user is not False and not (
+            scope.has_user(request) or scope.is_anonymous(request)
+        )
 
     # ------------------------------------------------------------ the view
 
@@ -271,8 +291,8 @@ class ResponseCache:
                 response[stored.CACHE_STATUS] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
-                    ask.view.headers |= headers
-                    loaded.key = self._key(ask, headers)
+                    ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
+                    loaded.key = key_of(ask.parts, headers, tuple(map(record.looked_up, headers)))
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
@@ -285,19 +305,16 @@ class ResponseCache:
             findings.report(ask.view.name, root, ask.view.said)
         return bool(found)
 
-    def _headers(self, ask: Ask, response: Any, record: Record) -> frozenset[str] | None:
+    def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
         """Return the headers that this view has looked at or named so far; None where they are too many."""
         # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
         named = {findings.varied(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
-        headers = ask.headers | record.headers | named - {"HTTP_AUTHORIZATION"}
+        others = {ATTRIBUTE + name for name in record.read_attributes().keys() - ask.keyed.attributes.keys()}
+        headers = {*ask.headers, *record.headers, *others, *(named - {"HTTP_AUTHORIZATION"})}
         if len(headers) > MAX_HEADERS:
             self._refused(ask.view, f"it looks at more than {MAX_HEADERS} headers")
             return None
-        return headers
-
-    def _key(self, ask: Ask, headers: frozenset[str]) -> str:
-        args, kwargs = ask.arguments
-        return self.keying.key_of(ask.request, ask.scope, ask.view.name, headers, args, kwargs)
+        return tuple(sorted(headers))
 
     # ------------------------------------------------------------ after it
 
