@@ -4,8 +4,8 @@ What a view looked at beyond its key: guard.py. How parts are spelt: oxicache/ke
 """
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.conf import settings
@@ -32,25 +32,29 @@ Resolver = Callable[[HttpRequest], Any]
 class Keying:
     """What is in the keys of one decorator. `per_user` None: users apart, and one entry for all who are none."""
 
-    key_prefix: str | None = None
+    key_prefix: str | None = None  # its colons part segments, so that a pattern finds each of them
     per_user: bool | None = None
     per_tenant: bool = True
     scope: Resolver | None = None
     key_func: Callable[..., Any] | None = None
+    ignored_params: frozenset[str] | None = frozenset()  # names that are in no key; None: none of them is
+    # Who knows a tenant where the settings name nobody.
+    otherwise: Mapping[str, Resolver] = field(default_factory=dict)
 
     @property
     def is_plain(self) -> bool:
         """Whether no function of the project is asked for a key, neither of this decorator nor of the settings."""
         parts = ("tenant", "client", "unit") if self.per_tenant else ()
-        return self.scope is None and self.key_func is None and not any(map(conf.resolver, (*parts, "user")))
+        asked = any(map(conf.resolver, (*parts, "user"))) or (self.per_tenant and self.otherwise)
+        return self.scope is None and self.key_func is None and not asked
 
     def scope_of(self, request: HttpRequest) -> Scope | None:
-        """Return whose the response is; None where nobody can say, and then nothing is cached.
+        """Return whose the response is; None where `scope=` says nobody, and then nothing is cached.
 
-        May load a session and a user: a task asks in a thread.
+        Neither is it where the scope misses a part. May load a session and a user: a task asks in a thread.
         """
         if self.scope is None:
-            found = scope_of(request, per_tenant=self.per_tenant, per_user=self.per_user)
+            found = self._scope_of(request, per_user=self.per_user)
         else:
             said = self.scope(request)
             if said is None:
@@ -59,8 +63,18 @@ class Keying:
                 found = said
             else:
                 user = keys.spell(said, "what scope= returned")
-                found = scope_of(request, per_tenant=self.per_tenant, per_user=False, user=user)
-        return None if found.missing else found
+                found = self._scope_of(request, per_user=False, user=user)
+        return found
+
+    def is_anybodys(self, request: HttpRequest) -> bool:
+        """Whether the request is of no user, told apart in the key or not. May load one, as `scope_of`."""
+        if self.scope is not None:
+            return False  # of whom it says it is
+        user = scope_of(request, per_tenant=False).user
+        return user is None or isinstance(user, Mark)
+
+    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
+        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
         """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
@@ -82,14 +96,13 @@ class Keying:
 
         `headers`: names in META whose values count. TypeError names an argument of the view that has no spelling.
         """
-        segments = [KIND, _escaped(self.key_prefix) if self.key_prefix else _escaped(view)]
-        if self.key_prefix:
-            segments.append(_escaped(view))
+        prefixes = map(_escaped, self.key_prefix.split(":")) if self.key_prefix else ()
+        segments = [KIND, *prefixes, _escaped(view)]
         kind = self.kind_of(request, scope)
         segments += [
             *([keys.MARK + kind] if kind else ()),
             *_places(),
-            _address(request),
+            _address(request, self.ignored_params),
         ]
         if args or kwargs:
             segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
@@ -106,31 +119,38 @@ class Keying:
         return keys.bounded(":".join([prefix, *segments] if prefix else segments))
 
 
-def _address(request: HttpRequest) -> str:
-    """Return what was asked for: scheme, host, path, and the parameters in the order of their names.
+def _address(request: HttpRequest, ignored: frozenset[str] | None) -> str:
+    """Return what was asked for: scheme, host, path, and the parameters in the order of their names, some left out.
 
     Those of one name stay in their own order: most views take the last. The host is as it was sent: it need not be
     valid, and a view that minds has raised.
     """
     scheme, host, path = request.scheme or "", request._get_raw_host(), request.path  # type: ignore[attr-defined]
+    if ignored is None:
+        return _place(scheme, host, path)
     query = request.META.get("QUERY_STRING") or ""
     # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
     if "GET" in vars(request) or not query.isascii():
-        return ":".join([_place(scheme, host, path), *_params(request.GET)])
-    return _asked(scheme, host, path, query, request.encoding)
+        return ":".join([_place(scheme, host, path), *_params(request.GET, ignored)])
+    return _asked(scheme, host, path, query, request.encoding, ignored)
 
 
 @functools.lru_cache(maxsize=4096)
-def _asked(scheme: str, host: str, path: str, query: str, encoding: str | None) -> str:
-    return ":".join([_place(scheme, host, path), *_params(QueryDict(query, encoding=encoding))])
+def _asked(  # noqa: PLR0917 -- what an address is made of
+    scheme: str, host: str, path: str, query: str, encoding: str | None, ignored: frozenset[str]
+) -> str:
+    return ":".join([_place(scheme, host, path), *_params(QueryDict(query, encoding=encoding), ignored)])
 
 
 def _place(scheme: str, host: str, path: str) -> str:
     return f"{_escaped(scheme)}%3A//{_escaped(host)}{_escaped(path)}"
 
 
-def _params(given: QueryDict) -> list[str]:
-    return [f"{keys.MARK}get", *keys.spell_params(given)] if given else []
+def _params(given: QueryDict, ignored: frozenset[str]) -> list[str]:
+    kept: Any = given
+    if not ignored.isdisjoint(given):
+        kept = [(name, value) for name, values in given.lists() if name not in ignored for value in values]
+    return [f"{keys.MARK}get", *keys.spell_params(kept)] if kept else []
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,7 +19,9 @@ FORM: Final = (
 )
 
 # Of one delivery, and not of what is delivered.
-_OF_A_DELIVERY = frozenset({"age", "connection", "content-length", "date", "keep-alive", "x-cache"})
+_OF_A_DELIVERY = frozenset(
+    {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
+)
 
 _CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
 
@@ -64,7 +66,9 @@ def with_etag(response: HttpResponseBase) -> None:
         response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
 
-def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> HttpResponseBase:
+def answer(
+    stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
+) -> HttpResponseBase:
     """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
     is_head = request.method == "HEAD"
     response = HttpResponse(b"" if is_head else stored.body, status=stored.status, reason=stored.reason)
@@ -74,7 +78,7 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
     if is_head:
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
-    found[CACHE_STATUS] = status
+    found[header] = status
     found[AGE] = str(max(0, int(now - stored.created)))
     return found
 
