@@ -22,7 +22,9 @@ FORM: Final = (
 )
 
 # Of one delivery, and not of what is delivered.
-_OF_A_DELIVERY = frozenset({"age", "connection", "content-length", "date", "keep-alive", "x-cache"})
+_OF_A_DELIVERY = frozenset(
+    {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
+)
 
 
 class Stored(NamedTuple):
@@ -67,7 +69,9 @@ def with_etag(response: HttpResponseBase) -> None:
         response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
 
-def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> HttpResponseBase:
+def answer(
+    stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
+) -> HttpResponseBase:
     """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
     is_head = request.method == "HEAD"
     response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
@@ -76,8 +80,8 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
     if is_head:
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
-    kept = found.headers._store  # type: ignore[attr-defined]  # of a 304 its own
-    kept["x-cache"] = (CACHE_STATUS, status)
+    kept = found.headers._store  # of a 304 its own
+    kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
 
@@ -103,7 +107,9 @@ def _response(body: bytes, status: int, reason: str) -> HttpResponse:
     return response
 
 
-_OWN: Final = frozenset({"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"})
+_OWN: Final = frozenset(
+    {"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"}
+)
 _SHARED: Final = (type(None), bool, int, str)
 
 
