@@ -131,7 +131,9 @@ def _remembered(
     return _text(parts, args, kwargs, said)
 
 
-def _text(parts: Parts, args: tuple[Any, ...], kwargs: Iterable[tuple[str, Any]], said: tuple[Any, ...]) -> str:
+def _text(
+    parts: Parts, args: tuple[Any, ...], kwargs: Iterable[tuple[str, Any]], said: tuple[Any, ...]
+) -> str:
     """Spell a key."""
     prefix, key_prefix, view, kind, places, asked, names, values = parts
     segments = [prefix] if prefix else []
@@ -165,7 +167,9 @@ def _asked(request: HttpRequest) -> Asked:
     return scheme, host, path, query, request.encoding
 
 
-def _address(scheme: str, host: str, path: str, query: str | tuple[str, ...], encoding: str | None) -> list[str]:
+def _address(
+    scheme: str, host: str, path: str, query: str | tuple[str, ...], encoding: str | None
+) -> list[str]:
     """Spell what was asked for: scheme, host, path, and the parameters in the order of their names.
 
     Those of one name stay in their own order: most views take the last.
@@ -184,4 +188,6 @@ def _places() -> tuple[str, ...]:
 @functools.lru_cache(maxsize=1024)
 def _spelt_places(language: str | None, zone: str | None) -> tuple[str, ...]:
     places = {"lang": language, "tz": zone}
-    return tuple(f"{keys.MARK}{name}={keys.escape(value)}" for name, value in places.items() if value is not None)
+    return tuple(
+        f"{keys.MARK}{name}={keys.escape(value)}" for name, value in places.items() if value is not None
+    )

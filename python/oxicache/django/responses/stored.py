@@ -4,14 +4,15 @@ No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 """
 
 import functools
-import hashlib
 from http.cookies import SimpleCookie
 from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import ResponseHeaders
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
+
+from oxicache.django.responses.headers import weakened
 
 __all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
@@ -61,10 +62,9 @@ def thaw(value: Any) -> Stored | None:
 
 
 def with_etag(response: HttpResponseBase) -> None:
-    """Give a response that is about to be held an ETag, unless it has one."""
+    """Give a response that is about to be held an ETag, as ConditionalGetMiddleware does, unless it has one."""
     if not response.has_header("ETag"):
-        body: bytes = response.content  # type: ignore[attr-defined]  # it is not streamed
-        response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        set_response_etag(response)
 
 
 def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> HttpResponseBase:
@@ -76,7 +76,7 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
     if is_head:
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
-    kept = found.headers._store  # type: ignore[attr-defined]  # of a 304 its own
+    kept = found.headers._store  # of a 304 its own
     kept["x-cache"] = (CACHE_STATUS, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
@@ -103,7 +103,9 @@ def _response(body: bytes, status: int, reason: str) -> HttpResponse:
     return response
 
 
-_OWN: Final = frozenset({"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"})
+_OWN: Final = frozenset(
+    {"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"}
+)
 _SHARED: Final = (type(None), bool, int, str)
 
 
@@ -133,4 +135,7 @@ def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
         last_modified=parse_http_date_safe(modified) if modified else None,
         response=response,  # type: ignore[arg-type]  # it is not streamed
     )
-    return response if found is None else found
+    if found is None:
+        return response
+    weakened(request, found)
+    return found
