@@ -23,7 +23,9 @@ FORM: Final = (
 )
 
 # Of one delivery, and not of what is delivered.
-_OF_A_DELIVERY = frozenset({"age", "connection", "content-length", "date", "keep-alive", "x-cache"})
+_OF_A_DELIVERY = frozenset(
+    {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
+)
 
 
 class Stored(NamedTuple):
@@ -67,7 +69,9 @@ def with_etag(response: HttpResponseBase) -> None:
         set_response_etag(response)
 
 
-def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> HttpResponseBase:
+def answer(
+    stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
+) -> HttpResponseBase:
     """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
     is_head = request.method == "HEAD"
     response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
@@ -77,7 +81,7 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
-    kept["x-cache"] = (CACHE_STATUS, status)
+    kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
 
