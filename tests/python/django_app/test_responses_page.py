@@ -1,0 +1,58 @@
+"""docs/views.md and docs/apis.md tell every parameter with its default, and every reason for which nothing is cached."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oxicache.django.responses import cached_view, findings
+
+ROOT = Path(__file__).resolve().parents[3]
+VIEWS = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
+SOURCES = Path(inspect.getfile(findings)).parent.glob("*.py")
+
+# A text of the code without what it fills in, as the page has dots for that.
+_HOLE = re.compile(r"\{[^{}]*\}")
+
+
+def told(page: str, name: str) -> dict[str, str]:
+    """The parameters of a decorator that a page has a row for, and the defaults it says they have."""
+    begin, end = f"<!-- parameters of {name}: begin -->", f"<!-- parameters of {name}: end -->"
+    table = page.partition(begin)[2].partition(end)[0]
+    rows = [[cell.strip().strip("`") for cell in line.split("|")] for line in table.splitlines()[3:] if line]
+    return {row[1]: row[2] for row in rows}
+
+
+def taken(decorator: Callable[..., Any]) -> dict[str, str]:
+    """The parameters that a decorator has, and their defaults."""
+    parameters = inspect.signature(decorator).parameters.values()
+    return {each.name: repr(each.default) for each in parameters if each.kind is not each.VAR_KEYWORD}
+
+
+@pytest.mark.parametrize(("page", "decorator"), [(VIEWS, cached_view)], ids=["cached_view"])
+def test_the_table_of_parameters_is_that_of_the_signature(page: str, decorator: Callable[..., Any]) -> None:
+    """Each parameter has its row, in the order of the signature, with its default."""
+    assert list(told(page, decorator.__name__).items()) == list(taken(decorator).items())
+
+
+def test_every_root_of_the_guard_has_a_row() -> None:
+    """What a view may look at that its key does not hold is told with what to do."""
+    rows = set(re.findall(r"^\| `\.\.\. looks at (.*?), ", VIEWS, re.MULTILINE))
+    assert rows == set(findings._REMEDIES) - findings._NOTHING_TO_MEND
+
+
+def test_every_log_line_of_the_page_is_one_of_the_code() -> None:
+    """A line that a reader finds in the log stands in the page as the code says it, but for what it fills in."""
+    said = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in SOURCES)
+    said = _HOLE.sub("", said).replace('" "', "").replace('" f"', "")
+    begin = VIEWS.index("| log line |")
+    rows = re.findall(r"^\| `(.*?)` \|", VIEWS[begin : VIEWS.index("Without a line")], re.MULTILINE)
+    assert len(rows) > len(findings._REMEDIES)
+    for row in rows:
+        if " looks at " in row:
+            continue  # the test above
+        for part in filter(None, re.split(r"\.\.\.|NoneType|16", row)):
+            assert part.strip(" .:") in said, row
