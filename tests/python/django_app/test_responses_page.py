@@ -1,4 +1,4 @@
-"""docs/views.md and docs/apis.md tell every parameter with its default, and every reason for which nothing is cached."""
+"""docs/views.md and docs/apis.md tell each parameter with its default, and each reason for which nothing is cached."""
 
 import inspect
 import re
