@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from oxicache.django.responses import cached_view, findings
+from oxicache.django.responses import cached_api, cached_view, findings
 
 ROOT = Path(__file__).resolve().parents[3]
 VIEWS = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
+APIS = (ROOT / "docs" / "apis.md").read_text(encoding="utf-8")
 SOURCES = [path.read_text(encoding="utf-8") for path in Path(inspect.getfile(findings)).parent.rglob("*.py")]
 
 # A text of the code without what it fills in, as the page has dots for that.
@@ -33,7 +34,9 @@ def taken(decorator: Callable[..., Any]) -> dict[str, str]:
     return {each.name: repr(each.default) for each in parameters if each.kind is not each.VAR_KEYWORD}
 
 
-@pytest.mark.parametrize(("page", "decorator"), [(VIEWS, cached_view)], ids=["cached_view"])
+@pytest.mark.parametrize(
+    ("page", "decorator"), [(VIEWS, cached_view), (APIS, cached_api)], ids=["cached_view", "cached_api"]
+)
 def test_the_table_of_parameters_is_that_of_the_signature(page: str, decorator: Callable[..., Any]) -> None:
     """Each parameter has its row, in the order of the signature, with its default."""
     assert list(told(page, decorator.__name__).items()) == list(taken(decorator).items())
