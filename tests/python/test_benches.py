@@ -59,6 +59,11 @@ TARGET_ROWS = [
     ("NativeCache.incr/1k", "LocMemCache"),
     ("NativeCache.get_many(100)/1k", "LocMemCache"),
     ("four threads, get: NativeCache/1k", "one thread"),
+    ("response, hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on LocMemCache"),
+    ("response, hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on NativeCache"),
+    ("response, hit, 10 kB, anonymous: cached_view on LocMemCache", "cache_page on LocMemCache"),
+    ("response, hit, 10 kB, a user: cached_view on NativeCache", "cache_page on LocMemCache"),
+    ("response, async hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on LocMemCache"),
 ]
 
 
@@ -165,6 +170,30 @@ def test_save_costs_no_query(short_run: dict[str, Any]) -> None:
     """`save()` makes as many queries with oxicache as without, decorated members or not."""
     rows = [result for result in short_run["results"] if "queries added" in result["row"]]
     assert [(result["judged"], result["unit"]) for result in rows] == [(0, "queries")] * 2
+
+
+def test_a_dashboard_that_is_held_makes_no_query(short_run: dict[str, Any]) -> None:
+    """A hit of a dashboard makes none of the queries that its view makes."""
+    (row,) = [result for result in short_run["results"] if result["row"].endswith("queries of a hit")]
+    assert (row["ours"], row["theirs"], row["verdict"]) == (0, 15, "pass")
+
+
+def test_responses_are_compared_with_other_packages(short_run: dict[str, Any]) -> None:
+    """Each way to ask names cache_page on both backends and the view alone; an API also the package for it."""
+    rows: dict[str, set[str]] = {}
+    for result in short_run["results"]:
+        rows.setdefault(result["row"], set()).add(result["against"].partition(":")[0])
+    pages = {"cache_page on LocMemCache", "cache_page on NativeCache"}
+    for size in ("1 kB", "10 kB", "100 kB"):
+        assert rows[f"response, hit, {size}, a user: cached_view on NativeCache"] == pages
+        for miss in ("miss", "async miss"):
+            assert rows[f"response, {miss}, {size}: cached_view on NativeCache"] == pages | {
+                "the view, uncached"
+            }
+    api = rows["response, list of 100 rows of Django REST framework: cached_view on NativeCache"]
+    assert pages < api
+    assert any(name.startswith("drf-extensions") for name in api)
+    assert "response, whole request, 10 kB, a user: cached_view on NativeCache" in rows
 
 
 def test_invalidating_is_compared_with_other_packages(short_run: dict[str, Any]) -> None:

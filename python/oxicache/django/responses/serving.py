@@ -64,17 +64,19 @@ class Ask:
 class ResponseCache:
     """Responses of views, as one decorator wants them cached. See `cached_view` for what each parameter means."""
 
-    ttl: float | None
+    ttl: float | Callable[[], float | None] | None  # a callable is asked for each response
     keying: Keying
     alias: str
     vary_on: frozenset[str] = frozenset()  # by their names in META
     tags: Tags = ()
     words: Callable[[], list[str]] | None = None  # version words of the models that invalidate
-    condition_func: Callable[[HttpRequest], Any] | None = None
+    condition_func: Callable[..., Any] | None = None
+    success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
+    header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -155,10 +157,11 @@ class ResponseCache:
         keyed, headers = Record(), view.headers
         args, kwargs = arguments
         try:
-            is_wanted, whose = self._asked(request, keyed)
+            is_wanted, whose = self._asked(request, arguments, keyed)
             if not is_wanted or whose is None:
                 return None
-            if not self.cache_anonymous and not _is_somebody(whose):
+            if whose.missing:
+                self._refused(view, f"nobody knows its {', '.join(whose.missing)}")
                 return None
             with watching(request, keyed) if self.keying.key_func is not None else nullcontext():
                 key = self.keying.key_of(request, whose, name, headers, args, kwargs)
@@ -173,13 +176,19 @@ class ResponseCache:
     def _may_block(self, request: HttpRequest) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
         is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
-        return not (is_plain and (self.keying.per_user is False or scope.is_anonymous(request)))
+        is_shared = self.keying.per_user is False and self.cache_anonymous
+        return not (is_plain and (is_shared or scope.is_anonymous(request)))
 
-    def _asked(self, request: HttpRequest, keyed: Record) -> tuple[bool, scope.Scope | None]:
+    def _asked(
+        self, request: HttpRequest, arguments: Arguments, keyed: Record
+    ) -> tuple[bool, scope.Scope | None]:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
+        if not self.cache_anonymous and self.keying.is_anybodys(request):
+            return False, None
         if self.condition_func is not None:
+            args, kwargs = arguments
             with watching(request, keyed):
-                if not self.condition_func(request):
+                if not self.condition_func(request, *args, **kwargs):
                     return False, None
         if self.keying.scope is not None:
             with watching(request, keyed):
@@ -221,14 +230,15 @@ class ResponseCache:
             policy.refusal(response, self.statuses, self.max_bytes) is None
             and not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
+            and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
-                ttl = policy.lifetime(response, self.ttl)
+                ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
                 stored.with_etag(response)
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
                 loaded.ttl, loaded.stamps = ttl, stamps
-                response[stored.CACHE_STATUS] = "MISS"
+                response[self.header] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
                     ask.view.headers |= headers
@@ -236,6 +246,15 @@ class ResponseCache:
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
+
+    def _is_success(self, view: View, response: Any) -> bool:
+        if self.success_func is None:
+            return True
+        try:
+            return bool(self.success_func(response))
+        except Exception as error:  # noqa: BLE001 -- the project's own function: the view must not fail for it
+            self._refused(view, f"success_func failed: {error!r}")
+            return False
 
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
         if self.keying.per_user is False and "cookie" in varies:
@@ -292,13 +311,10 @@ class ResponseCache:
 
     def _answer(self, ask: Ask, found: Stored) -> Any:
         now = ask.shelf.now()
-        return stored.answer(found, ask.request, now, "HIT" if found.is_fresh(now) else "STALE")
+        status = "HIT" if found.is_fresh(now) else "STALE"
+        return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
         if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(reason)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
-
-
-def _is_somebody(whose: scope.Scope) -> bool:
-    return whose.user is not None and not isinstance(whose.user, scope.Mark)
