@@ -22,7 +22,7 @@ from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -152,6 +152,11 @@ def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tu
         # Classes that inherit one method are several views.
         return args[1], f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}", args[2:]
     return None, own, args
+
+
+def is_asked(args: tuple[Any, ...]) -> bool:
+    """Whether there is a request among the arguments of a call, where a view has it."""
+    return _taken("", args)[0] is not None
 
 
 def _name(view: Callable[..., Any]) -> str:
