@@ -1,6 +1,7 @@
 """`cached_api` of document 003: what is in its keys, whether errors are kept, and how it is told apart."""
 
 import asyncio
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -230,3 +231,50 @@ class TestArgumentsOfFunctions:
         view, _ = cached(success_func=broken)
         assert bodies(view, asked(), asked()) == ["page 1", "page 2"]
         assert ["success_func failed" in record.message for record in caplog.records] == [True]
+
+
+class TestNames:
+    """A view's name is part of its key: what is called the same and does something else shares nothing."""
+
+    def test_instances_of_one_class_are_several_views(self) -> None:
+        """Two callable objects, each decorated, answer for themselves."""
+        views = [cached_api()(Counter(lambda _, said=said: said)) for said in ("one", "other")]
+        assert [bodies(view, asked(), asked()) for view in views] == [["one 1"] * 2, ["other 1"] * 2]
+
+    def test_partials_with_arguments_are_several_views(self) -> None:
+        """What `functools.partial` fills in is in no URL."""
+
+        def page(request: HttpRequest, kind: str) -> HttpResponse:
+            return HttpResponse(kind)
+
+        views = [cached_api()(functools.partial(page, kind=kind)) for kind in ("one", "other")]
+        assert [bodies(view, asked(), asked()) for view in views] == [["one"] * 2, ["other"] * 2]
+
+    def test_a_list_of_decorators_makes_one_view(self) -> None:
+        """method_decorator makes functions anew for each request; its second one is a hit all the same."""
+        calls: list[int] = []
+
+        def passing(view: Any) -> Any:
+            @functools.wraps(view)
+            def inner(request: HttpRequest) -> Any:
+                return view(request)
+
+            return inner
+
+        class Page(View):
+            @method_decorator([cached_api(), passing])
+            def get(self, request: HttpRequest) -> HttpResponse:
+                calls.append(1)
+                return JsonResponse({})
+
+        assert [Page.as_view()(asked())["X-Cache"] for _ in range(3)] == ["MISS", "HIT", "HIT"]
+
+    def test_decorators_that_leave_out_parameters_share_nothing_with_those_that_do_not(self) -> None:
+        """One function decorated twice: what was made for `?a=1` is not the page without parameters."""
+
+        def page(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(request.GET.get("a", "none"))
+
+        ignoring, counting = cached_api(vary_on_params=False)(page), cached_api()(page)
+        assert bodies(ignoring, asked("/page/?a=1"))[0] == "1"
+        assert bodies(counting, asked("/page/")) == ["none"]

@@ -6,16 +6,16 @@ What a view looked at beyond its key: guard.py. How parts are spelt: oxicache/ke
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone, translation
 
 from oxicache import keys
 from oxicache.django import conf
 from oxicache.django.responses.guard import looked_up
-from oxicache.django.scope import Mark, Scope, is_anonymous, scope_of
+from oxicache.django.responses.places import places
+from oxicache.django.scope import Mark, Scope, is_anonymous, request_scope, scope_of
 
 __all__ = ["ANONYMOUS", "GUEST", "Keying"]
 
@@ -42,11 +42,18 @@ class Keying:
     otherwise: Mapping[str, Resolver] = field(default_factory=dict)
 
     @property
+    def asks_settings(self) -> bool:
+        """Whether a function, of the settings or of a dialect, is to say whose a response is."""
+        if self.per_tenant and (
+            self.otherwise or conf.resolver("tenant") or conf.resolver("client") or conf.resolver("unit")
+        ):
+            return True
+        return conf.resolver("user") is not None
+
+    @property
     def is_plain(self) -> bool:
         """Whether no function of the project is asked for a key, neither of this decorator nor of the settings."""
-        parts = ("tenant", "client", "unit") if self.per_tenant else ()
-        asked = any(map(conf.resolver, (*parts, "user"))) or (self.per_tenant and self.otherwise)
-        return self.scope is None and self.key_func is None and not asked
+        return self.scope is None and self.key_func is None and not self.asks_settings
 
     def scope_of(self, request: HttpRequest) -> Scope | None:
         """Return whose the response is; None where `scope=` says nobody, and then nothing is cached.
@@ -54,17 +61,16 @@ class Keying:
         Neither is it where the scope misses a part. May load a session and a user: a task asks in a thread.
         """
         if self.scope is None:
-            found = self._scope_of(request, per_user=self.per_user)
-        else:
-            said = self.scope(request)
-            if said is None:
-                return None
-            if isinstance(said, Scope):
-                found = said
-            else:
-                user = keys.spell(said, "what scope= returned")
-                found = self._scope_of(request, per_user=False, user=user)
-        return found
+            if not self.asks_settings:
+                return request_scope(request, per_user=self.per_user)
+            return self._scope_of(request, per_user=self.per_user)
+        said = self.scope(request)
+        if said is None or isinstance(said, Scope):
+            return said
+        return self._scope_of(request, per_user=False, user=keys.spell(said, "what scope= returned"))
+
+    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
+        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
 
     def is_anybodys(self, request: HttpRequest) -> bool:
         """Whether the request is of no user, told apart in the key or not. May load one, as `scope_of`."""
@@ -72,9 +78,6 @@ class Keying:
             return False  # of whom it says it is
         user = scope_of(request, per_tenant=False).user
         return user is None or isinstance(user, Mark)
-
-    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
-        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
         """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
@@ -96,79 +99,108 @@ class Keying:
 
         `headers`: names in META whose values count. TypeError names an argument of the view that has no spelling.
         """
-        prefixes = map(_escaped, self.key_prefix.split(":")) if self.key_prefix else ()
-        segments = [KIND, *prefixes, _escaped(view)]
-        kind = self.kind_of(request, scope)
-        segments += [
-            *([keys.MARK + kind] if kind else ()),
-            *_places(),
-            _address(request, self.ignored_params),
-        ]
-        if args or kwargs:
-            segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
-            segments += keys.spell_params(kwargs)
-        for name in sorted(headers):
-            value = looked_up(request, name)
-            segments.append(
-                f"{keys.MARK}{_escaped(name)}={ABSENT if value is None else keys.spell(value, name)}"
-            )
-        if self.key_func is not None:
-            said = self.key_func(request, *args, **kwargs)
-            segments += [f"{keys.MARK}key", keys.spell(said, "what key_func returned")]
-        prefix = scope.prefix()
-        return keys.bounded(":".join([prefix, *segments] if prefix else segments))
+        names = tuple(sorted(headers)) if headers else ()
+        said = () if self.key_func is None else (self.key_func(request, *args, **kwargs),)
+        parts = (
+            scope.prefix(),
+            self.key_prefix,
+            view,
+            self.kind_of(request, scope),
+            places(),
+            _asked(request, self.ignored_params),
+            names,
+            tuple([looked_up(request, name) for name in names]),
+        )
+        given = (*args, *kwargs.values(), *said)
+        if all(type(one) in _PLAIN for one in given):
+            # Equal values of two types are two keys, so the types count.
+            return _remembered(parts, args, tuple(kwargs.items()), said, tuple(map(type, given)))
+        return _text(parts, args, kwargs.items(), said)
 
 
-def _address(request: HttpRequest, ignored: frozenset[str] | None) -> str:
-    """Return what was asked for: scheme, host, path, and the parameters in the order of their names, some left out.
+# Of what is asked for: scheme, host, path, the query or the parameters taken from it, the encoding of these, and the
+# names of those that count for nothing.
+Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None, frozenset[str] | None]
+Parts: TypeAlias = tuple[
+    str, str | None, str, str | None, tuple[str, ...], Asked, tuple[str, ...], tuple[str | None, ...]
+]
 
-    Those of one name stay in their own order: most views take the last. The host is as it was sent: it need not be
-    valid, and a view that minds has raised.
+_PLAIN: Final = frozenset({bool, int, str, type(None), UUID})
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(
+    parts: Parts,
+    args: tuple[Any, ...],
+    kwargs: tuple[tuple[str, Any], ...],
+    said: tuple[Any, ...],
+    types: tuple[type[Any], ...],  # noqa: ARG001 -- told apart
+) -> str:
+    return _text(parts, args, kwargs, said)
+
+
+def _text(
+    parts: Parts, args: tuple[Any, ...], kwargs: Iterable[tuple[str, Any]], said: tuple[Any, ...]
+) -> str:
+    """Spell a key."""
+    prefix, key_prefix, view, kind, places, asked, names, values = parts
+    segments = [prefix] if prefix else []
+    segments.append(KIND)
+    segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []
+    segments.append(keys.escape(view))
+    segments += [keys.MARK + kind] if kind else []
+    segments += places
+    segments += _address(*asked)
+    if args or kwargs:
+        segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
+        segments += keys.spell_params(kwargs)
+    for name, value in zip(names, values, strict=True):
+        spelt = ABSENT if value is None else keys.spell(value, name)
+        segments.append(f"{keys.MARK}{keys.escape(name)}={spelt}")
+    if said:
+        segments += [f"{keys.MARK}key", keys.spell(said[0], "what key_func returned")]
+    return keys.bounded(":".join(segments))
+
+
+def _asked(request: HttpRequest, ignored: frozenset[str] | None) -> Asked:
+    """Return what was asked for.
+
+    The host is as it was sent: it need not be valid, and a view that minds has raised.
     """
     scheme, host, path = request.scheme or "", request._get_raw_host(), request.path  # type: ignore[attr-defined]
     if ignored is None:
-        return _place(scheme, host, path)
+        return scheme, host, path, "", None, None
     query = request.META.get("QUERY_STRING") or ""
     # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
     if "GET" in vars(request) or not query.isascii():
-        return ":".join([_place(scheme, host, path), *_params(request.GET, ignored)])
-    return _asked(scheme, host, path, query, request.encoding, ignored)
+        return scheme, host, path, tuple(_params(request.GET, ignored)), None, ignored
+    return scheme, host, path, query, request.encoding, ignored
 
 
-@functools.lru_cache(maxsize=4096)
-def _asked(  # noqa: PLR0917 -- what an address is made of
-    scheme: str, host: str, path: str, query: str, encoding: str | None, ignored: frozenset[str]
-) -> str:
-    return ":".join([_place(scheme, host, path), *_params(QueryDict(query, encoding=encoding), ignored)])
+def _address(  # noqa: PLR0917 -- what an address is made of
+    scheme: str,
+    host: str,
+    path: str,
+    query: str | tuple[str, ...],
+    encoding: str | None,
+    ignored: frozenset[str] | None,
+) -> list[str]:
+    """Spell what was asked for: scheme, host, path, and the parameters in the order of their names.
 
-
-def _place(scheme: str, host: str, path: str) -> str:
-    return f"{_escaped(scheme)}%3A//{_escaped(host)}{_escaped(path)}"
+    Those of one name stay in their own order: most views take the last.
+    """
+    place = f"{keys.escape(scheme)}%3A//{keys.escape(host)}{keys.escape(path)}"
+    if ignored is None:
+        return [place, f"{keys.MARK}get-"]
+    params = _params(QueryDict(query, encoding=encoding), ignored) if isinstance(query, str) else query
+    if ignored:  # another decorator of the same view may count them
+        return [place, f"{keys.MARK}get-{'+'.join(map(keys.escape, sorted(ignored)))}", *params]
+    return [place, f"{keys.MARK}get", *params] if params else [place]
 
 
 def _params(given: QueryDict, ignored: frozenset[str]) -> list[str]:
-    kept: Any = given
-    if not ignored.isdisjoint(given):
-        kept = [(name, value) for name, values in given.lists() if name not in ignored for value in values]
-    return [f"{keys.MARK}get", *keys.spell_params(kept)] if kept else []
-
-
-@functools.lru_cache(maxsize=64)
-def _zone(zone: Any) -> str:
-    with timezone.override(zone):
-        return _escaped(timezone.get_current_timezone_name())
-
-
-def _places() -> list[str]:
-    """Return the language and the time zone that templates are rendered in, where the project has several."""
-    found = []
-    if settings.USE_I18N:
-        found.append(f"{keys.MARK}lang={_escaped(translation.get_language() or 'none')}")
-    if settings.USE_TZ:
-        found.append(f"{keys.MARK}tz={_zone(timezone.get_current_timezone())}")
-    return found
-
-
-@functools.lru_cache(maxsize=4096)
-def _escaped(text: str) -> str:
-    return keys.escape(text)
+    if ignored.isdisjoint(given):
+        return keys.spell_params(given)
+    return keys.spell_params(
+        [(name, value) for name, values in given.lists() if name not in ignored for value in values]
+    )

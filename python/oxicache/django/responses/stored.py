@@ -3,10 +3,13 @@
 No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 """
 
+import functools
 import hashlib
+from http.cookies import SimpleCookie
 from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http.response import ResponseHeaders
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_http_date_safe
 
@@ -15,15 +18,13 @@ __all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
 FORM: Final = (
-    "oxicache.response.1"  # another release may hold them in another form, in a store that outlives it
+    "oxicache.response.2"  # another release may hold them in another form, in a store that outlives it
 )
 
 # Of one delivery, and not of what is delivered.
 _OF_A_DELIVERY = frozenset(
     {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
 )
-
-_CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
 
 
 class Stored(NamedTuple):
@@ -32,7 +33,7 @@ class Stored(NamedTuple):
     form: str
     status: int
     reason: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, tuple[str, str]], ...]  # by their names in lower case, as a response holds them
     body: bytes
     created: float
     fresh_until: float | None
@@ -45,7 +46,9 @@ class Stored(NamedTuple):
 def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, ...]:
     """Take from a response what is to be held, as a plain tuple: a store copies no such."""
     headers = tuple(
-        (str(name), str(value)) for name, value in response.items() if name.lower() not in _OF_A_DELIVERY
+        (name.lower(), (str(name), str(value)))
+        for name, value in response.items()
+        if name.lower() not in _OF_A_DELIVERY
     )
     fresh_until = None if ttl is None else now + ttl
     reason = str(response.reason_phrase)
@@ -71,21 +74,63 @@ def answer(
 ) -> HttpResponseBase:
     """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
     is_head = request.method == "HEAD"
-    response = HttpResponse(b"" if is_head else stored.body, status=stored.status, reason=stored.reason)
-    del response["Content-Type"]  # a response that was stored without one gets none
-    kept = response.headers._store  # they were checked when the view set them
-    kept.update({name.lower(): (name, value) for name, value in stored.headers})
+    response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
+    kept = response.headers._store
+    kept.update(stored.headers)  # they were checked when the view set them
     if is_head:
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
-    found[header] = status
-    found[AGE] = str(max(0, int(now - stored.created)))
+    kept = found.headers._store  # of a 304 its own
+    kept[header.lower()] = (header, status)
+    kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
+
+
+def _response(body: bytes, status: int, reason: str) -> HttpResponse:
+    """Return a response without headers: as its constructor makes it, which takes longer than all the rest of a hit."""
+    blank = _blank()
+    if blank is None:
+        response = HttpResponse(body, status=status, reason=reason)
+        del response["Content-Type"]
+        return response
+    response = HttpResponse.__new__(HttpResponse)
+    attributes = vars(response)
+    attributes.update(blank)
+    headers = ResponseHeaders.__new__(ResponseHeaders)
+    headers._store = {}
+    attributes["headers"] = headers
+    attributes["cookies"] = SimpleCookie()
+    attributes["_resource_closers"] = []
+    attributes["_container"] = [body]
+    attributes["_reason_phrase"] = reason
+    attributes["status_code"] = status
+    return response
+
+
+_OWN: Final = frozenset(
+    {"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"}
+)
+_SHARED: Final = (type(None), bool, int, str)
+
+
+@functools.cache
+def _blank() -> dict[str, Any] | None:
+    """Return what all responses have alike; None for a Django that gives them more than is known here."""
+    made = vars(HttpResponse(b"", status=200, reason="OK"))
+    others = {name: value for name, value in made.items() if name not in _OWN}
+    is_known = made.keys() >= _OWN and vars(made["headers"]).keys() == {"_store"}
+    return others if is_known and all(isinstance(value, _SHARED) for value in others.values()) else None
 
 
 def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Return the response, or in its place what the conditions of the request make of it."""
-    if not any(name in request.META for name in _CONDITIONS):
+    meta = request.META
+    if not (
+        "HTTP_IF_NONE_MATCH" in meta
+        or "HTTP_IF_MODIFIED_SINCE" in meta
+        or "HTTP_IF_MATCH" in meta
+        or "HTTP_IF_UNMODIFIED_SINCE" in meta
+    ):
         return response
     modified = response.get("Last-Modified")
     found = get_conditional_response(
