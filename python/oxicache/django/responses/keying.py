@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone, translation
 
 from oxicache import keys
 from oxicache.django import conf
 from oxicache.django.responses.guard import looked_up
+from oxicache.django.responses.places import places
 from oxicache.django.scope import UNKNOWN, Mark, Scope, is_anonymous, request_scope, scope_of
 
 __all__ = ["ANONYMOUS", "GUEST", "Keying"]
@@ -113,7 +112,7 @@ class Keying:
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            _places(),
+            places(),
             _asked(request, self.ignored_params),
             names,
             tuple([looked_up(request, name) for name in names]),
@@ -203,17 +202,3 @@ def _address(
     params = keys.spell_params(QueryDict(query, encoding=encoding)) if isinstance(query, str) else query
     place = f"{keys.escape(scheme)}%3A//{keys.escape(host)}{keys.escape(path)}"
     return [place, f"{keys.MARK}get", *params] if params else [place]
-
-
-def _places() -> tuple[str, ...]:
-    """Return the language and the time zone that templates are rendered in, where the project has several."""
-    language = translation.get_language() or "none" if settings.USE_I18N else None
-    return _spelt_places(language, timezone.get_current_timezone_name() if settings.USE_TZ else None)
-
-
-@functools.lru_cache(maxsize=1024)
-def _spelt_places(language: str | None, zone: str | None) -> tuple[str, ...]:
-    places = {"lang": language, "tz": zone}
-    return tuple(
-        f"{keys.MARK}{name}={keys.escape(value)}" for name, value in places.items() if value is not None
-    )

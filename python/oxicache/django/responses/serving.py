@@ -6,12 +6,12 @@ Where it is held: shelves.py. By what views get here: decorating.py.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
+from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
@@ -30,6 +30,7 @@ logger = logging.getLogger("oxicache.responses")
 Tags: TypeAlias = Iterable[str] | Callable[..., Iterable[str]]
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
+NOTHING: Final = Record()  # what was looked at for a key, where no function of the project is asked
 PASS_SECONDS: Final = 10.0  # for so long requests whose response was not kept do not wait for one another
 PASS_MAX_KEYS: Final = 1024
 MAX_TURNS: Final = 3  # keys that a request tries while others find out which headers its view looks at
@@ -45,19 +46,44 @@ class View:
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
 
 
-@dataclass(slots=True)
 class Ask:
     """One request on its way."""
 
-    request: HttpRequest
-    arguments: Arguments
-    view: View
-    shelf: Shelf
-    scope: scope.Scope
-    wanted: Wanted
-    headers: frozenset[str]  # whose values are in the key
-    keyed: Record  # what functions that are part of the key have looked at
+    __slots__ = (
+        "arguments",
+        "headers",
+        "key",
+        "keyed",
+        "request",
+        "scope",
+        "shelf",
+        "tags",
+        "view",
+        "wanted",
+    )
+
+    wanted: Wanted  # from here on where nothing was found
     tags: tuple[str, ...]
+
+    def __init__(  # noqa: PLR0917 -- what there is to know of a request
+        self,
+        request: HttpRequest,
+        arguments: Arguments,
+        view: View,
+        shelf: Shelf,
+        scope: scope.Scope,
+        headers: frozenset[str],
+        key: str,
+        keyed: Record,
+    ) -> None:
+        self.request = request
+        self.arguments = arguments
+        self.view = view
+        self.shelf = shelf
+        self.scope = scope
+        self.headers = headers  # whose values are in the key
+        self.key = key
+        self.keyed = keyed  # what functions that are part of the key have looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +114,13 @@ class ResponseCache:
         if wish is Wish.NEITHER:
             return call()
         for _ in range(MAX_TURNS):
-            ask = self._ask(request, name, arguments, wish)
+            ask = self._ask(request, name, arguments)
             if ask is None:
                 return call()
-            found = ask.shelf.find(ask.wanted)
-            if found is not None:
+            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD":
-                return call()  # its response is no answer to GET
+            if request.method == "HEAD" or not self._wants(ask, wish):
+                return call()  # the response to HEAD is no answer to GET
 
             def load(ask: Ask = ask) -> Loaded:
                 return self._load(ask, call)
@@ -122,15 +147,14 @@ class ResponseCache:
             return await call()
         for _ in range(MAX_TURNS):
             if self._may_block(request):
-                ask = await sync_to_async(self._ask)(request, name, arguments, wish)
+                ask = await sync_to_async(self._ask)(request, name, arguments)
             else:
-                ask = self._ask(request, name, arguments, wish)
+                ask = self._ask(request, name, arguments)
             if ask is None:
                 return await call()
-            found = ask.shelf.find(ask.wanted)
-            if found is not None:
+            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD":
+            if request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
             async def load(ask: Ask = ask) -> Loaded:
@@ -147,31 +171,51 @@ class ResponseCache:
 
     # ------------------------------------------------------------ before the view
 
-    def _ask(self, request: HttpRequest, name: str, arguments: Arguments, wish: Wish) -> Ask | None:
+    def _ask(self, request: HttpRequest, name: str, arguments: Arguments) -> Ask | None:
         """Return what to look for; None where this request's response is not cached."""
         view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
         shelf = shelf_at(self.alias, self.grace)
         if not shelf.has_tags and (self.words or self.tags != ()):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        keyed, headers = Record(), view.headers
+        keying, headers = self.keying, view.headers
         args, kwargs = arguments
         try:
-            is_wanted, whose = self._asked(request, arguments, keyed)
-            if not is_wanted or whose is None:
+            if self.condition_func is None and keying.scope is None and keying.key_func is None:
+                keyed = NOTHING
+                whose = None if self._is_left_out(request) else keying.scope_of(request)
+            else:
+                keyed = Record()
+                whose = self._asked(request, arguments, keyed)
+            if whose is None:
                 return None
             if whose.missing:
                 self._refused(view, f"nobody knows its {', '.join(whose.missing)}")
                 return None
-            with watching(request, keyed) if self.keying.key_func is not None else nullcontext():
-                key = self.keying.key_of(request, whose, name, headers, args, kwargs)
-            given: Any = self.tags(request, *args, **kwargs) if callable(self.tags) else self.tags
-            tags = tuple(given)
+            if keying.key_func is None:
+                key = keying.key_of(request, whose, name, headers, args, kwargs)
+            else:
+                with watching(request, keyed):
+                    key = keying.key_of(request, whose, name, headers, args, kwargs)
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        wanted = Wanted(key, shelf.held(key), is_reload=wish is Wish.RELOAD)
-        return Ask(request, arguments, view, shelf, whose, wanted, headers, keyed, tags)
+        return Ask(request, arguments, view, shelf, whose, headers, key, keyed)
+
+    def _wants(self, ask: Ask, wish: Wish) -> bool:
+        """Add what only a load needs; False where this request's response is not cached."""
+        ask.tags = ()
+        if self.tags != ():
+            args, kwargs = ask.arguments
+            try:
+                ask.tags = tuple(
+                    self.tags(ask.request, *args, **kwargs) if callable(self.tags) else self.tags
+                )
+            except Exception as error:  # noqa: BLE001 -- as above
+                self._refused(ask.view, f"its tags could not be made: {error!r}")
+                return False
+        ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
+        return True
 
     def _may_block(self, request: HttpRequest) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
@@ -179,21 +223,22 @@ class ResponseCache:
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_plain and (is_shared or scope.is_anonymous(request)))
 
-    def _asked(
-        self, request: HttpRequest, arguments: Arguments, keyed: Record
-    ) -> tuple[bool, scope.Scope | None]:
+    def _is_left_out(self, request: HttpRequest) -> bool:
+        return not self.cache_anonymous and self.keying.is_anybodys(request)
+
+    def _asked(self, request: HttpRequest, arguments: Arguments, keyed: Record) -> scope.Scope | None:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
-        if not self.cache_anonymous and self.keying.is_anybodys(request):
-            return False, None
+        if self._is_left_out(request):
+            return None
         if self.condition_func is not None:
             args, kwargs = arguments
             with watching(request, keyed):
                 if not self.condition_func(request, *args, **kwargs):
-                    return False, None
+                    return None
         if self.keying.scope is not None:
             with watching(request, keyed):
-                return True, self.keying.scope_of(request)
-        return True, self.keying.scope_of(request)
+                return self.keying.scope_of(request)
+        return self.keying.scope_of(request)
 
     # ------------------------------------------------------------ the view
 
@@ -235,6 +280,8 @@ class ResponseCache:
             headers = self._headers(ask, response, record)
             if headers is not None:
                 ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
+                if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
+                    patch_vary_headers(response, ("Cookie",))
                 stored.with_etag(response)
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
                 loaded.ttl, loaded.stamps = ttl, stamps
