@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.http import HttpRequest
 from django.utils.functional import LazyObject
 
-from oxicache.django.responses.records import ATTRIBUTE, Record, is_resolved
+from oxicache.django.responses.records import ATTRIBUTE, Record, is_loaded
 
 __all__ = ["foreign", "is_waiting", "noting"]
 
@@ -76,7 +76,7 @@ def is_waiting(request: HttpRequest, names: Iterable[str]) -> bool:
     for name in names:
         if name.startswith(ATTRIBUTE):
             value = attributes.get(name[len(ATTRIBUTE) :])
-            if isinstance(value, LazyObject) and not is_resolved(value):
+            if isinstance(value, LazyObject) and not is_loaded(value):
                 return True
     return False
 

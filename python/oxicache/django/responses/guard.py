@@ -19,7 +19,7 @@ from oxicache.django.responses.attributes import foreign, noting
 from oxicache.django.responses.records import Originals, Record, resolved
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
 
-__all__ = ["watching"]
+__all__ = ["watch_cookies", "watching"]
 
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
@@ -30,7 +30,7 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
     before = _Before(request)
     attributes = vars(request)
-    record.outer = getattr(before.meta, "record", None)
+    record.outer = getattr(before.cookies, "record", None) or getattr(before.meta, "record", None)
     record.originals = Originals(copied(before.meta), copied(before.cookies), foreign(attributes))
     meta = stand_in(Meta, before.meta, record)
     cookies = stand_in(Cookies, before.cookies, record)
@@ -58,6 +58,12 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         if isinstance(asgi, dict):
             carry_over(replaced["scope"], asgi)
         before.compare(record)
+
+
+def watch_cookies(request: HttpRequest, record: Record) -> None:
+    """Note in `record` which cookies are read, from now on. Nothing else is, and nothing is put back."""
+    record.outer = getattr(request.COOKIES, "record", None)
+    request.COOKIES = stand_in(Cookies, request.COOKIES, record)
 
 
 def _people(request: HttpRequest, record: Record, before: "_Before") -> dict[str, Any]:

@@ -17,12 +17,12 @@ from oxicache._native import MISSING
 __all__ = [
     "ATTRIBUTE",
     "COOKIE",
-    "CSRF",
+    "CSRF_NOTE",
     "UNSPELT",
     "Originals",
     "Record",
     "attribute_text",
-    "is_resolved",
+    "is_loaded",
     "looked_up",
     "meta_name",
     "resolved",
@@ -50,8 +50,9 @@ _KEYED_META: Final = frozenset(
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
+_BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
 COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
-CSRF: Final = "CSRF_COOKIE_NEEDS_UPDATE"
+CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
 ATTRIBUTE: Final = "attribute:"  # and that of what a middleware has set on the request
 UNSPELT: Final = "\0unspelt"  # of an attribute that cannot be part of a key; no text is spelt so
 
@@ -80,17 +81,27 @@ class Record:
         self.user: Any = None  # as the view got it
         self.outer = outer
 
+    @property
+    def has_cookies(self) -> bool:
+        """Whether what was looked at may have told visitors apart by a cookie: one that is not there does so too."""
+        is_read = not self.roots.isdisjoint(_BY_COOKIE)
+        return is_read or any(name.startswith(COOKIE) for name in self.headers)
+
     def note(self, root: str) -> None:
         """Note a root."""
         self.roots.add(root)
         if self.outer is not None:
             self.outer.note(root)
 
+    def note_cookie(self, name: str) -> None:  # noqa: ARG002 -- for a record to which some say nothing
+        """Note that a cookie was read that is there."""
+        self.note("COOKIES")
+
     def note_meta(self, name: Any) -> None:
         """Note what was read of META."""
         if name in _COOKIES:
             self.note("COOKIES")
-        elif name == CSRF:
+        elif name == CSRF_NOTE:
             self.note("csrf")
         elif isinstance(name, str) and not _is_keyed(name):
             self.headers.add(name)
@@ -115,7 +126,7 @@ class Record:
         for name, value in self.attributes.items():
             if value is None or type(value) is str:
                 found[name] = value
-            elif is_resolved(value):  # else the view has passed it on, and not looked
+            elif is_loaded(value):  # else the view has passed it on, and not looked
                 found[name] = _text_or_none(name, value)
         return found
 
@@ -167,13 +178,13 @@ def _text_or_none(name: str, value: Any) -> str:
 def resolved(value: Any) -> Any:
     """Return what a lazy object stands for, which is loaded if need be; anything else as it is."""
     if isinstance(value, LazyObject):
-        if not is_resolved(value):
+        if not is_loaded(value):
             value._setup()
         return vars(value)["_wrapped"]
     return value
 
 
-def is_resolved(value: Any) -> bool:
+def is_loaded(value: Any) -> bool:
     """Whether somebody has asked a lazy object for what it stands for."""
     return vars(value).get("_wrapped", empty) is not empty
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
+from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
@@ -22,6 +23,7 @@ from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Stored
+from oxicache.errors import MissingScopeError
 from oxicache.store import attempt
 
 __all__ = ["ResponseCache", "Tags"]
@@ -94,17 +96,19 @@ class Ask:
 class ResponseCache:
     """Responses of views, as one decorator wants them cached. See `cached_view` for what each parameter means."""
 
-    ttl: float | None
+    ttl: float | Callable[[], float | None] | None  # a callable is asked for each response
     keying: Keying
     alias: str
     vary_on: frozenset[str] = frozenset()  # by their names in META
     tags: Tags = ()
     words: Callable[[], list[str]] | None = None  # version words of the models that invalidate
-    condition_func: Callable[[HttpRequest], Any] | None = None
+    condition_func: Callable[..., Any] | None = None
+    success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
+    header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -200,6 +204,9 @@ class ResponseCache:
                 return None
             whose, parts = found
             key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
+        except MissingScopeError as error:
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
@@ -209,12 +216,13 @@ class ResponseCache:
         self, request: HttpRequest, name: str, arguments: Arguments
     ) -> tuple[scope.Scope, Parts] | None:
         """Ask whether to cache, for whom, and what else is in the key."""
-        if self.condition_func is not None and not self.condition_func(request):
+        args, kwargs = arguments
+        if self.condition_func is not None and not self.condition_func(request, *args, **kwargs):
             return None
         whose = self.keying.scope_of(request)
-        if whose is None or not (self.cache_anonymous or _is_somebody(whose)):
+        if whose is None or (not self.cache_anonymous and self.keying.is_anybodys(request)):
             return None
-        return whose, self.keying.parts_of(request, whose, name, *arguments)
+        return whose, self.keying.parts_of(request, whose, name, args, kwargs)
 
     @property
     def _is_plain(self) -> bool:
@@ -231,7 +239,7 @@ class ResponseCache:
                     self.tags(ask.request, *args, **kwargs) if callable(self.tags) else self.tags
                 )
             except Exception as error:  # noqa: BLE001 -- as above
-                self._refused(ask.view, f"its tags could not be made: {error!r}")
+                self._refused(ask.view, f"its key could not be made: {error!r}")
                 return False
         ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
         return True
@@ -242,9 +250,8 @@ class ResponseCache:
             return True
         if (view := self._views.get(name)) is not None and view.headers and is_waiting(request, view.headers):
             return True
-        return self.keying.per_user is not False and not (
-            scope.has_user(request) or scope.is_anonymous(request)
-        )
+        is_shared = self.keying.per_user is False and self.cache_anonymous
+        return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
     # ------------------------------------------------------------ the view
 
@@ -281,14 +288,17 @@ class ResponseCache:
             policy.refusal(response, self.statuses, self.max_bytes) is None
             and not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
+            and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
-                ttl = policy.lifetime(response, self.ttl)
+                ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
+                if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
+                    patch_vary_headers(response, ("Cookie",))
                 stored.with_etag(response)
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
                 loaded.ttl, loaded.stamps = ttl, stamps
-                response[stored.CACHE_STATUS] = "MISS"
+                response[self.header] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
                     ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
@@ -296,6 +306,15 @@ class ResponseCache:
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
+
+    def _is_success(self, view: View, response: Any) -> bool:
+        if self.success_func is None:
+            return True
+        try:
+            return bool(self.success_func(response))
+        except Exception as error:  # noqa: BLE001 -- the project's own function: the view must not fail for it
+            self._refused(view, f"success_func failed: {error!r}")
+            return False
 
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
         if self.keying.per_user is False and "cookie" in varies:
@@ -349,13 +368,10 @@ class ResponseCache:
 
     def _answer(self, ask: Ask, found: Stored) -> Any:
         now = ask.shelf.now()
-        return stored.answer(found, ask.request, now, "HIT" if found.is_fresh(now) else "STALE")
+        status = "HIT" if found.is_fresh(now) else "STALE"
+        return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
         if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(reason)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
-
-
-def _is_somebody(whose: scope.Scope) -> bool:
-    return whose.user is not None and not isinstance(whose.user, scope.Mark)
