@@ -15,6 +15,7 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 
 from oxicache import keys
 from oxicache.django import invalidate
+from oxicache.django.endpoints.namespaces import register_spelling
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.reaching import carry_out
 from oxicache.django.selecting import effect_of
@@ -52,6 +53,9 @@ class CacheKeyBuilder:
     def pattern_key(namespace: str, pattern: str = "*") -> str:
         """Return the glob of a namespace's keys, for `cache.delete_pattern`. As a key it finds nothing."""
         return keys.glob_literal(f"{_prefix()}:{keys.spell(namespace, 'namespace')}:") + pattern
+
+
+register_spelling(CacheKeyBuilder.pattern_key)  # for `cache-clear/`
 
 
 class CacheInvalidator:

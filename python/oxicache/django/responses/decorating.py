@@ -3,8 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.cache import DEFAULT_CACHE_ALIAS
@@ -15,13 +16,14 @@ from django.views.generic import View
 from oxicache import options
 from oxicache.django import labels, signals, transactions, words
 from oxicache.django.responses import rest
+from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.guard import meta_name
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "cached_view"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -39,22 +41,26 @@ def cached_view(
     per_tenant: bool = True,
     cache_anonymous: bool = True,
     key_func: Callable[..., Any] | None = None,
-    condition_func: Callable[[HttpRequest], Any] | None = None,
+    ignored_params: Iterable[str] | None = (),
+    condition_func: Callable[..., Any] | None = None,
+    success_func: Callable[[Any], Any] | None = None,
     scope: Callable[[HttpRequest], Any] | None = None,
     statuses: Iterable[int] = (200,),
     max_bytes: int | None = MAX_BYTES,
     grace: float | timedelta = 0,
     invalidate_on: Iterable[type[Model] | str] = (),
     alias: str = DEFAULT_CACHE_ALIAS,
-) -> Callable[[_V], _V]:
+) -> "Decorator":
     """Cache what a view returns to GET. Each user has entries of his own, and those who are none share theirs.
 
     `timeout` is in seconds, None for ever. `per_user=False` shares entries among all users. `vary_on` names headers
     that count beyond those the view is seen to read.
-    `key_func(request, *args, **kwargs)` returns what else is in the key; where `condition_func(request)` is false
-    nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with
-    `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for
-    how long after its time a response is served when the view fails with a database or a connection out of reach.
+    `key_func` returns what else is in the key, and where `condition_func` returns something false nothing is cached:
+    both are given the request, and as much of the view's arguments as they take. A response is kept where
+    `success_func(response)` is true. `ignored_params` names parameters of the query that are in no key, None all.
+    `scope(request)` says whose a response is, in place of the user, and lets requests with `Authorization` be cached;
+    None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for how long after its time a
+    response is served when the view fails with a database or a connection out of reach.
     `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of
     the view's arguments. `alias` names the cache in CACHES.
 
@@ -69,24 +75,40 @@ def cached_view(
             per_user=_switch("per_user", per_user),
             per_tenant=bool(_switch("per_tenant", per_tenant)),
             scope=_callable("scope", scope),
-            key_func=_callable("key_func", key_func),
+            key_func=fitted(_callable("key_func", key_func)),
+            ignored_params=_names("ignored_params", ignored_params),
         ),
         alias=str(_text("alias", alias)),
         vary_on=frozenset(map(meta_name, _listed("vary_on", vary_on or (), (str,)))),
         tags=tags if callable(tags) else checked_tags(tags or ()),
         words=functools.partial(_model_words, models) if models else None,
-        condition_func=_callable("condition_func", condition_func),
+        condition_func=fitted(_callable("condition_func", condition_func)),
+        success_func=_callable("success_func", success_func),
         cache_anonymous=bool(_switch("cache_anonymous", cache_anonymous)),
         statuses=frozenset(_listed("statuses", statuses, (int,))),
         max_bytes=_bytes(max_bytes),
         grace=options.seconds("grace", grace),
     )
-    _watched()
+    return Decorator(cache)
 
-    def decorate(view: Any) -> Any:
-        return _decorated_class(cache, view) if isinstance(view, type) else _decorated(cache, view)
 
-    return decorate
+@dataclass(frozen=True, slots=True)
+class Decorator:
+    """Caches what views and view classes return, each under its own name, in one place."""
+
+    cache: ResponseCache
+
+    def __post_init__(self) -> None:
+        """Hear of transactions from now on."""
+        _watched()
+
+    def __call__(self, view: _V) -> _V:
+        """Return the view, cached. TypeError names what is none."""
+        kept: Any = view
+        return cast(
+            "_V",
+            _decorated_class(self.cache, kept) if isinstance(kept, type) else _decorated(self.cache, kept),
+        )
 
 
 def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
@@ -229,6 +251,10 @@ def _listed(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
         if not isinstance(one, kinds) or isinstance(one, bool):
             raise TypeError(f"{name} must hold {wanted}, not {one!r}")
     return found
+
+
+def _names(name: str, given: Any) -> frozenset[str] | None:
+    return None if given is None else frozenset(_listed(name, given, (str,)))
 
 
 def _text(name: str, given: Any) -> str | None:

@@ -4,8 +4,8 @@ What a view looked at beyond its key: guard.py. How parts are spelt: oxicache/ke
 """
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -33,11 +33,14 @@ Resolver = Callable[[HttpRequest], Any]
 class Keying:
     """What is in the keys of one decorator. `per_user` None: users apart, and one entry for all who are none."""
 
-    key_prefix: str | None = None
+    key_prefix: str | None = None  # its colons part segments, so that a pattern finds each of them
     per_user: bool | None = None
     per_tenant: bool = True
     scope: Resolver | None = None
     key_func: Callable[..., Any] | None = None
+    ignored_params: frozenset[str] | None = frozenset()  # names that are in no key; None: none of them is
+    # Who knows a tenant where the settings name nobody.
+    otherwise: Mapping[str, Resolver] = field(default_factory=dict)
 
     @property
     def asks_settings(self) -> bool:
@@ -49,18 +52,19 @@ class Keying:
     @property
     def is_plain(self) -> bool:
         """Whether no function of the project is asked for a key, neither of this decorator nor of the settings."""
-        return self.scope is None and self.key_func is None and not self.asks_settings
+        otherwise = self.per_tenant and self.otherwise
+        return self.scope is None and self.key_func is None and not self.asks_settings and not otherwise
 
     def scope_of(self, request: HttpRequest) -> Scope | None:
-        """Return whose the response is; None where nobody can say, and then nothing is cached.
+        """Return whose the response is; None where `scope=` says nobody, and then nothing is cached.
 
-        May load a session and a user: a task asks in a thread.
+        Neither is it where the scope misses a part. May load a session and a user: a task asks in a thread.
         """
         if self.scope is None:
-            if not self.asks_settings:
+            if not self.asks_settings and not (self.per_tenant and self.otherwise):
                 found = request_scope(request, per_user=self.per_user)
                 return None if found.user is UNKNOWN else found
-            found = scope_of(request, per_tenant=self.per_tenant, per_user=self.per_user)
+            found = self._scope_of(request, per_user=self.per_user)
         else:
             said = self.scope(request)
             if said is None:
@@ -69,8 +73,18 @@ class Keying:
                 found = said
             else:
                 user = keys.spell(said, "what scope= returned")
-                found = scope_of(request, per_tenant=self.per_tenant, per_user=False, user=user)
-        return None if found.missing else found
+                found = self._scope_of(request, per_user=False, user=user)
+        return found
+
+    def is_anybodys(self, request: HttpRequest) -> bool:
+        """Whether the request is of no user, told apart in the key or not. May load one, as `scope_of`."""
+        if self.scope is not None:
+            return False  # of whom it says it is
+        user = scope_of(request, per_tenant=False).user
+        return user is None or isinstance(user, Mark)
+
+    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
+        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
         """Return which kind of visitor without a user it is; None where nobody is told apart.
@@ -106,7 +120,7 @@ class Keying:
             view,
             self.kind_of(request, scope),
             places() if is_plain else (*places(), *rest.segments(request)),
-            _asked(request if is_plain else rest.plain(request)),
+            _asked(request if is_plain else rest.plain(request), self.ignored_params),
             names,
             tuple([looked_up(request, name) for name in names]),
         )
@@ -144,7 +158,8 @@ def _text(
     prefix, key_prefix, view, kind, places, asked, names, values = parts
     segments = [prefix] if prefix else []
     segments.append(KIND)
-    segments += [keys.escape(key_prefix)] if key_prefix else []
+    # Patterns find what begins with any of its segments.
+    segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []
     segments.append(keys.escape(view))
     segments += [keys.MARK + keys.escape(kind)] if kind else []
     segments += places
@@ -160,17 +175,28 @@ def _text(
     return keys.bounded(":".join(segments))
 
 
-def _asked(request: HttpRequest) -> Asked:
+def _asked(request: HttpRequest, ignored: frozenset[str] | None) -> Asked:
     """Return what was asked for.
 
     The host is as it was sent: it need not be valid, and a view that minds has raised.
     """
     scheme, host, path = request.scheme or "", request._get_raw_host(), request.path  # type: ignore[attr-defined]
+    if ignored is None:
+        return scheme, host, path, (), None
     query = request.META.get("QUERY_STRING") or ""
     # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
     if "GET" in vars(request) or not query.isascii():
-        return scheme, host, path, tuple(keys.spell_params(request.GET)), None
+        return scheme, host, path, _params(request.GET, ignored), None
+    if ignored:
+        return scheme, host, path, _params(QueryDict(query, encoding=request.encoding), ignored), None
     return scheme, host, path, query, request.encoding
+
+
+def _params(given: QueryDict, ignored: frozenset[str]) -> tuple[str, ...]:
+    kept: Any = given
+    if not ignored.isdisjoint(given):
+        kept = [(name, value) for name, values in given.lists() if name not in ignored for value in values]
+    return tuple(keys.spell_params(kept))
 
 
 def _address(

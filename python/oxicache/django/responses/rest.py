@@ -29,6 +29,7 @@ __all__ = [
     "looked_up",
     "plain",
     "segments",
+    "size_of",
     "unwatched",
     "user_kind",
     "watching",
@@ -103,6 +104,14 @@ def is_data(request: Any, response: Any) -> bool:
     if not is_response(response) or response.is_rendered:
         return False
     return getattr(response, "accepted_renderer", None) is None or not isinstance(request, HttpRequest)
+
+
+def size_of(data: tuple[Any, ...] | None) -> int | None:
+    """Return the size of what is held of a response, in bytes: as JSON, or else of its pickled data."""
+    if data is None:
+        return None
+    pickled, _, rendered, *_ = data  # of `rest_data.Data`
+    return len(rendered) or len(pickled)
 
 
 def plain(request: Any) -> HttpRequest:

@@ -6,7 +6,6 @@ Imported once the framework is. What is known of its requests: rest.py.
 """
 
 import collections
-import hashlib
 import io
 import pickle
 import types
@@ -19,7 +18,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from django.db.models import Manager, QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.functional import Promise
 from django.views import View
 from rest_framework.fields import Field
@@ -39,7 +38,7 @@ from oxicache._native import MISSING
 from oxicache.django.responses import rest, stored
 from oxicache.django.responses.stored import Stored
 
-__all__ = ["Data", "HeldResponse", "answer", "data_of", "finish", "size_of"]
+__all__ = ["Data", "HeldResponse", "answer", "data_of", "finish"]
 
 Mode = tuple[bool, bool, bool]  # of a JSONRenderer: ensure_ascii, compact, strict
 
@@ -107,9 +106,11 @@ class HeldResponse(Response):  # type: ignore[misc]  # the framework has no type
         content: bytes = super().rendered_content
         return content
 
-    def is_remembered(self) -> bool:
-        """Whether its content is what is remembered."""
-        return self._held is not None and self._held.mode is not None and self.content is self._held.rendered
+    def remembered_etag(self) -> str:
+        """Return the ETag of its content, if that is what is remembered."""
+        held = self._held
+        is_remembered = held is not None and held.mode is not None and self.content == held.rendered
+        return held.etag if held is not None and is_remembered else ""
 
 
 def _content_type(renderer: Any) -> str:
@@ -206,19 +207,13 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
         pickled.getvalue(),
         mode if rendered else None,
         rendered,
-        _etag(rendered),
+        _etag(rendered) if rendered else "",
         tuple(template_name) if isinstance(template_name, list) else template_name,
         response.content_type,
         bool(response.exception),
         _shows_view(response.data, view),
     )
     return tuple(held), None
-
-
-def size_of(data: tuple[Any, ...]) -> int:
-    """Return the size of the response, in bytes: as JSON, or else of its pickled data."""
-    held = Data(*data)
-    return len(held.rendered) or len(held.pickled)
 
 
 def _is_plain_response(response: Any) -> bool:
@@ -258,13 +253,15 @@ def _shows_view(data: Any, view: Any) -> bool:
 
 
 def _etag(content: bytes) -> str:
-    return f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"' if content else ""
+    response = HttpResponse(content)
+    stored.with_etag(response)
+    return response["ETag"]
 
 
 # ---------------------------------------------------------------- to a request
 
 
-def answer(found: Stored, request: Any, now: float, status: str) -> Any:
+def answer(found: Stored, request: Any, now: float, status: str, header: str) -> Any:
     """Return what is held as a response yet to be rendered; MISSING where this request takes the view itself."""
     held = Data(*found.body)
     renderer = vars(request).get("accepted_renderer")
@@ -278,31 +275,31 @@ def answer(found: Stored, request: Any, now: float, status: str) -> Any:
             _ = response.data
         except Exception:  # noqa: BLE001 -- a class that is gone, of another release that has pickled it: a miss
             return MISSING
-    response[stored.CACHE_STATUS] = status
+    response[header] = status
     response[stored.AGE] = str(max(0, int(now - found.created)))
-    return finish(request, response)
+    return finish(request, response, header)
 
 
-def finish(request: Any, response: Any) -> Any:
+def finish(request: Any, response: Any, header: str) -> Any:
     """Give a response an ETag when it is rendered, and have it answer the conditions of its request."""
-    response.add_post_render_callback(partial(_tagged, rest.plain(request)))
+    response.add_post_render_callback(partial(_tagged, rest.plain(request), header))
     return response
 
 
-def _tagged(request: HttpRequest, response: Any) -> None:
-    if not response.has_header("ETag"):
-        is_remembered = isinstance(response, HeldResponse) and response.is_remembered()
-        etag = response._held.etag if is_remembered else _etag(response.content)
-        if etag:
-            response["ETag"] = etag
+def _tagged(request: HttpRequest, header: str, response: Any) -> None:
+    etag = response.remembered_etag() if isinstance(response, HeldResponse) else ""
+    if etag and not response.has_header("ETag"):
+        response["ETag"] = etag
+    else:
+        stored.with_etag(response)
     # After all others: a cache around this one keeps the whole response, and no 304.
-    response._post_render_callbacks.append(partial(_conditional, request))
+    response._post_render_callbacks.append(partial(_conditional, request, header))
 
 
-def _conditional(request: HttpRequest, response: Any) -> Any:
+def _conditional(request: HttpRequest, header: str, response: Any) -> Any:
     found = stored.conditional(request, response)
     if found is not response:
-        for name in (stored.CACHE_STATUS, stored.AGE):
+        for name in (header, stored.AGE):
             if response.has_header(name):
                 found[name] = response[name]
     return found

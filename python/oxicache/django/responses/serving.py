@@ -2,6 +2,8 @@
 
 What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
 Where it is held: shelves.py. By what views get here: decorating.py.
+
+Long because each step is there for sync and for async views.
 """
 
 import logging
@@ -11,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
+from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
@@ -100,17 +103,19 @@ class Ask:
 class ResponseCache:
     """Responses of views, as one decorator wants them cached. See `cached_view` for what each parameter means."""
 
-    ttl: float | None
+    ttl: float | Callable[[], float | None] | None  # a callable is asked for each response
     keying: Keying
     alias: str
     vary_on: frozenset[str] = frozenset()  # by their names in META
     tags: Tags = ()
     words: Callable[[], list[str]] | None = None  # version words of the models that invalidate
-    condition_func: Callable[[HttpRequest], Any] | None = None
+    condition_func: Callable[..., Any] | None = None
+    success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
+    header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -167,8 +172,7 @@ class ResponseCache:
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
-                answer = self._answer(ask, found)
-                return await call() if answer is MISSING else answer
+                return self._answer(ask, found)
             if request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
@@ -203,11 +207,15 @@ class ResponseCache:
         args, kwargs = arguments
         try:
             if self.condition_func is None and keying.scope is None and keying.key_func is None:
-                keyed, whose = NOTHING, keying.scope_of(request)
+                keyed = NOTHING
+                whose = None if self._is_left_out(request) else keying.scope_of(request)
             else:
                 keyed = Record()
-                whose = self._asked(request, keyed)
-            if whose is None or not (self.cache_anonymous or _is_somebody(whose)):
+                whose = self._asked(request, arguments, keyed)
+            if whose is None:
+                return None
+            if whose.missing:
+                self._refused(view, f"nobody knows its {', '.join(whose.missing)}")
                 return None
             if keying.key_func is None:
                 key = keying.key_of(request, whose, name, headers, args, kwargs)
@@ -237,13 +245,20 @@ class ResponseCache:
     def _may_block(self, request: HttpRequest) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
         is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
-        return not (is_plain and (self.keying.per_user is False or scope.is_anonymous(request)))
+        is_shared = self.keying.per_user is False and self.cache_anonymous
+        return not (is_plain and (is_shared or scope.is_anonymous(request)))
 
-    def _asked(self, request: HttpRequest, keyed: Record) -> scope.Scope | None:
+    def _is_left_out(self, request: HttpRequest) -> bool:
+        return not self.cache_anonymous and self.keying.is_anybodys(request)
+
+    def _asked(self, request: HttpRequest, arguments: Arguments, keyed: Record) -> scope.Scope | None:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
+        if self._is_left_out(request):
+            return None
         if self.condition_func is not None:
+            args, kwargs = arguments
             with watching(request, keyed):
-                if not self.condition_func(request):
+                if not self.condition_func(request, *args, **kwargs):
                     return None
         if self.keying.scope is not None:
             with watching(request, keyed):
@@ -296,18 +311,21 @@ class ResponseCache:
         if problem is not None:
             self._refused(ask.view, problem)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes, _size_of(data)) is None
+            policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data)) is None
             and not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
+            and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
-                ttl = policy.lifetime(response, self.ttl)
+                ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
+                if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
+                    patch_vary_headers(response, ("Cookie",))
                 if data is None:
                     stored.with_etag(response)
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
                 loaded.ttl, loaded.stamps = ttl, stamps
-                response[stored.CACHE_STATUS] = "MISS"
+                response[self.header] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
                     ask.view.headers |= headers
@@ -315,6 +333,15 @@ class ResponseCache:
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
+
+    def _is_success(self, view: View, response: Any) -> bool:
+        if self.success_func is None:
+            return True
+        try:
+            return bool(self.success_func(response))
+        except Exception as error:  # noqa: BLE001 -- the project's own function: the view must not fail for it
+            self._refused(view, f"success_func failed: {error!r}")
+            return False
 
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
         if self.keying.per_user is False and "cookie" in varies:
@@ -358,7 +385,7 @@ class ResponseCache:
         if rendering.is_unrendered(loaded.response):
             from oxicache.django.responses import rest_data
 
-            return rest_data.finish(ask.request, loaded.response)
+            return rest_data.finish(ask.request, loaded.response, self.header)
         return stored.conditional(ask.request, loaded.response)
 
     def _token(self, ask: Ask) -> int | None:
@@ -380,25 +407,14 @@ class ResponseCache:
         if ask.further is not None and ask.further.permit is not None:
             ask.further.permit()
         now = ask.shelf.now()
+        status = "HIT" if found.is_fresh(now) else "STALE"
         if type(found.body) is tuple:
             from oxicache.django.responses import rest_data
 
-            return rest_data.answer(found, ask.request, now, "HIT" if found.is_fresh(now) else "STALE")
-        return stored.answer(found, ask.request, now, "HIT" if found.is_fresh(now) else "STALE")
+            return rest_data.answer(found, ask.request, now, status, self.header)
+        return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
         if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(reason)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
-
-
-def _size_of(data: Data | None) -> int | None:
-    if data is None:
-        return None
-    from oxicache.django.responses import rest_data
-
-    return rest_data.size_of(data)
-
-
-def _is_somebody(whose: scope.Scope) -> bool:
-    return whose.user is not None and not isinstance(whose.user, scope.Mark)

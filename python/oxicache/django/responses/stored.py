@@ -4,14 +4,15 @@ No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 """
 
 import functools
-import hashlib
 from http.cookies import SimpleCookie
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import ResponseHeaders
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
+
+from oxicache.django.responses.headers import weakened
 
 __all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
@@ -22,7 +23,9 @@ FORM: Final = (
 )
 
 # Of one delivery, and not of what is delivered.
-_OF_A_DELIVERY = frozenset({"age", "connection", "content-length", "date", "keep-alive", "x-cache"})
+_OF_A_DELIVERY = frozenset(
+    {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
+)
 
 
 Data: TypeAlias = tuple[Any, ...]  # of a response of Django REST framework. See rest_data.py
@@ -70,13 +73,14 @@ def thaw(value: Any) -> Stored | None:
 
 
 def with_etag(response: HttpResponseBase) -> None:
-    """Give a response that is about to be held an ETag, unless it has one."""
+    """Give a response that is about to be held an ETag, as ConditionalGetMiddleware does, unless it has one."""
     if not response.has_header("ETag"):
-        body: bytes = response.content  # type: ignore[attr-defined]  # it is not streamed
-        response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        set_response_etag(response)
 
 
-def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> HttpResponseBase:
+def answer(
+    stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
+) -> HttpResponseBase:
     """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
     is_head = request.method == "HEAD"
     response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
@@ -86,7 +90,7 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
-    kept["x-cache"] = (CACHE_STATUS, status)
+    kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
 
@@ -144,4 +148,7 @@ def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
         last_modified=parse_http_date_safe(modified) if modified else None,
         response=response,  # type: ignore[arg-type]  # it is not streamed
     )
-    return response if found is None else found
+    if found is None:
+        return response
+    weakened(request, found)
+    return found
