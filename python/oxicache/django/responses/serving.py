@@ -2,9 +2,8 @@
 
 What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
 Where it is held: shelves.py. By what views get here: decorating.py.
-
-Long because each step is there for sync and for async views.
 """
+# Long because each step is there for sync and for async views.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
