@@ -22,13 +22,16 @@ __all__ = [
     "MAX_AGGREGATION_DEPTH",
     "MAX_DESCENDANTS_PER_REQUEST",
     "NAMESPACE_MAX_CHARS",
+    "PRIVATE_MAX_AGE",
     "PROFILES",
+    "PUBLIC_MAX_AGE",
     "REFRESH_MARK_TTL",
     "REPLICA_HOLD",
     "RESTING_MAX_KEYS",
     "SCHEDULE_IDLE",
     "SCHEDULE_MAX_JOBS",
     "SELECTION_MAX_NAMES",
+    "SITE_TTL",
     "STORE_LOG_INTERVAL",
     "TAG_MAX_CHARS",
     "TAG_MAX_EXPANDED",
@@ -95,6 +98,10 @@ VERSION_WORDS_MIN: Final = 2**16  # as many as there are groups of "last bumped 
 VERSION_WORDS: Final = 2**20  # 4 MiB
 VERSION_WORDS_MAX: Final = 2**24  # 64 MiB
 TRAIL_SIZE: Final = 256  # invalidations that a process remembers, with the line of code each came from
+# What CacheMiddleware lets browsers and proxies keep. Source: document 002, `CacheMiddleware`
+PUBLIC_MAX_AGE: Final = 3600.0  # seconds
+PRIVATE_MAX_AGE: Final = 300.0  # seconds
+SITE_TTL: Final = 300.0  # seconds; as views that are decorated. Source: document 003, `cached_view`
 REPLICA_HOLD: Final = 5.0  # seconds; longer than a replica that is well lags behind
 
 # Times to live by name, in seconds. Source: documents 002, "TTL Presets", and 004, "Tiered Timeout Configuration".

@@ -20,6 +20,7 @@ from django.views.decorators.http import condition
 
 from oxicache import keys
 from oxicache.django import conf, invalidate
+from oxicache.django.endpoints.namespaces import register_spelling
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.reaching import carry_out
 from oxicache.django.responses import cached_view
@@ -69,6 +70,9 @@ class CacheKeyBuilder:
     def pattern_key(namespace: str, pattern: str = "*") -> str:
         """Return the glob of a namespace's keys, for `cache.delete_pattern`. As a key it finds nothing."""
         return keys.glob_literal(f"{_prefix()}:{keys.spell(namespace, 'namespace')}:") + pattern
+
+
+register_spelling(CacheKeyBuilder.pattern_key)  # for `cache-clear/`
 
 
 class CacheInvalidator:

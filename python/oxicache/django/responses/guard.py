@@ -16,7 +16,7 @@ from django.http.request import HttpHeaders
 from django.utils import translation
 from django.utils.functional import LazyObject, SimpleLazyObject, empty
 
-__all__ = ["COOKIE", "Record", "looked_up", "meta_name", "watching"]
+__all__ = ["COOKIE", "CSRF_NOTE", "Record", "looked_up", "meta_name", "watch_cookies", "watching"]
 
 # In every key, or the same for all who can share one: no news.
 _KEYED_META: Final = frozenset(
@@ -40,8 +40,9 @@ _KEYED_META: Final = frozenset(
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
+_BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
 COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
-_CSRF: Final = "CSRF_COOKIE_NEEDS_UPDATE"
+CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
 
@@ -58,17 +59,27 @@ class Record:
         self.user: Any = None  # as the view got it
         self.outer = outer
 
+    @property
+    def has_cookies(self) -> bool:
+        """Whether what was looked at may have told visitors apart by a cookie: one that is not there does so too."""
+        is_read = not self.roots.isdisjoint(_BY_COOKIE)
+        return is_read or any(name.startswith(COOKIE) for name in self.headers)
+
     def note(self, root: str) -> None:
         """Note a root."""
         self.roots.add(root)
         if self.outer is not None:
             self.outer.note(root)
 
+    def note_cookie(self, name: str) -> None:  # noqa: ARG002 -- for a record to which some say nothing
+        """Note that a cookie was read that is there."""
+        self.note("COOKIES")
+
     def note_meta(self, name: Any) -> None:
         """Note what was read of META."""
         if name in _COOKIES:
             self.note("COOKIES")
-        elif name == _CSRF:
+        elif name == CSRF_NOTE:
             self.note("csrf")
         elif isinstance(name, str) and not _is_keyed(name):
             self.headers.add(name)
@@ -120,7 +131,7 @@ class _Meta(dict[str, Any]):
         return super().__contains__(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name == _CSRF:
+        if name == CSRF_NOTE:
             self.record.note("csrf")
         super().__setitem__(name, value)
 
@@ -197,7 +208,7 @@ class _Cookies(dict[str, Any]):
 
         def noted(self: "_Cookies", name: str, *args: Any) -> Any:
             if dict.__contains__(self, name):
-                self.record.note("COOKIES")
+                self.record.note_cookie(name)
             else:
                 self.record.note_meta(f"{COOKIE}{name}")
             return plain(self, name, *args)
@@ -224,7 +235,7 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
     before = _Before(request)
     attributes = vars(request)
-    record.outer = getattr(before.meta, "record", None)
+    record.outer = getattr(request.COOKIES, "record", None) or getattr(before.meta, "record", None)
     meta = _stand_in(_Meta, before.meta, record)
     cookies = _stand_in(_Cookies, request.COOKIES, record)
     replaced = {"META": meta, "headers": _Headers(before.meta, record), "COOKIES": cookies}
@@ -246,6 +257,12 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         _carry_over(meta, before.meta)
         _carry_over(cookies, request.COOKIES)
         before.compare(record)
+
+
+def watch_cookies(request: HttpRequest, record: Record) -> None:
+    """Note in `record` which cookies are read, from now on. Nothing else is, and nothing is put back."""
+    record.outer = getattr(request.COOKIES, "record", None)
+    request.COOKIES = _stand_in(_Cookies, request.COOKIES, record)
 
 
 def _stand_in(kind: type[Any], of: Mapping[str, Any], record: Record) -> Any:

@@ -4,14 +4,15 @@ No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 """
 
 import functools
-import hashlib
 from http.cookies import SimpleCookie
 from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import ResponseHeaders
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
+
+from oxicache.django.responses.headers import weakened
 
 __all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
@@ -63,10 +64,9 @@ def thaw(value: Any) -> Stored | None:
 
 
 def with_etag(response: HttpResponseBase) -> None:
-    """Give a response that is about to be held an ETag, unless it has one."""
+    """Give a response that is about to be held an ETag, as ConditionalGetMiddleware does, unless it has one."""
     if not response.has_header("ETag"):
-        body: bytes = response.content  # type: ignore[attr-defined]  # it is not streamed
-        response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        set_response_etag(response)
 
 
 def answer(
@@ -139,4 +139,7 @@ def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
         last_modified=parse_http_date_safe(modified) if modified else None,
         response=response,  # type: ignore[arg-type]  # it is not streamed
     )
-    return response if found is None else found
+    if found is None:
+        return response
+    weakened(request, found)
+    return found
