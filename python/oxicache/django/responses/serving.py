@@ -182,15 +182,11 @@ class ResponseCache:
         args, kwargs = arguments
         try:
             if self.condition_func is None and keying.scope is None and keying.key_func is None:
-                keyed = NOTHING
-                whose = None if self._is_left_out(request) else keying.scope_of(request)
+                keyed, whose = NOTHING, keying.scope_of(request)
             else:
                 keyed = Record()
                 whose = self._asked(request, arguments, keyed)
-            if whose is None:
-                return None
-            if whose.missing:
-                self._refused(view, f"nobody knows its {', '.join(whose.missing)}")
+            if whose is None or (not self.cache_anonymous and keying.is_anybodys(request)):
                 return None
             if keying.key_func is None:
                 key = keying.key_of(request, whose, name, headers, args, kwargs)
@@ -223,13 +219,8 @@ class ResponseCache:
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_plain and (is_shared or scope.is_anonymous(request)))
 
-    def _is_left_out(self, request: HttpRequest) -> bool:
-        return not self.cache_anonymous and self.keying.is_anybodys(request)
-
     def _asked(self, request: HttpRequest, arguments: Arguments, keyed: Record) -> scope.Scope | None:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
-        if self._is_left_out(request):
-            return None
         if self.condition_func is not None:
             args, kwargs = arguments
             with watching(request, keyed):
