@@ -18,11 +18,12 @@ from oxicache.django import labels, signals, transactions, words
 from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.guard import meta_name
 from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.leaving import answers_itself
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "view_name"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -122,7 +123,7 @@ def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
 def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(_name(view)) if getattr(view, "__closure__", None) else _name(view)
+    own = _numbered(view_name(view)) if getattr(view, "__closure__", None) else view_name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -138,6 +139,8 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
             return await view(*args, **kwargs)
         return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
+    answers_itself(cached)
+    answers_itself(acached)
     if iscoroutinefunction(view) or is_async:
         return acached if inspect.iscoroutinefunction(acached) else markcoroutinefunction(acached)
     return cached
@@ -154,7 +157,8 @@ def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tu
     return None, own, args
 
 
-def _name(view: Callable[..., Any]) -> str:
+def view_name(view: Callable[..., Any]) -> str:
+    """Return the name of a view: where it is defined, of `as_view()` that of its class."""
     function: Any = view
     while isinstance(function, functools.partial):
         function = function.func

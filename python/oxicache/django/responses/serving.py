@@ -17,7 +17,7 @@ from django.utils.cache import patch_vary_headers
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, stored
-from oxicache.django.responses.guard import Record, watching
+from oxicache.django.responses.guard import Record, take, watching
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
@@ -74,10 +74,14 @@ class ResponseCache:
     condition_func: Callable[..., Any] | None = None
     success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
+    cache_users: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
+    is_of_site: bool = (
+        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
+    )
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -85,6 +89,7 @@ class ResponseCache:
         self, request: HttpRequest, call: Callable[[], Any], name: str, arguments: Arguments = ((), {})
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
+        take(request)
         wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
         if wish is Wish.NEITHER:
             return call()
@@ -118,6 +123,7 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
+        take(request)
         wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
         if wish is Wish.NEITHER:
             return await call()
@@ -185,6 +191,8 @@ class ResponseCache:
     ) -> tuple[bool, scope.Scope | None]:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
         if not self.cache_anonymous and self.keying.is_anybodys(request):
+            return False, None
+        if not self.cache_users and not self.keying.is_anybodys(request):
             return False, None
         if self.condition_func is not None:
             args, kwargs = arguments
@@ -260,11 +268,13 @@ class ResponseCache:
             return False
 
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.is_of_site and record.is_taken:
+            return True
         if self.keying.per_user is False and "cookie" in varies:
             record.note("COOKIES")  # it says itself that it depends on who asks
         found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
         for root in found:
-            findings.report(ask.view.name, root, ask.view.said)
+            findings.report(ask.view.name, root, ask.view.said, is_mistake=not self.is_of_site)
         return bool(found)
 
     def _headers(self, ask: Ask, response: Any, record: Record) -> frozenset[str] | None:
