@@ -3,8 +3,8 @@
 A view that looks at what its key does not hold makes one visitor's response another's. While it runs, `request.user`,
 `session`, `COOKIES`, `META` and `headers` are stand-ins (standins.py) that note that they were asked, and so does the
 request itself where somebody has set other attributes on it (attributes.py); what the view sets on them stays set.
-What has no stand-in is compared before and after: the language, the messages, the CSRF cookie. What follows from the
-notes: serving.py.
+What has no stand-in is compared before and after: the language, the messages, the CSRF cookie, the nonce of a content
+security policy. What follows from the notes: serving.py.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,12 @@ from django.http import HttpRequest
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 
-from oxicache.django.responses.attributes import foreign, noting
+from oxicache.django.responses import rest
+from oxicache.django.responses.attributes import noting
 from oxicache.django.responses.records import Originals, Record, resolved
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
 
-__all__ = ["watch_cookies", "watching"]
+__all__ = ["take", "watch_cookies", "watching"]
 
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
@@ -28,10 +29,14 @@ _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence
 @contextmanager
 def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
+    if not rest.is_plain(request):
+        with watching(rest.plain(request), record), rest.watching(request, record):
+            yield
+        return
     before = _Before(request)
     attributes = vars(request)
     record.outer = getattr(before.cookies, "record", None) or getattr(before.meta, "record", None)
-    record.originals = Originals(copied(before.meta), copied(before.cookies), foreign(attributes))
+    record.originals = Originals(copied(before.meta), copied(before.cookies), {})
     meta = stand_in(Meta, before.meta, record)
     cookies = stand_in(Cookies, before.cookies, record)
     replaced = {"META": meta, "headers": Headers(before.meta, record), "COOKIES": cookies}
@@ -58,6 +63,13 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         if isinstance(asgi, dict):
             carry_over(replaced["scope"], asgi)
         before.compare(record)
+
+
+def take(request: Any) -> None:
+    """Tell who watches this request that a view says itself what may be cached of it."""
+    record = getattr(request.META, "record", None)
+    if record is not None:
+        record.take()
 
 
 def watch_cookies(request: HttpRequest, record: Record) -> None:
@@ -98,6 +110,7 @@ class _Before:
         self.request = request
         self.meta: Any = request.META
         self.cookies: Any = request.COOKIES
+        self.user = vars(request).get("user")
         self.language = translation.get_language()
         self.session = session = vars(request).get("session")
         self.was_accessed = bool(getattr(session, "accessed", False))
@@ -126,6 +139,9 @@ class _Before:
 
     def compare(self, record: Record) -> None:
         """Note what has changed, and leave the session's marks as its middleware wants them."""
+        user = vars(self.request).get("user")
+        if user is not self.user:
+            record.set_user = user
         session = vars(self.request).get("session")
         if session is not self.session:
             record.note("session")
@@ -139,3 +155,5 @@ class _Before:
             record.note("language")
         if self._messages() != self.messages:
             record.note("messages")
+        if vars(self.request).get("_csp_nonce"):  # made, by Django's own middleware or django-csp
+            record.note("nonce")

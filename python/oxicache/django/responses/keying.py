@@ -13,6 +13,7 @@ from django.http import HttpRequest, QueryDict
 
 from oxicache import keys
 from oxicache.django import conf
+from oxicache.django.responses import rest
 from oxicache.django.responses.places import places
 from oxicache.django.scope import Mark, Scope, is_anonymous, request_scope, scope_of
 
@@ -79,26 +80,41 @@ class Keying:
         return user is None or isinstance(user, Mark)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
-        """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
+        """Return which kind of visitor without a user it is; None where nobody is told apart.
+
+        Of a user it is None too, but for one that is of no model of the project's users.
+        """
         is_user = scope.user is not None and not isinstance(scope.user, Mark)
-        if self.scope is not None or self.per_user is False or is_user:
+        if self.scope is not None or self.per_user is False:
             return None
+        if is_user:
+            return None if rest.is_plain(request) else rest.user_kind(request.user)
         return ANONYMOUS if is_anonymous(request) else GUEST
 
     def parts_of(
-        self, request: HttpRequest, scope: Scope, view: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        request: HttpRequest,
+        scope: Scope,
+        view: str,
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        said: tuple[Any, ...],
     ) -> "Parts":
-        """Return what is in the key of what `view` answers to this request, except for headers and their like."""
+        """Return what is in the key of what `view` answers to this request, except for headers and their like.
+
+        `said`: what key_func returned, if there is one.
+        """
+        args, kwargs = arguments
+        is_plain = rest.is_plain(request)
         return (
             scope.prefix(),
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            places(),
-            _asked(request, self.ignored_params),
+            places() if is_plain else (*places(), *rest.segments(request)),
+            _asked(request if is_plain else rest.plain(request), self.ignored_params),
             args,
             tuple(kwargs.items()),
-            () if self.key_func is None else (self.key_func(request, *args, **kwargs),),
+            said,
         )
 
 
@@ -108,7 +124,7 @@ Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None, froze
 Arguments: TypeAlias = tuple[Any, ...]
 Named: TypeAlias = tuple[tuple[str, Any], ...]
 Parts: TypeAlias = tuple[
-    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[()] | tuple[Any]
+    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[Any, ...]
 ]
 
 _PLAIN: Final = frozenset({bool, int, str, type(None), UUID})
@@ -145,7 +161,7 @@ def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) 
     segments.append(KIND)
     segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []
     segments.append(keys.escape(view))
-    segments += [keys.MARK + kind] if kind else []
+    segments += [keys.MARK + keys.escape(kind)] if kind else []
     segments += places
     segments += _address(*asked)
     if args or kwargs:

@@ -13,6 +13,7 @@ from django.utils.functional import LazyObject, empty
 
 from oxicache import keys
 from oxicache._native import MISSING
+from oxicache.django.responses import rest
 
 __all__ = [
     "ATTRIBUTE",
@@ -54,6 +55,7 @@ _BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
 COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
 CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
 ATTRIBUTE: Final = "attribute:"  # and that of what a middleware has set on the request
+AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
 UNSPELT: Final = "\0unspelt"  # of an attribute that cannot be part of a key; no text is spelt so
 
 
@@ -68,7 +70,17 @@ class Originals(NamedTuple):
 class Record:
     """What was looked at: roots (`user`, `session`, `COOKIES`, ...), headers by their name in META, attributes."""
 
-    __slots__ = ("attributes", "headers", "originals", "outer", "roots", "user")
+    __slots__ = (
+        "attributes",
+        "headers",
+        "is_taken",
+        "originals",
+        "outer",
+        "roots",
+        "sees_authorization",
+        "set_user",
+        "user",
+    )
 
     def __init__(self, outer: "Record | None" = None) -> None:
         """Begin with nothing. What this one notes an outer one notes too: a cached view may call another."""
@@ -79,6 +91,10 @@ class Record:
         ] = {}  # by name: the text of each, as it was when it was first looked at
         self.originals = Originals({}, {}, {})
         self.user: Any = None  # as the view got it
+        # By the view itself: Django REST framework has an authentication of its own.
+        self.set_user: Any = None
+        self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
+        self.is_taken = False  # by a view inside that answers for itself
         self.outer = outer
 
     @property
@@ -93,6 +109,18 @@ class Record:
         if self.outer is not None:
             self.outer.note(root)
 
+    def note_name(self, name: str) -> None:
+        """Note what `looked_up` finds the value of."""
+        self.headers.add(name)
+        if self.outer is not None:
+            self.outer.note_name(name)
+
+    def take(self) -> None:
+        """Note that a view inside says itself what may be cached of it."""
+        self.is_taken = True
+        if self.outer is not None:
+            self.outer.take()
+
     def note_cookie(self, name: str) -> None:  # noqa: ARG002 -- for a record to which some say nothing
         """Note that a cookie was read that is there."""
         self.note("COOKIES")
@@ -103,6 +131,11 @@ class Record:
             self.note("COOKIES")
         elif name == CSRF_NOTE:
             self.note("csrf")
+        elif name == AUTHORIZATION:
+            if self.sees_authorization:
+                self.headers.add(name)
+            if self.outer is not None:
+                self.outer.note_meta(name)
         elif isinstance(name, str) and not _is_keyed(name):
             self.headers.add(name)
             if self.outer is not None:
@@ -130,8 +163,10 @@ class Record:
                 found[name] = _text_or_none(name, value)
         return found
 
-    def looked_up(self, name: str) -> str | None:
+    def looked_up(self, request: Any, name: str) -> str | None:
         """As `looked_up`, of the request as it was before the view."""
+        if name.startswith(rest.ATTRIBUTE):
+            return rest.looked_up(request, name)
         if name.startswith(ATTRIBUTE):
             text = self.attributes.get(name[len(ATTRIBUTE) :])
             if type(text) is str:  # a lazy object claims to be one
@@ -144,12 +179,12 @@ def looked_up(request: HttpRequest, name: str) -> str | None:
     if name.startswith(ATTRIBUTE):
         attribute = name[len(ATTRIBUTE) :]
         # Asked for, and not looked up alone: an outer view that is watched depends on it too.
-        value = getattr(request, attribute, None)
-        return attribute_text(attribute, value) if attribute in vars(request) else None
-    if name.startswith(COOKIE):
-        return request.COOKIES.get(name[len(COOKIE) :])
-    value = request.META.get(name)
-    return None if value is None else str(value)
+        held = rest.plain(request)
+        value = getattr(held, attribute, None)
+        return attribute_text(attribute, value) if attribute in vars(held) else None
+    if name.startswith(rest.ATTRIBUTE):
+        return rest.looked_up(request, name)
+    return _value_in(Originals(request.META, request.COOKIES, {}), name)
 
 
 def _value_in(originals: Originals, name: str) -> str | None:
@@ -160,6 +195,8 @@ def _value_in(originals: Originals, name: str) -> str | None:
     if name.startswith(COOKIE):
         return cookies.get(name[len(COOKIE) :])
     value = meta.get(name)
+    if name == AUTHORIZATION:
+        return rest.GIVEN if value else None
     return None if value is None else str(value)
 
 
