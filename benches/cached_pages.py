@@ -24,6 +24,7 @@ PAGE_ON_NATIVE = "cache_page on NativeCache"
 BARE = "the view, uncached"
 ANONYMOUS, USER = "anonymous", "a user"
 ADDRESSES = 20  # so many pages of one view are asked for in turn
+MANY = 4_500  # more than any memory of keys has room for
 TIMEOUT = 3_600  # nothing expires while a row runs
 
 View = Callable[..., Any]
@@ -95,15 +96,15 @@ def environ(path: str, query: str = "", cookie: str = "") -> dict[str, Any]:
 class Requests:
     """New requests of one visitor for the pages of a view: a request remembers what was asked of it."""
 
-    def __init__(self, visitor: str, kind: type[Any] | None = None) -> None:
+    def __init__(self, visitor: str, count: int = ADDRESSES) -> None:
         from django.contrib.auth.models import AnonymousUser, User
         from django.contrib.sessions.backends.signed_cookies import SessionStore
         from django.core.handlers.wsgi import WSGIRequest
 
-        self.kind = kind or WSGIRequest
+        self.kind = WSGIRequest
         self.environs = [
             environ(f"/articles/{number}/", "page=2&order=date", "sessionid=abc" if visitor == USER else "")
-            for number in range(ADDRESSES)
+            for number in range(count)
         ]
         # As the middleware leaves them, once both were loaded: what that costs is no cost of a cache.
         self.user = User(pk=7, username="ada") if visitor == USER else AnonymousUser()
@@ -119,7 +120,7 @@ class Requests:
 
     def put_into(self, waiting: list[Any]) -> None:
         """Add one request for each page."""
-        waiting.extend(map(self.one, range(ADDRESSES)))
+        waiting.extend(map(self.one, range(len(self.environs))))
 
 
 def send(response: Any) -> Any:
@@ -188,7 +189,7 @@ def contender(
         name,
         statement="send(await view(take()))" if is_async else "send(view(take()))",
         names={"view": view, "take": waiting.pop, "send": send, "prepare": prepare},
-        items=range(ADDRESSES),
+        items=requests.environs,
         prepare="prepare()",
     )
 
@@ -233,15 +234,17 @@ def cachings(visitor: str = ANONYMOUS) -> dict[str, tuple[str, Callable[[View], 
     }
 
 
-def hits(names: Sequence[str], size: int, visitor: str, *, is_async: bool = False) -> list[Contender]:
+def hits(
+    names: Sequence[str], size: int, visitor: str, *, is_async: bool = False, count: int = ADDRESSES
+) -> list[Contender]:
     """A view whose pages are all held."""
-    requests, found = Requests(visitor), []
+    requests, found = Requests(visitor, count), []
     for name in names:
         calls: list[int] = []
         view = page(size, calls, is_async=is_async, reads_user=visitor == USER)
         _, decorate = cachings(visitor)[name]
         made = contender(name, decorate(view), requests, is_async=is_async, calls=calls)
-        for number in range(ADDRESSES):  # all of them are hits from here on
+        for number in range(count):  # all of them are hits from here on
             answer = made.names["view"](requests.one(number))
             if is_async:
                 asyncio.run(answer)

@@ -111,6 +111,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         found += [
             (f"{responses.ROW}, {group}", partial(responses.results, group, rounds, sample))
             for group in responses.GROUPS
+            if not (options.quick and group in responses.SLOW)
         ]
     found.append((pauses.ROW, partial(pauses.results, QUICK_ROUNDS if options.quick else PAUSES, count)))
     if memory.available():

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from django.apps import apps
@@ -216,6 +217,13 @@ def _strategies(name: str, value: object) -> Mapping[str, Any] | None:
     return value
 
 
+def _timeouts(name: str, value: object) -> Mapping[str, float | None]:
+    if value is not None and not isinstance(value, Mapping):
+        raise _refuse(name, value, "a dict of seconds by name, or None")
+    own = {key: _seconds_or_forever(f"{name}[{key!r}]", ttl) for key, ttl in (value or {}).items()}
+    return MappingProxyType({**options.TIMEOUTS, **own})
+
+
 def _profile(name: str, value: object) -> str | None:
     if value is not None and (not isinstance(value, str) or value not in options.PROFILES):
         raise _refuse(name, value, f"{', '.join(map(repr, options.PROFILES))} or None")
@@ -377,6 +385,14 @@ class Configuration:
         "The same as document 003 writes it: `{'models': [{'model': ..., 'invalidate_on': ..., 'related': ...}]}`.",
         _strategies,
         flat="CACHE_STRATEGIES",
+        in_dict=False,
+    )
+    timeouts: Mapping[str, float | None] = _setting(
+        None,
+        "a dict of seconds",
+        "[Times to live by name](docs/migrating.md#times-by-name), over those that documents 002 and 004 name.",
+        _timeouts,
+        flat="CACHE_TIMEOUTS",
         in_dict=False,
     )
     monitoring_enabled: bool = _setting(

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.test import Client, override_settings
 from django.urls import path
+from django.utils import translation
 from django.views.generic import TemplateView
 
 from oxicache.django.responses import cached_view
@@ -92,6 +93,7 @@ def _site() -> Iterator[None]:
     calls.clear()
     with override_settings(CACHES=NATIVE, MIDDLEWARE=MIDDLEWARE, ROOT_URLCONF=__name__):
         yield
+    translation.deactivate()  # LocaleMiddleware activates, and leaves it at that
 
 
 def test_a_page_that_names_its_user(client: Client, member: Client, staff: Client) -> None:

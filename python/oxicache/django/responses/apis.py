@@ -8,16 +8,17 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, cached_view
+from oxicache.django.responses.policy import OF_ONE_CLIENT
 from oxicache.django.responses.serving import Tags
 
-__all__ = ["ERRORS", "ViewOptions", "cached_api"]
+__all__ = ["ANY_STATUS", "ERRORS", "ViewOptions", "cached_api"]
 
-# 428, 429, 431 and 511 say something of one client, and no cache may store them: RFC 6585. 421 is about a connection.
-ERRORS: Final = frozenset(range(400, 600)) - {421, 428, 429, 431, 511}
+ERRORS: Final = frozenset(range(400, 600)) - OF_ONE_CLIENT
+ANY_STATUS: Final = frozenset(range(200, 600)) - OF_ONE_CLIENT
 
 
 class ViewOptions(TypedDict, total=False):
-    """What `cached_view` takes, and what faces of it pass on to it as they get it."""
+    """What `cached_view` takes, and `cached_api` passes on to it as it gets it."""
 
     vary_on: Iterable[str] | None
     tags: Tags | None

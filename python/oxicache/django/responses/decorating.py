@@ -23,7 +23,7 @@ from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "view_name"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "view_name"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -123,7 +123,7 @@ def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
 def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(view_name(view)) if getattr(view, "__closure__", None) else view_name(view)
+    own = _numbered(view_name(view)) if _is_one_of_many(view) else view_name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -157,20 +157,46 @@ def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tu
     return None, own, args
 
 
+def is_asked(args: tuple[Any, ...]) -> bool:
+    """Whether there is a request among the arguments of a call, where a view has it."""
+    return _taken("", args)[0] is not None
+
+
 def view_name(view: Callable[..., Any]) -> str:
     """Return the name of a view: where it is defined, of `as_view()` that of its class."""
+    method = _method_of(view)
+    if method is not None:
+        kind = type(method.__self__)
+        return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}"
     function: Any = view
     while isinstance(function, functools.partial):
         function = function.func
     owner = getattr(function, "view_class", None)  # of as_view()
-    if owner is None and inspect.ismethod(function):  # what method_decorator makes, for each request anew
-        owner = type(function.__self__)
-        return f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
     named = function if owner is None else owner
     if not hasattr(named, "__qualname__"):
         named = type(named)
     name = f"{named.__module__}.{named.__qualname__}"
     return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
+
+
+def _is_one_of_many(view: Any) -> bool:
+    """Whether others may have its name: it has variables of another function, or arguments or attributes of its own."""
+    if _method_of(view) is not None:
+        return False
+    if isinstance(view, functools.partial):
+        return bool(view.args or view.keywords) or _is_one_of_many(view.func)
+    is_named = hasattr(view, "__qualname__") or hasattr(view, "view_class")
+    return not is_named or bool(getattr(view, "__closure__", None))
+
+
+def _method_of(view: Any) -> Any:
+    """Return the method that method_decorator has bound, for each request anew; other decorators may lie over that."""
+    while view is not None:
+        found = view.func if isinstance(view, functools.partial) else view
+        if inspect.ismethod(found):
+            return found
+        view = getattr(view, "__wrapped__", None)
+    return None
 
 
 _counts: dict[str, int] = {}

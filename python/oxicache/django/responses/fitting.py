@@ -9,9 +9,9 @@ __all__ = ["fitted"]
 
 
 def fitted(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
-    """Return a function that takes a request and all arguments of its view, and gives `function` those it has.
+    """Return a function that takes a request and all arguments of its view, and gives `function` those it takes.
 
-    `lambda request: ...` does for a view with arguments in its URL. None stays None.
+    So `lambda request: ...` does for a view with arguments in its URL. None stays None.
     """
     if function is None:
         return None
@@ -27,14 +27,14 @@ def fitted(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
     named = {each.name for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}}
 
     @functools.wraps(function)
-    def called(request: Any, *args: Any, **kwargs: Any) -> Any:
-        given = args if takes_all else args[: max(len(by_position) - 1, 0)]
-        taken = set(by_position[: len(given) + 1])
+    def called(*args: Any, **kwargs: Any) -> Any:
+        given = args if takes_all else args[: max(len(by_position), 1)]  # without a parameter, it fails
+        taken = set(by_position[: len(given)])
         wanted = {
             name: value
             for name, value in kwargs.items()
             if name not in taken and (takes_named or name in named)
         }
-        return function(request, *given, **wanted)
+        return function(*given, **wanted)
 
     return called

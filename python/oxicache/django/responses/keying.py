@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone, translation
 
 from oxicache import keys
 from oxicache.django import conf
 from oxicache.django.responses.guard import looked_up
-from oxicache.django.scope import UNKNOWN, Mark, Scope, is_anonymous, request_scope, scope_of
+from oxicache.django.responses.places import places
+from oxicache.django.scope import Mark, Scope, is_anonymous, request_scope, scope_of
 
 __all__ = ["ANONYMOUS", "GUEST", "Keying"]
 
@@ -44,16 +43,17 @@ class Keying:
 
     @property
     def asks_settings(self) -> bool:
-        """Whether the settings name a function of the project that says whose a response is."""
-        if self.per_tenant and (conf.resolver("tenant") or conf.resolver("client") or conf.resolver("unit")):
+        """Whether a function, of the settings or of a dialect, is to say whose a response is."""
+        if self.per_tenant and (
+            self.otherwise or conf.resolver("tenant") or conf.resolver("client") or conf.resolver("unit")
+        ):
             return True
         return conf.resolver("user") is not None
 
     @property
     def is_plain(self) -> bool:
         """Whether no function of the project is asked for a key, neither of this decorator nor of the settings."""
-        otherwise = self.per_tenant and self.otherwise
-        return self.scope is None and self.key_func is None and not self.asks_settings and not otherwise
+        return self.scope is None and self.key_func is None and not self.asks_settings
 
     def scope_of(self, request: HttpRequest) -> Scope | None:
         """Return whose the response is; None where `scope=` says nobody, and then nothing is cached.
@@ -61,20 +61,16 @@ class Keying:
         Neither is it where the scope misses a part. May load a session and a user: a task asks in a thread.
         """
         if self.scope is None:
-            if not self.asks_settings and not (self.per_tenant and self.otherwise):
-                found = request_scope(request, per_user=self.per_user)
-                return None if found.user is UNKNOWN else found
-            found = self._scope_of(request, per_user=self.per_user)
-        else:
-            said = self.scope(request)
-            if said is None:
-                return None
-            if isinstance(said, Scope):
-                found = said
-            else:
-                user = keys.spell(said, "what scope= returned")
-                found = self._scope_of(request, per_user=False, user=user)
-        return found
+            if not self.asks_settings:
+                return request_scope(request, per_user=self.per_user)
+            return self._scope_of(request, per_user=self.per_user)
+        said = self.scope(request)
+        if said is None or isinstance(said, Scope):
+            return said
+        return self._scope_of(request, per_user=False, user=keys.spell(said, "what scope= returned"))
+
+    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
+        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
 
     def is_anybodys(self, request: HttpRequest) -> bool:
         """Whether the request is of no user, told apart in the key or not. May load one, as `scope_of`."""
@@ -82,9 +78,6 @@ class Keying:
             return False  # of whom it says it is
         user = scope_of(request, per_tenant=False).user
         return user is None or isinstance(user, Mark)
-
-    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
-        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
         """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
@@ -113,7 +106,7 @@ class Keying:
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            _places(),
+            places(),
             _asked(request, self.ignored_params),
             names,
             tuple([looked_up(request, name) for name in names]),
@@ -125,8 +118,9 @@ class Keying:
         return _text(parts, args, kwargs.items(), said)
 
 
-# Of what is asked for: scheme, host, path, the query or the parameters taken from it, and the encoding of these.
-Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None]
+# Of what is asked for: scheme, host, path, the query or the parameters taken from it, the encoding of these, and the
+# names of those that count for nothing.
+Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None, frozenset[str] | None]
 Parts: TypeAlias = tuple[
     str, str | None, str, str | None, tuple[str, ...], Asked, tuple[str, ...], tuple[str | None, ...]
 ]
@@ -152,7 +146,6 @@ def _text(
     prefix, key_prefix, view, kind, places, asked, names, values = parts
     segments = [prefix] if prefix else []
     segments.append(KIND)
-    # Patterns find what begins with any of its segments.
     segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []
     segments.append(keys.escape(view))
     segments += [keys.MARK + kind] if kind else []
@@ -176,44 +169,38 @@ def _asked(request: HttpRequest, ignored: frozenset[str] | None) -> Asked:
     """
     scheme, host, path = request.scheme or "", request._get_raw_host(), request.path  # type: ignore[attr-defined]
     if ignored is None:
-        return scheme, host, path, (), None
+        return scheme, host, path, "", None, None
     query = request.META.get("QUERY_STRING") or ""
     # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
     if "GET" in vars(request) or not query.isascii():
-        return scheme, host, path, _params(request.GET, ignored), None
-    if ignored:
-        return scheme, host, path, _params(QueryDict(query, encoding=request.encoding), ignored), None
-    return scheme, host, path, query, request.encoding
+        return scheme, host, path, tuple(_params(request.GET, ignored)), None, ignored
+    return scheme, host, path, query, request.encoding, ignored
 
 
-def _params(given: QueryDict, ignored: frozenset[str]) -> tuple[str, ...]:
-    kept: Any = given
-    if not ignored.isdisjoint(given):
-        kept = [(name, value) for name, values in given.lists() if name not in ignored for value in values]
-    return tuple(keys.spell_params(kept))
-
-
-def _address(
-    scheme: str, host: str, path: str, query: str | tuple[str, ...], encoding: str | None
+def _address(  # noqa: PLR0917 -- what an address is made of
+    scheme: str,
+    host: str,
+    path: str,
+    query: str | tuple[str, ...],
+    encoding: str | None,
+    ignored: frozenset[str] | None,
 ) -> list[str]:
     """Spell what was asked for: scheme, host, path, and the parameters in the order of their names.
 
     Those of one name stay in their own order: most views take the last.
     """
-    params = keys.spell_params(QueryDict(query, encoding=encoding)) if isinstance(query, str) else query
     place = f"{keys.escape(scheme)}%3A//{keys.escape(host)}{keys.escape(path)}"
+    if ignored is None:
+        return [place, f"{keys.MARK}get-"]
+    params = _params(QueryDict(query, encoding=encoding), ignored) if isinstance(query, str) else query
+    if ignored:  # another decorator of the same view may count them
+        return [place, f"{keys.MARK}get-{'+'.join(map(keys.escape, sorted(ignored)))}", *params]
     return [place, f"{keys.MARK}get", *params] if params else [place]
 
 
-def _places() -> tuple[str, ...]:
-    """Return the language and the time zone that templates are rendered in, where the project has several."""
-    language = translation.get_language() or "none" if settings.USE_I18N else None
-    return _spelt_places(language, timezone.get_current_timezone_name() if settings.USE_TZ else None)
-
-
-@functools.lru_cache(maxsize=1024)
-def _spelt_places(language: str | None, zone: str | None) -> tuple[str, ...]:
-    places = {"lang": language, "tz": zone}
-    return tuple(
-        f"{keys.MARK}{name}={keys.escape(value)}" for name, value in places.items() if value is not None
+def _params(given: QueryDict, ignored: frozenset[str]) -> list[str]:
+    if ignored.isdisjoint(given):
+        return keys.spell_params(given)
+    return keys.spell_params(
+        [(name, value) for name, values in given.lists() if name not in ignored for value in values]
     )

@@ -6,11 +6,15 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
 
-__all__ = ["ERROR_TTL", "Wish", "directives", "lifetime", "refusal", "vary_names", "wish_of"]
+__all__ = ["ERROR_TTL", "OF_ONE_CLIENT", "Wish", "directives", "lifetime", "refusal", "vary_names", "wish_of"]
 
 ERROR_TTL: Final = (
     60.0  # seconds; what is no 200 is seldom right for long. Source: document 003, `cache_errors`
 )
+
+# Of one client or one connection, so that no cache may store them: a part of what is there, the answer to a condition,
+# and 421, 428, 429, 431 and 511. Source: RFC 9110 and RFC 6585.
+OF_ONE_CLIENT: Final = frozenset({206, 304, 421, 428, 429, 431, 511})
 
 _directive = re.compile(r'([^\s,=;]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?')
 

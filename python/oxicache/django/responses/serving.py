@@ -6,7 +6,6 @@ Where it is held: shelves.py. By what views get here: decorating.py.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -31,6 +30,7 @@ logger = logging.getLogger("oxicache.responses")
 Tags: TypeAlias = Iterable[str] | Callable[..., Iterable[str]]
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
+NOTHING: Final = Record()  # what was looked at for a key, where no function of the project is asked
 PASS_SECONDS: Final = 10.0  # for so long requests whose response was not kept do not wait for one another
 PASS_MAX_KEYS: Final = 1024
 MAX_TURNS: Final = 3  # keys that a request tries while others find out which headers its view looks at
@@ -46,19 +46,44 @@ class View:
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
 
 
-@dataclass(slots=True)
 class Ask:
     """One request on its way."""
 
-    request: HttpRequest
-    arguments: Arguments
-    view: View
-    shelf: Shelf
-    scope: scope.Scope
-    wanted: Wanted
-    headers: frozenset[str]  # whose values are in the key
-    keyed: Record  # what functions that are part of the key have looked at
+    __slots__ = (
+        "arguments",
+        "headers",
+        "key",
+        "keyed",
+        "request",
+        "scope",
+        "shelf",
+        "tags",
+        "view",
+        "wanted",
+    )
+
+    wanted: Wanted  # from here on where nothing was found
     tags: tuple[str, ...]
+
+    def __init__(  # noqa: PLR0917 -- what there is to know of a request
+        self,
+        request: HttpRequest,
+        arguments: Arguments,
+        view: View,
+        shelf: Shelf,
+        scope: scope.Scope,
+        headers: frozenset[str],
+        key: str,
+        keyed: Record,
+    ) -> None:
+        self.request = request
+        self.arguments = arguments
+        self.view = view
+        self.shelf = shelf
+        self.scope = scope
+        self.headers = headers  # whose values are in the key
+        self.key = key
+        self.keyed = keyed  # what functions that are part of the key have looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +104,7 @@ class ResponseCache:
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
-    is_of_site: bool = (
-        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
-    )
+    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -94,14 +117,13 @@ class ResponseCache:
         if wish is Wish.NEITHER:
             return call()
         for _ in range(MAX_TURNS):
-            ask = self._ask(request, name, arguments, wish)
+            ask = self._ask(request, name, arguments)
             if ask is None:
                 return call()
-            found = ask.shelf.find(ask.wanted)
-            if found is not None:
+            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD":
-                return call()  # its response is no answer to GET
+            if request.method == "HEAD" or not self._wants(ask, wish):
+                return call()  # the response to HEAD is no answer to GET
 
             def load(ask: Ask = ask) -> Loaded:
                 return self._load(ask, call)
@@ -129,15 +151,14 @@ class ResponseCache:
             return await call()
         for _ in range(MAX_TURNS):
             if self._may_block(request):
-                ask = await sync_to_async(self._ask)(request, name, arguments, wish)
+                ask = await sync_to_async(self._ask)(request, name, arguments)
             else:
-                ask = self._ask(request, name, arguments, wish)
+                ask = self._ask(request, name, arguments)
             if ask is None:
                 return await call()
-            found = ask.shelf.find(ask.wanted)
-            if found is not None:
+            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD":
+            if request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
             async def load(ask: Ask = ask) -> Loaded:
@@ -154,31 +175,49 @@ class ResponseCache:
 
     # ------------------------------------------------------------ before the view
 
-    def _ask(self, request: HttpRequest, name: str, arguments: Arguments, wish: Wish) -> Ask | None:
+    def _ask(self, request: HttpRequest, name: str, arguments: Arguments) -> Ask | None:
         """Return what to look for; None where this request's response is not cached."""
         view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
         shelf = shelf_at(self.alias, self.grace)
         if not shelf.has_tags and (self.words or self.tags != ()):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        keyed, headers = Record(), view.headers
+        keying, headers = self.keying, view.headers
         args, kwargs = arguments
         try:
-            is_wanted, whose = self._asked(request, arguments, keyed)
-            if not is_wanted or whose is None:
+            if self.condition_func is None and keying.scope is None and keying.key_func is None:
+                keyed, whose = NOTHING, keying.scope_of(request)
+            else:
+                keyed = Record()
+                whose = self._asked(request, arguments, keyed)
+            if whose is None or (not self.cache_anonymous and keying.is_anybodys(request)):
                 return None
-            if whose.missing:
-                self._refused(view, f"nobody knows its {', '.join(whose.missing)}")
+            if not self.cache_users and whose.user is not None:
                 return None
-            with watching(request, keyed) if self.keying.key_func is not None else nullcontext():
-                key = self.keying.key_of(request, whose, name, headers, args, kwargs)
-            given: Any = self.tags(request, *args, **kwargs) if callable(self.tags) else self.tags
-            tags = tuple(given)
+            if keying.key_func is None:
+                key = keying.key_of(request, whose, name, headers, args, kwargs)
+            else:
+                with watching(request, keyed):
+                    key = keying.key_of(request, whose, name, headers, args, kwargs)
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        wanted = Wanted(key, shelf.held(key), is_reload=wish is Wish.RELOAD)
-        return Ask(request, arguments, view, shelf, whose, wanted, headers, keyed, tags)
+        return Ask(request, arguments, view, shelf, whose, headers, key, keyed)
+
+    def _wants(self, ask: Ask, wish: Wish) -> bool:
+        """Add what only a load needs; False where this request's response is not cached."""
+        ask.tags = ()
+        if self.tags != ():
+            args, kwargs = ask.arguments
+            try:
+                ask.tags = tuple(
+                    self.tags(ask.request, *args, **kwargs) if callable(self.tags) else self.tags
+                )
+            except Exception as error:  # noqa: BLE001 -- as above
+                self._refused(ask.view, f"its tags could not be made: {error!r}")
+                return False
+        ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
+        return True
 
     def _may_block(self, request: HttpRequest) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
@@ -186,23 +225,17 @@ class ResponseCache:
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_plain and (is_shared or scope.is_anonymous(request)))
 
-    def _asked(
-        self, request: HttpRequest, arguments: Arguments, keyed: Record
-    ) -> tuple[bool, scope.Scope | None]:
+    def _asked(self, request: HttpRequest, arguments: Arguments, keyed: Record) -> scope.Scope | None:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
-        if not self.cache_anonymous and self.keying.is_anybodys(request):
-            return False, None
-        if not self.cache_users and not self.keying.is_anybodys(request):
-            return False, None
         if self.condition_func is not None:
             args, kwargs = arguments
             with watching(request, keyed):
                 if not self.condition_func(request, *args, **kwargs):
-                    return False, None
+                    return None
         if self.keying.scope is not None:
             with watching(request, keyed):
-                return True, self.keying.scope_of(request)
-        return True, self.keying.scope_of(request)
+                return self.keying.scope_of(request)
+        return self.keying.scope_of(request)
 
     # ------------------------------------------------------------ the view
 
