@@ -12,6 +12,7 @@ from django.http.response import ResponseHeaders
 from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
+from oxicache.django.responses.attributes import Attributes, give, told
 from oxicache.django.responses.headers import weakened
 
 __all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
@@ -19,7 +20,7 @@ __all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
 FORM: Final = (
-    "oxicache.response.2"  # another release may hold them in another form, in a store that outlives it
+    "oxicache.response.3"  # another release may hold them in another form, in a store that outlives it
 )
 
 # Of one delivery, and not of what is delivered.
@@ -38,6 +39,7 @@ class Stored(NamedTuple):
     body: bytes
     created: float
     fresh_until: float | None
+    attributes: Attributes  # that middleware around the view reads
 
     def is_fresh(self, now: float) -> bool:
         """Whether its time has not passed."""
@@ -53,7 +55,8 @@ def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, 
     )
     fresh_until = None if ttl is None else now + ttl
     reason = str(response.reason_phrase)
-    return (FORM, response.status_code, reason, headers, bytes(response.content), now, fresh_until)
+    body = bytes(response.content)
+    return (FORM, response.status_code, reason, headers, body, now, fresh_until, told(response))
 
 
 def thaw(value: Any) -> Stored | None:
@@ -81,6 +84,8 @@ def answer(
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
+    if stored.attributes:
+        give(found, stored.attributes)
     kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
