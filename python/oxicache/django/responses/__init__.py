@@ -2,8 +2,8 @@
 
 What may be cached is in policy.py, whose it is and what is in the key in keying.py and places.py, what a view must not
 look at in guard.py and findings.py, how a response is held in stored.py and shelves.py, the way through all of it in
-serving.py.
-The whole site by it: site.py, and leaving.py. What caches outside of the site are told: middleware.py, headers.py.
+serving.py. The whole site by it: site.py and leaving.py. What caches outside of the site are told: middleware.py and
+headers.py.
 """
 
 from oxicache.django.responses.apis import cached_api

@@ -116,9 +116,7 @@ class ResponseCache:
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
-    is_of_site: bool = (
-        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
-    )
+    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -217,6 +215,8 @@ class ResponseCache:
                 keyed = Record()
                 whose = self._asked(request, arguments, keyed)
             if whose is None or self._is_left_out(request):
+                return None
+            if not self.cache_users and whose.user is not None:
                 return None
             if keying.key_func is None:
                 key = keying.key_of(request, whose, name, headers, args, kwargs)
