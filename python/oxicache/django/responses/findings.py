@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 
+from oxicache.django import conf
+from oxicache.django.responses import rest
 from oxicache.django.responses.guard import Record, meta_name
 from oxicache.django.responses.keying import ANONYMOUS, Keying
 from oxicache.django.scope import Mark, Scope
@@ -16,6 +18,9 @@ __all__ = ["leaks", "report", "varied"]
 logger = logging.getLogger("oxicache.responses")
 
 _REMEDIES: Final = {
+    "authentication": "decorate what is called when it has authenticated, or let a scope= say whose it is",
+    "auth": "let a scope= say whose it is, or key_func read what it takes from it",
+    "attributes": "let key_func read what it takes from them",
     "user": "leave out per_user=False, or put what checks the user outside of the cached view",
     "session": "let a scope= say whose it is, or key_func read what it takes from the session",
     "session written": "a view that writes the session cannot be cached",
@@ -48,6 +53,8 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
         held.add("COOKIES")
     if "user" in record.roots and _holds_user(scope, keying, record.user):
         held.add("user")
+    if _is_somebody_else(scope, keying, record.set_user):
+        record.note("authentication")
     if keying.kind_of(request, scope) == ANONYMOUS:
         held.add("session")  # there is none: of all who share this entry it says the same
     return sorted(record.roots - held)
@@ -60,6 +67,17 @@ def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
         return True
     # Nobody, says the key. Whoever is known by something else than a session may be somebody to the view.
     return keying.scope is None and not getattr(user, "is_authenticated", False)
+
+
+def _is_somebody_else(scope: Scope, keying: Keying, user: Any) -> bool:
+    """Whether the view has found out by itself who it is, and the key says another, or nobody."""
+    if not getattr(user, "is_authenticated", False):
+        return False
+    if scope.user is None or isinstance(scope.user, Mark):
+        return True
+    if keying.scope is not None or conf.resolver("user") is not None:
+        return False  # who names users says whose a request is, however it is known
+    return rest.user_kind(user) is not None or str(scope.user) != str(user.pk)
 
 
 def report(view: str, root: str, said: set[str]) -> None:

@@ -16,6 +16,8 @@ from django.http.request import HttpHeaders
 from django.utils import translation
 from django.utils.functional import LazyObject, SimpleLazyObject, empty
 
+from oxicache.django.responses import rest
+
 __all__ = ["COOKIE", "CSRF_NOTE", "Record", "looked_up", "meta_name", "watch_cookies", "watching"]
 
 # In every key, or the same for all who can share one: no news.
@@ -50,13 +52,17 @@ _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence
 class Record:
     """What was looked at: roots (`user`, `session`, `COOKIES`, ...), and headers by their name in META."""
 
-    __slots__ = ("headers", "outer", "roots", "user")
+    __slots__ = ("headers", "outer", "roots", "sees_authorization", "set_user", "user")
 
     def __init__(self, outer: "Record | None" = None) -> None:
         """Begin with nothing. What this one notes an outer one notes too: a cached view may call another."""
         self.headers: set[str] = set()
         self.roots: set[str] = set()
         self.user: Any = None  # as the view got it
+        self.set_user: Any = (
+            None  # by the view itself: Django REST framework has an authentication of its own
+        )
+        self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
         self.outer = outer
 
     @property
@@ -71,6 +77,12 @@ class Record:
         if self.outer is not None:
             self.outer.note(root)
 
+    def note_name(self, name: str) -> None:
+        """Note what `looked_up` finds the value of."""
+        self.headers.add(name)
+        if self.outer is not None:
+            self.outer.note_name(name)
+
     def note_cookie(self, name: str) -> None:  # noqa: ARG002 -- for a record to which some say nothing
         """Note that a cookie was read that is there."""
         self.note("COOKIES")
@@ -81,6 +93,11 @@ class Record:
             self.note("COOKIES")
         elif name == CSRF_NOTE:
             self.note("csrf")
+        elif name == "HTTP_AUTHORIZATION":
+            if self.sees_authorization:
+                self.headers.add(name)
+            if self.outer is not None:
+                self.outer.note_meta(name)
         elif isinstance(name, str) and not _is_keyed(name):
             self.headers.add(name)
             if self.outer is not None:
@@ -91,7 +108,11 @@ def looked_up(request: HttpRequest, name: str) -> str | None:
     """Return the value of what a record names: of a header, or of a cookie."""
     if name.startswith(COOKIE):
         return request.COOKIES.get(name.removeprefix(COOKIE))
+    if name.startswith(rest.ATTRIBUTE):
+        return rest.looked_up(request, name)
     value = request.META.get(name)
+    if name == "HTTP_AUTHORIZATION":
+        return rest.GIVEN if value else None
     return None if value is None else str(value)
 
 
@@ -233,6 +254,10 @@ class _Cookies(dict[str, Any]):
 @contextmanager
 def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
+    if not rest.is_plain(request):
+        with watching(rest.plain(request), record), rest.watching(request, record):
+            yield
+        return
     before = _Before(request)
     attributes = vars(request)
     record.outer = getattr(request.COOKIES, "record", None) or getattr(before.meta, "record", None)
@@ -323,6 +348,7 @@ class _Before:
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
         self.meta: Any = request.META
+        self.user = vars(request).get("user")
         self.language = translation.get_language()
         self.session = session = vars(request).get("session")
         self.was_accessed = bool(getattr(session, "accessed", False))
@@ -351,6 +377,9 @@ class _Before:
 
     def compare(self, record: Record) -> None:
         """Note what has changed, and leave the session's marks as its middleware wants them."""
+        user = vars(self.request).get("user")
+        if user is not self.user:
+            record.set_user = user
         session = vars(self.request).get("session")
         if session is not self.session:
             record.note("session")

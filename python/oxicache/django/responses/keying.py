@@ -13,6 +13,7 @@ from django.http import HttpRequest, QueryDict
 
 from oxicache import keys
 from oxicache.django import conf
+from oxicache.django.responses import rest
 from oxicache.django.responses.guard import looked_up
 from oxicache.django.responses.places import places
 from oxicache.django.scope import Mark, Scope, is_anonymous, request_scope, scope_of
@@ -80,10 +81,15 @@ class Keying:
         return user is None or isinstance(user, Mark)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
-        """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
+        """Return which kind of visitor without a user it is; None where nobody is told apart.
+
+        Of a user it is None too, but for one that is of no model of the project's users.
+        """
         is_user = scope.user is not None and not isinstance(scope.user, Mark)
-        if self.scope is not None or self.per_user is False or is_user:
+        if self.scope is not None or self.per_user is False:
             return None
+        if is_user:
+            return None if rest.is_plain(request) else rest.user_kind(request.user)
         return ANONYMOUS if is_anonymous(request) else GUEST
 
     def key_of(  # noqa: PLR0917 -- what a key is made of
@@ -101,13 +107,14 @@ class Keying:
         """
         names = tuple(sorted(headers)) if headers else ()
         said = () if self.key_func is None else (self.key_func(request, *args, **kwargs),)
+        is_plain = rest.is_plain(request)
         parts = (
             scope.prefix(),
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            places(),
-            _asked(request, self.ignored_params),
+            places() if is_plain else (*places(), *rest.segments(request)),
+            _asked(request if is_plain else rest.plain(request), self.ignored_params),
             names,
             tuple([looked_up(request, name) for name in names]),
         )
@@ -148,7 +155,7 @@ def _text(
     segments.append(KIND)
     segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []
     segments.append(keys.escape(view))
-    segments += [keys.MARK + kind] if kind else []
+    segments += [keys.MARK + keys.escape(kind)] if kind else []
     segments += places
     segments += _address(*asked)
     if args or kwargs:

@@ -3,6 +3,7 @@
 What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
 Where it is held: shelves.py. By what views get here: decorating.py.
 """
+# Long because each step is there for sync and for async views.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,16 +16,16 @@ from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
-from oxicache.django.responses import findings, policy, rendering, stored
+from oxicache.django.responses import findings, policy, rendering, rest, stored
 from oxicache.django.responses.guard import Record, watching
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
-from oxicache.django.responses.stored import Stored
+from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
 from oxicache.store import attempt
 
-__all__ = ["ResponseCache", "Tags"]
+__all__ = ["Further", "ResponseCache", "Tags"]
 
 logger = logging.getLogger("oxicache.responses")
 
@@ -47,11 +48,20 @@ class View:
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
 
 
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What a view adds to how its responses are cached, for one request."""
+
+    permit: Callable[[], object] | None = None  # raises where this request may not have what is held
+    words: Callable[[], list[str]] | None = None  # of what this response depends on
+
+
 class Ask:
     """One request on its way."""
 
     __slots__ = (
         "arguments",
+        "further",
         "headers",
         "key",
         "keyed",
@@ -76,6 +86,7 @@ class Ask:
         headers: frozenset[str],
         key: str,
         keyed: Record,
+        further: Further | None,
     ) -> None:
         self.request = request
         self.arguments = arguments
@@ -85,6 +96,7 @@ class Ask:
         self.headers = headers  # whose values are in the key
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
+        self.further = further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +120,24 @@ class ResponseCache:
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
     def serve(  # noqa: PLR0911 -- one for each way out
-        self, request: HttpRequest, call: Callable[[], Any], name: str, arguments: Arguments = ((), {})
+        self,
+        request: HttpRequest,
+        call: Callable[[], Any],
+        name: str,
+        arguments: Arguments = ((), {}),
+        further: Further | None = None,
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return call()
         for _ in range(MAX_TURNS):
-            ask = self._ask(request, name, arguments)
+            ask = self._ask(request, name, arguments, further)
             if ask is None:
                 return call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
-                return self._answer(ask, found)
+                answer = self._answer(ask, found)
+                return call() if answer is MISSING else answer
             if request.method == "HEAD" or not self._wants(ask, wish):
                 return call()  # the response to HEAD is no answer to GET
 
@@ -143,7 +161,7 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
@@ -172,11 +190,17 @@ class ResponseCache:
 
     # ------------------------------------------------------------ before the view
 
-    def _ask(self, request: HttpRequest, name: str, arguments: Arguments) -> Ask | None:
+    def _knows_whose(self, request: HttpRequest) -> bool:
+        """Whether it is known of a request with `Authorization` whose it is: by who says so, or authenticated."""
+        return self.keying.scope is not None or not rest.is_plain(request)
+
+    def _ask(
+        self, request: HttpRequest, name: str, arguments: Arguments, further: Further | None = None
+    ) -> Ask | None:
         """Return what to look for; None where this request's response is not cached."""
         view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
         shelf = shelf_at(self.alias, self.grace)
-        if not shelf.has_tags and (self.words or self.tags != ()):
+        if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
         keying, headers = self.keying, view.headers
@@ -200,7 +224,7 @@ class ResponseCache:
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        return Ask(request, arguments, view, shelf, whose, headers, key, keyed)
+        return Ask(request, arguments, view, shelf, whose, headers, key, keyed, further)
 
     def _wants(self, ask: Ask, wish: Wish) -> bool:
         """Add what only a load needs; False where this request's response is not cached."""
@@ -238,16 +262,21 @@ class ResponseCache:
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
-        record, stamps = Record(), self._stamps()
+        record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
-            problem = rendering.problem(response)
-            if problem is None:
-                response = rendering.rendered(response)
-        return self._judged(ask, response, record, stamps, problem)
+            if rest.is_data(ask.request, response):
+                from oxicache.django.responses import rest_data
+
+                data, problem = rest_data.data_of(ask.request, response)
+            else:
+                problem = rendering.problem(response)
+                if problem is None:
+                    response = rendering.rendered(response)
+        return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
-        record, stamps = Record(), self._stamps()
+        record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
             problem = rendering.problem(response)
@@ -255,11 +284,20 @@ class ResponseCache:
                 response = await sync_to_async(rendering.rendered)(response)
         return self._judged(ask, response, record, stamps, problem)
 
-    def _stamps(self) -> Stamps | None:
-        return None if self.words is None else host.capture(self.words())
+    def _stamps(self, ask: Ask) -> Stamps | None:
+        words = [] if self.words is None else self.words()
+        if ask.further is not None and ask.further.words is not None:
+            words = [*words, *ask.further.words()]
+        return host.capture(words) if words else None
 
-    def _judged(
-        self, ask: Ask, response: Any, record: Record, stamps: Stamps | None, problem: str | None
+    def _judged(  # noqa: PLR0917 -- all that a load has found out
+        self,
+        ask: Ask,
+        response: Any,
+        record: Record,
+        stamps: Stamps | None,
+        problem: str | None,
+        data: Data | None = None,
     ) -> Loaded:
         """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
         loaded = Loaded(ask.wanted, response)
@@ -267,7 +305,7 @@ class ResponseCache:
         if problem is not None:
             self._refused(ask.view, problem)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes) is None
+            policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data)) is None
             and not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
             and self._is_success(ask.view, response)
@@ -277,8 +315,9 @@ class ResponseCache:
                 ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
                 if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
                     patch_vary_headers(response, ("Cookie",))
-                stored.with_etag(response)
-                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
+                if data is None:
+                    stored.with_etag(response)
+                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
                 loaded.ttl, loaded.stamps = ttl, stamps
                 response[self.header] = "MISS"
                 if headers != ask.headers:
@@ -335,7 +374,13 @@ class ResponseCache:
         return self._answer(ask, value)
 
     def _own(self, ask: Ask, loaded: Loaded) -> Any:
-        return loaded.response if loaded.stored is None else stored.conditional(ask.request, loaded.response)
+        if loaded.stored is None:
+            return loaded.response
+        if rendering.is_unrendered(loaded.response):
+            from oxicache.django.responses import rest_data
+
+            return rest_data.finish(ask.request, loaded.response, self.header)
+        return stored.conditional(ask.request, loaded.response)
 
     def _token(self, ask: Ask) -> int | None:
         store = ask.shelf.loader.cache
@@ -352,8 +397,15 @@ class ResponseCache:
         return self._own(ask, loaded)
 
     def _answer(self, ask: Ask, found: Stored) -> Any:
+        """Return what is held as a response to this request; MISSING where the view itself has to answer it."""
+        if ask.further is not None and ask.further.permit is not None:
+            ask.further.permit()
         now = ask.shelf.now()
         status = "HIT" if found.is_fresh(now) else "STALE"
+        if type(found.body) is tuple:
+            from oxicache.django.responses import rest_data
+
+            return rest_data.answer(found, ask.request, now, status, self.header)
         return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:

@@ -5,7 +5,7 @@ No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 
 import functools
 from http.cookies import SimpleCookie
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import ResponseHeaders
@@ -14,7 +14,7 @@ from django.utils.http import parse_http_date_safe
 
 from oxicache.django.responses.headers import weakened
 
-__all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
+__all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
@@ -28,6 +28,9 @@ _OF_A_DELIVERY = frozenset(
 )
 
 
+Data: TypeAlias = tuple[Any, ...]  # of a response of Django REST framework. See rest_data.py
+
+
 class Stored(NamedTuple):
     """One response. Times are seconds on the clock of its store; `fresh_until` None is for ever."""
 
@@ -35,7 +38,7 @@ class Stored(NamedTuple):
     status: int
     reason: str
     headers: tuple[tuple[str, tuple[str, str]], ...]  # by their names in lower case, as a response holds them
-    body: bytes
+    body: Any  # bytes, or Data
     created: float
     fresh_until: float | None
 
@@ -44,8 +47,13 @@ class Stored(NamedTuple):
         return self.fresh_until is None or now < self.fresh_until
 
 
-def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, ...]:
-    """Take from a response what is to be held, as a plain tuple: a store copies no such."""
+def freeze(
+    response: HttpResponse, now: float, ttl: float | None, data: Data | None = None
+) -> tuple[Any, ...]:
+    """Take from a response what is to be held, as a plain tuple: a store copies no such.
+
+    `data`: in place of its content, of one that is rendered anew each time.
+    """
     headers = tuple(
         (name.lower(), (str(name), str(value)))
         for name, value in response.items()
@@ -53,7 +61,8 @@ def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, 
     )
     fresh_until = None if ttl is None else now + ttl
     reason = str(response.reason_phrase)
-    return (FORM, response.status_code, reason, headers, bytes(response.content), now, fresh_until)
+    body = bytes(response.content) if data is None else data
+    return (FORM, response.status_code, reason, headers, body, now, fresh_until)
 
 
 def thaw(value: Any) -> Stored | None:
