@@ -22,6 +22,7 @@ from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
+from oxicache.errors import MissingScopeError
 from oxicache.store import attempt
 
 __all__ = ["Further", "ResponseCache", "Tags"]
@@ -223,6 +224,9 @@ class ResponseCache:
             else:
                 with watching(request, keyed):
                     key = keying.key_of(request, whose, name, headers, args, kwargs)
+        except MissingScopeError as error:
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
