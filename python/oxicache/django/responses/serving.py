@@ -56,6 +56,7 @@ class Further:
 
     permit: Callable[[], object] | None = None  # raises where this request may not have what is held
     words: Callable[[], list[str]] | None = None  # of what this response depends on
+    tags: Tags | None = None  # in place of those of its cache
 
 
 class Ask:
@@ -266,12 +267,11 @@ class ResponseCache:
     def _wants(self, ask: Ask, wish: Wish) -> bool:
         """Add what only a load needs; False where this request's response is not cached."""
         ask.tags = ()
-        if self.tags != ():
+        tags = self.tags if ask.further is None or ask.further.tags is None else ask.further.tags
+        if tags != ():
             args, kwargs = ask.arguments
             try:
-                ask.tags = tuple(
-                    self.tags(ask.request, *args, **kwargs) if callable(self.tags) else self.tags
-                )
+                ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
             except Exception as error:  # noqa: BLE001 -- as above
                 self._refused(ask.view, f"its key could not be made: {error!r}")
                 return False
