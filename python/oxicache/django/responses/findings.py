@@ -27,11 +27,12 @@ _REMEDIES: Final = {
     "COOKIES": "let key_func read the cookie, or name Cookie in vary_on",
     "META": "read the headers that matter by their names",
     "csrf": "fetch the token by itself, or leave the form out of the cached view",
+    "nonce": "a nonce is of one response: leave it out of the cached view",
     "messages": "show messages outside of the cached view",
     "language": "activate the language in a middleware, before the cached view",
 }
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
-_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "session written"})
+_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "nonce", "session written"})
 
 
 def varied(header: str) -> str:
@@ -80,9 +81,17 @@ def _is_somebody_else(scope: Scope, keying: Keying, user: Any) -> bool:
     return rest.user_kind(user) is not None or str(scope.user) != str(user.pk)
 
 
-def report(view: str, root: str, said: set[str]) -> None:
-    """Say once that a view looks at what its key does not hold; LeakError inside `oxicache.testing.strict()`."""
+def report(view: str, root: str, said: set[str], *, is_mistake: bool = True) -> None:
+    """Say once that a view looks at what its key does not hold; LeakError inside `oxicache.testing.strict()`.
+
+    That of a view which nobody has decorated is no mistake, and is said to who listens for it.
+    """
     text = f"{view} looks at {root}, which its key does not hold, so its response is not cached: {_REMEDIES[root]}"
+    if not is_mistake:
+        if root not in said:
+            said.add(root)
+            logger.debug("%s.", text)
+        return
     if is_strict() and root not in _NOTHING_TO_MEND:
         raise LeakError(view, root, _REMEDIES[root])
     if root not in said and root not in _NOTHING_TO_MEND:

@@ -2,8 +2,8 @@
 
 A view that looks at what its key does not hold makes one visitor's response another's. While it runs, `request.user`,
 `session`, `COOKIES`, `META` and `headers` are stand-ins that note that they were asked; what was set on them stays set.
-What has no stand-in is compared before and after: the language, the messages, the CSRF cookie. What follows from the
-notes: serving.py.
+What has no stand-in is compared before and after: the language, the messages, the CSRF cookie, the nonce of a content
+security policy. What follows from the notes: serving.py.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from django.utils.functional import LazyObject, SimpleLazyObject, empty
 
 from oxicache.django.responses import rest
 
-__all__ = ["COOKIE", "CSRF_NOTE", "Record", "looked_up", "meta_name", "watch_cookies", "watching"]
+__all__ = ["COOKIE", "CSRF_NOTE", "Record", "looked_up", "meta_name", "take", "watch_cookies", "watching"]
 
 # In every key, or the same for all who can share one: no news.
 _KEYED_META: Final = frozenset(
@@ -52,7 +52,7 @@ _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence
 class Record:
     """What was looked at: roots (`user`, `session`, `COOKIES`, ...), and headers by their name in META."""
 
-    __slots__ = ("headers", "outer", "roots", "sees_authorization", "set_user", "user")
+    __slots__ = ("headers", "is_taken", "outer", "roots", "sees_authorization", "set_user", "user")
 
     def __init__(self, outer: "Record | None" = None) -> None:
         """Begin with nothing. What this one notes an outer one notes too: a cached view may call another."""
@@ -64,6 +64,7 @@ class Record:
         )
         self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
         self.outer = outer
+        self.is_taken = False  # by a view inside that answers for itself
 
     @property
     def has_cookies(self) -> bool:
@@ -82,6 +83,12 @@ class Record:
         self.headers.add(name)
         if self.outer is not None:
             self.outer.note_name(name)
+
+    def take(self) -> None:
+        """Note that a view inside says itself what may be cached of it."""
+        self.is_taken = True
+        if self.outer is not None:
+            self.outer.take()
 
     def note_cookie(self, name: str) -> None:  # noqa: ARG002 -- for a record to which some say nothing
         """Note that a cookie was read that is there."""
@@ -119,6 +126,13 @@ def looked_up(request: HttpRequest, name: str) -> str | None:
 def meta_name(header: str) -> str:
     """Return the name in META of a header."""
     return HttpHeaders.to_wsgi_name(header)
+
+
+def take(request: Any) -> None:
+    """Tell who watches this request that a view says itself what may be cached of it."""
+    record = getattr(request.META, "record", None)
+    if record is not None:
+        record.take()
 
 
 def _is_keyed(name: str) -> bool:
@@ -393,3 +407,5 @@ class _Before:
             record.note("language")
         if self._messages() != self.messages:
             record.note("messages")
+        if vars(self.request).get("_csp_nonce"):  # made, by Django's own middleware or django-csp
+            record.note("nonce")

@@ -17,11 +17,12 @@ from django.utils.cache import patch_vary_headers
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
-from oxicache.django.responses.guard import Record, watching
+from oxicache.django.responses.guard import Record, take, watching
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
+from oxicache.errors import MissingScopeError
 from oxicache.store import attempt
 
 __all__ = ["Further", "ResponseCache", "Tags"]
@@ -111,10 +112,12 @@ class ResponseCache:
     condition_func: Callable[..., Any] | None = None
     success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
+    cache_users: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
+    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -127,6 +130,7 @@ class ResponseCache:
         further: Further | None = None,
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
+        take(request)
         wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return call()
@@ -160,6 +164,7 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
+        take(request)
         wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
@@ -210,13 +215,18 @@ class ResponseCache:
             else:
                 keyed = Record()
                 whose = self._asked(request, arguments, keyed)
-            if whose is None or (not self.cache_anonymous and keying.is_anybodys(request)):
+            if whose is None or self._is_left_out(request):
+                return None
+            if not self.cache_users and whose.user is not None:
                 return None
             if keying.key_func is None:
                 key = keying.key_of(request, whose, name, headers, args, kwargs)
             else:
                 with watching(request, keyed):
                     key = keying.key_of(request, whose, name, headers, args, kwargs)
+        except MissingScopeError as error:
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
@@ -242,6 +252,11 @@ class ResponseCache:
         is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_plain and (is_shared or scope.is_anonymous(request)))
+
+    def _is_left_out(self, request: HttpRequest) -> bool:
+        if self.cache_anonymous and self.cache_users:
+            return False
+        return not (self.cache_anonymous if self.keying.is_anybodys(request) else self.cache_users)
 
     def _asked(self, request: HttpRequest, arguments: Arguments, keyed: Record) -> scope.Scope | None:
         """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
@@ -334,11 +349,13 @@ class ResponseCache:
             return False
 
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.is_of_site and record.is_taken:
+            return True
         if self.keying.per_user is False and "cookie" in varies:
             record.note("COOKIES")  # it says itself that it depends on who asks
         found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
         for root in found:
-            findings.report(ask.view.name, root, ask.view.said)
+            findings.report(ask.view.name, root, ask.view.said, is_mistake=not self.is_of_site)
         return bool(found)
 
     def _headers(self, ask: Ask, response: Any, record: Record) -> frozenset[str] | None:
