@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
+from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
@@ -285,6 +286,9 @@ class ResponseCache:
             headers = self._headers(ask, response, record)
             if headers is not None:
                 ttl = policy.lifetime(response, self.ttl)
+                if record.roots & {"user", "session"}:
+                    # As the session's middleware says of it: a hit need not look at the session.
+                    patch_vary_headers(response, ("Cookie",))
                 stored.with_etag(response)
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
                 loaded.ttl, loaded.stamps = ttl, stamps
