@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.test import Client, override_settings
 from django.urls import path
+from django.utils import translation
 from django.views.generic import TemplateView
 
 from oxicache.django.responses import cached_view
@@ -28,6 +29,8 @@ MIDDLEWARE = [
 ]
 PAGE = "{{ user.username }}|{% for message in messages %}{{ message }}{% endfor %}|"
 calls: list[str] = []
+
+pytestmark = pytest.mark.usefixtures("no_rows")
 
 
 class Source:
@@ -92,6 +95,7 @@ def _site() -> Iterator[None]:
     calls.clear()
     with override_settings(CACHES=NATIVE, MIDDLEWARE=MIDDLEWARE, ROOT_URLCONF=__name__):
         yield
+    translation.deactivate()  # what LocaleMiddleware activates stays until the thread's next request
 
 
 def test_a_page_that_names_its_user(client: Client, member: Client, staff: Client) -> None:
