@@ -23,7 +23,7 @@ from oxicache.flights import flights
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "responses"}}
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "responses"}}
-WAIT = 5.0  # seconds after which a test that hangs fails
+WAIT = 30.0  # seconds after which a test that hangs fails
 
 
 @pytest.fixture(autouse=True)

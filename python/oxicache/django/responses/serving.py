@@ -286,7 +286,7 @@ class ResponseCache:
             try:
                 ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
             except Exception as error:  # noqa: BLE001 -- as above
-                self._refused(ask.view, f"its key could not be made: {error!r}")
+                self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
         ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
         return True
