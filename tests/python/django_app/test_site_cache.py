@@ -230,6 +230,7 @@ def site(middleware: list[str], **settings: Any) -> Iterator[None]:
         CACHES=NATIVE,
         MIDDLEWARE=middleware,
         ROOT_URLCONF=__name__,
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         LANGUAGES=[("en", "E"), ("de", "D")],
         **settings,
     )
@@ -442,8 +443,11 @@ class TestDjangosOwnPages:
 
     @pytest.mark.parametrize("address", ["/login/", "/admin/login/"])
     def test_login(self, anywhere: None, address: str) -> None:
-        """Two visitors log in by forms of their own, with the checks of CSRF, and what was cached before is not theirs."""
-        users = [User.objects.create_superuser(name, password="p") for name in ("one", "two")]
+        """Two visitors log in by forms of their own, and what was cached before is not theirs."""
+        users = [
+            User.objects.create_superuser(name, password="p")  # noqa: S106 -- of a test
+            for name in ("one", "two")
+        ]
         try:
             for user in users:
                 client = Client(enforce_csrf_checks=True)
@@ -533,7 +537,8 @@ class TestWhatIsLeftAlone:
 
     def test_why_is_said_to_who_listens(self, last: None, caplog: Any) -> None:
         """At level DEBUG, once for each view and reason."""
-        with caplog.at_level(logging.DEBUG, "oxicache.responses"):
+        own = override_settings(OXICACHE={"SITE_KEY_PREFIX": "listening"})
+        with own, caplog.at_level(logging.DEBUG, "oxicache.responses"):
             for _ in range(2):
                 Client().get("/form/")
         said = [one.getMessage() for one in caplog.records]

@@ -19,14 +19,15 @@ from django.utils.cache import patch_vary_headers
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
-from oxicache.django.responses.attributes import is_waiting, noting
-from oxicache.django.responses.guard import take, watching
+from oxicache.django.responses.attributes import is_waiting
+from oxicache.django.responses.guard import watching, watching_names
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
+from oxicache.grace import is_graced
 from oxicache.store import attempt
 
 __all__ = ["Further", "ResponseCache", "Tags"]
@@ -58,6 +59,7 @@ class Further:
 
     permit: Callable[[], object] | None = None  # raises where this request may not have what is held
     words: Callable[[], list[str]] | None = None  # of what this response depends on
+    tags: Tags | None = None  # in place of those of its cache
 
 
 class Ask:
@@ -66,6 +68,7 @@ class Ask:
     __slots__ = (
         "arguments",
         "further",
+        "has_begun",
         "headers",
         "key",
         "keyed",
@@ -104,6 +107,7 @@ class Ask:
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
+        self.has_begun = False  # to ask its view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +128,11 @@ class ResponseCache:
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
-    is_of_site: bool = (
-        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
-    )
+    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
-    def serve(  # noqa: PLR0911 -- one for each way out
+    def serve(
         self,
         request: HttpRequest,
         call: Callable[[], Any],
@@ -150,24 +152,32 @@ class ResponseCache:
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 answer = self._answer(ask, found)
                 return call() if answer is MISSING else answer
-            if not self._is_plain:
-                ask = self._ask(request, name, arguments, further, is_watched=True)
-            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
-                return call()  # the response to HEAD is no answer to GET
-
-            def load(ask: Ask = ask) -> Loaded:
-                return self._load(ask, call)
-
-            if self._passing.peek(ask.wanted.key, False):
-                token = self._token(ask)
-                return self._pass(ask, load(), token)
-            loader = ask.shelf.loader
-            loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
-            if (response := self._of(ask, loaded)) is not MISSING:
-                return response
+            answer = self._missed(ask, call, wish)
+            if answer is not MISSING:
+                return answer
         return call()
 
-    async def aserve(  # noqa: PLR0911 -- as above
+    def _missed(self, missed: Ask, call: Callable[[], Any], wish: Wish) -> Any:
+        """Return the response that is loaded now, by this request or by another; MISSING where it is to look again."""
+        ask = missed if self._is_plain else self._again(missed)
+        if ask is None or ask.request.method == "HEAD" or not self._wants(ask, wish):
+            return call()  # the response to HEAD is no answer to GET
+
+        def load() -> Loaded:
+            return self._load(ask, call)
+
+        if self._passing.peek(ask.wanted.key, False):
+            token = self._token(ask)
+            return self._pass(ask, load(), token)
+        try:
+            loaded = ask.shelf.loader.load_missed(ask.wanted, load, tags=ask.tags)
+        except Exception as error:  # what another request's view raised says what that one may see
+            if _is_own(ask, error):
+                raise
+            return MISSING
+        return self._of(ask, loaded)
+
+    async def aserve(
         self,
         request: HttpRequest,
         call: Callable[[], Awaitable[Any]],
@@ -180,32 +190,38 @@ class ResponseCache:
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            in_place = not self._may_block(request, name)
-            ask = (
-                self._ask(request, name, arguments)
-                if in_place
-                else await sync_to_async(self._ask)(request, name, arguments)
-            )
+            if self._may_block(request, name):
+                ask = await sync_to_async(self._ask)(request, name, arguments)
+            else:
+                ask = self._ask(request, name, arguments)
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if not self._is_plain:
-                ask = await sync_to_async(self._ask)(request, name, arguments, is_watched=True)
-            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
-                return await call()
-
-            async def load(ask: Ask = ask) -> Loaded:
-                return await self._aload(ask, call)
-
-            if self._passing.peek(ask.wanted.key, False):
-                token = self._token(ask)
-                return self._pass(ask, await load(), token)
-            loader = ask.shelf.loader
-            loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
-            if (response := self._of(ask, loaded)) is not MISSING:
-                return response
+            answer = await self._amissed(ask, call, wish)
+            if answer is not MISSING:
+                return answer
         return await call()
+
+    async def _amissed(self, missed: Ask, call: Callable[[], Awaitable[Any]], wish: Wish) -> Any:
+        """As `_missed`."""
+        ask = missed if self._is_plain else await sync_to_async(self._again)(missed)
+        if ask is None or ask.request.method == "HEAD" or not self._wants(ask, wish):
+            return await call()
+
+        async def load() -> Loaded:
+            return await self._aload(ask, call)
+
+        if self._passing.peek(ask.wanted.key, False):
+            token = self._token(ask)
+            return self._pass(ask, await load(), token)
+        try:
+            loaded = await ask.shelf.loader.aload_missed(ask.wanted, load, tags=ask.tags)
+        except Exception as error:  # as in `_missed`
+            if _is_own(ask, error):
+                raise
+            return MISSING
+        return self._of(ask, loaded)
 
     # ------------------------------------------------------------ before the view
 
@@ -245,11 +261,11 @@ class ResponseCache:
                 with watched():
                     whose = keying.scope_of(request)
             elif is_watched and keying.asks_settings:
-                with noting(rest.plain(request), keyed):
+                with watching_names(rest.plain(request), keyed):
                     whose = keying.scope_of(request)
             else:
                 whose = keying.scope_of(request)
-            if whose is None or self._is_left_out(request):
+            if whose is None or self._is_left_out(request, whose):
                 return None
             said: tuple[Any, ...] = ()
             if keying.key_func is not None:
@@ -265,6 +281,9 @@ class ResponseCache:
             return None
         return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
 
+    def _again(self, missed: Ask) -> Ask | None:
+        return self._ask(missed.request, missed.view.name, missed.arguments, missed.further, is_watched=True)
+
     @property
     def _is_plain(self) -> bool:
         """Whether no function of the project is asked before a load."""
@@ -273,12 +292,11 @@ class ResponseCache:
     def _wants(self, ask: Ask, wish: Wish) -> bool:
         """Add what only a load needs; False where this request's response is not cached."""
         ask.tags = ()
-        if self.tags != ():
+        tags = self.tags if ask.further is None or ask.further.tags is None else ask.further.tags
+        if tags != ():
             args, kwargs = ask.arguments
             try:
-                ask.tags = tuple(
-                    self.tags(ask.request, *args, **kwargs) if callable(self.tags) else self.tags
-                )
+                ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
             except Exception as error:  # noqa: BLE001 -- as above
                 self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
@@ -298,14 +316,15 @@ class ResponseCache:
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
-    def _is_left_out(self, request: HttpRequest) -> bool:
-        if self.cache_anonymous and self.cache_users:
-            return False
-        return not (self.cache_anonymous if self.keying.is_anybodys(request) else self.cache_users)
+    def _is_left_out(self, request: HttpRequest, whose: scope.Scope) -> bool:
+        if not self.cache_users and whose.user is not None:
+            return True
+        return not self.cache_anonymous and self.keying.is_anybodys(request)
 
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
+        ask.has_begun = True
         record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
@@ -320,6 +339,7 @@ class ResponseCache:
         return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
+        ask.has_begun = True
         record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
@@ -457,3 +477,11 @@ class ResponseCache:
         if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(reason)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
+
+
+def _is_own(ask: Ask, error: Exception) -> bool:
+    """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
+    # A view that asks for itself is told so by the loader, before it begins.
+    return (
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
+    )
