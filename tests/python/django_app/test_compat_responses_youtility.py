@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from dialect_requests import ANN, BOB, TENANT, Counter, asked, bodies, own_responses
 from django.contrib.auth.models import Group
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.middleware.csrf import get_token
 from django.test import override_settings
@@ -366,12 +365,3 @@ class TestNamedTimes:
         table = page.partition("<!-- times: begin -->")[2].partition("<!-- times: end -->")[0]
         told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", table, re.MULTILINE))
         assert told == {name: str(seconds) for name, seconds in options.TIMEOUTS.items()}
-
-    @pytest.mark.parametrize("wrong", [{"SHORT": "soon"}, {"SHORT": -1}, ["SHORT"]])
-    def test_wrong_ones_are_named(self, wrong: Any) -> None:
-        """By the setting, the name and the value."""
-        with (
-            override_settings(CACHE_TIMEOUTS=wrong),
-            pytest.raises(ImproperlyConfigured, match="CACHE_TIMEOUTS"),
-        ):
-            _ = youtility.CACHE_TIMEOUTS

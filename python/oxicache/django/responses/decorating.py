@@ -17,9 +17,9 @@ from oxicache import options
 from oxicache.django import labels, signals, transactions, words
 from oxicache.django.responses import rest
 from oxicache.django.responses.fitting import fitted
-from oxicache.django.responses.guard import meta_name
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
+from oxicache.django.responses.records import meta_name
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
