@@ -356,7 +356,7 @@ class TestHits:
         asked: list[dict[str, str]] = [
             {}, {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}, {"Accept-Encoding": "br, gzip"}
         ]  # fmt: skip
-        with site([OURS, *DJANGOS]):
+        with site([OURS, DJANGOS[0]]):
             for headers in (*asked, *reversed(asked)):
                 response = Client().get("/long/", headers=headers)
                 is_gzip = response.get("Content-Encoding") == "gzip"
