@@ -15,14 +15,16 @@ from django.views.generic import View
 
 from oxicache import options
 from oxicache.django import labels, signals, transactions, words
+from oxicache.django.responses import rest
 from oxicache.django.responses.fitting import fitted
-from oxicache.django.responses.guard import meta_name
 from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.leaving import answers_itself
+from oxicache.django.responses.records import meta_name
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "view_name"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -114,15 +116,45 @@ def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
     """Cache what `dispatch` of a view class returns, before anything of it runs."""
     if not issubclass(kind, View):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {kind!r}")
+    if rest.is_view(kind):
+        kind.dispatch = _with_handlers(cache, kind.dispatch)  # type: ignore[method-assign]
+        return kind
     is_async = bool(getattr(kind, "view_is_async", False))
     kind.dispatch = _decorated(cache, kind.dispatch, is_async=is_async)  # type: ignore[method-assign]
     return kind
 
 
+def _with_handlers(cache: ResponseCache, dispatch: Callable[..., Any]) -> Callable[..., Any]:
+    """Cache what the handlers of a view of Django REST framework return, when it has let a request in."""
+
+    @functools.wraps(dispatch)
+    def dispatched(view: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        for method in ("get", "head"):
+            handler = getattr(view, method, None)
+            if handler is not None and not hasattr(handler, "oxicache_handler"):
+                setattr(view, method, _handler(cache, handler))
+        return dispatch(view, request, *args, **kwargs)
+
+    return dispatched
+
+
+def _handler(cache: ResponseCache, handler: Callable[..., Any]) -> Callable[..., Any]:
+    name = view_name(handler)
+
+    @functools.wraps(handler)
+    def cached(request: Any, *args: Any, **kwargs: Any) -> Any:
+        return cache.serve(
+            request, functools.partial(handler, request, *args, **kwargs), name, (args, kwargs)
+        )
+
+    cached.oxicache_handler = handler  # type: ignore[attr-defined]  # a class whose base is decorated too does it once
+    return cached
+
+
 def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(_name(view)) if _is_one_of_many(view) else _name(view)
+    own = _numbered(view_name(view)) if _is_one_of_many(view) else view_name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -138,6 +170,8 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
             return await view(*args, **kwargs)
         return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
+    answers_itself(cached)
+    answers_itself(acached)
     if iscoroutinefunction(view) or is_async:
         return acached if inspect.iscoroutinefunction(acached) else markcoroutinefunction(acached)
     return cached
@@ -145,9 +179,9 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
 
 def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
     """Find the request among the arguments: a function's first one, a method's second. None where there is none."""
-    if args and isinstance(args[0], HttpRequest):
+    if args and (isinstance(args[0], HttpRequest) or rest.is_request(args[0])):
         return args[0], own, args[1:]
-    if len(args) > 1 and isinstance(args[1], HttpRequest):
+    if len(args) > 1 and (isinstance(args[1], HttpRequest) or rest.is_request(args[1])):
         kind = type(args[0])
         # Classes that inherit one method are several views.
         return args[1], f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}", args[2:]
@@ -159,7 +193,8 @@ def is_asked(args: tuple[Any, ...]) -> bool:
     return _taken("", args)[0] is not None
 
 
-def _name(view: Callable[..., Any]) -> str:
+def view_name(view: Callable[..., Any]) -> str:
+    """Return the name of a view: where it is defined, of `as_view()` that of its class."""
     method = _method_of(view)
     if method is not None:
         kind = type(method.__self__)
@@ -171,7 +206,9 @@ def _name(view: Callable[..., Any]) -> str:
     named = function if owner is None else owner
     if not hasattr(named, "__qualname__"):
         named = type(named)
-    name = f"{named.__module__}.{named.__qualname__}"
+    own = named.__qualname__
+    # The class that Django REST framework's api_view makes is named as the function is, but for this.
+    name = f"{named.__module__}.{named.__name__ if own == 'WrappedAPIView' else own}"
     return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
 
 

@@ -54,9 +54,9 @@ def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:  # noqa: PLR0911 
 
 
 def refusal(  # noqa: PLR0911 -- one for each reason
-    response: Any, statuses: frozenset[int], max_bytes: int | None
+    response: Any, statuses: frozenset[int], max_bytes: int | None, size: int | None = None
 ) -> str | None:
-    """Say why a response, rendered, is not cached; None where it may be."""
+    """Say why a response is not cached; None where it may be. `size`: bytes of what is held of one not yet rendered."""
     if not isinstance(response, HttpResponseBase):
         return f"the view returned {type(response).__name__}, which is no response"
     if response.streaming:
@@ -71,9 +71,10 @@ def refusal(  # noqa: PLR0911 -- one for each reason
             return f"its Cache-Control says {name}"
     if "*" in vary_names(response):
         return "it says Vary: *"
-    content: bytes = response.content  # type: ignore[attr-defined]  # of all that is not streamed
-    if max_bytes is not None and len(content) > max_bytes:
-        return f"its {len(content)} bytes are more than max_bytes, {max_bytes}"
+    if size is None:
+        size = len(response.content)  # type: ignore[attr-defined]  # of all that is not streamed
+    if max_bytes is not None and size > max_bytes:
+        return f"its {size} bytes are more than max_bytes, {max_bytes}"
     return None
 
 

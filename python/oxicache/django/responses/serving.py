@@ -3,6 +3,7 @@
 What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
 Where it is held: shelves.py. By what views get here: decorating.py.
 """
+# Long because each step is there for sync and for async views.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,15 +16,19 @@ from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
-from oxicache.django.responses import findings, policy, rendering, stored
-from oxicache.django.responses.guard import Record, watching
-from oxicache.django.responses.keying import Keying
+from oxicache.django.responses import findings, policy, rendering, rest, stored
+from oxicache.django.responses.attributes import is_waiting
+from oxicache.django.responses.guard import watching
+from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
-from oxicache.django.responses.stored import Stored
+from oxicache.django.responses.stored import Data, Stored
+from oxicache.errors import MissingScopeError
+from oxicache.grace import is_graced
 from oxicache.store import attempt
 
-__all__ = ["ResponseCache", "Tags"]
+__all__ = ["Further", "ResponseCache", "Tags"]
 
 logger = logging.getLogger("oxicache.responses")
 
@@ -42,8 +47,17 @@ class View:
     """What is known of one view in this process."""
 
     name: str
-    headers: frozenset[str] = frozenset()  # by their names in META
+    headers: tuple[str, ...] = ()  # whose values are in its keys, by their names in a record
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What a view adds to how its responses are cached, for one request."""
+
+    permit: Callable[[], object] | None = None  # raises where this request may not have what is held
+    words: Callable[[], list[str]] | None = None  # of what this response depends on
+    tags: Tags | None = None  # in place of those of its cache
 
 
 class Ask:
@@ -51,9 +65,12 @@ class Ask:
 
     __slots__ = (
         "arguments",
+        "further",
+        "has_begun",
         "headers",
         "key",
         "keyed",
+        "parts",
         "request",
         "scope",
         "shelf",
@@ -72,9 +89,11 @@ class Ask:
         view: View,
         shelf: Shelf,
         scope: scope.Scope,
-        headers: frozenset[str],
+        headers: tuple[str, ...],
+        parts: Parts,
         key: str,
         keyed: Record,
+        further: Further | None,
     ) -> None:
         self.request = request
         self.arguments = arguments
@@ -82,8 +101,11 @@ class Ask:
         self.shelf = shelf
         self.scope = scope
         self.headers = headers  # whose values are in the key
+        self.parts = parts
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
+        self.further = further
+        self.has_begun = False  # to ask its view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,27 +121,38 @@ class ResponseCache:
     condition_func: Callable[..., Any] | None = None
     success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
+    cache_users: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
+    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
     def serve(  # noqa: PLR0911 -- one for each way out
-        self, request: HttpRequest, call: Callable[[], Any], name: str, arguments: Arguments = ((), {})
+        self,
+        request: HttpRequest,
+        call: Callable[[], Any],
+        name: str,
+        arguments: Arguments = ((), {}),
+        further: Further | None = None,
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        take(request)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return call()
         for _ in range(MAX_TURNS):
-            ask = self._ask(request, name, arguments)
+            ask = self._ask(request, name, arguments, further)
             if ask is None:
                 return call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
-                return self._answer(ask, found)
-            if request.method == "HEAD" or not self._wants(ask, wish):
+                answer = self._answer(ask, found)
+                return call() if answer is MISSING else answer
+            if not self._is_plain:
+                ask = self._ask(request, name, arguments, further, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return call()  # the response to HEAD is no answer to GET
 
             def load(ask: Ask = ask) -> Loaded:
@@ -129,7 +162,12 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, load(), token)
             loader = ask.shelf.loader
-            loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # what another request's view raised says what that one may see
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return call()
@@ -142,19 +180,21 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        take(request)
+        asked = sync_to_async(self._ask)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            if self._may_block(request):
-                ask = await sync_to_async(self._ask)(request, name, arguments)
-            else:
-                ask = self._ask(request, name, arguments)
+            in_place = not self._may_block(request, name)
+            ask = self._ask(request, name, arguments) if in_place else await asked(request, name, arguments)
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD" or not self._wants(ask, wish):
+            if not self._is_plain:
+                ask = await asked(request, name, arguments, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
             async def load(ask: Ask = ask) -> Loaded:
@@ -164,86 +204,125 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, await load(), token)
             loader = ask.shelf.loader
-            loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # as in `serve`
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return await call()
 
     # ------------------------------------------------------------ before the view
 
-    def _ask(self, request: HttpRequest, name: str, arguments: Arguments) -> Ask | None:
-        """Return what to look for; None where this request's response is not cached."""
-        view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
+    def _knows_whose(self, request: HttpRequest) -> bool:
+        """Whether it is known of a request with `Authorization` whose it is: by who says so, or authenticated."""
+        return self.keying.scope is not None or not rest.is_plain(request)
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        name: str,
+        arguments: Arguments,
+        further: Further | None = None,
+        *,
+        is_watched: bool = False,
+    ) -> Ask | None:
+        """Return what to look for; None where this request's response is not cached.
+
+        `is_watched`: it will be loaded, so what functions of the project look at for the key must be known.
+        """
+        view = self._views.get(name) or self._views.setdefault(name, View(name, tuple(sorted(self.vary_on))))
         shelf = shelf_at(self.alias, self.grace)
-        if not shelf.has_tags and (self.words or self.tags != ()):
+        if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        keying, headers = self.keying, view.headers
-        args, kwargs = arguments
+        headers, keyed = view.headers, NOTHING
         try:
-            if self.condition_func is None and keying.scope is None and keying.key_func is None:
-                keyed, whose = NOTHING, keying.scope_of(request)
-            else:
+            if is_watched:
                 keyed = Record()
-                whose = self._asked(request, arguments, keyed)
-            if whose is None or (not self.cache_anonymous and keying.is_anybodys(request)):
-                return None
-            if keying.key_func is None:
-                key = keying.key_of(request, whose, name, headers, args, kwargs)
-            else:
                 with watching(request, keyed):
-                    key = keying.key_of(request, whose, name, headers, args, kwargs)
+                    found = self._parts(request, name, arguments)
+            else:
+                found = self._parts(request, name, arguments)
+            if found is None:
+                return None
+            whose, parts = found
+            key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
+        except MissingScopeError as error:
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        return Ask(request, arguments, view, shelf, whose, headers, key, keyed)
+        return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
+
+    def _parts(
+        self, request: HttpRequest, name: str, arguments: Arguments
+    ) -> tuple[scope.Scope, Parts] | None:
+        """Ask whether to cache, for whom, and what else is in the key."""
+        args, kwargs = arguments
+        if self.condition_func is not None and not self.condition_func(request, *args, **kwargs):
+            return None
+        whose = self.keying.scope_of(request)
+        if whose is None or self._is_left_out(request):
+            return None
+        if not self.cache_users and whose.user is not None:
+            return None
+        return whose, self.keying.parts_of(request, whose, name, args, kwargs)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether no function of the project is asked before a load."""
+        return self.condition_func is None and self.keying.is_plain
 
     def _wants(self, ask: Ask, wish: Wish) -> bool:
         """Add what only a load needs; False where this request's response is not cached."""
         ask.tags = ()
-        if self.tags != ():
+        tags = self.tags if ask.further is None or ask.further.tags is None else ask.further.tags
+        if tags != ():
             args, kwargs = ask.arguments
             try:
-                ask.tags = tuple(
-                    self.tags(ask.request, *args, **kwargs) if callable(self.tags) else self.tags
-                )
+                ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
             except Exception as error:  # noqa: BLE001 -- as above
                 self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
         ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
         return True
 
-    def _may_block(self, request: HttpRequest) -> bool:
+    def _may_block(self, request: HttpRequest, name: str) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
-        is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
+        if not self._is_plain or callable(self.tags):
+            return True
+        if (view := self._views.get(name)) is not None and view.headers and is_waiting(request, view.headers):
+            return True
         is_shared = self.keying.per_user is False and self.cache_anonymous
-        return not (is_plain and (is_shared or scope.is_anonymous(request)))
+        return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
-    def _asked(self, request: HttpRequest, arguments: Arguments, keyed: Record) -> scope.Scope | None:
-        """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
-        if self.condition_func is not None:
-            args, kwargs = arguments
-            with watching(request, keyed):
-                if not self.condition_func(request, *args, **kwargs):
-                    return None
-        if self.keying.scope is not None:
-            with watching(request, keyed):
-                return self.keying.scope_of(request)
-        return self.keying.scope_of(request)
+    def _is_left_out(self, request: HttpRequest) -> bool:
+        return not self.cache_anonymous and self.keying.is_anybodys(request)
 
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
-        record, stamps = Record(), self._stamps()
+        ask.has_begun = True
+        record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
-            problem = rendering.problem(response)
-            if problem is None:
-                response = rendering.rendered(response)
-        return self._judged(ask, response, record, stamps, problem)
+            if rest.is_data(ask.request, response):
+                from oxicache.django.responses import rest_data
+
+                data, problem = rest_data.data_of(ask.request, response)
+            else:
+                problem = rendering.problem(response)
+                if problem is None:
+                    response = rendering.rendered(response)
+        return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
-        record, stamps = Record(), self._stamps()
+        ask.has_begun = True
+        record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
             problem = rendering.problem(response)
@@ -251,11 +330,20 @@ class ResponseCache:
                 response = await sync_to_async(rendering.rendered)(response)
         return self._judged(ask, response, record, stamps, problem)
 
-    def _stamps(self) -> Stamps | None:
-        return None if self.words is None else host.capture(self.words())
+    def _stamps(self, ask: Ask) -> Stamps | None:
+        words = [] if self.words is None else self.words()
+        if ask.further is not None and ask.further.words is not None:
+            words = [*words, *ask.further.words()]
+        return host.capture(words) if words else None
 
-    def _judged(
-        self, ask: Ask, response: Any, record: Record, stamps: Stamps | None, problem: str | None
+    def _judged(  # noqa: PLR0917 -- all that a load has found out
+        self,
+        ask: Ask,
+        response: Any,
+        record: Record,
+        stamps: Stamps | None,
+        problem: str | None,
+        data: Data | None = None,
     ) -> Loaded:
         """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
         loaded = Loaded(ask.wanted, response)
@@ -263,7 +351,7 @@ class ResponseCache:
         if problem is not None:
             self._refused(ask.view, problem)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes) is None
+            policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data)) is None
             and not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
             and self._is_success(ask.view, response)
@@ -273,14 +361,15 @@ class ResponseCache:
                 ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
                 if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
                     patch_vary_headers(response, ("Cookie",))
-                stored.with_etag(response)
-                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
+                if data is None:
+                    stored.with_etag(response)
+                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
                 loaded.ttl, loaded.stamps = ttl, stamps
                 response[self.header] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
-                    ask.view.headers |= headers
-                    loaded.key = self._key(ask, headers)
+                    ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
+                    loaded.key = key_of(ask.parts, headers, tuple(map(record.looked_up, headers)))
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
@@ -295,26 +384,25 @@ class ResponseCache:
             return False
 
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.is_of_site and record.is_taken:
+            return True
         if self.keying.per_user is False and "cookie" in varies:
             record.note("COOKIES")  # it says itself that it depends on who asks
         found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
         for root in found:
-            findings.report(ask.view.name, root, ask.view.said)
+            findings.report(ask.view.name, root, ask.view.said, is_mistake=not self.is_of_site)
         return bool(found)
 
-    def _headers(self, ask: Ask, response: Any, record: Record) -> frozenset[str] | None:
+    def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
         """Return the headers that this view has looked at or named so far; None where they are too many."""
         # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
         named = {findings.varied(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
-        headers = ask.headers | record.headers | named - {"HTTP_AUTHORIZATION"}
+        others = {ATTRIBUTE + name for name in record.read_attributes().keys() - ask.keyed.attributes.keys()}
+        headers = {*ask.headers, *record.headers, *others, *(named - {"HTTP_AUTHORIZATION"})}
         if len(headers) > MAX_HEADERS:
             self._refused(ask.view, f"it looks at more than {MAX_HEADERS} headers")
             return None
-        return headers
-
-    def _key(self, ask: Ask, headers: frozenset[str]) -> str:
-        args, kwargs = ask.arguments
-        return self.keying.key_of(ask.request, ask.scope, ask.view.name, headers, args, kwargs)
+        return tuple(sorted(headers))
 
     # ------------------------------------------------------------ after it
 
@@ -331,7 +419,13 @@ class ResponseCache:
         return self._answer(ask, value)
 
     def _own(self, ask: Ask, loaded: Loaded) -> Any:
-        return loaded.response if loaded.stored is None else stored.conditional(ask.request, loaded.response)
+        if loaded.stored is None:
+            return loaded.response
+        if rendering.is_unrendered(loaded.response):
+            from oxicache.django.responses import rest_data
+
+            return rest_data.finish(ask.request, loaded.response, self.header)
+        return stored.conditional(ask.request, loaded.response)
 
     def _token(self, ask: Ask) -> int | None:
         store = ask.shelf.loader.cache
@@ -348,11 +442,26 @@ class ResponseCache:
         return self._own(ask, loaded)
 
     def _answer(self, ask: Ask, found: Stored) -> Any:
+        """Return what is held as a response to this request; MISSING where the view itself has to answer it."""
+        if ask.further is not None and ask.further.permit is not None:
+            ask.further.permit()
         now = ask.shelf.now()
         status = "HIT" if found.is_fresh(now) else "STALE"
+        if type(found.body) is tuple:
+            from oxicache.django.responses import rest_data
+
+            return rest_data.answer(found, ask.request, now, status, self.header)
         return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
         if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(reason)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
+
+
+def _is_own(ask: Ask, error: Exception) -> bool:
+    """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
+    # A view that asks for itself is told so by the loader, before it begins.
+    return (
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
+    )

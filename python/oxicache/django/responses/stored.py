@@ -5,7 +5,7 @@ No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 
 import functools
 from http.cookies import SimpleCookie
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import ResponseHeaders
@@ -13,19 +13,23 @@ from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
 from oxicache.django.responses.headers import weakened
+from oxicache.django.responses.remarks import Attributes, give, told
 
-__all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
+__all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
 FORM: Final = (
-    "oxicache.response.2"  # another release may hold them in another form, in a store that outlives it
+    "oxicache.response.3"  # another release may hold them in another form, in a store that outlives it
 )
 
 # Of one delivery, and not of what is delivered.
 _OF_A_DELIVERY = frozenset(
     {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
 )
+
+
+Data: TypeAlias = tuple[Any, ...]  # of a response of Django REST framework. See rest_data.py
 
 
 class Stored(NamedTuple):
@@ -35,17 +39,23 @@ class Stored(NamedTuple):
     status: int
     reason: str
     headers: tuple[tuple[str, tuple[str, str]], ...]  # by their names in lower case, as a response holds them
-    body: bytes
+    body: Any  # bytes, or Data
     created: float
     fresh_until: float | None
+    attributes: Attributes  # that middleware around the view reads
 
     def is_fresh(self, now: float) -> bool:
         """Whether its time has not passed."""
         return self.fresh_until is None or now < self.fresh_until
 
 
-def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, ...]:
-    """Take from a response what is to be held, as a plain tuple: a store copies no such."""
+def freeze(
+    response: HttpResponse, now: float, ttl: float | None, data: Data | None = None
+) -> tuple[Any, ...]:
+    """Take from a response what is to be held, as a plain tuple: a store copies no such.
+
+    `data`: in place of its content, of one that is rendered anew each time.
+    """
     headers = tuple(
         (name.lower(), (str(name), str(value)))
         for name, value in response.items()
@@ -53,7 +63,8 @@ def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, 
     )
     fresh_until = None if ttl is None else now + ttl
     reason = str(response.reason_phrase)
-    return (FORM, response.status_code, reason, headers, bytes(response.content), now, fresh_until)
+    body = bytes(response.content) if data is None else data
+    return (FORM, response.status_code, reason, headers, body, now, fresh_until, told(response))
 
 
 def thaw(value: Any) -> Stored | None:
@@ -72,15 +83,19 @@ def with_etag(response: HttpResponseBase) -> None:
 def answer(
     stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
 ) -> HttpResponseBase:
-    """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
-    is_head = request.method == "HEAD"
-    response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
+    """Return what is held as a response to this request: 304 where its client has it.
+
+    To HEAD too it has a body, as a view's has: it may be for another view, and servers leave it out.
+    """
+    response = _response(stored.body, stored.status, stored.reason)
     kept = response.headers._store
     kept.update(stored.headers)  # they were checked when the view set them
-    if is_head:
+    if request.method == "HEAD":
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
+    if stored.attributes:
+        give(found, stored.attributes)
     kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
