@@ -25,6 +25,7 @@ from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
+from oxicache.grace import is_graced
 from oxicache.store import attempt
 from oxicache.tags import checked_tags
 
@@ -66,6 +67,7 @@ class Ask:
     __slots__ = (
         "arguments",
         "further",
+        "has_begun",
         "headers",
         "key",
         "keyed",
@@ -104,6 +106,7 @@ class Ask:
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
+        self.has_begun = False  # to ask its view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,12 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, load(), token)
             loader = ask.shelf.loader
-            loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # what another request's view raised says what that one may see
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return call()
@@ -197,7 +205,12 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, await load(), token)
             loader = ask.shelf.loader
-            loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # as in `serve`
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return await call()
@@ -294,6 +307,7 @@ class ResponseCache:
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
+        ask.has_begun = True
         record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
@@ -308,6 +322,7 @@ class ResponseCache:
         return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
+        ask.has_begun = True
         record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
@@ -445,3 +460,11 @@ class ResponseCache:
         if kind not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(kind)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
+
+
+def _is_own(ask: Ask, error: Exception) -> bool:
+    """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
+    # A view that asks for itself is told so by the loader, before it begins.
+    return (
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
+    )
