@@ -15,7 +15,7 @@ from django.views.generic import View
 
 from oxicache import options
 from oxicache.django import labels, signals, transactions, words
-from oxicache.django.responses import rest
+from oxicache.django.responses import arguments, rest
 from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
@@ -68,26 +68,29 @@ def cached_view(
     A view that looks at what its key does not hold is not cached, and a warning says so. TypeError and ValueError name
     a wrong argument.
     """
-    models = _listed("invalidate_on", invalidate_on, (str, type))
+    arguments.called("cached_view", timeout)
+    models = arguments.models(invalidate_on)
     cache = ResponseCache(
         ttl=None if timeout is None else options.seconds("timeout", timeout),
         keying=Keying(
-            key_prefix=_text("key_prefix", key_prefix) or None,
-            per_user=_switch("per_user", per_user),
-            per_tenant=bool(_switch("per_tenant", per_tenant)),
-            scope=_callable("scope", scope),
-            key_func=fitted(_callable("key_func", key_func)),
-            ignored_params=_names("ignored_params", ignored_params),
+            key_prefix=arguments.text("key_prefix", key_prefix) or None,
+            per_user=arguments.switch("per_user", per_user, or_none=True),
+            per_tenant=arguments.switch("per_tenant", per_tenant),
+            scope=arguments.function("scope", scope),
+            key_func=fitted(arguments.function("key_func", key_func)),
+            ignored_params=None
+            if ignored_params is None
+            else arguments.names("ignored_params", ignored_params),
         ),
-        alias=str(_text("alias", alias)),
-        vary_on=frozenset(map(meta_name, _listed("vary_on", vary_on or (), (str,)))),
+        alias=arguments.alias(alias),
+        vary_on=frozenset(map(meta_name, arguments.names("vary_on", vary_on or ()))),
         tags=tags if callable(tags) else checked_tags(tags or ()),
         words=functools.partial(_model_words, models) if models else None,
-        condition_func=fitted(_callable("condition_func", condition_func)),
-        success_func=_callable("success_func", success_func),
-        cache_anonymous=bool(_switch("cache_anonymous", cache_anonymous)),
-        statuses=frozenset(_listed("statuses", statuses, (int,))),
-        max_bytes=_bytes(max_bytes),
+        condition_func=fitted(arguments.function("condition_func", condition_func)),
+        success_func=arguments.function("success_func", success_func),
+        cache_anonymous=arguments.switch("cache_anonymous", cache_anonymous),
+        statuses=arguments.statuses(statuses),
+        max_bytes=arguments.max_bytes(max_bytes),
         grace=options.seconds("grace", grace),
     )
     return Decorator(cache)
@@ -262,48 +265,3 @@ def _words_of(models: tuple[Any, ...]) -> tuple[str, ...]:
 
 def _model_words(models: tuple[Any, ...]) -> list[str]:
     return list(_words_of(models))
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def _listed(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
-    wanted = " or ".join(kind.__name__ for kind in kinds)
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} must be a list of {wanted}, not {given!r}")
-    for one in (found := tuple(given)):
-        if not isinstance(one, kinds) or isinstance(one, bool):
-            raise TypeError(f"{name} must hold {wanted}, not {one!r}")
-    return found
-
-
-def _names(name: str, given: Any) -> frozenset[str] | None:
-    return None if given is None else frozenset(_listed(name, given, (str,)))
-
-
-def _text(name: str, given: Any) -> str | None:
-    if given is not None and not isinstance(given, str):
-        raise TypeError(f"{name} must be a str, not {given!r}")
-    return given
-
-
-def _switch(name: str, given: Any) -> bool | None:
-    if given is not None and not isinstance(given, bool):
-        raise TypeError(f"{name} must be True or False, not {given!r}")
-    return given
-
-
-def _callable(name: str, given: Any) -> Any:
-    if given is not None and not callable(given):
-        raise TypeError(f"{name} must be callable, not {given!r}")
-    return given
-
-
-def _bytes(given: Any) -> int | None:
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(f"max_bytes must be a whole number of bytes or None, not {given!r}")
-    if given < 0:
-        raise ValueError(f"max_bytes must be at least 0, not {given}")
-    return given
