@@ -5,10 +5,11 @@ wanted and not known is never somebody else's: it is UNKNOWN, and such a scope h
 spelt: oxicache/keys.py.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -33,6 +34,8 @@ __all__ = [
     "ascope_of",
     "current_scope",
     "is_anonymous",
+    "is_resolved",
+    "request_scope",
     "scope_of",
     "session_client",
     "session_tenant",
@@ -65,8 +68,13 @@ LABELS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+class _Prefixed:
+    __slots__ = ("_prefix",)
+    _prefix: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(_Prefixed):
     """Whose data it is. None: not told apart by this; UNKNOWN: to be told apart, and not known. 0 is an id like any.
 
     A part is a str, an int or a UUID, or an object with a `pk`, whose pk it becomes; 1 and "1" are one id.
@@ -80,8 +88,9 @@ class Scope:
 
     def __post_init__(self) -> None:
         """Refuse what is no id."""
-        for field in fields(self):
-            object.__setattr__(self, field.name, _id(field.name, getattr(self, field.name)))
+        for name in LABELS:
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _id(name, value))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -93,13 +102,19 @@ class Scope:
 
         MissingScopeError names what is missing.
         """
+        try:
+            return self._prefix
+        except AttributeError:
+            pass  # asked for the first time
         if self.missing:
             raise MissingScopeError(self.missing)
-        return ":".join(
+        found = ":".join(
             f"{label}:{_spelt(value)}"
             for name, label in LABELS.items()
             if (value := getattr(self, name)) is not None
         )
+        object.__setattr__(self, "_prefix", found)
+        return found
 
     def key(self, *parts: Any, params: keys.Params | None = None, limit: int = KEY_MAX_CHARS) -> str:
         """Return the key of these parts and params within this scope: `keys.make_key`."""
@@ -180,7 +195,7 @@ def is_anonymous(request: HttpRequest) -> bool:
 def _request_user(request: HttpRequest) -> Any:
     """The pk of the user who is logged in, else None. Nobody is loaded for a request that says nothing of a user."""
     # A request of Django REST framework is no HttpRequest, keeps its user elsewhere, and may know him by other headers.
-    if issubclass(type(request), HttpRequest) and not _has_user(request) and is_anonymous(request):
+    if issubclass(type(request), HttpRequest) and not is_resolved(request) and is_anonymous(request):
         return None
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
@@ -188,7 +203,7 @@ def _request_user(request: HttpRequest) -> Any:
     return UNKNOWN if user.pk is None else user.pk
 
 
-def _has_user(request: HttpRequest) -> bool:
+def is_resolved(request: HttpRequest) -> bool:
     """Whether somebody has set or loaded the user already."""
     user = vars(request).get("user")
     return user is not None and not (
@@ -225,6 +240,26 @@ def scope_of(
     if per_language and "language" not in given:
         found["language"] = _language(request)
     return Scope(**found, **given)
+
+
+def request_scope(request: HttpRequest, *, per_user: bool | None) -> Scope:
+    """As `scope_of`, where the settings name nobody who knows a tenant, a client, a unit or a user."""
+    if per_user is False:
+        return _NOBODYS
+    user = _request_user(request)
+    if user is None:
+        return _ANONYMOUS if per_user else _NOBODYS
+    return _of_user(user) if type(user) in _PLAIN_IDS else Scope(user=user)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _of_user(user: Any) -> Scope:
+    return Scope(user=user)
+
+
+_PLAIN_IDS: Final = frozenset({int, str, UUID})
+_NOBODYS: Final = Scope()
+_ANONYMOUS: Final = Scope(user=ANONYMOUS)
 
 
 async def ascope_of(request: HttpRequest | None, **options: Any) -> Scope:

@@ -95,7 +95,7 @@ def _site() -> Iterator[None]:
     calls.clear()
     with override_settings(CACHES=NATIVE, MIDDLEWARE=MIDDLEWARE, ROOT_URLCONF=__name__):
         yield
-    translation.deactivate()  # what LocaleMiddleware activates stays until the thread's next request
+    translation.deactivate()  # LocaleMiddleware activates, and leaves it at that
 
 
 def test_a_page_that_names_its_user(client: Client, member: Client, staff: Client) -> None:

@@ -3,8 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.cache import DEFAULT_CACHE_ALIAS
@@ -14,13 +15,16 @@ from django.views.generic import View
 
 from oxicache import options
 from oxicache.django import labels, signals, transactions, words
-from oxicache.django.responses.guard import meta_name
+from oxicache.django.responses import rest
+from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.leaving import answers_itself
+from oxicache.django.responses.records import meta_name
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "cached_view"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "view_name"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -38,22 +42,26 @@ def cached_view(
     per_tenant: bool = True,
     cache_anonymous: bool = True,
     key_func: Callable[..., Any] | None = None,
-    condition_func: Callable[[HttpRequest], Any] | None = None,
+    ignored_params: Iterable[str] | None = (),
+    condition_func: Callable[..., Any] | None = None,
+    success_func: Callable[[Any], Any] | None = None,
     scope: Callable[[HttpRequest], Any] | None = None,
     statuses: Iterable[int] = (200,),
     max_bytes: int | None = MAX_BYTES,
     grace: float | timedelta = 0,
     invalidate_on: Iterable[type[Model] | str] = (),
     alias: str = DEFAULT_CACHE_ALIAS,
-) -> Callable[[_V], _V]:
+) -> "Decorator":
     """Cache what a view returns to GET. Each user has entries of his own, and those who are none share theirs.
 
     `timeout` is in seconds, None for ever. `per_user=False` shares entries among all users. `vary_on` names headers
     that count beyond those the view is seen to read.
-    `key_func(request, *args, **kwargs)` returns what else is in the key; where `condition_func(request)` is false
-    nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with
-    `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for
-    how long after its time a response is served when the view fails with a database or a connection out of reach.
+    `key_func` returns what else is in the key, and where `condition_func` returns something false nothing is cached:
+    both are given the request, and as much of the view's arguments as they take. A response is kept where
+    `success_func(response)` is true. `ignored_params` names parameters of the query that are in no key, None all.
+    `scope(request)` says whose a response is, in place of the user, and lets requests with `Authorization` be cached;
+    None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for how long after its time a
+    response is served when the view fails with a database or a connection out of reach.
     `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of
     the view's arguments. `alias` names the cache in CACHES.
 
@@ -68,39 +76,85 @@ def cached_view(
             per_user=_switch("per_user", per_user),
             per_tenant=bool(_switch("per_tenant", per_tenant)),
             scope=_callable("scope", scope),
-            key_func=_callable("key_func", key_func),
+            key_func=fitted(_callable("key_func", key_func)),
+            ignored_params=_names("ignored_params", ignored_params),
         ),
         alias=str(_text("alias", alias)),
         vary_on=frozenset(map(meta_name, _listed("vary_on", vary_on or (), (str,)))),
         tags=tags if callable(tags) else checked_tags(tags or ()),
         words=functools.partial(_model_words, models) if models else None,
-        condition_func=_callable("condition_func", condition_func),
+        condition_func=fitted(_callable("condition_func", condition_func)),
+        success_func=_callable("success_func", success_func),
         cache_anonymous=bool(_switch("cache_anonymous", cache_anonymous)),
         statuses=frozenset(_listed("statuses", statuses, (int,))),
         max_bytes=_bytes(max_bytes),
         grace=options.seconds("grace", grace),
     )
-    _watched()
+    return Decorator(cache)
 
-    def decorate(view: Any) -> Any:
-        return _decorated_class(cache, view) if isinstance(view, type) else _decorated(cache, view)
 
-    return decorate
+@dataclass(frozen=True, slots=True)
+class Decorator:
+    """Caches what views and view classes return, each under its own name, in one place."""
+
+    cache: ResponseCache
+
+    def __post_init__(self) -> None:
+        """Hear of transactions from now on."""
+        _watched()
+
+    def __call__(self, view: _V) -> _V:
+        """Return the view, cached. TypeError names what is none."""
+        kept: Any = view
+        return cast(
+            "_V",
+            _decorated_class(self.cache, kept) if isinstance(kept, type) else _decorated(self.cache, kept),
+        )
 
 
 def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
     """Cache what `dispatch` of a view class returns, before anything of it runs."""
     if not issubclass(kind, View):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {kind!r}")
+    if rest.is_view(kind):
+        kind.dispatch = _with_handlers(cache, kind.dispatch)  # type: ignore[method-assign]
+        return kind
     is_async = bool(getattr(kind, "view_is_async", False))
     kind.dispatch = _decorated(cache, kind.dispatch, is_async=is_async)  # type: ignore[method-assign]
     return kind
 
 
+def _with_handlers(cache: ResponseCache, dispatch: Callable[..., Any]) -> Callable[..., Any]:
+    """Cache what the handlers of a view of Django REST framework return, when it has let a request in."""
+
+    @functools.wraps(dispatch)
+    def dispatched(view: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        for method in ("get", "head"):
+            handler = getattr(view, method, None)
+            if handler is not None and not hasattr(handler, "oxicache_handler"):
+                setattr(view, method, _handler(cache, handler))
+        return dispatch(view, request, *args, **kwargs)
+
+    return dispatched
+
+
+def _handler(cache: ResponseCache, handler: Callable[..., Any]) -> Callable[..., Any]:
+    name = view_name(handler)
+
+    @functools.wraps(handler)
+    def cached(request: Any, *args: Any, **kwargs: Any) -> Any:
+        return cache.serve(
+            request, functools.partial(handler, request, *args, **kwargs), name, (args, kwargs)
+        )
+
+    cached.oxicache_handler = handler  # type: ignore[attr-defined]  # a class whose base is decorated too does it once
+    return cached
+
+
 def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(_name(view)) if getattr(view, "__closure__", None) else _name(view)
+    own = _numbered(view_name(view)) if _is_one_of_many(view) else view_name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -116,6 +170,8 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
             return await view(*args, **kwargs)
         return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
+    answers_itself(cached)
+    answers_itself(acached)
     if iscoroutinefunction(view) or is_async:
         return acached if inspect.iscoroutinefunction(acached) else markcoroutinefunction(acached)
     return cached
@@ -123,28 +179,57 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
 
 def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
     """Find the request among the arguments: a function's first one, a method's second. None where there is none."""
-    if args and isinstance(args[0], HttpRequest):
+    if args and (isinstance(args[0], HttpRequest) or rest.is_request(args[0])):
         return args[0], own, args[1:]
-    if len(args) > 1 and isinstance(args[1], HttpRequest):
+    if len(args) > 1 and (isinstance(args[1], HttpRequest) or rest.is_request(args[1])):
         kind = type(args[0])
         # Classes that inherit one method are several views.
         return args[1], f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}", args[2:]
     return None, own, args
 
 
-def _name(view: Callable[..., Any]) -> str:
+def is_asked(args: tuple[Any, ...]) -> bool:
+    """Whether there is a request among the arguments of a call, where a view has it."""
+    return _taken("", args)[0] is not None
+
+
+def view_name(view: Callable[..., Any]) -> str:
+    """Return the name of a view: where it is defined, of `as_view()` that of its class."""
+    method = _method_of(view)
+    if method is not None:
+        kind = type(method.__self__)
+        return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}"
     function: Any = view
     while isinstance(function, functools.partial):
         function = function.func
     owner = getattr(function, "view_class", None)  # of as_view()
-    if owner is None and inspect.ismethod(function):  # what method_decorator makes, for each request anew
-        owner = type(function.__self__)
-        return f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
     named = function if owner is None else owner
     if not hasattr(named, "__qualname__"):
         named = type(named)
-    name = f"{named.__module__}.{named.__qualname__}"
+    own = named.__qualname__
+    # The class that Django REST framework's api_view makes is named as the function is, but for this.
+    name = f"{named.__module__}.{named.__name__ if own == 'WrappedAPIView' else own}"
     return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
+
+
+def _is_one_of_many(view: Any) -> bool:
+    """Whether others may have its name: it has variables of another function, or arguments or attributes of its own."""
+    if _method_of(view) is not None:
+        return False
+    if isinstance(view, functools.partial):
+        return bool(view.args or view.keywords) or _is_one_of_many(view.func)
+    is_named = hasattr(view, "__qualname__") or hasattr(view, "view_class")
+    return not is_named or bool(getattr(view, "__closure__", None))
+
+
+def _method_of(view: Any) -> Any:
+    """Return the method that method_decorator has bound, for each request anew; other decorators may lie over that."""
+    while view is not None:
+        found = view.func if isinstance(view, functools.partial) else view
+        if inspect.ismethod(found):
+            return found
+        view = getattr(view, "__wrapped__", None)
+    return None
 
 
 _counts: dict[str, int] = {}
@@ -196,6 +281,10 @@ def _listed(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
         if not isinstance(one, kinds) or isinstance(one, bool):
             raise TypeError(f"{name} must hold {wanted}, not {one!r}")
     return found
+
+
+def _names(name: str, given: Any) -> frozenset[str] | None:
+    return None if given is None else frozenset(_listed(name, given, (str,)))
 
 
 def _text(name: str, given: Any) -> str | None:

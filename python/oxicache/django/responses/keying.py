@@ -4,20 +4,20 @@ What a view looked at beyond its key: guard.py. How parts are spelt: oxicache/ke
 """
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone, translation
 
 from oxicache import keys
 from oxicache.django import conf
-from oxicache.django.responses.guard import looked_up
-from oxicache.django.scope import Mark, Scope, is_anonymous, scope_of
+from oxicache.django.responses import rest
+from oxicache.django.responses.places import places
+from oxicache.django.scope import Mark, Scope, is_anonymous, request_scope, scope_of
 
-__all__ = ["ANONYMOUS", "GUEST", "Keying"]
+__all__ = ["ANONYMOUS", "GUEST", "Keying", "Parts", "key_of"]
 
 KIND: Final = "response"  # what follows the scope in every key
 ABSENT: Final = f"{keys.MARK}absent"  # in place of the value of a header; no value is spelt so
@@ -32,123 +32,179 @@ Resolver = Callable[[HttpRequest], Any]
 class Keying:
     """What is in the keys of one decorator. `per_user` None: users apart, and one entry for all who are none."""
 
-    key_prefix: str | None = None
+    key_prefix: str | None = None  # its colons part segments, so that a pattern finds each of them
     per_user: bool | None = None
     per_tenant: bool = True
     scope: Resolver | None = None
     key_func: Callable[..., Any] | None = None
+    ignored_params: frozenset[str] | None = frozenset()  # names that are in no key; None: none of them is
+    # Who knows a tenant where the settings name nobody.
+    otherwise: Mapping[str, Resolver] = field(default_factory=dict)
+
+    @property
+    def asks_settings(self) -> bool:
+        """Whether a function, of the settings or of a dialect, is to say whose a response is."""
+        if self.per_tenant and (
+            self.otherwise or conf.resolver("tenant") or conf.resolver("client") or conf.resolver("unit")
+        ):
+            return True
+        return conf.resolver("user") is not None
 
     @property
     def is_plain(self) -> bool:
         """Whether no function of the project is asked for a key, neither of this decorator nor of the settings."""
-        parts = ("tenant", "client", "unit") if self.per_tenant else ()
-        return self.scope is None and self.key_func is None and not any(map(conf.resolver, (*parts, "user")))
+        return self.scope is None and self.key_func is None and not self.asks_settings
 
     def scope_of(self, request: HttpRequest) -> Scope | None:
-        """Return whose the response is; None where nobody can say, and then nothing is cached.
+        """Return whose the response is; None where `scope=` says nobody, and then nothing is cached.
 
-        May load a session and a user: a task asks in a thread.
+        Neither is it where the scope misses a part. May load a session and a user: a task asks in a thread.
         """
         if self.scope is None:
-            found = scope_of(request, per_tenant=self.per_tenant, per_user=self.per_user)
-        else:
-            said = self.scope(request)
-            if said is None:
-                return None
-            if isinstance(said, Scope):
-                found = said
-            else:
-                user = keys.spell(said, "what scope= returned")
-                found = scope_of(request, per_tenant=self.per_tenant, per_user=False, user=user)
-        return None if found.missing else found
+            if not self.asks_settings:
+                return request_scope(request, per_user=self.per_user)
+            return self._scope_of(request, per_user=self.per_user)
+        said = self.scope(request)
+        if said is None or isinstance(said, Scope):
+            return said
+        return self._scope_of(request, per_user=False, user=keys.spell(said, "what scope= returned"))
+
+    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
+        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
+
+    def is_anybodys(self, request: HttpRequest) -> bool:
+        """Whether the request is of no user, told apart in the key or not. May load one, as `scope_of`."""
+        if self.scope is not None:
+            return False  # of whom it says it is
+        user = scope_of(request, per_tenant=False).user
+        return user is None or isinstance(user, Mark)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
-        """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
+        """Return which kind of visitor without a user it is; None where nobody is told apart.
+
+        Of a user it is None too, but for one that is of no model of the project's users.
+        """
         is_user = scope.user is not None and not isinstance(scope.user, Mark)
-        if self.scope is not None or self.per_user is False or is_user:
+        if self.scope is not None or self.per_user is False:
             return None
+        if is_user:
+            return None if rest.is_plain(request) else rest.user_kind(request.user)
         return ANONYMOUS if is_anonymous(request) else GUEST
 
-    def key_of(  # noqa: PLR0917 -- what a key is made of
-        self,
-        request: HttpRequest,
-        scope: Scope,
-        view: str,
-        headers: Iterable[str],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> str:
-        """Return the key of what `view` answers to this request.
-
-        `headers`: names in META whose values count. TypeError names an argument of the view that has no spelling.
-        """
-        segments = [KIND, _escaped(self.key_prefix) if self.key_prefix else _escaped(view)]
-        if self.key_prefix:
-            segments.append(_escaped(view))
-        kind = self.kind_of(request, scope)
-        segments += [
-            *([keys.MARK + kind] if kind else ()),
-            *_places(),
-            _address(request),
-        ]
-        if args or kwargs:
-            segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
-            segments += keys.spell_params(kwargs)
-        for name in sorted(headers):
-            value = looked_up(request, name)
-            segments.append(
-                f"{keys.MARK}{_escaped(name)}={ABSENT if value is None else keys.spell(value, name)}"
-            )
-        if self.key_func is not None:
-            said = self.key_func(request, *args, **kwargs)
-            segments += [f"{keys.MARK}key", keys.spell(said, "what key_func returned")]
-        prefix = scope.prefix()
-        return keys.bounded(":".join([prefix, *segments] if prefix else segments))
+    def parts_of(
+        self, request: HttpRequest, scope: Scope, view: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> "Parts":
+        """Return what is in the key of what `view` answers to this request, except for headers and their like."""
+        is_plain = rest.is_plain(request)
+        return (
+            scope.prefix(),
+            self.key_prefix,
+            view,
+            self.kind_of(request, scope),
+            places() if is_plain else (*places(), *rest.segments(request)),
+            _asked(request if is_plain else rest.plain(request), self.ignored_params),
+            args,
+            tuple(kwargs.items()),
+            () if self.key_func is None else (self.key_func(request, *args, **kwargs),),
+        )
 
 
-def _address(request: HttpRequest) -> str:
-    """Return what was asked for: scheme, host, path, and the parameters in the order of their names.
+# Of what is asked for: scheme, host, path, the query or the parameters taken from it, the encoding of these, and the
+# names of those that count for nothing.
+Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None, frozenset[str] | None]
+Arguments: TypeAlias = tuple[Any, ...]
+Named: TypeAlias = tuple[tuple[str, Any], ...]
+Parts: TypeAlias = tuple[
+    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[()] | tuple[Any]
+]
 
-    Those of one name stay in their own order: most views take the last. The host is as it was sent: it need not be
-    valid, and a view that minds has raised.
+_PLAIN: Final = frozenset({bool, int, str, type(None), UUID})
+
+
+def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) -> str:
+    """Return a key. `names`: of the headers, cookies and attributes that count, with their values in the same order.
+
+    TypeError names an argument of the view that has no spelling.
+    """
+    *_, args, kwargs, said = parts
+    if not (args or kwargs or said):
+        return _remembered(parts, names, values, ())
+    given = (*args, *[value for _, value in kwargs], *said)
+    types = tuple(map(type, given))
+    if _PLAIN.issuperset(types):
+        return _remembered(parts, names, values, types)
+    return _text(parts, names, values)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(
+    parts: Parts,
+    names: tuple[str, ...],
+    values: tuple[str | None, ...],
+    types: tuple[type[Any], ...],  # noqa: ARG001 -- equal values of two types are two keys
+) -> str:
+    return _text(parts, names, values)
+
+
+def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) -> str:
+    prefix, key_prefix, view, kind, places, asked, args, kwargs, said = parts
+    segments = [prefix] if prefix else []
+    segments.append(KIND)
+    segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []
+    segments.append(keys.escape(view))
+    segments += [keys.MARK + keys.escape(kind)] if kind else []
+    segments += places
+    segments += _address(*asked)
+    if args or kwargs:
+        segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
+        segments += keys.spell_params(kwargs)
+    for name, value in zip(names, values, strict=True):
+        spelt = ABSENT if value is None else keys.spell(value, name)
+        segments.append(f"{keys.MARK}{keys.escape(name)}={spelt}")
+    if said:
+        segments += [f"{keys.MARK}key", keys.spell(said[0], "what key_func returned")]
+    return keys.bounded(":".join(segments))
+
+
+def _asked(request: HttpRequest, ignored: frozenset[str] | None) -> Asked:
+    """Return what was asked for.
+
+    The host is as it was sent: it need not be valid, and a view that minds has raised.
     """
     scheme, host, path = request.scheme or "", request._get_raw_host(), request.path  # type: ignore[attr-defined]
+    if ignored is None:
+        return scheme, host, path, "", None, None
     query = request.META.get("QUERY_STRING") or ""
     # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
     if "GET" in vars(request) or not query.isascii():
-        return ":".join([_place(scheme, host, path), *_params(request.GET)])
-    return _asked(scheme, host, path, query, request.encoding)
+        return scheme, host, path, tuple(_params(request.GET, ignored)), None, ignored
+    return scheme, host, path, query, request.encoding, ignored
 
 
-@functools.lru_cache(maxsize=4096)
-def _asked(scheme: str, host: str, path: str, query: str, encoding: str | None) -> str:
-    return ":".join([_place(scheme, host, path), *_params(QueryDict(query, encoding=encoding))])
+def _address(  # noqa: PLR0917 -- what an address is made of
+    scheme: str,
+    host: str,
+    path: str,
+    query: str | tuple[str, ...],
+    encoding: str | None,
+    ignored: frozenset[str] | None,
+) -> list[str]:
+    """Spell what was asked for: scheme, host, path, and the parameters in the order of their names.
+
+    Those of one name stay in their own order: most views take the last.
+    """
+    place = f"{keys.escape(scheme)}%3A//{keys.escape(host)}{keys.escape(path)}"
+    if ignored is None:
+        return [place, f"{keys.MARK}get-"]
+    params = _params(QueryDict(query, encoding=encoding), ignored) if isinstance(query, str) else query
+    if ignored:  # another decorator of the same view may count them
+        return [place, f"{keys.MARK}get-{'+'.join(map(keys.escape, sorted(ignored)))}", *params]
+    return [place, f"{keys.MARK}get", *params] if params else [place]
 
 
-def _place(scheme: str, host: str, path: str) -> str:
-    return f"{_escaped(scheme)}%3A//{_escaped(host)}{_escaped(path)}"
-
-
-def _params(given: QueryDict) -> list[str]:
-    return [f"{keys.MARK}get", *keys.spell_params(given)] if given else []
-
-
-@functools.lru_cache(maxsize=64)
-def _zone(zone: Any) -> str:
-    with timezone.override(zone):
-        return _escaped(timezone.get_current_timezone_name())
-
-
-def _places() -> list[str]:
-    """Return the language and the time zone that templates are rendered in, where the project has several."""
-    found = []
-    if settings.USE_I18N:
-        found.append(f"{keys.MARK}lang={_escaped(translation.get_language() or 'none')}")
-    if settings.USE_TZ:
-        found.append(f"{keys.MARK}tz={_zone(timezone.get_current_timezone())}")
-    return found
-
-
-@functools.lru_cache(maxsize=4096)
-def _escaped(text: str) -> str:
-    return keys.escape(text)
+def _params(given: QueryDict, ignored: frozenset[str]) -> list[str]:
+    if ignored.isdisjoint(given):
+        return keys.spell_params(given)
+    return keys.spell_params(
+        [(name, value) for name, values in given.lists() if name not in ignored for value in values]
+    )

@@ -3,33 +3,38 @@
 What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
 Where it is held: shelves.py. By what views get here: decorating.py.
 """
+# Long because each step is there for sync and for async views.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
+from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
-from oxicache.django.responses import findings, policy, rendering, stored
-from oxicache.django.responses.guard import Record, watching
-from oxicache.django.responses.keying import Keying
+from oxicache.django.responses import findings, policy, rendering, rest, stored
+from oxicache.django.responses.attributes import is_waiting
+from oxicache.django.responses.guard import watching
+from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
-from oxicache.django.responses.stored import Stored
+from oxicache.django.responses.stored import Data, Stored
+from oxicache.errors import MissingScopeError
 from oxicache.store import attempt
 
-__all__ = ["ResponseCache", "Tags"]
+__all__ = ["Further", "ResponseCache", "Tags"]
 
 logger = logging.getLogger("oxicache.responses")
 
 Tags: TypeAlias = Iterable[str] | Callable[..., Iterable[str]]
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
+NOTHING: Final = Record()  # what was looked at for a key, where no function of the project is asked
 PASS_SECONDS: Final = 10.0  # for so long requests whose response was not kept do not wait for one another
 PASS_MAX_KEYS: Final = 1024
 MAX_TURNS: Final = 3  # keys that a request tries while others find out which headers its view looks at
@@ -41,59 +46,111 @@ class View:
     """What is known of one view in this process."""
 
     name: str
-    headers: frozenset[str] = frozenset()  # by their names in META
+    headers: tuple[str, ...] = ()  # whose values are in its keys, by their names in a record
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What a view adds to how its responses are cached, for one request."""
+
+    permit: Callable[[], object] | None = None  # raises where this request may not have what is held
+    words: Callable[[], list[str]] | None = None  # of what this response depends on
+    tags: Tags | None = None  # in place of those of its cache
+
+
 class Ask:
     """One request on its way."""
 
-    request: HttpRequest
-    arguments: Arguments
-    view: View
-    shelf: Shelf
-    scope: scope.Scope
-    wanted: Wanted
-    headers: frozenset[str]  # whose values are in the key
-    keyed: Record  # what functions that are part of the key have looked at
+    __slots__ = (
+        "arguments",
+        "further",
+        "headers",
+        "key",
+        "keyed",
+        "parts",
+        "request",
+        "scope",
+        "shelf",
+        "tags",
+        "view",
+        "wanted",
+    )
+
+    wanted: Wanted  # from here on where nothing was found
     tags: tuple[str, ...]
+
+    def __init__(  # noqa: PLR0917 -- what there is to know of a request
+        self,
+        request: HttpRequest,
+        arguments: Arguments,
+        view: View,
+        shelf: Shelf,
+        scope: scope.Scope,
+        headers: tuple[str, ...],
+        parts: Parts,
+        key: str,
+        keyed: Record,
+        further: Further | None,
+    ) -> None:
+        self.request = request
+        self.arguments = arguments
+        self.view = view
+        self.shelf = shelf
+        self.scope = scope
+        self.headers = headers  # whose values are in the key
+        self.parts = parts
+        self.key = key
+        self.keyed = keyed  # what functions that are part of the key have looked at
+        self.further = further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseCache:
     """Responses of views, as one decorator wants them cached. See `cached_view` for what each parameter means."""
 
-    ttl: float | None
+    ttl: float | Callable[[], float | None] | None  # a callable is asked for each response
     keying: Keying
     alias: str
     vary_on: frozenset[str] = frozenset()  # by their names in META
     tags: Tags = ()
     words: Callable[[], list[str]] | None = None  # version words of the models that invalidate
-    condition_func: Callable[[HttpRequest], Any] | None = None
+    condition_func: Callable[..., Any] | None = None
+    success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
+    cache_users: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
+    header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
+    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
     def serve(  # noqa: PLR0911 -- one for each way out
-        self, request: HttpRequest, call: Callable[[], Any], name: str, arguments: Arguments = ((), {})
+        self,
+        request: HttpRequest,
+        call: Callable[[], Any],
+        name: str,
+        arguments: Arguments = ((), {}),
+        further: Further | None = None,
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        take(request)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return call()
         for _ in range(MAX_TURNS):
-            ask = self._ask(request, name, arguments, wish)
+            ask = self._ask(request, name, arguments, further)
             if ask is None:
                 return call()
-            found = ask.shelf.find(ask.wanted)
-            if found is not None:
-                return self._answer(ask, found)
-            if request.method == "HEAD":
-                return call()  # its response is no answer to GET
+            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
+                answer = self._answer(ask, found)
+                return call() if answer is MISSING else answer
+            if not self._is_plain:
+                ask = self._ask(request, name, arguments, further, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
+                return call()  # the response to HEAD is no answer to GET
 
             def load(ask: Ask = ask) -> Loaded:
                 return self._load(ask, call)
@@ -115,20 +172,21 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        take(request)
+        asked = sync_to_async(self._ask)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            if self._may_block(request):
-                ask = await sync_to_async(self._ask)(request, name, arguments, wish)
-            else:
-                ask = self._ask(request, name, arguments, wish)
+            in_place = not self._may_block(request, name)
+            ask = self._ask(request, name, arguments) if in_place else await asked(request, name, arguments)
             if ask is None:
                 return await call()
-            found = ask.shelf.find(ask.wanted)
-            if found is not None:
+            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD":
+            if not self._is_plain:
+                ask = await asked(request, name, arguments, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
             async def load(ask: Ask = ask) -> Loaded:
@@ -145,60 +203,111 @@ class ResponseCache:
 
     # ------------------------------------------------------------ before the view
 
-    def _ask(self, request: HttpRequest, name: str, arguments: Arguments, wish: Wish) -> Ask | None:
-        """Return what to look for; None where this request's response is not cached."""
-        view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
+    def _knows_whose(self, request: HttpRequest) -> bool:
+        """Whether it is known of a request with `Authorization` whose it is: by who says so, or authenticated."""
+        return self.keying.scope is not None or not rest.is_plain(request)
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        name: str,
+        arguments: Arguments,
+        further: Further | None = None,
+        *,
+        is_watched: bool = False,
+    ) -> Ask | None:
+        """Return what to look for; None where this request's response is not cached.
+
+        `is_watched`: it will be loaded, so what functions of the project look at for the key must be known.
+        """
+        view = self._views.get(name) or self._views.setdefault(name, View(name, tuple(sorted(self.vary_on))))
         shelf = shelf_at(self.alias, self.grace)
-        if not shelf.has_tags and (self.words or self.tags != ()):
+        if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        keyed, headers = Record(), view.headers
-        args, kwargs = arguments
+        headers, keyed = view.headers, NOTHING
         try:
-            is_wanted, whose = self._asked(request, keyed)
-            if not is_wanted or whose is None:
+            if is_watched:
+                keyed = Record()
+                with watching(request, keyed):
+                    found = self._parts(request, name, arguments)
+            else:
+                found = self._parts(request, name, arguments)
+            if found is None:
                 return None
-            if not self.cache_anonymous and not _is_somebody(whose):
-                return None
-            with watching(request, keyed) if self.keying.key_func is not None else nullcontext():
-                key = self.keying.key_of(request, whose, name, headers, args, kwargs)
-            given: Any = self.tags(request, *args, **kwargs) if callable(self.tags) else self.tags
-            tags = tuple(given)
+            whose, parts = found
+            key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
+        except MissingScopeError as error:
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        wanted = Wanted(key, shelf.held(key), is_reload=wish is Wish.RELOAD)
-        return Ask(request, arguments, view, shelf, whose, wanted, headers, keyed, tags)
+        return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
 
-    def _may_block(self, request: HttpRequest) -> bool:
+    def _parts(
+        self, request: HttpRequest, name: str, arguments: Arguments
+    ) -> tuple[scope.Scope, Parts] | None:
+        """Ask whether to cache, for whom, and what else is in the key."""
+        args, kwargs = arguments
+        if self.condition_func is not None and not self.condition_func(request, *args, **kwargs):
+            return None
+        whose = self.keying.scope_of(request)
+        if whose is None or self._is_left_out(request):
+            return None
+        if not self.cache_users and whose.user is not None:
+            return None
+        return whose, self.keying.parts_of(request, whose, name, args, kwargs)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether no function of the project is asked before a load."""
+        return self.condition_func is None and self.keying.is_plain
+
+    def _wants(self, ask: Ask, wish: Wish) -> bool:
+        """Add what only a load needs; False where this request's response is not cached."""
+        ask.tags = ()
+        tags = self.tags if ask.further is None or ask.further.tags is None else ask.further.tags
+        if tags != ():
+            args, kwargs = ask.arguments
+            try:
+                ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
+            except Exception as error:  # noqa: BLE001 -- as above
+                self._refused(ask.view, f"its key could not be made: {error!r}")
+                return False
+        ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
+        return True
+
+    def _may_block(self, request: HttpRequest, name: str) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
-        is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
-        return not (is_plain and (self.keying.per_user is False or scope.is_anonymous(request)))
+        if not self._is_plain or callable(self.tags):
+            return True
+        if (view := self._views.get(name)) is not None and view.headers and is_waiting(request, view.headers):
+            return True
+        is_shared = self.keying.per_user is False and self.cache_anonymous
+        return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
-    def _asked(self, request: HttpRequest, keyed: Record) -> tuple[bool, scope.Scope | None]:
-        """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
-        if self.condition_func is not None:
-            with watching(request, keyed):
-                if not self.condition_func(request):
-                    return False, None
-        if self.keying.scope is not None:
-            with watching(request, keyed):
-                return True, self.keying.scope_of(request)
-        return True, self.keying.scope_of(request)
+    def _is_left_out(self, request: HttpRequest) -> bool:
+        return not self.cache_anonymous and self.keying.is_anybodys(request)
 
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
-        record, stamps = Record(), self._stamps()
+        record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
-            problem = rendering.problem(response)
-            if problem is None:
-                response = rendering.rendered(response)
-        return self._judged(ask, response, record, stamps, problem)
+            if rest.is_data(ask.request, response):
+                from oxicache.django.responses import rest_data
+
+                data, problem = rest_data.data_of(ask.request, response)
+            else:
+                problem = rendering.problem(response)
+                if problem is None:
+                    response = rendering.rendered(response)
+        return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
-        record, stamps = Record(), self._stamps()
+        record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
             problem = rendering.problem(response)
@@ -206,11 +315,20 @@ class ResponseCache:
                 response = await sync_to_async(rendering.rendered)(response)
         return self._judged(ask, response, record, stamps, problem)
 
-    def _stamps(self) -> Stamps | None:
-        return None if self.words is None else host.capture(self.words())
+    def _stamps(self, ask: Ask) -> Stamps | None:
+        words = [] if self.words is None else self.words()
+        if ask.further is not None and ask.further.words is not None:
+            words = [*words, *ask.further.words()]
+        return host.capture(words) if words else None
 
-    def _judged(
-        self, ask: Ask, response: Any, record: Record, stamps: Stamps | None, problem: str | None
+    def _judged(  # noqa: PLR0917 -- all that a load has found out
+        self,
+        ask: Ask,
+        response: Any,
+        record: Record,
+        stamps: Stamps | None,
+        problem: str | None,
+        data: Data | None = None,
     ) -> Loaded:
         """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
         loaded = Loaded(ask.wanted, response)
@@ -218,46 +336,58 @@ class ResponseCache:
         if problem is not None:
             self._refused(ask.view, problem)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes) is None
+            policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data)) is None
             and not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
+            and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
-                ttl = policy.lifetime(response, self.ttl)
-                stored.with_etag(response)
-                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
+                ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
+                if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
+                    patch_vary_headers(response, ("Cookie",))
+                if data is None:
+                    stored.with_etag(response)
+                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
                 loaded.ttl, loaded.stamps = ttl, stamps
-                response[stored.CACHE_STATUS] = "MISS"
+                response[self.header] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
-                    ask.view.headers |= headers
-                    loaded.key = self._key(ask, headers)
+                    ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
+                    loaded.key = key_of(ask.parts, headers, tuple(map(record.looked_up, headers)))
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
 
+    def _is_success(self, view: View, response: Any) -> bool:
+        if self.success_func is None:
+            return True
+        try:
+            return bool(self.success_func(response))
+        except Exception as error:  # noqa: BLE001 -- the project's own function: the view must not fail for it
+            self._refused(view, f"success_func failed: {error!r}")
+            return False
+
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.is_of_site and record.is_taken:
+            return True
         if self.keying.per_user is False and "cookie" in varies:
             record.note("COOKIES")  # it says itself that it depends on who asks
         found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
         for root in found:
-            findings.report(ask.view.name, root, ask.view.said)
+            findings.report(ask.view.name, root, ask.view.said, is_mistake=not self.is_of_site)
         return bool(found)
 
-    def _headers(self, ask: Ask, response: Any, record: Record) -> frozenset[str] | None:
+    def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
         """Return the headers that this view has looked at or named so far; None where they are too many."""
         # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
         named = {findings.varied(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
-        headers = ask.headers | record.headers | named - {"HTTP_AUTHORIZATION"}
+        others = {ATTRIBUTE + name for name in record.read_attributes().keys() - ask.keyed.attributes.keys()}
+        headers = {*ask.headers, *record.headers, *others, *(named - {"HTTP_AUTHORIZATION"})}
         if len(headers) > MAX_HEADERS:
             self._refused(ask.view, f"it looks at more than {MAX_HEADERS} headers")
             return None
-        return headers
-
-    def _key(self, ask: Ask, headers: frozenset[str]) -> str:
-        args, kwargs = ask.arguments
-        return self.keying.key_of(ask.request, ask.scope, ask.view.name, headers, args, kwargs)
+        return tuple(sorted(headers))
 
     # ------------------------------------------------------------ after it
 
@@ -274,7 +404,13 @@ class ResponseCache:
         return self._answer(ask, value)
 
     def _own(self, ask: Ask, loaded: Loaded) -> Any:
-        return loaded.response if loaded.stored is None else stored.conditional(ask.request, loaded.response)
+        if loaded.stored is None:
+            return loaded.response
+        if rendering.is_unrendered(loaded.response):
+            from oxicache.django.responses import rest_data
+
+            return rest_data.finish(ask.request, loaded.response, self.header)
+        return stored.conditional(ask.request, loaded.response)
 
     def _token(self, ask: Ask) -> int | None:
         store = ask.shelf.loader.cache
@@ -291,14 +427,18 @@ class ResponseCache:
         return self._own(ask, loaded)
 
     def _answer(self, ask: Ask, found: Stored) -> Any:
+        """Return what is held as a response to this request; MISSING where the view itself has to answer it."""
+        if ask.further is not None and ask.further.permit is not None:
+            ask.further.permit()
         now = ask.shelf.now()
-        return stored.answer(found, ask.request, now, "HIT" if found.is_fresh(now) else "STALE")
+        status = "HIT" if found.is_fresh(now) else "STALE"
+        if type(found.body) is tuple:
+            from oxicache.django.responses import rest_data
+
+            return rest_data.answer(found, ask.request, now, status, self.header)
+        return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
         if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(reason)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
-
-
-def _is_somebody(whose: scope.Scope) -> bool:
-    return whose.user is not None and not isinstance(whose.user, scope.Mark)

@@ -73,7 +73,7 @@ class Shelf(Protocol):
         """Return the key as the cache has it."""
         ...
 
-    def find(self, wanted: Wanted) -> Stored | None:
+    def find(self, key: str) -> Stored | None:
         """Return what is held and fresh."""
         ...
 
@@ -90,23 +90,29 @@ class _Shelf:
     def now(self) -> float:
         raise NotImplementedError
 
-    def _read(self, wanted: Wanted) -> Any:
+    def held(self, key: str) -> Any:
         raise NotImplementedError
 
-    def find(self, wanted: Wanted) -> Stored | None:
-        if wanted.is_reload:
-            return None
-        stored = thaw(attempt(cast("LoadStore", self), self._read, None, wanted))
+    def _read(self, held: Any) -> Any:
+        raise NotImplementedError
+
+    def _peek(self, held: Any) -> Any:
+        return self._read(held)
+
+    def find(self, key: str) -> Stored | None:
+        stored = thaw(attempt(cast("LoadStore", self), self._read, None, self.held(key)))
         return stored if stored is not None and stored.is_fresh(self.now()) else None
 
     def peek(self, wanted: Wanted, default: Any) -> Any:
-        found = self.find(wanted)
-        return default if found is None else found
+        if wanted.is_reload:
+            return default
+        stored = thaw(self._peek(wanted.held))
+        return stored if stored is not None and stored.is_fresh(self.now()) else default
 
     get = peek
 
     def _stale(self, wanted: Wanted) -> Any:
-        stored = thaw(self._read(wanted))
+        stored = thaw(self._peek(wanted.held))
         return MISSING if stored is None else stored
 
     def _early(self, wanted: Wanted) -> bool:  # noqa: ARG002 -- as the loader calls it
@@ -132,8 +138,11 @@ class NativeShelf(_Shelf):
     def held(self, key: str) -> Any:
         return self._cache._key(key)
 
-    def _read(self, wanted: Wanted) -> Any:
-        return self.store.get(wanted.held, None)
+    def _read(self, held: Any) -> Any:
+        return self.store.get(held, None)
+
+    def _peek(self, held: Any) -> Any:
+        return self.store.peek(held, None)
 
     def _token(self, wanted: Wanted) -> int:
         return self.store._token(wanted.held)
@@ -183,8 +192,8 @@ class CacheShelf(_Shelf):
     def held(self, key: str) -> Any:
         return key
 
-    def _read(self, wanted: Wanted) -> Any:
-        return self._cache.get(wanted.held)
+    def _read(self, held: Any) -> Any:
+        return self._cache.get(held)
 
     def _token(self, wanted: Wanted) -> int:  # noqa: ARG002 -- as the loader calls it
         return 0

@@ -3,25 +3,33 @@
 No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 """
 
-import hashlib
-from typing import Any, Final, NamedTuple
+import functools
+from http.cookies import SimpleCookie
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.cache import get_conditional_response
+from django.http.response import ResponseHeaders
+from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
-__all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
+from oxicache.django.responses.headers import weakened
+from oxicache.django.responses.remarks import Attributes, give, told
+
+__all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
 FORM: Final = (
-    "oxicache.response.1"  # another release may hold them in another form, in a store that outlives it
+    "oxicache.response.3"  # another release may hold them in another form, in a store that outlives it
 )
 
 # Of one delivery, and not of what is delivered.
-_OF_A_DELIVERY = frozenset({"age", "connection", "content-length", "date", "keep-alive", "x-cache"})
+_OF_A_DELIVERY = frozenset(
+    {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
+)
 
-_CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+
+Data: TypeAlias = tuple[Any, ...]  # of a response of Django REST framework. See rest_data.py
 
 
 class Stored(NamedTuple):
@@ -30,24 +38,33 @@ class Stored(NamedTuple):
     form: str
     status: int
     reason: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    headers: tuple[tuple[str, tuple[str, str]], ...]  # by their names in lower case, as a response holds them
+    body: Any  # bytes, or Data
     created: float
     fresh_until: float | None
+    attributes: Attributes  # that middleware around the view reads
 
     def is_fresh(self, now: float) -> bool:
         """Whether its time has not passed."""
         return self.fresh_until is None or now < self.fresh_until
 
 
-def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, ...]:
-    """Take from a response what is to be held, as a plain tuple: a store copies no such."""
+def freeze(
+    response: HttpResponse, now: float, ttl: float | None, data: Data | None = None
+) -> tuple[Any, ...]:
+    """Take from a response what is to be held, as a plain tuple: a store copies no such.
+
+    `data`: in place of its content, of one that is rendered anew each time.
+    """
     headers = tuple(
-        (str(name), str(value)) for name, value in response.items() if name.lower() not in _OF_A_DELIVERY
+        (name.lower(), (str(name), str(value)))
+        for name, value in response.items()
+        if name.lower() not in _OF_A_DELIVERY
     )
     fresh_until = None if ttl is None else now + ttl
     reason = str(response.reason_phrase)
-    return (FORM, response.status_code, reason, headers, bytes(response.content), now, fresh_until)
+    body = bytes(response.content) if data is None else data
+    return (FORM, response.status_code, reason, headers, body, now, fresh_until, told(response))
 
 
 def thaw(value: Any) -> Stored | None:
@@ -58,30 +75,75 @@ def thaw(value: Any) -> Stored | None:
 
 
 def with_etag(response: HttpResponseBase) -> None:
-    """Give a response that is about to be held an ETag, unless it has one."""
+    """Give a response that is about to be held an ETag, as ConditionalGetMiddleware does, unless it has one."""
     if not response.has_header("ETag"):
-        body: bytes = response.content  # type: ignore[attr-defined]  # it is not streamed
-        response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        set_response_etag(response)
 
 
-def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> HttpResponseBase:
+def answer(
+    stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
+) -> HttpResponseBase:
     """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
     is_head = request.method == "HEAD"
-    response = HttpResponse(b"" if is_head else stored.body, status=stored.status, reason=stored.reason)
-    del response["Content-Type"]  # a response that was stored without one gets none
-    kept = response.headers._store  # they were checked when the view set them
-    kept.update({name.lower(): (name, value) for name, value in stored.headers})
+    response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
+    kept = response.headers._store
+    kept.update(stored.headers)  # they were checked when the view set them
     if is_head:
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
-    found[CACHE_STATUS] = status
-    found[AGE] = str(max(0, int(now - stored.created)))
+    kept = found.headers._store  # of a 304 its own
+    if stored.attributes:
+        give(found, stored.attributes)
+    kept[header.lower()] = (header, status)
+    kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
+
+
+def _response(body: bytes, status: int, reason: str) -> HttpResponse:
+    """Return a response without headers: as its constructor makes it, which takes longer than all the rest of a hit."""
+    blank = _blank()
+    if blank is None:
+        response = HttpResponse(body, status=status, reason=reason)
+        del response["Content-Type"]
+        return response
+    response = HttpResponse.__new__(HttpResponse)
+    attributes = vars(response)
+    attributes.update(blank)
+    headers = ResponseHeaders.__new__(ResponseHeaders)
+    headers._store = {}
+    attributes["headers"] = headers
+    attributes["cookies"] = SimpleCookie()
+    attributes["_resource_closers"] = []
+    attributes["_container"] = [body]
+    attributes["_reason_phrase"] = reason
+    attributes["status_code"] = status
+    return response
+
+
+_OWN: Final = frozenset(
+    {"headers", "cookies", "_resource_closers", "_container", "_reason_phrase", "status_code"}
+)
+_SHARED: Final = (type(None), bool, int, str)
+
+
+@functools.cache
+def _blank() -> dict[str, Any] | None:
+    """Return what all responses have alike; None for a Django that gives them more than is known here."""
+    made = vars(HttpResponse(b"", status=200, reason="OK"))
+    others = {name: value for name, value in made.items() if name not in _OWN}
+    is_known = made.keys() >= _OWN and vars(made["headers"]).keys() == {"_store"}
+    return others if is_known and all(isinstance(value, _SHARED) for value in others.values()) else None
 
 
 def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Return the response, or in its place what the conditions of the request make of it."""
-    if not any(name in request.META for name in _CONDITIONS):
+    meta = request.META
+    if not (
+        "HTTP_IF_NONE_MATCH" in meta
+        or "HTTP_IF_MODIFIED_SINCE" in meta
+        or "HTTP_IF_MATCH" in meta
+        or "HTTP_IF_UNMODIFIED_SINCE" in meta
+    ):
         return response
     modified = response.get("Last-Modified")
     found = get_conditional_response(
@@ -90,4 +152,7 @@ def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
         last_modified=parse_http_date_safe(modified) if modified else None,
         response=response,  # type: ignore[arg-type]  # it is not streamed
     )
-    return response if found is None else found
+    if found is None:
+        return response
+    weakened(request, found)
+    return found
