@@ -29,6 +29,7 @@ from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
 from oxicache.grace import is_graced
 from oxicache.store import attempt
+from oxicache.tags import checked_tags
 
 __all__ = ["Further", "ResponseCache", "Tags"]
 
@@ -128,7 +129,9 @@ class ResponseCache:
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
-    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
+    is_of_site: bool = (
+        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
+    )
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -296,7 +299,7 @@ class ResponseCache:
         if tags != ():
             args, kwargs = ask.arguments
             try:
-                ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
+                ask.tags = checked_tags(tags(ask.request, *args, **kwargs)) if callable(tags) else tuple(tags)
             except Exception as error:  # noqa: BLE001 -- as above
                 self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
@@ -368,9 +371,10 @@ class ResponseCache:
         problem = problem or rendering.no_response(response)
         if problem is not None:
             self._refused(ask.view, problem)
+        elif (why := policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data))) is not None:
+            logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data)) is None
-            and not self._leaks(ask, record, policy.vary_names(response))
+            not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
             and self._is_success(ask.view, response)
         ):
@@ -474,8 +478,9 @@ class ResponseCache:
         return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
-        if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
-            view.said.add(reason)
+        kind = reason.partition("(")[0]  # an error may say something else of each request
+        if kind not in view.said and len(view.said) < PASS_MAX_KEYS:
+            view.said.add(kind)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
 
 
