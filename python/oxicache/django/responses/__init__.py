@@ -4,7 +4,7 @@ What may be cached is in policy.py, whose it is and what is in the key in keying
 look at in guard.py and findings.py, how a response is held in stored.py and shelves.py, the way through all of it in
 serving.py.
 The mixins for Django REST framework, an extra, are loaded when they are asked for: rest_mixins.py.
-What caches outside of the site are told: middleware.py and headers.py.
+The whole site by it: site.py, and leaving.py. What caches outside of the site are told: middleware.py, headers.py.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Any
 from oxicache.django.responses.apis import cached_api
 from oxicache.django.responses.decorating import cached_view
 from oxicache.django.responses.headers import get_cache_headers
+from oxicache.django.responses.leaving import uncached
 from oxicache.django.responses.middleware import CacheMiddleware
 from oxicache.django.responses.serving import ResponseCache
+from oxicache.django.responses.site import SiteCacheMiddleware
 
-__all__ = ["CacheMiddleware", "ResponseCache", "cached_api", "cached_view", "get_cache_headers"]
+__all__ = [
+    "CacheMiddleware",
+    "ResponseCache",
+    "SiteCacheMiddleware",
+    "cached_api",
+    "cached_view",
+    "get_cache_headers",
+    "uncached",
+]
 
 if TYPE_CHECKING:
     from oxicache.django.responses.rest_mixins import DetailCacheMixin as DetailCacheMixin

@@ -17,13 +17,14 @@ from oxicache import options
 from oxicache.django import labels, signals, transactions, words
 from oxicache.django.responses import rest
 from oxicache.django.responses.fitting import fitted
-from oxicache.django.responses.guard import meta_name
 from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.leaving import answers_itself
+from oxicache.django.responses.records import meta_name
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "view_name"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -138,7 +139,7 @@ def _with_handlers(cache: ResponseCache, dispatch: Callable[..., Any]) -> Callab
 
 
 def _handler(cache: ResponseCache, handler: Callable[..., Any]) -> Callable[..., Any]:
-    name = _name(handler)
+    name = view_name(handler)
 
     @functools.wraps(handler)
     def cached(request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -153,7 +154,7 @@ def _handler(cache: ResponseCache, handler: Callable[..., Any]) -> Callable[...,
 def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(_name(view)) if _is_one_of_many(view) else _name(view)
+    own = _numbered(view_name(view)) if _is_one_of_many(view) else view_name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -169,6 +170,8 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
             return await view(*args, **kwargs)
         return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
+    answers_itself(cached)
+    answers_itself(acached)
     if iscoroutinefunction(view) or is_async:
         return acached if inspect.iscoroutinefunction(acached) else markcoroutinefunction(acached)
     return cached
@@ -190,7 +193,8 @@ def is_asked(args: tuple[Any, ...]) -> bool:
     return _taken("", args)[0] is not None
 
 
-def _name(view: Callable[..., Any]) -> str:
+def view_name(view: Callable[..., Any]) -> str:
+    """Return the name of a view: where it is defined, of `as_view()` that of its class."""
     method = _method_of(view)
     if method is not None:
         kind = type(method.__self__)

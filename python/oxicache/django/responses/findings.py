@@ -7,8 +7,8 @@ from django.http import HttpRequest
 
 from oxicache.django import conf
 from oxicache.django.responses import rest
-from oxicache.django.responses.guard import Record, meta_name
 from oxicache.django.responses.keying import ANONYMOUS, Keying
+from oxicache.django.responses.records import UNSPELT, Record, meta_name
 from oxicache.django.scope import Mark, Scope
 from oxicache.errors import LeakError
 from oxicache.testing import is_strict
@@ -27,11 +27,16 @@ _REMEDIES: Final = {
     "COOKIES": "let key_func read the cookie, or name Cookie in vary_on",
     "META": "read the headers that matter by their names",
     "csrf": "fetch the token by itself, or leave the form out of the cached view",
+    "nonce": "a nonce is of one response: leave it out of the cached view",
     "messages": "show messages outside of the cached view",
     "language": "activate the language in a middleware, before the cached view",
 }
+OF_REQUEST: Final = "request."  # begins what somebody has set on it
+_UNSPELT_REMEDY: Final = (
+    "let key_func= or scope= say what of it counts; a key holds text, numbers, saved rows"
+)
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
-_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "session written"})
+_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "nonce", "session written"})
 
 
 def varied(header: str) -> str:
@@ -57,7 +62,10 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
         record.note("authentication")
     if keying.kind_of(request, scope) == ANONYMOUS:
         held.add("session")  # there is none: of all who share this entry it says the same
-    return sorted(record.roots - held)
+    unspelt = {
+        name for name, text in record.read_attributes().items() if text == UNSPELT
+    } - keyed.attributes.keys()
+    return [*sorted(record.roots - held), *(f"{OF_REQUEST}{name}" for name in sorted(unspelt))]
 
 
 def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
@@ -80,11 +88,20 @@ def _is_somebody_else(scope: Scope, keying: Keying, user: Any) -> bool:
     return rest.user_kind(user) is not None or str(scope.user) != str(user.pk)
 
 
-def report(view: str, root: str, said: set[str]) -> None:
-    """Say once that a view looks at what its key does not hold; LeakError inside `oxicache.testing.strict()`."""
-    text = f"{view} looks at {root}, which its key does not hold, so its response is not cached: {_REMEDIES[root]}"
+def report(view: str, root: str, said: set[str], *, is_mistake: bool = True) -> None:
+    """Say once that a view looks at what its key does not hold; LeakError inside `oxicache.testing.strict()`.
+
+    That of a view which nobody has decorated is no mistake, and is said to who listens for it.
+    """
+    remedy = _UNSPELT_REMEDY if root.startswith(OF_REQUEST) else _REMEDIES[root]
+    text = f"{view} looks at {root}, which its key does not hold, so its response is not cached: {remedy}"
+    if not is_mistake:
+        if root not in said:
+            said.add(root)
+            logger.debug("%s.", text)
+        return
     if is_strict() and root not in _NOTHING_TO_MEND:
-        raise LeakError(view, root, _REMEDIES[root])
+        raise LeakError(view, root, remedy)
     if root not in said and root not in _NOTHING_TO_MEND:
         said.add(root)
         logger.warning("%s.", text)

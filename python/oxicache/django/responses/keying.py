@@ -4,7 +4,7 @@ What a view looked at beyond its key: guard.py. How parts are spelt: oxicache/ke
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -14,11 +14,10 @@ from django.http import HttpRequest, QueryDict
 from oxicache import keys
 from oxicache.django import conf
 from oxicache.django.responses import rest
-from oxicache.django.responses.guard import looked_up
 from oxicache.django.responses.places import places
 from oxicache.django.scope import Mark, Scope, is_anonymous, request_scope, scope_of
 
-__all__ = ["ANONYMOUS", "GUEST", "Keying"]
+__all__ = ["ANONYMOUS", "GUEST", "Keying", "Parts", "key_of"]
 
 KIND: Final = "response"  # what follows the scope in every key
 ABSENT: Final = f"{keys.MARK}absent"  # in place of the value of a header; no value is spelt so
@@ -92,65 +91,72 @@ class Keying:
             return None if rest.is_plain(request) else rest.user_kind(request.user)
         return ANONYMOUS if is_anonymous(request) else GUEST
 
-    def key_of(  # noqa: PLR0917 -- what a key is made of
+    def parts_of(
         self,
         request: HttpRequest,
         scope: Scope,
         view: str,
-        headers: Iterable[str],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> str:
-        """Return the key of what `view` answers to this request.
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        said: tuple[Any, ...],
+    ) -> "Parts":
+        """Return what is in the key of what `view` answers to this request, except for headers and their like.
 
-        `headers`: names in META whose values count. TypeError names an argument of the view that has no spelling.
+        `said`: what key_func returned, if there is one.
         """
-        names = tuple(sorted(headers)) if headers else ()
-        said = () if self.key_func is None else (self.key_func(request, *args, **kwargs),)
+        args, kwargs = arguments
         is_plain = rest.is_plain(request)
-        parts = (
+        return (
             scope.prefix(),
             self.key_prefix,
             view,
             self.kind_of(request, scope),
             places() if is_plain else (*places(), *rest.segments(request)),
             _asked(request if is_plain else rest.plain(request), self.ignored_params),
-            names,
-            tuple([looked_up(request, name) for name in names]),
+            args,
+            tuple(kwargs.items()),
+            said,
         )
-        given = (*args, *kwargs.values(), *said)
-        if all(type(one) in _PLAIN for one in given):
-            # Equal values of two types are two keys, so the types count.
-            return _remembered(parts, args, tuple(kwargs.items()), said, tuple(map(type, given)))
-        return _text(parts, args, kwargs.items(), said)
 
 
 # Of what is asked for: scheme, host, path, the query or the parameters taken from it, the encoding of these, and the
 # names of those that count for nothing.
 Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None, frozenset[str] | None]
+Arguments: TypeAlias = tuple[Any, ...]
+Named: TypeAlias = tuple[tuple[str, Any], ...]
 Parts: TypeAlias = tuple[
-    str, str | None, str, str | None, tuple[str, ...], Asked, tuple[str, ...], tuple[str | None, ...]
+    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[Any, ...]
 ]
 
 _PLAIN: Final = frozenset({bool, int, str, type(None), UUID})
 
 
+def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) -> str:
+    """Return a key. `names`: of the headers, cookies and attributes that count, with their values in the same order.
+
+    TypeError names an argument of the view that has no spelling.
+    """
+    *_, args, kwargs, said = parts
+    if not (args or kwargs or said):
+        return _remembered(parts, names, values, ())
+    given = (*args, *[value for _, value in kwargs], *said)
+    types = tuple(map(type, given))
+    if _PLAIN.issuperset(types):
+        return _remembered(parts, names, values, types)
+    return _text(parts, names, values)
+
+
 @functools.lru_cache(maxsize=4096)
 def _remembered(
     parts: Parts,
-    args: tuple[Any, ...],
-    kwargs: tuple[tuple[str, Any], ...],
-    said: tuple[Any, ...],
-    types: tuple[type[Any], ...],  # noqa: ARG001 -- told apart
+    names: tuple[str, ...],
+    values: tuple[str | None, ...],
+    types: tuple[type[Any], ...],  # noqa: ARG001 -- equal values of two types are two keys
 ) -> str:
-    return _text(parts, args, kwargs, said)
+    return _text(parts, names, values)
 
 
-def _text(
-    parts: Parts, args: tuple[Any, ...], kwargs: Iterable[tuple[str, Any]], said: tuple[Any, ...]
-) -> str:
-    """Spell a key."""
-    prefix, key_prefix, view, kind, places, asked, names, values = parts
+def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) -> str:
+    prefix, key_prefix, view, kind, places, asked, args, kwargs, said = parts
     segments = [prefix] if prefix else []
     segments.append(KIND)
     segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []

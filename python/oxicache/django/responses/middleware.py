@@ -13,9 +13,10 @@ from django.utils.cache import patch_vary_headers
 
 from oxicache.django import conf
 from oxicache.django.responses import rendering, stored
-from oxicache.django.responses.guard import COOKIE, CSRF_NOTE, Record, watch_cookies
+from oxicache.django.responses.guard import watch_cookies
 from oxicache.django.responses.headers import PRIVATE, PUBLIC, REVALIDATED, VARY
 from oxicache.django.responses.policy import directives, vary_names
+from oxicache.django.responses.records import COOKIE, CSRF_NOTE, Record
 from oxicache.django.scope import is_anonymous, is_resolved, scope_of
 
 __all__ = ["CacheMiddleware"]

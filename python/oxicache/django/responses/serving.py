@@ -5,8 +5,10 @@ Where it is held: shelves.py. By what views get here: decorating.py.
 """
 # Long because each step is there for sync and for async views.
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -17,11 +19,14 @@ from django.utils.cache import patch_vary_headers
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
-from oxicache.django.responses.guard import Record, watching
-from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.attributes import is_waiting, noting
+from oxicache.django.responses.guard import take, watching
+from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
+from oxicache.errors import MissingScopeError
 from oxicache.store import attempt
 
 __all__ = ["Further", "ResponseCache", "Tags"]
@@ -43,7 +48,7 @@ class View:
     """What is known of one view in this process."""
 
     name: str
-    headers: frozenset[str] = frozenset()  # by their names in META
+    headers: tuple[str, ...] = ()  # whose values are in its keys, by their names in a record
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
 
 
@@ -65,6 +70,7 @@ class Ask:
         "headers",
         "key",
         "keyed",
+        "parts",
         "request",
         "scope",
         "shelf",
@@ -83,7 +89,8 @@ class Ask:
         view: View,
         shelf: Shelf,
         scope: scope.Scope,
-        headers: frozenset[str],
+        headers: tuple[str, ...],
+        parts: Parts,
         key: str,
         keyed: Record,
         further: Further | None,
@@ -94,6 +101,7 @@ class Ask:
         self.shelf = shelf
         self.scope = scope
         self.headers = headers  # whose values are in the key
+        self.parts = parts
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
@@ -112,10 +120,14 @@ class ResponseCache:
     condition_func: Callable[..., Any] | None = None
     success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
+    cache_users: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
+    is_of_site: bool = (
+        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
+    )
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -128,6 +140,7 @@ class ResponseCache:
         further: Further | None = None,
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
+        take(request)
         wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return call()
@@ -138,7 +151,9 @@ class ResponseCache:
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 answer = self._answer(ask, found)
                 return call() if answer is MISSING else answer
-            if request.method == "HEAD" or not self._wants(ask, wish):
+            if not self._is_plain:
+                ask = self._ask(request, name, arguments, further, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return call()  # the response to HEAD is no answer to GET
 
             def load(ask: Ask = ask) -> Loaded:
@@ -161,19 +176,24 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
+        take(request)
         wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            if self._may_block(request):
-                ask = await sync_to_async(self._ask)(request, name, arguments)
-            else:
-                ask = self._ask(request, name, arguments)
+            in_place = not self._may_block(request, name)
+            ask = (
+                self._ask(request, name, arguments)
+                if in_place
+                else await sync_to_async(self._ask)(request, name, arguments)
+            )
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if request.method == "HEAD" or not self._wants(ask, wish):
+            if not self._is_plain:
+                ask = await sync_to_async(self._ask)(request, name, arguments, is_watched=True)
+            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
             async def load(ask: Ask = ask) -> Loaded:
@@ -195,33 +215,61 @@ class ResponseCache:
         return self.keying.scope is not None or not rest.is_plain(request)
 
     def _ask(
-        self, request: HttpRequest, name: str, arguments: Arguments, further: Further | None = None
+        self,
+        request: HttpRequest,
+        name: str,
+        arguments: Arguments,
+        further: Further | None = None,
+        *,
+        is_watched: bool = False,
     ) -> Ask | None:
-        """Return what to look for; None where this request's response is not cached."""
-        view = self._views.get(name) or self._views.setdefault(name, View(name, self.vary_on))
+        """Return what to look for; None where this request's response is not cached.
+
+        `is_watched`: it will be loaded, so what functions of the project look at for the key must be known.
+        """
+        view = self._views.get(name) or self._views.setdefault(name, View(name, tuple(sorted(self.vary_on))))
         shelf = shelf_at(self.alias, self.grace)
         if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
         keying, headers = self.keying, view.headers
         args, kwargs = arguments
+        keyed = Record() if is_watched else NOTHING
+        # What is asked for a hit too is watched on a miss alone: it takes longer than all the rest of a hit.
+        watched = functools.partial(watching, request, keyed) if is_watched else nullcontext
         try:
-            if self.condition_func is None and keying.scope is None and keying.key_func is None:
-                keyed, whose = NOTHING, keying.scope_of(request)
+            if self.condition_func is not None:
+                with watched():
+                    if not self.condition_func(request, *args, **kwargs):
+                        return None
+            if keying.scope is not None:
+                with watched():
+                    whose = keying.scope_of(request)
+            elif is_watched and keying.asks_settings:
+                with noting(rest.plain(request), keyed):
+                    whose = keying.scope_of(request)
             else:
-                keyed = Record()
-                whose = self._asked(request, arguments, keyed)
-            if whose is None or (not self.cache_anonymous and keying.is_anybodys(request)):
+                whose = keying.scope_of(request)
+            if whose is None or self._is_left_out(request):
                 return None
-            if keying.key_func is None:
-                key = keying.key_of(request, whose, name, headers, args, kwargs)
-            else:
-                with watching(request, keyed):
-                    key = keying.key_of(request, whose, name, headers, args, kwargs)
+            said: tuple[Any, ...] = ()
+            if keying.key_func is not None:
+                with watched():
+                    said = (keying.key_func(request, *args, **kwargs),)
+            parts = keying.parts_of(request, whose, name, arguments, said)
+            key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
+        except MissingScopeError as error:
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        return Ask(request, arguments, view, shelf, whose, headers, key, keyed, further)
+        return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether no function of the project is asked before a load."""
+        return self.condition_func is None and self.keying.is_plain
 
     def _wants(self, ask: Ask, wish: Wish) -> bool:
         """Add what only a load needs; False where this request's response is not cached."""
@@ -237,23 +285,23 @@ class ResponseCache:
         ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
         return True
 
-    def _may_block(self, request: HttpRequest) -> bool:
+    def _may_block(self, request: HttpRequest, name: str) -> bool:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
-        is_plain = self.condition_func is None and self.keying.is_plain and not callable(self.tags)
+        if not self._is_plain or callable(self.tags):
+            return True
+        if (
+            (view := self._views.get(name)) is not None
+            and view.headers
+            and is_waiting(rest.plain(request), view.headers)
+        ):
+            return True
         is_shared = self.keying.per_user is False and self.cache_anonymous
-        return not (is_plain and (is_shared or scope.is_anonymous(request)))
+        return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
-    def _asked(self, request: HttpRequest, arguments: Arguments, keyed: Record) -> scope.Scope | None:
-        """Ask the project's own functions whether to cache, and for whom; what they look at is in the key."""
-        if self.condition_func is not None:
-            args, kwargs = arguments
-            with watching(request, keyed):
-                if not self.condition_func(request, *args, **kwargs):
-                    return None
-        if self.keying.scope is not None:
-            with watching(request, keyed):
-                return self.keying.scope_of(request)
-        return self.keying.scope_of(request)
+    def _is_left_out(self, request: HttpRequest) -> bool:
+        if self.cache_anonymous and self.cache_users:
+            return False
+        return not (self.cache_anonymous if self.keying.is_anybodys(request) else self.cache_users)
 
     # ------------------------------------------------------------ the view
 
@@ -318,8 +366,10 @@ class ResponseCache:
                 response[self.header] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
-                    ask.view.headers |= headers
-                    loaded.key = self._key(ask, headers)
+                    ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
+                    loaded.key = key_of(
+                        ask.parts, headers, tuple([record.looked_up(ask.request, one) for one in headers])
+                    )
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
@@ -334,26 +384,25 @@ class ResponseCache:
             return False
 
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.is_of_site and record.is_taken:
+            return True
         if self.keying.per_user is False and "cookie" in varies:
             record.note("COOKIES")  # it says itself that it depends on who asks
         found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
         for root in found:
-            findings.report(ask.view.name, root, ask.view.said)
+            findings.report(ask.view.name, root, ask.view.said, is_mistake=not self.is_of_site)
         return bool(found)
 
-    def _headers(self, ask: Ask, response: Any, record: Record) -> frozenset[str] | None:
+    def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
         """Return the headers that this view has looked at or named so far; None where they are too many."""
         # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
         named = {findings.varied(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
-        headers = ask.headers | record.headers | named - {"HTTP_AUTHORIZATION"}
+        others = {ATTRIBUTE + name for name in record.read_attributes().keys() - ask.keyed.attributes.keys()}
+        headers = {*ask.headers, *record.headers, *others, *(named - {"HTTP_AUTHORIZATION"})}
         if len(headers) > MAX_HEADERS:
             self._refused(ask.view, f"it looks at more than {MAX_HEADERS} headers")
             return None
-        return headers
-
-    def _key(self, ask: Ask, headers: frozenset[str]) -> str:
-        args, kwargs = ask.arguments
-        return self.keying.key_of(ask.request, ask.scope, ask.view.name, headers, args, kwargs)
+        return tuple(sorted(headers))
 
     # ------------------------------------------------------------ after it
 

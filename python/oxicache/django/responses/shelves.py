@@ -96,6 +96,9 @@ class _Shelf:
     def _read(self, held: Any) -> Any:
         raise NotImplementedError
 
+    def _peek(self, held: Any) -> Any:
+        return self._read(held)
+
     def find(self, key: str) -> Stored | None:
         stored = thaw(attempt(cast("LoadStore", self), self._read, None, self.held(key)))
         return stored if stored is not None and stored.is_fresh(self.now()) else None
@@ -103,13 +106,13 @@ class _Shelf:
     def peek(self, wanted: Wanted, default: Any) -> Any:
         if wanted.is_reload:
             return default
-        stored = thaw(self._read(wanted.held))
+        stored = thaw(self._peek(wanted.held))
         return stored if stored is not None and stored.is_fresh(self.now()) else default
 
     get = peek
 
     def _stale(self, wanted: Wanted) -> Any:
-        stored = thaw(self._read(wanted.held))
+        stored = thaw(self._peek(wanted.held))
         return MISSING if stored is None else stored
 
     def _early(self, wanted: Wanted) -> bool:  # noqa: ARG002 -- as the loader calls it
@@ -137,6 +140,9 @@ class NativeShelf(_Shelf):
 
     def _read(self, held: Any) -> Any:
         return self.store.get(held, None)
+
+    def _peek(self, held: Any) -> Any:
+        return self.store.peek(held, None)
 
     def _token(self, wanted: Wanted) -> int:
         return self.store._token(wanted.held)

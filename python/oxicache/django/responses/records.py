@@ -1,0 +1,240 @@
+"""What the leak guard notes of a request: roots, headers, cookies, attributes. Who notes it: guard.py, attributes.py.
+
+A header, a cookie that is absent, and an attribute have a name each by which the key holds them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import HttpHeaders
+from django.utils.functional import LazyObject, empty
+
+from oxicache import keys
+from oxicache._native import MISSING
+from oxicache.django.responses import rest
+
+__all__ = [
+    "ATTRIBUTE",
+    "COOKIE",
+    "CSRF_NOTE",
+    "UNSPELT",
+    "Originals",
+    "Record",
+    "attribute_text",
+    "is_loaded",
+    "looked_up",
+    "meta_name",
+    "resolved",
+]
+
+# In every key, or the same for all who can share one: no news.
+_KEYED_META: Final = frozenset(
+    {
+        "CONTENT_LENGTH",
+        "CONTENT_TYPE",
+        "HTTP_AUTHORIZATION",  # a request that has it is cached only where a resolver has told whose it is
+        "HTTP_CACHE_CONTROL",
+        "HTTP_HOST",
+        "HTTP_IF_MATCH",  # what answers a condition is no 200, and a 200 is whole
+        "HTTP_IF_MODIFIED_SINCE",
+        "HTTP_IF_NONE_MATCH",
+        "HTTP_IF_UNMODIFIED_SINCE",
+        "PATH_INFO",
+        "QUERY_STRING",
+        "REQUEST_METHOD",
+        "SCRIPT_NAME",
+        "SERVER_NAME",
+        "SERVER_PORT",
+        "SERVER_PROTOCOL",
+    }
+)
+_COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
+_BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
+COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
+CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
+ATTRIBUTE: Final = "attribute:"  # and that of what a middleware has set on the request
+AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
+UNSPELT: Final = "\0unspelt"  # of an attribute that cannot be part of a key; no text is spelt so
+
+
+class Originals(NamedTuple):
+    """A request as it was before its view."""
+
+    meta: Mapping[str, Any]
+    cookies: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+
+
+class Record:
+    """What was looked at: roots (`user`, `session`, `COOKIES`, ...), headers by their name in META, attributes."""
+
+    __slots__ = (
+        "attributes",
+        "headers",
+        "is_taken",
+        "originals",
+        "outer",
+        "roots",
+        "sees_authorization",
+        "set_user",
+        "user",
+    )
+
+    def __init__(self, outer: "Record | None" = None) -> None:
+        """Begin with nothing. What this one notes an outer one notes too: a cached view may call another."""
+        self.headers: set[str] = set()
+        self.roots: set[str] = set()
+        self.attributes: dict[
+            str, Any
+        ] = {}  # by name: the text of each, as it was when it was first looked at
+        self.originals = Originals({}, {}, {})
+        self.user: Any = None  # as the view got it
+        # By the view itself: Django REST framework has an authentication of its own.
+        self.set_user: Any = None
+        self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
+        self.is_taken = False  # by a view inside that answers for itself
+        self.outer = outer
+
+    @property
+    def has_cookies(self) -> bool:
+        """Whether what was looked at may have told visitors apart by a cookie: one that is not there does so too."""
+        is_read = not self.roots.isdisjoint(_BY_COOKIE)
+        return is_read or any(name.startswith(COOKIE) for name in self.headers)
+
+    def note(self, root: str) -> None:
+        """Note a root."""
+        self.roots.add(root)
+        if self.outer is not None:
+            self.outer.note(root)
+
+    def note_name(self, name: str) -> None:
+        """Note what `looked_up` finds the value of."""
+        self.headers.add(name)
+        if self.outer is not None:
+            self.outer.note_name(name)
+
+    def take(self) -> None:
+        """Note that a view inside says itself what may be cached of it."""
+        self.is_taken = True
+        if self.outer is not None:
+            self.outer.take()
+
+    def note_cookie(self, name: str) -> None:  # noqa: ARG002 -- for a record to which some say nothing
+        """Note that a cookie was read that is there."""
+        self.note("COOKIES")
+
+    def note_meta(self, name: Any) -> None:
+        """Note what was read of META."""
+        if name in _COOKIES:
+            self.note("COOKIES")
+        elif name == CSRF_NOTE:
+            self.note("csrf")
+        elif name == AUTHORIZATION:
+            if self.sees_authorization:
+                self.headers.add(name)
+            if self.outer is not None:
+                self.outer.note_meta(name)
+        elif isinstance(name, str) and not _is_keyed(name):
+            self.headers.add(name)
+            if self.outer is not None:
+                self.outer.note_meta(name)
+
+    def note_attribute(self, name: str) -> None:
+        """Note an attribute that somebody has set on the request, or has not."""
+        if name not in self.attributes:
+            value = self.originals.attributes.get(name, MISSING)
+            if value is MISSING:
+                self.attributes[name] = None
+            else:
+                # One that is lazy says later what it is, if the view has wanted to know.
+                self.attributes[name] = value if isinstance(value, LazyObject) else _text_or_none(name, value)
+        if self.outer is not None:
+            self.outer.note_attribute(name)
+
+    def read_attributes(self) -> dict[str, str | None]:
+        """Return the texts of the attributes that were looked at: UNSPELT of one without, None of an absent one."""
+        found = {}
+        for name, value in self.attributes.items():
+            if value is None or type(value) is str:
+                found[name] = value
+            elif is_loaded(value):  # else the view has passed it on, and not looked
+                found[name] = _text_or_none(name, value)
+        return found
+
+    def looked_up(self, request: Any, name: str) -> str | None:
+        """As `looked_up`, of the request as it was before the view."""
+        if name.startswith(rest.ATTRIBUTE):
+            return rest.looked_up(request, name)
+        if name.startswith(ATTRIBUTE):
+            text = self.attributes.get(name[len(ATTRIBUTE) :])
+            if type(text) is str:  # a lazy object claims to be one
+                return text
+        return _value_in(self.originals, name)
+
+
+def looked_up(request: HttpRequest, name: str) -> str | None:
+    """Return the value of what a record names: a header, a cookie, an attribute. TypeError names one without a text."""
+    if name.startswith(ATTRIBUTE):
+        attribute = name[len(ATTRIBUTE) :]
+        # Asked for, and not looked up alone: an outer view that is watched depends on it too.
+        held = rest.plain(request)
+        value = getattr(held, attribute, None)
+        return attribute_text(attribute, value) if attribute in vars(held) else None
+    if name.startswith(rest.ATTRIBUTE):
+        return rest.looked_up(request, name)
+    return _value_in(Originals(request.META, request.COOKIES, {}), name)
+
+
+def _value_in(originals: Originals, name: str) -> str | None:
+    meta, cookies, attributes = originals
+    if name.startswith(ATTRIBUTE):
+        attribute = name[len(ATTRIBUTE) :]
+        return attribute_text(attribute, attributes[attribute]) if attribute in attributes else None
+    if name.startswith(COOKIE):
+        return cookies.get(name[len(COOKIE) :])
+    value = meta.get(name)
+    if name == AUTHORIZATION:
+        return rest.GIVEN if value else None
+    return None if value is None else str(value)
+
+
+def attribute_text(name: str, value: Any) -> str:
+    """Return the text that stands for an attribute. TypeError where there is none."""
+    return keys.spell(resolved(value), f"request.{name}")
+
+
+def _text_or_none(name: str, value: Any) -> str:
+    try:
+        return attribute_text(name, value)
+    except Exception:  # noqa: BLE001 -- what an object of the project makes of being asked for its key
+        return UNSPELT
+
+
+def resolved(value: Any) -> Any:
+    """Return what a lazy object stands for, which is loaded if need be; anything else as it is."""
+    if isinstance(value, LazyObject):
+        if not is_loaded(value):
+            value._setup()
+        return vars(value)["_wrapped"]
+    return value
+
+
+def is_loaded(value: Any) -> bool:
+    """Whether somebody has asked a lazy object for what it stands for."""
+    return vars(value).get("_wrapped", empty) is not empty
+
+
+def meta_name(header: str) -> str:
+    """Return the name in META of a header."""
+    return HttpHeaders.to_wsgi_name(header)
+
+
+def _is_keyed(name: str) -> bool:
+    if name in _KEYED_META or name.startswith(("wsgi.", "asgi.")):
+        return True
+    if name in {"HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"}:
+        return bool(settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT)
+    secure = settings.SECURE_PROXY_SSL_HEADER
+    return bool(secure) and name == secure[0]
