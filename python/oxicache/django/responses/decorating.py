@@ -123,7 +123,8 @@ def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
         kind.dispatch = _with_handlers(cache, kind.dispatch)  # type: ignore[method-assign]
         return kind
     is_async = bool(getattr(kind, "view_is_async", False))
-    kind.dispatch = _decorated(cache, kind.dispatch, is_async=is_async)  # type: ignore[method-assign]
+    name = f"{kind.__module__}.{kind.__qualname__}.dispatch"
+    kind.dispatch = _decorated(cache, kind.dispatch, name=name, is_async=is_async)  # type: ignore[method-assign]
     return kind
 
 
@@ -154,10 +155,13 @@ def _handler(cache: ResponseCache, handler: Callable[..., Any]) -> Callable[...,
     return cached
 
 
-def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
+def _decorated(
+    cache: ResponseCache, view: Callable[..., Any], *, name: str | None = None, is_async: bool | None = None
+) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(view_name(view)) if _is_one_of_many(view) else view_name(view)
+    # A method is decorated for each request anew, and its class tells it from others.
+    own = view_name(view) if _method_of(view) is not None else _numbered(name or view_name(view))
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -200,7 +204,7 @@ def view_name(view: Callable[..., Any]) -> str:
     """Return the name of a view: where it is defined, of `as_view()` that of its class."""
     method = _method_of(view)
     if method is not None:
-        kind = type(method.__self__)
+        kind = method.__self__ if isinstance(method.__self__, type) else type(method.__self__)
         return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}"
     function: Any = view
     while isinstance(function, functools.partial):
@@ -213,16 +217,6 @@ def view_name(view: Callable[..., Any]) -> str:
     # The class that Django REST framework's api_view makes is named as the function is, but for this.
     name = f"{named.__module__}.{named.__name__ if own == 'WrappedAPIView' else own}"
     return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
-
-
-def _is_one_of_many(view: Any) -> bool:
-    """Whether others may have its name: it has variables of another function, or arguments or attributes of its own."""
-    if _method_of(view) is not None:
-        return False
-    if isinstance(view, functools.partial):
-        return bool(view.args or view.keywords) or _is_one_of_many(view.func)
-    is_named = hasattr(view, "__qualname__") or hasattr(view, "view_class")
-    return not is_named or bool(getattr(view, "__closure__", None))
 
 
 def _method_of(view: Any) -> Any:

@@ -5,8 +5,10 @@ Where it is held: shelves.py. By what views get here: decorating.py.
 """
 # Long because each step is there for sync and for async views.
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -17,11 +19,11 @@ from django.utils.cache import patch_vary_headers
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
-from oxicache.django.responses.attributes import is_waiting
-from oxicache.django.responses.guard import watching
+from oxicache.django.responses.attributes import is_waiting, noting
+from oxicache.django.responses.guard import take, watching
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
@@ -127,7 +129,9 @@ class ResponseCache:
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
-    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
+    is_of_site: bool = (
+        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
+    )
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -182,19 +186,22 @@ class ResponseCache:
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
         take(request)
-        asked = sync_to_async(self._ask)
         wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
             in_place = not self._may_block(request, name)
-            ask = self._ask(request, name, arguments) if in_place else await asked(request, name, arguments)
+            ask = (
+                self._ask(request, name, arguments)
+                if in_place
+                else await sync_to_async(self._ask)(request, name, arguments)
+            )
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
             if not self._is_plain:
-                ask = await asked(request, name, arguments, is_watched=True)
+                ask = await sync_to_async(self._ask)(request, name, arguments, is_watched=True)
             if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
@@ -239,17 +246,31 @@ class ResponseCache:
         if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        headers, keyed = view.headers, NOTHING
+        keying, headers = self.keying, view.headers
+        args, kwargs = arguments
+        keyed = Record() if is_watched else NOTHING
+        # What is asked for a hit too is watched on a miss alone: it takes longer than all the rest of a hit.
+        watched = functools.partial(watching, request, keyed) if is_watched else nullcontext
         try:
-            if is_watched:
-                keyed = Record()
-                with watching(request, keyed):
-                    found = self._parts(request, name, arguments)
+            if self.condition_func is not None:
+                with watched():
+                    if not self.condition_func(request, *args, **kwargs):
+                        return None
+            if keying.scope is not None:
+                with watched():
+                    whose = keying.scope_of(request)
+            elif is_watched and keying.asks_settings:
+                with noting(rest.plain(request), keyed):
+                    whose = keying.scope_of(request)
             else:
-                found = self._parts(request, name, arguments)
-            if found is None:
+                whose = keying.scope_of(request)
+            if whose is None or self._is_left_out(request):
                 return None
-            whose, parts = found
+            said: tuple[Any, ...] = ()
+            if keying.key_func is not None:
+                with watched():
+                    said = (keying.key_func(request, *args, **kwargs),)
+            parts = keying.parts_of(request, whose, name, arguments, said)
             key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
         except MissingScopeError as error:
             self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
@@ -258,20 +279,6 @@ class ResponseCache:
             self._refused(view, f"its key could not be made: {error!r}")
             return None
         return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
-
-    def _parts(
-        self, request: HttpRequest, name: str, arguments: Arguments
-    ) -> tuple[scope.Scope, Parts] | None:
-        """Ask whether to cache, for whom, and what else is in the key."""
-        args, kwargs = arguments
-        if self.condition_func is not None and not self.condition_func(request, *args, **kwargs):
-            return None
-        whose = self.keying.scope_of(request)
-        if whose is None or self._is_left_out(request):
-            return None
-        if not self.cache_users and whose.user is not None:
-            return None
-        return whose, self.keying.parts_of(request, whose, name, args, kwargs)
 
     @property
     def _is_plain(self) -> bool:
@@ -296,13 +303,19 @@ class ResponseCache:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
         if not self._is_plain or callable(self.tags):
             return True
-        if (view := self._views.get(name)) is not None and view.headers and is_waiting(request, view.headers):
+        if (
+            (view := self._views.get(name)) is not None
+            and view.headers
+            and is_waiting(rest.plain(request), view.headers)
+        ):
             return True
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
     def _is_left_out(self, request: HttpRequest) -> bool:
-        return not self.cache_anonymous and self.keying.is_anybodys(request)
+        if self.cache_anonymous and self.cache_users:
+            return False
+        return not (self.cache_anonymous if self.keying.is_anybodys(request) else self.cache_users)
 
     # ------------------------------------------------------------ the view
 
@@ -371,7 +384,9 @@ class ResponseCache:
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
                     ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
-                    loaded.key = key_of(ask.parts, headers, tuple(map(record.looked_up, headers)))
+                    loaded.key = key_of(
+                        ask.parts, headers, tuple([record.looked_up(ask.request, one) for one in headers])
+                    )
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
