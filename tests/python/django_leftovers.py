@@ -8,6 +8,7 @@ import django.contrib.auth.signals
 import django.core.signals
 import django.db.backends.signals
 import django.test.signals
+import rest_framework.settings
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, models
@@ -22,12 +23,14 @@ from django.utils import timezone, translation
 from leftovers import State
 
 from oxicache.django import delivery, execution, handles, marks, plain, reaching, site
-from oxicache.django.responses import decorating
+from oxicache.django.backends import loads, stores
+from oxicache.django.responses import decorating, shelves
+from oxicache.registry import cache_manager
 
-__all__ = ["django_state", "remove_rows"]
+__all__ = ["django_state", "forget_stores", "remove_rows"]
 
 # Loaded before anybody looks: they listen to signals from then on.
-LISTENERS: Final = (decorating, delivery, execution, handles, plain, reaching, site)
+LISTENERS: Final = (decorating, delivery, execution, handles, plain, reaching, rest_framework.settings, site)
 # Who patches Django patches it there.
 CLASSES: Final = (models.Model, models.Manager, QuerySet, Atomic, Collector, CursorWrapper)
 SIGNALS: Final[dict[str, Signal]] = {
@@ -69,6 +72,19 @@ def django_state(found: State) -> None:
         if (connection := getattr(connections._connections, alias, None)) is not None:  # type: ignore[attr-defined]
             _connection(found, alias, connection)
     found["databases"] = sorted(connections.settings)
+
+
+def forget_stores() -> None:
+    """Let go of the memory of each LOCATION that was used.
+
+    Tests use a thousand of them, and what looks at all caches that there are would take seconds at the end of the run.
+    """
+    for location in list(stores._stores):
+        store = stores._stores.pop(location)
+        cache_manager.remove(store.name or "", store.cache)
+    loads._loaders.clear()
+    shelves._shelves.clear()
+    shelves._found.clear()
 
 
 def remove_rows() -> None:

@@ -80,9 +80,15 @@ KEPT: Final = frozenset(
 class Leftovers:
     """The plugin. `tests/python/conftest.py` registers it."""
 
-    def __init__(self, *probes: Callable[[State], None], mend: Callable[[], None] = lambda: None) -> None:
-        """Look with `probes`, too. `mend` is called when something was left: nobody else is to fail by it."""
+    def __init__(
+        self,
+        *probes: Callable[[State], None],
+        tidy: Callable[[], None] = lambda: None,
+        mend: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Look with `probes`, too. `tidy` is called after each file, `mend` when something was left besides."""
         self._probes = (_process, _patches, _package, _lasting, *probes)
+        self._tidy = tidy
         self._mend = mend
         self._file: object = None
         self._before: State = {}
@@ -111,6 +117,7 @@ class Leftovers:
         self._seen = {name: self._seen.get(name, item.nodeid) for name in left}
         if nextitem is None or nextitem.path != item.path:
             self._file = None
+            self._tidy()
             if left:
                 self._mend()
                 told = [f"{name}: {text}, since {self._seen[name]}" for name, text in left.items()]
@@ -218,7 +225,7 @@ def _package(found: State) -> None:
                 keys = [key for key, value in names.items() if _is_container(name, key, value)]
                 _containers[name] = len(names), keys
             for key in keys:
-                value = names.get(key)
+                value: Any = names.get(key)
                 found[f"{name}.{key}"] = value.copy() if type(value) in CONTAINERS else value
 
 
