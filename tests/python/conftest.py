@@ -70,6 +70,7 @@ ANY_METHODS = (
     "test_delivery.py",
     "test_delivery_rounds.py",
     "test_demo.py",
+    "test_demo_features.py",
     "test_demo_site.py",
     "test_dependants.py",
     "test_dialects_processes.py",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template import engines
@@ -122,6 +123,37 @@ class TestSingleFlight:
         for thread in threads:
             thread.join(WAIT)
         assert found == {"de": b"de", "en": b"en", "fr": b"fr"}
+
+    def test_who_waited_while_the_view_refused_another(self) -> None:
+        """What a view raises is for the request that asked it: another one may be let in, and is told nothing of it."""
+        is_in, go_on = threading.Event(), threading.Event()
+        found: dict[str, Any] = {}
+
+        @cached_view(per_user=False)
+        def view(request: HttpRequest) -> HttpResponse:
+            is_in.set()
+            assert go_on.wait(WAIT)
+            if request.headers["X-Role"] != "staff":
+                raise PermissionDenied(request.headers["X-Role"])
+            return HttpResponse("staff")
+
+        def ask(role: str) -> None:
+            try:
+                found[role] = view(asked(HTTP_X_ROLE=role)).content
+            except PermissionDenied as error:
+                found[role] = str(error)
+
+        threads = [threading.Thread(target=ask, args=(role,)) for role in ("visitor", "staff", "guest")]
+        threads[0].start()
+        assert is_in.wait(WAIT)
+        for thread in threads[1:]:
+            thread.start()
+        while len(waiting()) < 2:
+            assert all(thread.is_alive() for thread in threads)
+        go_on.set()
+        for thread in threads:
+            thread.join(WAIT)
+        assert found == {"visitor": "visitor", "staff": b"staff", "guest": "guest"}
 
     def test_tasks_wait_alike(self) -> None:
         """An async view is asked once by tasks that come together."""

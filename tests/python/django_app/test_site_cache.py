@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gzip
 import logging
 import threading
 from collections.abc import Iterator
@@ -48,6 +49,11 @@ calls: list[str] = []
 def plain(request: HttpRequest, **_: Any) -> HttpResponse:
     calls.append(request.get_full_path())
     return HttpResponse(f"plain {len(calls)}")
+
+
+def long(request: HttpRequest) -> HttpResponse:
+    calls.append("long")
+    return HttpResponse("long " * 200)
 
 
 async def plain_async(request: HttpRequest) -> HttpResponse:
@@ -193,6 +199,7 @@ urlpatterns = [
     path("plain/<int:pk>/", plain),
     path("shop/", include(([path("list/", plain, name="list")], "shop"))),
     path("async/", plain_async),
+    path("long/", long),
     path("named/", named),
     path("themed/", themed),
     path("spoken/", spoken),
@@ -343,6 +350,19 @@ class TestHits:
         response = client.get("/plain/5/")
         assert status_of(response) == "HIT"
         assert response.wsgi_request.resolver_match.kwargs == {"pk": 5}
+
+    def test_outside_of_compression(self) -> None:
+        """What is compressed before it is kept is kept for those who ask for that."""
+        asked: list[dict[str, str]] = [
+            {}, {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}, {"Accept-Encoding": "br, gzip"}
+        ]  # fmt: skip
+        with site([OURS, DJANGOS[0]]):
+            for headers in (*asked, *reversed(asked)):
+                response = Client().get("/long/", headers=headers)
+                is_gzip = response.get("Content-Encoding") == "gzip"
+                assert is_gzip == ("gzip" in headers.get("Accept-Encoding", ""))
+                assert (gzip.decompress(response.content) if is_gzip else response.content) == b"long " * 200
+        assert len(calls) == len(asked)
 
 
 class TestWhose:

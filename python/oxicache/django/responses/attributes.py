@@ -85,6 +85,7 @@ def is_waiting(request: HttpRequest, names: Iterable[str]) -> bool:
 def noting(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` which attributes of the request the block looks at."""
     attributes = vars(request)
+    record.originals = record.originals._replace(attributes=foreign(attributes))
     kind: Any = type(request)
     outer = attributes.get(_RECORD)
     attributes[_RECORD] = record

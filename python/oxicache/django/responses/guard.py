@@ -16,11 +16,11 @@ from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 
 from oxicache.django.responses import rest
-from oxicache.django.responses.attributes import foreign, noting
+from oxicache.django.responses.attributes import noting
 from oxicache.django.responses.records import Originals, Record, resolved
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
 
-__all__ = ["watch_cookies", "watching"]
+__all__ = ["take", "watch_cookies", "watching"]
 
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
@@ -36,7 +36,7 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     before = _Before(request)
     attributes = vars(request)
     record.outer = getattr(before.cookies, "record", None) or getattr(before.meta, "record", None)
-    record.originals = Originals(copied(before.meta), copied(before.cookies), foreign(attributes))
+    record.originals = Originals(copied(before.meta), copied(before.cookies), {})
     meta = stand_in(Meta, before.meta, record)
     cookies = stand_in(Cookies, before.cookies, record)
     replaced = {"META": meta, "headers": Headers(before.meta, record), "COOKIES": cookies}
@@ -63,6 +63,13 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         if isinstance(asgi, dict):
             carry_over(replaced["scope"], asgi)
         before.compare(record)
+
+
+def take(request: Any) -> None:
+    """Tell who watches this request that a view says itself what may be cached of it."""
+    record = getattr(request.META, "record", None)
+    if record is not None:
+        record.take()
 
 
 def watch_cookies(request: HttpRequest, record: Record) -> None:

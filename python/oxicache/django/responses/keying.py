@@ -92,9 +92,18 @@ class Keying:
         return ANONYMOUS if is_anonymous(request) else GUEST
 
     def parts_of(
-        self, request: HttpRequest, scope: Scope, view: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        request: HttpRequest,
+        scope: Scope,
+        view: str,
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        said: tuple[Any, ...],
     ) -> "Parts":
-        """Return what is in the key of what `view` answers to this request, except for headers and their like."""
+        """Return what is in the key of what `view` answers to this request, except for headers and their like.
+
+        `said`: what key_func returned, if there is one.
+        """
+        args, kwargs = arguments
         is_plain = rest.is_plain(request)
         return (
             scope.prefix(),
@@ -105,7 +114,7 @@ class Keying:
             _asked(request if is_plain else rest.plain(request), self.ignored_params),
             args,
             tuple(kwargs.items()),
-            () if self.key_func is None else (self.key_func(request, *args, **kwargs),),
+            said,
         )
 
 
@@ -115,7 +124,7 @@ Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None, froze
 Arguments: TypeAlias = tuple[Any, ...]
 Named: TypeAlias = tuple[tuple[str, Any], ...]
 Parts: TypeAlias = tuple[
-    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[()] | tuple[Any]
+    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[Any, ...]
 ]
 
 _PLAIN: Final = frozenset({bool, int, str, type(None), UUID})

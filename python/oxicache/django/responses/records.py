@@ -27,7 +27,6 @@ __all__ = [
     "looked_up",
     "meta_name",
     "resolved",
-    "take",
 ]
 
 # In every key, or the same for all who can share one: no news.
@@ -52,11 +51,11 @@ _KEYED_META: Final = frozenset(
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
-_AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
 _BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
 COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
 CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
 ATTRIBUTE: Final = "attribute:"  # and that of what a middleware has set on the request
+AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
 UNSPELT: Final = "\0unspelt"  # of an attribute that cannot be part of a key; no text is spelt so
 
 
@@ -95,8 +94,8 @@ class Record:
         # By the view itself: Django REST framework has an authentication of its own.
         self.set_user: Any = None
         self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
-        self.outer = outer
         self.is_taken = False  # by a view inside that answers for itself
+        self.outer = outer
 
     @property
     def has_cookies(self) -> bool:
@@ -132,7 +131,7 @@ class Record:
             self.note("COOKIES")
         elif name == CSRF_NOTE:
             self.note("csrf")
-        elif name == _AUTHORIZATION:
+        elif name == AUTHORIZATION:
             if self.sees_authorization:
                 self.headers.add(name)
             if self.outer is not None:
@@ -164,8 +163,10 @@ class Record:
                 found[name] = _text_or_none(name, value)
         return found
 
-    def looked_up(self, name: str) -> str | None:
+    def looked_up(self, request: Any, name: str) -> str | None:
         """As `looked_up`, of the request as it was before the view."""
+        if name.startswith(rest.ATTRIBUTE):
+            return rest.looked_up(request, name)
         if name.startswith(ATTRIBUTE):
             text = self.attributes.get(name[len(ATTRIBUTE) :])
             if type(text) is str:  # a lazy object claims to be one
@@ -175,17 +176,15 @@ class Record:
 
 def looked_up(request: HttpRequest, name: str) -> str | None:
     """Return the value of what a record names: a header, a cookie, an attribute. TypeError names one without a text."""
-    if name.startswith(rest.ATTRIBUTE):
-        return rest.looked_up(request, name)
-    request = rest.plain(request)
     if name.startswith(ATTRIBUTE):
         attribute = name[len(ATTRIBUTE) :]
         # Asked for, and not looked up alone: an outer view that is watched depends on it too.
-        value = getattr(request, attribute, None)
-        return attribute_text(attribute, value) if attribute in vars(request) else None
-    if name.startswith(COOKIE):
-        return request.COOKIES.get(name[len(COOKIE) :])
-    return _header_text(name, request.META.get(name))
+        held = rest.plain(request)
+        value = getattr(held, attribute, None)
+        return attribute_text(attribute, value) if attribute in vars(held) else None
+    if name.startswith(rest.ATTRIBUTE):
+        return rest.looked_up(request, name)
+    return _value_in(Originals(request.META, request.COOKIES, {}), name)
 
 
 def _value_in(originals: Originals, name: str) -> str | None:
@@ -195,11 +194,8 @@ def _value_in(originals: Originals, name: str) -> str | None:
         return attribute_text(attribute, attributes[attribute]) if attribute in attributes else None
     if name.startswith(COOKIE):
         return cookies.get(name[len(COOKIE) :])
-    return _header_text(name, meta.get(name))
-
-
-def _header_text(name: str, value: Any) -> str | None:
-    if name == _AUTHORIZATION:
+    value = meta.get(name)
+    if name == AUTHORIZATION:
         return rest.GIVEN if value else None
     return None if value is None else str(value)
 
@@ -233,13 +229,6 @@ def is_loaded(value: Any) -> bool:
 def meta_name(header: str) -> str:
     """Return the name in META of a header."""
     return HttpHeaders.to_wsgi_name(header)
-
-
-def take(request: Any) -> None:
-    """Tell who watches this request that a view says itself what may be cached of it."""
-    record = getattr(request.META, "record", None)
-    if record is not None:
-        record.take()
 
 
 def _is_keyed(name: str) -> bool:

@@ -186,6 +186,8 @@ def _watched(kind: type[Any]) -> type[Any]:
     attribute_of: Any = kind.__getattribute__
 
     def asked(self: Any, name: str) -> Any:
+        if name == "__class__":
+            return kind
         value = attribute_of(self, name)
         attributes = object.__getattribute__(self, "__dict__")
         record = attributes.get(_RECORD)

@@ -5,8 +5,10 @@ Where it is held: shelves.py. By what views get here: decorating.py.
 """
 # Long because each step is there for sync and for async views.
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -17,15 +19,17 @@ from django.utils.cache import patch_vary_headers
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
-from oxicache.django.responses.attributes import is_waiting
-from oxicache.django.responses.guard import watching
+from oxicache.django.responses.attributes import is_waiting, noting
+from oxicache.django.responses.guard import take, watching
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
+from oxicache.grace import is_graced
 from oxicache.store import attempt
+from oxicache.tags import checked_tags
 
 __all__ = ["Further", "ResponseCache", "Tags"]
 
@@ -65,6 +69,7 @@ class Ask:
     __slots__ = (
         "arguments",
         "further",
+        "has_begun",
         "headers",
         "key",
         "keyed",
@@ -103,6 +108,7 @@ class Ask:
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
+        self.has_begun = False  # to ask its view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +129,9 @@ class ResponseCache:
     max_bytes: int | None = None
     grace: float = 0.0
     header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
-    is_of_site: bool = False  # of views that nobody has decorated: what does not fit is no mistake
+    is_of_site: bool = (
+        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
+    )
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
@@ -159,7 +167,12 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, load(), token)
             loader = ask.shelf.loader
-            loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # what another request's view raised says what that one may see
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return call()
@@ -173,19 +186,22 @@ class ResponseCache:
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
         take(request)
-        asked = sync_to_async(self._ask)
         wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
             in_place = not self._may_block(request, name)
-            ask = self._ask(request, name, arguments) if in_place else await asked(request, name, arguments)
+            ask = (
+                self._ask(request, name, arguments)
+                if in_place
+                else await sync_to_async(self._ask)(request, name, arguments)
+            )
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
             if not self._is_plain:
-                ask = await asked(request, name, arguments, is_watched=True)
+                ask = await sync_to_async(self._ask)(request, name, arguments, is_watched=True)
             if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
                 return await call()
 
@@ -196,7 +212,12 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, await load(), token)
             loader = ask.shelf.loader
-            loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # as in `serve`
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return await call()
@@ -225,17 +246,31 @@ class ResponseCache:
         if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        headers, keyed = view.headers, NOTHING
+        keying, headers = self.keying, view.headers
+        args, kwargs = arguments
+        keyed = Record() if is_watched else NOTHING
+        # What is asked for a hit too is watched on a miss alone: it takes longer than all the rest of a hit.
+        watched = functools.partial(watching, request, keyed) if is_watched else nullcontext
         try:
-            if is_watched:
-                keyed = Record()
-                with watching(request, keyed):
-                    found = self._parts(request, name, arguments)
+            if self.condition_func is not None:
+                with watched():
+                    if not self.condition_func(request, *args, **kwargs):
+                        return None
+            if keying.scope is not None:
+                with watched():
+                    whose = keying.scope_of(request)
+            elif is_watched and keying.asks_settings:
+                with noting(rest.plain(request), keyed):
+                    whose = keying.scope_of(request)
             else:
-                found = self._parts(request, name, arguments)
-            if found is None:
+                whose = keying.scope_of(request)
+            if whose is None or self._is_left_out(request):
                 return None
-            whose, parts = found
+            said: tuple[Any, ...] = ()
+            if keying.key_func is not None:
+                with watched():
+                    said = (keying.key_func(request, *args, **kwargs),)
+            parts = keying.parts_of(request, whose, name, arguments, said)
             key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
         except MissingScopeError as error:
             self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
@@ -244,20 +279,6 @@ class ResponseCache:
             self._refused(view, f"its key could not be made: {error!r}")
             return None
         return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
-
-    def _parts(
-        self, request: HttpRequest, name: str, arguments: Arguments
-    ) -> tuple[scope.Scope, Parts] | None:
-        """Ask whether to cache, for whom, and what else is in the key."""
-        args, kwargs = arguments
-        if self.condition_func is not None and not self.condition_func(request, *args, **kwargs):
-            return None
-        whose = self.keying.scope_of(request)
-        if whose is None or self._is_left_out(request):
-            return None
-        if not self.cache_users and whose.user is not None:
-            return None
-        return whose, self.keying.parts_of(request, whose, name, args, kwargs)
 
     @property
     def _is_plain(self) -> bool:
@@ -271,9 +292,9 @@ class ResponseCache:
         if tags != ():
             args, kwargs = ask.arguments
             try:
-                ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
+                ask.tags = checked_tags(tags(ask.request, *args, **kwargs)) if callable(tags) else tuple(tags)
             except Exception as error:  # noqa: BLE001 -- as above
-                self._refused(ask.view, f"its key could not be made: {error!r}")
+                self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
         ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
         return True
@@ -282,17 +303,24 @@ class ResponseCache:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
         if not self._is_plain or callable(self.tags):
             return True
-        if (view := self._views.get(name)) is not None and view.headers and is_waiting(request, view.headers):
+        if (
+            (view := self._views.get(name)) is not None
+            and view.headers
+            and is_waiting(rest.plain(request), view.headers)
+        ):
             return True
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
     def _is_left_out(self, request: HttpRequest) -> bool:
-        return not self.cache_anonymous and self.keying.is_anybodys(request)
+        if self.cache_anonymous and self.cache_users:
+            return False
+        return not (self.cache_anonymous if self.keying.is_anybodys(request) else self.cache_users)
 
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
+        ask.has_begun = True
         record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
@@ -307,6 +335,7 @@ class ResponseCache:
         return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
+        ask.has_begun = True
         record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
@@ -335,9 +364,10 @@ class ResponseCache:
         problem = problem or rendering.no_response(response)
         if problem is not None:
             self._refused(ask.view, problem)
+        elif (why := policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data))) is not None:
+            logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data)) is None
-            and not self._leaks(ask, record, policy.vary_names(response))
+            not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
             and self._is_success(ask.view, response)
         ):
@@ -354,7 +384,9 @@ class ResponseCache:
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
                     ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
-                    loaded.key = key_of(ask.parts, headers, tuple(map(record.looked_up, headers)))
+                    loaded.key = key_of(
+                        ask.parts, headers, tuple([record.looked_up(ask.request, one) for one in headers])
+                    )
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
@@ -439,6 +471,15 @@ class ResponseCache:
         return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
-        if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
-            view.said.add(reason)
+        kind = reason.partition("(")[0]  # an error may say something else of each request
+        if kind not in view.said and len(view.said) < PASS_MAX_KEYS:
+            view.said.add(kind)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
+
+
+def _is_own(ask: Ask, error: Exception) -> bool:
+    """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
+    # A view that asks for itself is told so by the loader, before it begins.
+    return (
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
+    )

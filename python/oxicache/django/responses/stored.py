@@ -83,12 +83,14 @@ def with_etag(response: HttpResponseBase) -> None:
 def answer(
     stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
 ) -> HttpResponseBase:
-    """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
-    is_head = request.method == "HEAD"
-    response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
+    """Return what is held as a response to this request: 304 where its client has it.
+
+    To HEAD too it has a body, as a view's has: it may be for another view, and servers leave it out.
+    """
+    response = _response(stored.body, stored.status, stored.reason)
     kept = response.headers._store
     kept.update(stored.headers)  # they were checked when the view set them
-    if is_head:
+    if request.method == "HEAD":
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
