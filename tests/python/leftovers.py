@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +63,7 @@ KEPT: Final = frozenset(
         "oxicache.django.probes._tries",
         "oxicache.django.reaching._said",
         "oxicache.django.responses.decorating._counts",
+        "oxicache.django.responses.rest_mixins._caches",
         "oxicache.django.responses.shelves._found",
         "oxicache.django.responses.shelves._shelves",
         "oxicache.django.dependencies._unsettled",
@@ -83,7 +84,7 @@ class Leftovers:
     def __init__(
         self,
         *probes: Callable[[State], None],
-        tidy: Callable[[], None] = lambda: None,
+        tidy: Iterable[Callable[[], None]] = (),
         mend: Callable[[], None] = lambda: None,
     ) -> None:
         """Look with `probes`, too. `tidy` is called after each file, `mend` when something was left besides."""
@@ -113,11 +114,13 @@ class Leftovers:
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
         """Compare, and fail after the last test of a file."""
         result = yield
+        is_last = nextitem is None or nextitem.path != item.path
+        for tidy in self._tidy if is_last else ():
+            tidy()
         left = changes(self._before, self._state())
         self._seen = {name: self._seen.get(name, item.nodeid) for name in left}
-        if nextitem is None or nextitem.path != item.path:
+        if is_last:
             self._file = None
-            self._tidy()
             if left:
                 self._mend()
                 told = [f"{name}: {text}, since {self._seen[name]}" for name, text in left.items()]
