@@ -27,6 +27,7 @@ from cached_pages import (
 )
 from timing import Contender
 
+API_ON_NATIVE = "cached_api on NativeCache"  # on the method, where the framework has checked who asks
 EXTENSIONS_ON_LOCMEM = "drf-extensions on LocMemCache"
 EXTENSIONS_ON_NATIVE = "drf-extensions on NativeCache"
 ROWS = 100  # of the table
@@ -143,15 +144,15 @@ def _by_extensions(alias: str) -> Callable[..., Any]:
     return _list_view(cache_response(TIMEOUT, key_func=Key(), cache=alias)).as_view()
 
 
-def api_names() -> list[str]:
-    """The ways to cache an API that can be had here."""
-    extensions = find_spec("rest_framework_extensions")
-    theirs = [EXTENSIONS_ON_LOCMEM, EXTENSIONS_ON_NATIVE] if extensions else []
-    return [ON_NATIVE, PAGE_ON_LOCMEM, PAGE_ON_NATIVE, *theirs, BARE]
+def extension_names() -> list[str]:
+    """The ways of drf-extensions, where it is installed."""
+    return [EXTENSIONS_ON_LOCMEM, EXTENSIONS_ON_NATIVE] if find_spec("rest_framework_extensions") else []
 
 
 def apis(names: Sequence[str]) -> list[Contender]:
     """A list of rows as JSON, held, or read and rendered."""
+    from oxicache.django.responses import cached_api
+
     requests, found = Requests(ANONYMOUS), []
     ways = cachings()
     for name in names:
@@ -159,6 +160,8 @@ def apis(names: Sequence[str]) -> list[Contender]:
             view = ways[name][1](_list_view().as_view())
         elif name == BARE:
             view = _list_view().as_view()
+        elif name == API_ON_NATIVE:
+            view = _list_view(cached_api(TIMEOUT, alias=NATIVE)).as_view()
         else:
             view = _by_extensions(NATIVE if name == EXTENSIONS_ON_NATIVE else LOCMEM)
         found.append(_filled(contender(name, view, requests), requests))

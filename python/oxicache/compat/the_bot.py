@@ -1,7 +1,8 @@
 """The names of the THE_BOT document, for `config.cache` and `core.cache_utils`: keys, invalidation, views and headers.
 
 CACHE_KEY_PREFIX and CACHE_TIMEOUTS, too, are names of this module. There they were read when the module was imported,
-and written into the settings; here they are read when they are asked for, and the settings are left alone.
+and written into the settings; here they are read when they are asked for, and the settings are left alone. So are
+ListCacheMixin and DetailCacheMixin: they need Django REST framework (extra `drf`).
 """
 
 import functools
@@ -19,11 +20,11 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.views.decorators.http import condition
 
 from oxicache import keys
-from oxicache.django import conf, invalidate
+from oxicache.django import conf, invalidate, responses
 from oxicache.django.endpoints.namespaces import register_spelling
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.reaching import carry_out
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import CacheMiddleware, cached_view, get_cache_headers
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, is_asked
 from oxicache.django.selecting import effect_of
 from oxicache.django.transactions import put_off
@@ -34,10 +35,12 @@ from oxicache.trail import trail
 __all__ = [
     "CacheInvalidator",
     "CacheKeyBuilder",
+    "CacheMiddleware",
     "cache_etag_condition",
     "cache_page_conditional",
     "cache_response",
     "check_cache_freshness",
+    "get_cache_headers",
     "invalidate_cache",
 ]
 
@@ -249,9 +252,14 @@ def _key(start: str, namespace: str, args: tuple[Any, ...], kwargs: dict[str, An
     return _prefix() + digest
 
 
+_OF_REST: Final = frozenset({"DetailCacheMixin", "ListCacheMixin"})
+
+
 def __getattr__(name: str) -> Any:
     if name == "CACHE_KEY_PREFIX":
         return _prefix()
     if name == "CACHE_TIMEOUTS":
         return conf.current().timeouts
+    if name in _OF_REST:
+        return getattr(responses, name)  # ImportError without the framework
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

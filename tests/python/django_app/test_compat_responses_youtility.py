@@ -1,7 +1,9 @@
 """Document 004 (YOUTILITY5): what its decorators of views got wrong, at the names they have here."""
 
 import asyncio
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from django.test import override_settings
 from django.utils.decorators import method_decorator
 from django.views import View
 
-from oxicache import testing
+from oxicache import options, testing
 from oxicache.compat import youtility
 from oxicache.compat.youtility import (
     cache_dashboard_metrics,
@@ -142,7 +144,7 @@ class TestTenants:
 
 class TestUsers:
     def test_omitted_tells_users_apart(self) -> None:
-        """The document calls `@smart_cache_view(timeout=300)` over a user's page wrong, for it leaked. Here it does not."""
+        """The document calls `@smart_cache_view(timeout=300)` over a user's page wrong, for it leaked."""
         view = smart_cache_view(timeout=300)(Counter(lambda request: request.user.username))
         requests = [visit(user=ANN), visit(user=BOB), visit(user=ANN), visit()]
         assert bodies(view, *requests) == ["ann 1", "bob 2", "ann 1", " 3"]
@@ -270,7 +272,7 @@ class TestInvalidation:
         assert bodies(view, visit(), visit()) == ["page 2", "page 2"]
 
     def test_a_bare_name_must_be_one_models(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Where two apps have one, nobody guesses: nothing is cached, or the start fails, and the message says which."""
+        """What names no model, or several, is an error that says so."""
         view = smart_cache_view(invalidate_on=["NoSuchModel"])(Counter())
         with pytest.raises(ValueError, match="NoSuchModel"):
             view(visit())
@@ -354,3 +356,12 @@ class TestFaces:
         (name,) = wrong
         with pytest.raises((TypeError, ValueError), match="vary_on" if name == "vary_headers" else name):
             smart_cache_view(**wrong)
+
+
+class TestNamedTimes:
+    def test_the_page_has_the_presets(self) -> None:
+        """docs/migrating.md tells each name with its seconds."""
+        page = (Path(__file__).resolve().parents[3] / "docs" / "migrating.md").read_text(encoding="utf-8")
+        table = page.partition("<!-- times: begin -->")[2].partition("<!-- times: end -->")[0]
+        told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", table, re.MULTILINE))
+        assert told == {name: str(seconds) for name, seconds in options.TIMEOUTS.items()}

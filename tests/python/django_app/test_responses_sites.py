@@ -30,6 +30,8 @@ MIDDLEWARE = [
 PAGE = "{{ user.username }}|{% for message in messages %}{{ message }}{% endfor %}|"
 calls: list[str] = []
 
+pytestmark = pytest.mark.usefixtures("no_rows")
+
 
 class Source:
     """A template by its text, as `TemplateResponse` takes one."""
@@ -93,7 +95,7 @@ def _site() -> Iterator[None]:
     calls.clear()
     with override_settings(CACHES=NATIVE, MIDDLEWARE=MIDDLEWARE, ROOT_URLCONF=__name__):
         yield
-    translation.deactivate()  # LocaleMiddleware activates, and leaves it at that
+    translation.deactivate()  # what LocaleMiddleware activates stays until the thread's next request
 
 
 def test_a_page_that_names_its_user(client: Client, member: Client, staff: Client) -> None:
@@ -168,3 +170,10 @@ def test_a_template_view_class(client: Client) -> None:
     first, second = client.get("/whole/"), client.get("/whole/")
     assert (first["X-Cache"], second["X-Cache"]) == ("MISS", "HIT")
     assert (first.content, second.content, calls) == (b"/whole/", b"/whole/", ["whole"])
+
+
+def test_a_page_that_looked_at_the_user_varies_by_cookie(client: Client) -> None:
+    """Also where it is a hit for a visitor without a session, which is not looked at: a proxy must not share it."""
+    found = [client.get("/page/") for _ in range(2)]
+    assert [one["X-Cache"] for one in found] == ["MISS", "HIT"]
+    assert all("Cookie" in one["Vary"] for one in found)

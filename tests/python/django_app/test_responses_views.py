@@ -154,13 +154,20 @@ class TestMethods:
         assert counter.calls == 3
 
     def test_head_is_answered_from_get_and_fills_nothing(self) -> None:
-        """A hit for HEAD has GET's headers and length, and no body."""
+        """A hit for HEAD has GET's headers and length, and its body as a view's has: servers leave it out."""
         view, _ = cached()
         head = RequestFactory().head("/page/")
         view(head)
         assert view(asked())["X-Cache"] == "MISS"
         found = view(RequestFactory().head("/page/"))
-        assert (found["X-Cache"], found.content, found["Content-Length"]) == ("HIT", b"", "6")
+        assert (found["X-Cache"], found.content, found["Content-Length"]) == ("HIT", b"page 2", "6")
+
+    def test_a_view_that_asks_another_for_head(self) -> None:
+        """What it makes of the other's body is as long whether that one is a hit or not."""
+        inner, _ = cached()
+        outer = cached_view()(lambda request: HttpResponse(b"<" + inner(request).content + b">"))
+        inner(asked())
+        assert outer(RequestFactory().head("/page/")).content == b"<page 1>"
 
     def test_a_get_with_a_body_is_not_cached(self) -> None:
         """What is in the body is in no key."""

@@ -33,6 +33,8 @@ SESSION_IDS = {
     "UNIT": "oxicache.django.scope.session_unit",
 }
 IDS = st.one_of(st.integers(0, 3), st.text("~:1tenacliu%*A3 \né", min_size=1, max_size=9))
+pytestmark = pytest.mark.usefixtures("no_rows")
+
 PARTS = st.dictionaries(st.sampled_from(sorted(scope.LABELS)), IDS, max_size=3)
 _numbers = itertools.count()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gzip
 import logging
 import threading
 from collections.abc import Iterator
@@ -48,6 +49,11 @@ calls: list[str] = []
 def plain(request: HttpRequest, **_: Any) -> HttpResponse:
     calls.append(request.get_full_path())
     return HttpResponse(f"plain {len(calls)}")
+
+
+def long(request: HttpRequest) -> HttpResponse:
+    calls.append("long")
+    return HttpResponse("long " * 200)
 
 
 async def plain_async(request: HttpRequest) -> HttpResponse:
@@ -193,6 +199,7 @@ urlpatterns = [
     path("plain/<int:pk>/", plain),
     path("shop/", include(([path("list/", plain, name="list")], "shop"))),
     path("async/", plain_async),
+    path("long/", long),
     path("named/", named),
     path("themed/", themed),
     path("spoken/", spoken),
@@ -230,6 +237,7 @@ def site(middleware: list[str], **settings: Any) -> Iterator[None]:
         CACHES=NATIVE,
         MIDDLEWARE=middleware,
         ROOT_URLCONF=__name__,
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         LANGUAGES=[("en", "E"), ("de", "D")],
         **settings,
     )
@@ -343,6 +351,19 @@ class TestHits:
         assert status_of(response) == "HIT"
         assert response.wsgi_request.resolver_match.kwargs == {"pk": 5}
 
+    def test_outside_of_compression(self) -> None:
+        """What is compressed before it is kept is kept for those who ask for that."""
+        asked: list[dict[str, str]] = [
+            {}, {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}, {"Accept-Encoding": "br, gzip"}
+        ]  # fmt: skip
+        with site([OURS, DJANGOS[0]]):
+            for headers in (*asked, *reversed(asked)):
+                response = Client().get("/long/", headers=headers)
+                is_gzip = response.get("Content-Encoding") == "gzip"
+                assert is_gzip == ("gzip" in headers.get("Accept-Encoding", ""))
+                assert (gzip.decompress(response.content) if is_gzip else response.content) == b"long " * 200
+        assert len(calls) == len(asked)
+
 
 class TestWhose:
     def test_pages_that_name_their_user(self, anywhere: None, member: Client, staff: Client) -> None:
@@ -442,8 +463,11 @@ class TestDjangosOwnPages:
 
     @pytest.mark.parametrize("address", ["/login/", "/admin/login/"])
     def test_login(self, anywhere: None, address: str) -> None:
-        """Two visitors log in by forms of their own, with the checks of CSRF, and what was cached before is not theirs."""
-        users = [User.objects.create_superuser(name, password="p") for name in ("one", "two")]
+        """Two visitors log in by forms of their own, and what was cached before is not theirs."""
+        users = [
+            User.objects.create_superuser(name, password="p")  # noqa: S106 -- of a test
+            for name in ("one", "two")
+        ]
         try:
             for user in users:
                 client = Client(enforce_csrf_checks=True)
@@ -533,7 +557,8 @@ class TestWhatIsLeftAlone:
 
     def test_why_is_said_to_who_listens(self, last: None, caplog: Any) -> None:
         """At level DEBUG, once for each view and reason."""
-        with caplog.at_level(logging.DEBUG, "oxicache.responses"):
+        own = override_settings(OXICACHE={"SITE_KEY_PREFIX": "listening"})
+        with own, caplog.at_level(logging.DEBUG, "oxicache.responses"):
             for _ in range(2):
                 Client().get("/form/")
         said = [one.getMessage() for one in caplog.records]

@@ -2,9 +2,9 @@
 
 What may be cached is in policy.py, whose it is and what is in the key in keying.py and places.py, what a view must not
 look at in guard.py and findings.py, how a response is held in stored.py and shelves.py, the way through all of it in
-serving.py.
+serving.py. The whole site by it: site.py and leaving.py. What caches outside of the site are told: middleware.py and
+headers.py.
 The mixins for Django REST framework, an extra, are loaded when they are asked for: rest_mixins.py.
-The whole site by it: site.py, and leaving.py. What caches outside of the site are told: middleware.py, headers.py.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -7,6 +7,7 @@ from typing import Any, Final, TypedDict, Unpack
 from django.db.models import Model
 from django.http import HttpRequest
 
+from oxicache.django.responses import arguments
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, cached_view
 from oxicache.django.responses.policy import OF_ONE_CLIENT
 from oxicache.django.responses.serving import Tags
@@ -15,6 +16,12 @@ __all__ = ["ANY_STATUS", "ERRORS", "ViewOptions", "cached_api"]
 
 ERRORS: Final = frozenset(range(400, 600)) - OF_ONE_CLIENT
 ANY_STATUS: Final = frozenset(range(200, 600)) - OF_ONE_CLIENT
+
+_SPELT_OTHERWISE: Final = {
+    "per_user": "vary_on_auth",
+    "ignored_params": "vary_on_params",
+    "statuses": "cache_errors",
+}
 
 
 class ViewOptions(TypedDict, total=False):
@@ -49,9 +56,12 @@ def cached_api(
     `timeout` or 60 s, whichever is less. The other options are those of `cached_view`. TypeError names a wrong one.
     """
     switches = {"vary_on_auth": vary_on_auth, "vary_on_params": vary_on_params, "cache_errors": cache_errors}
+    arguments.called("cached_api", timeout)
     for name, given in switches.items():
-        if not isinstance(given, bool):
-            raise TypeError(f"{name} must be True or False, not {given!r}")
+        arguments.switch(name, given)
+    for name, ours in _SPELT_OTHERWISE.items():
+        if name in options:
+            raise TypeError(f"cached_api takes no {name}; {ours} stands for it")
     return cached_view(
         timeout,
         key_prefix,

@@ -15,7 +15,7 @@ from django.views.generic import View
 
 from oxicache import options
 from oxicache.django import labels, signals, transactions, words
-from oxicache.django.responses import rest
+from oxicache.django.responses import arguments, rest
 from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
@@ -68,26 +68,29 @@ def cached_view(
     A view that looks at what its key does not hold is not cached, and a warning says so. TypeError and ValueError name
     a wrong argument.
     """
-    models = _listed("invalidate_on", invalidate_on, (str, type))
+    arguments.called("cached_view", timeout)
+    models = arguments.models(invalidate_on)
     cache = ResponseCache(
         ttl=None if timeout is None else options.seconds("timeout", timeout),
         keying=Keying(
-            key_prefix=_text("key_prefix", key_prefix) or None,
-            per_user=_switch("per_user", per_user),
-            per_tenant=bool(_switch("per_tenant", per_tenant)),
-            scope=_callable("scope", scope),
-            key_func=fitted(_callable("key_func", key_func)),
-            ignored_params=_names("ignored_params", ignored_params),
+            key_prefix=arguments.text("key_prefix", key_prefix) or None,
+            per_user=arguments.switch("per_user", per_user, or_none=True),
+            per_tenant=arguments.switch("per_tenant", per_tenant),
+            scope=arguments.function("scope", scope),
+            key_func=fitted(arguments.function("key_func", key_func)),
+            ignored_params=None
+            if ignored_params is None
+            else arguments.names("ignored_params", ignored_params),
         ),
-        alias=str(_text("alias", alias)),
-        vary_on=frozenset(map(meta_name, _listed("vary_on", vary_on or (), (str,)))),
+        alias=arguments.alias(alias),
+        vary_on=frozenset(map(meta_name, arguments.names("vary_on", vary_on or ()))),
         tags=tags if callable(tags) else checked_tags(tags or ()),
         words=functools.partial(_model_words, models) if models else None,
-        condition_func=fitted(_callable("condition_func", condition_func)),
-        success_func=_callable("success_func", success_func),
-        cache_anonymous=bool(_switch("cache_anonymous", cache_anonymous)),
-        statuses=frozenset(_listed("statuses", statuses, (int,))),
-        max_bytes=_bytes(max_bytes),
+        condition_func=fitted(arguments.function("condition_func", condition_func)),
+        success_func=arguments.function("success_func", success_func),
+        cache_anonymous=arguments.switch("cache_anonymous", cache_anonymous),
+        statuses=arguments.statuses(statuses),
+        max_bytes=arguments.max_bytes(max_bytes),
         grace=options.seconds("grace", grace),
     )
     return Decorator(cache)
@@ -120,7 +123,8 @@ def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
         kind.dispatch = _with_handlers(cache, kind.dispatch)  # type: ignore[method-assign]
         return kind
     is_async = bool(getattr(kind, "view_is_async", False))
-    kind.dispatch = _decorated(cache, kind.dispatch, is_async=is_async)  # type: ignore[method-assign]
+    name = f"{kind.__module__}.{kind.__qualname__}.dispatch"
+    kind.dispatch = _decorated(cache, kind.dispatch, name=name, is_async=is_async)  # type: ignore[method-assign]
     return kind
 
 
@@ -151,10 +155,13 @@ def _handler(cache: ResponseCache, handler: Callable[..., Any]) -> Callable[...,
     return cached
 
 
-def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
+def _decorated(
+    cache: ResponseCache, view: Callable[..., Any], *, name: str | None = None, is_async: bool | None = None
+) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(view_name(view)) if _is_one_of_many(view) else view_name(view)
+    # A method is decorated for each request anew, and its class tells it from others.
+    own = view_name(view) if _method_of(view) is not None else _numbered(name or view_name(view))
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -197,7 +204,7 @@ def view_name(view: Callable[..., Any]) -> str:
     """Return the name of a view: where it is defined, of `as_view()` that of its class."""
     method = _method_of(view)
     if method is not None:
-        kind = type(method.__self__)
+        kind = method.__self__ if isinstance(method.__self__, type) else type(method.__self__)
         return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}"
     function: Any = view
     while isinstance(function, functools.partial):
@@ -210,16 +217,6 @@ def view_name(view: Callable[..., Any]) -> str:
     # The class that Django REST framework's api_view makes is named as the function is, but for this.
     name = f"{named.__module__}.{named.__name__ if own == 'WrappedAPIView' else own}"
     return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
-
-
-def _is_one_of_many(view: Any) -> bool:
-    """Whether others may have its name: it has variables of another function, or arguments or attributes of its own."""
-    if _method_of(view) is not None:
-        return False
-    if isinstance(view, functools.partial):
-        return bool(view.args or view.keywords) or _is_one_of_many(view.func)
-    is_named = hasattr(view, "__qualname__") or hasattr(view, "view_class")
-    return not is_named or bool(getattr(view, "__closure__", None))
 
 
 def _method_of(view: Any) -> Any:
@@ -268,48 +265,3 @@ def _words_of(models: tuple[Any, ...]) -> tuple[str, ...]:
 
 def _model_words(models: tuple[Any, ...]) -> list[str]:
     return list(_words_of(models))
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def _listed(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
-    wanted = " or ".join(kind.__name__ for kind in kinds)
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} must be a list of {wanted}, not {given!r}")
-    for one in (found := tuple(given)):
-        if not isinstance(one, kinds) or isinstance(one, bool):
-            raise TypeError(f"{name} must hold {wanted}, not {one!r}")
-    return found
-
-
-def _names(name: str, given: Any) -> frozenset[str] | None:
-    return None if given is None else frozenset(_listed(name, given, (str,)))
-
-
-def _text(name: str, given: Any) -> str | None:
-    if given is not None and not isinstance(given, str):
-        raise TypeError(f"{name} must be a str, not {given!r}")
-    return given
-
-
-def _switch(name: str, given: Any) -> bool | None:
-    if given is not None and not isinstance(given, bool):
-        raise TypeError(f"{name} must be True or False, not {given!r}")
-    return given
-
-
-def _callable(name: str, given: Any) -> Any:
-    if given is not None and not callable(given):
-        raise TypeError(f"{name} must be callable, not {given!r}")
-    return given
-
-
-def _bytes(given: Any) -> int | None:
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(f"max_bytes must be a whole number of bytes or None, not {given!r}")
-    if given < 0:
-        raise ValueError(f"max_bytes must be at least 0, not {given}")
-    return given

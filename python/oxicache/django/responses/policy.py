@@ -1,10 +1,12 @@
 """What may be cached: which requests ask for it, which responses allow it, and for how long. Whose it is: keying.py."""
 
 import re
+import time
 from enum import Enum
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.http import parse_http_date_safe
 
 __all__ = ["ERROR_TTL", "OF_ONE_CLIENT", "Wish", "directives", "lifetime", "refusal", "vary_names", "wish_of"]
 
@@ -87,6 +89,10 @@ def lifetime(response: HttpResponseBase, ttl: float | None) -> float | None:
     own = said.get("s-maxage", said.get("max-age", ""))
     if own.isdecimal():
         limits.append(float(own))
+    elif response.has_header("Expires"):
+        # What is no date is past, says RFC 9111, section 5.3.
+        date = parse_http_date_safe(response["Expires"])
+        limits.append(0.0 if date is None else max(0.0, date - time.time()))
     return min(limits, default=None)
 
 

@@ -27,7 +27,9 @@ from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
+from oxicache.grace import is_graced
 from oxicache.store import attempt
+from oxicache.tags import checked_tags
 
 __all__ = ["Further", "ResponseCache", "Tags"]
 
@@ -67,6 +69,7 @@ class Ask:
     __slots__ = (
         "arguments",
         "further",
+        "has_begun",
         "headers",
         "key",
         "keyed",
@@ -105,6 +108,7 @@ class Ask:
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
+        self.has_begun = False  # to ask its view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +167,12 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, load(), token)
             loader = ask.shelf.loader
-            loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # what another request's view raised says what that one may see
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return call()
@@ -203,7 +212,12 @@ class ResponseCache:
                 token = self._token(ask)
                 return self._pass(ask, await load(), token)
             loader = ask.shelf.loader
-            loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            try:
+                loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
+            except Exception as error:  # as in `serve`
+                if _is_own(ask, error):
+                    raise
+                continue
             if (response := self._of(ask, loaded)) is not MISSING:
                 return response
         return await call()
@@ -278,7 +292,7 @@ class ResponseCache:
         if tags != ():
             args, kwargs = ask.arguments
             try:
-                ask.tags = tuple(tags(ask.request, *args, **kwargs) if callable(tags) else tags)
+                ask.tags = checked_tags(tags(ask.request, *args, **kwargs)) if callable(tags) else tuple(tags)
             except Exception as error:  # noqa: BLE001 -- as above
                 self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
@@ -306,6 +320,7 @@ class ResponseCache:
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
+        ask.has_begun = True
         record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
@@ -320,6 +335,7 @@ class ResponseCache:
         return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
+        ask.has_begun = True
         record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
@@ -348,9 +364,10 @@ class ResponseCache:
         problem = problem or rendering.no_response(response)
         if problem is not None:
             self._refused(ask.view, problem)
+        elif (why := policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data))) is not None:
+            logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data)) is None
-            and not self._leaks(ask, record, policy.vary_names(response))
+            not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
             and self._is_success(ask.view, response)
         ):
@@ -454,6 +471,15 @@ class ResponseCache:
         return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
-        if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
-            view.said.add(reason)
+        kind = reason.partition("(")[0]  # an error may say something else of each request
+        if kind not in view.said and len(view.said) < PASS_MAX_KEYS:
+            view.said.add(kind)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
+
+
+def _is_own(ask: Ask, error: Exception) -> bool:
+    """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
+    # A view that asks for itself is told so by the loader, before it begins.
+    return (
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
+    )

@@ -13,13 +13,14 @@ from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
 from oxicache.django.responses.headers import weakened
+from oxicache.django.responses.remarks import Attributes, give, told
 
 __all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
 FORM: Final = (
-    "oxicache.response.2"  # another release may hold them in another form, in a store that outlives it
+    "oxicache.response.3"  # another release may hold them in another form, in a store that outlives it
 )
 
 # Of one delivery, and not of what is delivered.
@@ -41,6 +42,7 @@ class Stored(NamedTuple):
     body: Any  # bytes, or Data
     created: float
     fresh_until: float | None
+    attributes: Attributes  # that middleware around the view reads
 
     def is_fresh(self, now: float) -> bool:
         """Whether its time has not passed."""
@@ -62,7 +64,7 @@ def freeze(
     fresh_until = None if ttl is None else now + ttl
     reason = str(response.reason_phrase)
     body = bytes(response.content) if data is None else data
-    return (FORM, response.status_code, reason, headers, body, now, fresh_until)
+    return (FORM, response.status_code, reason, headers, body, now, fresh_until, told(response))
 
 
 def thaw(value: Any) -> Stored | None:
@@ -81,15 +83,19 @@ def with_etag(response: HttpResponseBase) -> None:
 def answer(
     stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
 ) -> HttpResponseBase:
-    """Return what is held as a response to this request: 304 where its client has it, no body for HEAD."""
-    is_head = request.method == "HEAD"
-    response = _response(b"" if is_head else stored.body, stored.status, stored.reason)
+    """Return what is held as a response to this request: 304 where its client has it.
+
+    To HEAD too it has a body, as a view's has: it may be for another view, and servers leave it out.
+    """
+    response = _response(stored.body, stored.status, stored.reason)
     kept = response.headers._store
     kept.update(stored.headers)  # they were checked when the view set them
-    if is_head:
+    if request.method == "HEAD":
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
+    if stored.attributes:
+        give(found, stored.attributes)
     kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
