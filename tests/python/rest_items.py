@@ -113,7 +113,7 @@ class TaggedViewSet(ListCacheMixin, viewsets.ReadOnlyModelViewSet[Item]):
         return [f"{type(self).__name__}:{request.query_params.get('of', 'all')}"]
 
 
-with override_settings(CACHES=NATIVE):  # where a class is made its alias is looked for
+with override_settings(CACHES=NATIVE):  # an alias is looked for when its class is made
 
     class ForeignList(ItemList):
         cache_alias = "foreign"

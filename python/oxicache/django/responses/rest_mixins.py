@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Prefetch, QuerySet
 from rest_framework import generics, permissions, views
@@ -49,7 +50,8 @@ class _Options:
                 _check_order(cls, mixin, action)
                 _cache_of(cls, mixin, {})
         queryset = getattr(cls, "queryset", None)
-        if isinstance(queryset, QuerySet) and cls.cache_invalidate_on is not None:
+        # Before all models are there, relations do not say where they lead: then the first request sees to it.
+        if apps.models_ready and isinstance(queryset, QuerySet) and cls.cache_invalidate_on is not None:
             _watch(_models_of(queryset))  # also in a process that changes rows before it is asked for any
 
 
