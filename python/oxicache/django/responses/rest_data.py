@@ -50,7 +50,7 @@ class Data(NamedTuple):
     mode: Mode | None
     rendered: bytes
     etag: str  # of `rendered`
-    template_name: Any
+    template_name: str | None
     content_type: str | None
     is_exception: bool
     shows_view: (
@@ -180,7 +180,7 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
     """Return what is to be held of a response, as a plain tuple; or None, and why it cannot be."""
     if not _is_plain_response(response):
         return None, f"{type(response).__name__} renders itself in a way of its own"
-    if not isinstance(response.template_name, str | list | tuple | types.NoneType):
+    if not isinstance(response.template_name, str | types.NoneType):
         return None, "its template is no name"
     pickled = io.BytesIO()
     try:
@@ -202,13 +202,12 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
         except Exception as error:  # noqa: BLE001 -- as above, where the response is rendered
             if renderer is accepted:
                 return None, f"its data cannot be rendered: {error!r}"
-    template_name = response.template_name
     held = Data(
         pickled.getvalue(),
         mode if rendered else None,
         rendered,
         _etag(rendered) if rendered else "",
-        tuple(template_name) if isinstance(template_name, list) else template_name,
+        response.template_name,
         response.content_type,
         bool(response.exception),
         _shows_view(response.data, view),
