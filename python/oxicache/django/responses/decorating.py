@@ -78,9 +78,7 @@ def cached_view(
             per_tenant=arguments.switch("per_tenant", per_tenant),
             scope=arguments.function("scope", scope),
             key_func=fitted(arguments.function("key_func", key_func)),
-            ignored_params=None
-            if ignored_params is None
-            else arguments.names("ignored_params", ignored_params),
+            ignored_params=arguments.params(ignored_params),
         ),
         alias=arguments.alias(alias),
         vary_on=frozenset(map(meta_name, arguments.names("vary_on", vary_on or ()))),

@@ -43,7 +43,6 @@ _KEYED_META: Final = frozenset(
         "HTTP_IF_NONE_MATCH",
         "HTTP_IF_UNMODIFIED_SINCE",
         "PATH_INFO",
-        "QUERY_STRING",
         "REQUEST_METHOD",
         "SCRIPT_NAME",
         "SERVER_NAME",
@@ -53,6 +52,7 @@ _KEYED_META: Final = frozenset(
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
 _AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
+_QUERY: Final = "QUERY_STRING"  # in the key, but where all parameters are left out
 _BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
 COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
 CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
@@ -136,6 +136,8 @@ class Record:
             self.note("COOKIES")
         elif name == CSRF_NOTE:
             self.note("csrf")
+        elif name == _QUERY:
+            self.note("GET")
         elif name == _AUTHORIZATION:
             if self.sees_authorization:
                 self.headers.add(name)
