@@ -6,6 +6,7 @@ whose message names the test after which it was first seen. What Django keeps is
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,13 +17,13 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from oxicache import _native, store
+from oxicache import _native, rows, store
 from oxicache.scheduling import scheduler
 from oxicache.trail import _called_from, trail
 
@@ -62,10 +63,12 @@ KEPT: Final = frozenset(
         "oxicache.django.probes._tries",
         "oxicache.django.reaching._said",
         "oxicache.django.responses.decorating._counts",
+        "oxicache.django.responses.rest_mixins._caches",
         "oxicache.django.responses.shelves._found",
         "oxicache.django.responses.shelves._shelves",
         "oxicache.django.dependencies._unsettled",
         "oxicache.django.signals._relations",  # of models that a test defines, which nobody can undo
+        "oxicache.rows._sources",  # compared by its class: who takes it away gives a new one back
         "oxicache.store._failures",
         "oxicache.store._logged",
         "oxicache.tags._children",  # what is registered is in `_edges`
@@ -78,9 +81,15 @@ KEPT: Final = frozenset(
 class Leftovers:
     """The plugin. `tests/python/conftest.py` registers it."""
 
-    def __init__(self, *probes: Callable[[State], None], mend: Callable[[], None] = lambda: None) -> None:
-        """Look with `probes`, too. `mend` is called when something was left: nobody else is to fail by it."""
+    def __init__(
+        self,
+        *probes: Callable[[State], None],
+        tidy: Iterable[Callable[[], None]] = (),
+        mend: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Look with `probes`, too. `tidy` is called after each file, `mend` when something was left besides."""
         self._probes = (_process, _patches, _package, _lasting, *probes)
+        self._tidy = tidy
         self._mend = mend
         self._file: object = None
         self._before: State = {}
@@ -95,6 +104,9 @@ class Leftovers:
             if (module := sys.modules.get(name)) is not None:
                 vars(module)[key].clear()
         if item.path != self._file:
+            # A collection looks through all there is, most of it the suite's own: spare those that tests ask for that.
+            gc.collect()
+            gc.freeze()
             self._file, self._before, self._seen = item.path, self._state(), {}
         return (yield)
 
@@ -102,9 +114,12 @@ class Leftovers:
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
         """Compare, and fail after the last test of a file."""
         result = yield
+        is_last = nextitem is None or nextitem.path != item.path
+        for tidy in self._tidy if is_last else ():
+            tidy()
         left = changes(self._before, self._state())
         self._seen = {name: self._seen.get(name, item.nodeid) for name in left}
-        if nextitem is None or nextitem.path != item.path:
+        if is_last:
             self._file = None
             if left:
                 self._mend()
@@ -213,7 +228,7 @@ def _package(found: State) -> None:
                 keys = [key for key, value in names.items() if _is_container(name, key, value)]
                 _containers[name] = len(names), keys
             for key in keys:
-                value = names.get(key)
+                value: Any = names.get(key)
                 found[f"{name}.{key}"] = value.copy() if type(value) in CONTAINERS else value
 
 
@@ -224,6 +239,7 @@ def _is_container(name: str, key: str, value: object) -> bool:
 def _lasting(found: State) -> None:
     """Find what the package's own objects hold."""
     found["jobs that wait"] = [job.name for _, _, job in list(scheduler._queue) if not job.is_cancelled]
+    found["where rows are from"] = [type(source) for source in rows._sources]
     found["are caches enabled"] = _native.is_enabled()
     found["what is configured of the trail"] = (trail.size, trail._rules, trail._actor)
     found["where the trail says that calls come from"] = _called_from.get()
