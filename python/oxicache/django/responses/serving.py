@@ -14,13 +14,13 @@ from typing import Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
-from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
 from oxicache.django.responses.attributes import is_waiting
 from oxicache.django.responses.guard import watching, watching_names
+from oxicache.django.responses.headers import vary_on_seen
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
@@ -393,8 +393,9 @@ class ResponseCache:
             headers = self._headers(ask, response, record)
             if headers is not None:
                 ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
-                if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
-                    patch_vary_headers(response, ("Cookie",))
+                vary_on_seen(
+                    response, record.headers, has_cookies=record.has_cookies, is_local=record.has_attributes
+                )
                 if data is None:
                     stored.with_etag(response)
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
