@@ -150,9 +150,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Have who leaves something behind fail by name."""
     if HAS_DJANGO:
-        from django_leftovers import django_state, remove_rows
+        from django_leftovers import django_state, forget_stores, remove_rows, unwatch
 
-        guard = Leftovers(django_state, mend=remove_rows)
+        guard = Leftovers(django_state, tidy=(forget_stores, unwatch), mend=remove_rows)
     else:
         guard = Leftovers()
     config.pluginmanager.register(guard, "leftovers")

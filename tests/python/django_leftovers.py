@@ -8,6 +8,7 @@ import django.contrib.auth.signals
 import django.core.signals
 import django.db.backends.signals
 import django.test.signals
+import rest_framework.settings
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, models
@@ -22,12 +23,15 @@ from django.utils import timezone, translation
 from leftovers import State
 
 from oxicache.django import delivery, execution, handles, marks, plain, reaching, site
-from oxicache.django.responses import decorating
+from oxicache.django import signals as watching
+from oxicache.django.backends import loads, stores
+from oxicache.django.responses import decorating, shelves
+from oxicache.registry import cache_manager
 
-__all__ = ["django_state", "remove_rows"]
+__all__ = ["django_state", "forget_stores", "remove_rows", "unwatch"]
 
 # Loaded before anybody looks: they listen to signals from then on.
-LISTENERS: Final = (decorating, delivery, execution, handles, plain, reaching, site)
+LISTENERS: Final = (decorating, delivery, execution, handles, plain, reaching, rest_framework.settings, site)
 # Who patches Django patches it there.
 CLASSES: Final = (models.Model, models.Manager, QuerySet, Atomic, Collector, CursorWrapper)
 SIGNALS: Final[dict[str, Signal]] = {
@@ -45,9 +49,9 @@ SIGNALS: Final[dict[str, Signal]] = {
 # Of models that are there now: those that a test makes are nobody else's.
 SENDERS: Final = {id(None): "anybody"} | {id(model): model._meta.label for model in apps.get_models()}
 # Connected once they are wanted, and heedless when they no longer are.
-KEPT: Final = ("oxicache.django.execution.",)
-# What `migrate` fills, and a TransactionTestCase empties and fills again.
-FILLED: Final = ("auth_permission", "django_content_type", "django_migrations")
+KEPT: Final = ("oxicache.django.execution.", "oxicache.django.signals.")
+# What `migrate` fills, and a TransactionTestCase empties and fills again; and sessions, which nobody counts.
+FILLED: Final = ("auth_permission", "django_content_type", "django_migrations", "django_session")
 # What Django's test environment changes, for as long as the first test that needs it and all after it run.
 OF_ENVIRONMENT: Final = ("ALLOWED_HOSTS", "EMAIL_BACKEND", "DEBUG")
 
@@ -69,6 +73,37 @@ def django_state(found: State) -> None:
         if (connection := getattr(connections._connections, alias, None)) is not None:  # type: ignore[attr-defined]
             _connection(found, alias, connection)
     found["databases"] = sorted(connections.settings)
+
+
+def forget_stores() -> None:
+    """Let go of the memory of each LOCATION that was used.
+
+    Tests use a thousand of them, and what looks at all caches that there are would take seconds at the end of the run.
+    """
+    for location in list(stores._stores):
+        store = stores._stores.pop(location)
+        cache_manager.remove(store.name or "", store.cache)
+    loads._loaders.clear()
+    shelves._shelves.clear()
+    shelves._found.clear()
+
+
+def unwatch() -> None:
+    """Have nobody hear of Django's own models any more: what a test caches of them is watched for ever.
+
+    The project's stay watched: who depends on them is found once.
+    """
+    own = [model for model in apps.get_models(include_auto_created=True) if _is_of_django(model)]
+    for model in own:
+        watching._watched.discard(model)
+        watching._referred.discard(model)
+        for end in ("", ".referred", ".through"):
+            for signal in (signals.post_save, signals.post_delete, signals.m2m_changed):
+                signal.disconnect(sender=model, dispatch_uid=f"{watching.DISPATCH_UID}{end}")
+
+
+def _is_of_django(model: type[models.Model]) -> bool:
+    return model.__module__.startswith("django.contrib.")
 
 
 def remove_rows() -> None:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +63,7 @@ KEPT: Final = frozenset(
         "oxicache.django.probes._tries",
         "oxicache.django.reaching._said",
         "oxicache.django.responses.decorating._counts",
+        "oxicache.django.responses.rest_mixins._caches",
         "oxicache.django.responses.shelves._found",
         "oxicache.django.responses.shelves._shelves",
         "oxicache.django.dependencies._unsettled",
@@ -80,9 +81,15 @@ KEPT: Final = frozenset(
 class Leftovers:
     """The plugin. `tests/python/conftest.py` registers it."""
 
-    def __init__(self, *probes: Callable[[State], None], mend: Callable[[], None] = lambda: None) -> None:
-        """Look with `probes`, too. `mend` is called when something was left: nobody else is to fail by it."""
+    def __init__(
+        self,
+        *probes: Callable[[State], None],
+        tidy: Iterable[Callable[[], None]] = (),
+        mend: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Look with `probes`, too. `tidy` is called after each file, `mend` when something was left besides."""
         self._probes = (_process, _patches, _package, _lasting, *probes)
+        self._tidy = tidy
         self._mend = mend
         self._file: object = None
         self._before: State = {}
@@ -107,9 +114,12 @@ class Leftovers:
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
         """Compare, and fail after the last test of a file."""
         result = yield
+        is_last = nextitem is None or nextitem.path != item.path
+        for tidy in self._tidy if is_last else ():
+            tidy()
         left = changes(self._before, self._state())
         self._seen = {name: self._seen.get(name, item.nodeid) for name in left}
-        if nextitem is None or nextitem.path != item.path:
+        if is_last:
             self._file = None
             if left:
                 self._mend()
@@ -218,7 +228,7 @@ def _package(found: State) -> None:
                 keys = [key for key, value in names.items() if _is_container(name, key, value)]
                 _containers[name] = len(names), keys
             for key in keys:
-                value = names.get(key)
+                value: Any = names.get(key)
                 found[f"{name}.{key}"] = value.copy() if type(value) in CONTAINERS else value
 
 

@@ -65,6 +65,8 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
         record.note("authentication")
     if keying.kind_of(request, scope) == ANONYMOUS:
         held.add("session")  # there is none: of all who share this entry it says the same
+    if record.session - keyed.session:
+        record.note("session")
     unspelt = {
         name for name, text in record.read_attributes().items() if text == UNSPELT
     } - keyed.attributes.keys()
