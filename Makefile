@@ -77,8 +77,10 @@ demo: $(VENV)/.stamp-demo ## Run the demo on real data, then serve its site unti
 test: ## Run every test that needs no server and no root, on one or two Pythons
 	@rm -f dist/.stamp-tested
 	@$(MAKE) --no-print-directory test-engine
-	@$(MAKE) --no-print-directory test-python
-	@$(MAKE) --no-print-directory test-second
+	@$(MAKE) --no-print-directory setup
+	@$(if $(SECOND_PYTHON),$(MAKE) --no-print-directory setup PYTHON="$(SECOND_PYTHON)")
+	@"$(RUN)" tests/beside.py "$(MAKE) --no-print-directory test-raw" \
+		"$(MAKE) --no-print-directory test-safe && $(MAKE) --no-print-directory test-second"
 	@$(if $(PYTEST_ARGS),:,touch dist/.stamp-tested)
 
 .PHONY: test-engine
@@ -87,9 +89,17 @@ test-engine: prerequisites ## Run the tests of the engine, which is built withou
 	@cargo test $(LOCKED)
 
 .PHONY: test-python
-test-python: $(VENV)/.stamp-dev ## Run pytest and the README's blocks on the installed wheel, with both method sets
+test-python: ## Run pytest and the README's blocks on the installed wheel, with both method sets
+	@$(MAKE) --no-print-directory test-raw
+	@$(MAKE) --no-print-directory test-safe
+
+.PHONY: test-raw
+test-raw: $(VENV)/.stamp-dev
 	$(call say,$(TAG): pytest on the wheel with the raw methods)
 	@$(if $(AGAIN),$(BRIEFLY)) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server$(if $(AGAIN), and not once)" $(PYTEST_ARGS) $(SOME)
+
+.PHONY: test-safe
+test-safe: $(VENV)/.stamp-dev
 	$(call say,$(TAG): pytest on the wheel with the safe methods (OXICACHE_SAFE_METHODS=1))
 	@$(BRIEFLY) OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server and not once and not any_methods" $(PYTEST_ARGS) $(SOME)
 

@@ -25,6 +25,7 @@ PACKAGES = (
     *("cachebox", "cachetools", "Django"),
     *("diskcache", "redis", "django-redis", "hiredis", "pymemcache"),
     *("django-cacheops", "django-cachalot"),
+    *("djangorestframework", "drf-extensions"),
 )
 SERVERS = ("redis-server", "memcached")
 SMALL, LARGE = 0.1, 10_000

@@ -23,6 +23,7 @@ try:
     import page
     import pauses
     import report
+    import responses
     import save_cost
     import threads
     import version_rows
@@ -106,6 +107,12 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     in_threads = partial(threads.results, rounds, sample, backend_rows.in_threads)
     found.append((f"four threads, {backends.OURS}", in_threads))
     found.append((page.ROW, partial(page.results, rounds, sample)))
+    if responses.available():
+        found += [
+            (f"{responses.ROW}, {group}", partial(responses.results, group, rounds, sample))
+            for group in responses.GROUPS
+            if not (options.quick and group in responses.SLOW)
+        ]
     found.append((pauses.ROW, partial(pauses.results, QUICK_ROUNDS if options.quick else PAUSES, count)))
     if memory.available():
         found.append((memory.ROW, partial(memory.results, count)))

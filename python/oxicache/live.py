@@ -213,6 +213,7 @@ def _explained(name: str, key: Any, looked_at: Mapping[str, Any]) -> dict[str, A
         "alias": next((alias for lens in lenses if (alias := lens.alias(name))), None),
         "key": None if hidden else text,
         "state": looked_at["state"],
+        "at": time.time(),  # when it was looked at: who asks for the reason may do so much later
         "age_seconds": looked_at.get("age_seconds"),
         "seconds_left": _finite(looked_at["seconds_left"]),
         "size_bytes": looked_at.get("size_bytes"),
@@ -278,7 +279,7 @@ def _why(entry: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str |
 def _is_since(event: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
     age = entry["age_seconds"]
     # Both clocks are the host's, but an age counts from when the load began, or was rounded.
-    return age is None or event["at"] >= time.time() - age - 1.0
+    return age is None or event["at"] >= entry["at"] - age - 1.0
 
 
 def _told(event: Mapping[str, Any]) -> str:

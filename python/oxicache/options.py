@@ -22,17 +22,21 @@ __all__ = [
     "MAX_AGGREGATION_DEPTH",
     "MAX_DESCENDANTS_PER_REQUEST",
     "NAMESPACE_MAX_CHARS",
+    "PRIVATE_MAX_AGE",
     "PROFILES",
+    "PUBLIC_MAX_AGE",
     "REFRESH_MARK_TTL",
     "REPLICA_HOLD",
     "RESTING_MAX_KEYS",
     "SCHEDULE_IDLE",
     "SCHEDULE_MAX_JOBS",
     "SELECTION_MAX_NAMES",
+    "SITE_TTL",
     "STORE_LOG_INTERVAL",
     "TAG_MAX_CHARS",
     "TAG_MAX_EXPANDED",
     "TAG_MAX_PARENTS",
+    "TIMEOUTS",
     "TRAIL_SIZE",
     "VERSION_WORDS",
     "VERSION_WORDS_MAX",
@@ -94,7 +98,35 @@ VERSION_WORDS_MIN: Final = 2**16  # as many as there are groups of "last bumped 
 VERSION_WORDS: Final = 2**20  # 4 MiB
 VERSION_WORDS_MAX: Final = 2**24  # 64 MiB
 TRAIL_SIZE: Final = 256  # invalidations that a process remembers, with the line of code each came from
+# What CacheMiddleware lets browsers and proxies keep. Source: document 002, `CacheMiddleware`
+PUBLIC_MAX_AGE: Final = 3600.0  # seconds
+PRIVATE_MAX_AGE: Final = 300.0  # seconds
+SITE_TTL: Final = 300.0  # seconds; as views that are decorated. Source: document 003, `cached_view`
 REPLICA_HOLD: Final = 5.0  # seconds; longer than a replica that is well lags behind
+
+# Times to live by name, in seconds. Source: documents 002, "TTL Presets", and 004, "Tiered Timeout Configuration".
+TIMEOUTS: Final[Mapping[str, float | None]] = MappingProxyType(
+    {
+        "default": 300,
+        "short": 60,
+        "medium": 600,
+        "long": 3600,
+        "static": 86400,
+        "materials_list": 1800,
+        "material_detail": 3600,
+        "reports": 300,
+        "analytics": 1800,
+        "notifications": 60,
+        "user_profile": 600,
+        "dashboard": 300,
+        "DASHBOARD_METRICS": 900,
+        "DROPDOWN_DATA": 1800,
+        "FORM_CHOICES": 7200,
+        "MONTHLY_TRENDS": 7200,
+        "ASSET_STATUS": 300,
+        "ATTENDANCE_SUMMARY": 3600,
+    }
+)
 
 # What system checks warn of.
 LONG_TTL: Final = (

@@ -226,8 +226,9 @@ class Site:
     def ask(self, verb: str, **arguments: Any) -> Answers:
         """Send one request to each of them at once; what is None is left out of it."""
         request = {"verb": verb, **{name: value for name, value in arguments.items() if value is not None}}
-        if self.is_local:
+        if self.is_local or self.includes_self:
             _native.control_answer(live.answer)  # a process that serves has done so already
+        if self.is_local:
             return workers.Local().ask(request)
         return workers.ask(self.live(), request, self.deadline, include_self=self.includes_self)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from demo_runs import demo_data, demo_run
+from leftovers import Leftovers
 from live_sites import cache_name, live_pair, live_site, live_workers
 
 __all__ = [  # fixtures of several files: on the demo, on what operators reach
@@ -69,9 +70,14 @@ ANY_METHODS = (
     "test_delivery.py",
     "test_delivery_rounds.py",
     "test_demo.py",
+    "test_demo_features.py",
     "test_demo_site.py",
     "test_dependants.py",
     "test_dialects_processes.py",
+    "test_endpoints.py",
+    "test_endpoints_access.py",
+    "test_endpoints_clear.py",
+    "test_endpoints_of_workers.py",
     "test_enumeration.py",
     "test_enumeration_tags.py",
     "test_execution.py",
@@ -139,6 +145,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.once)
         if set(ANY_METHODS) & set(inside):
             item.add_marker(pytest.mark.any_methods)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have who leaves something behind fail by name."""
+    if HAS_DJANGO:
+        from django_leftovers import django_state, forget_stores, remove_rows, unwatch
+
+        guard = Leftovers(django_state, tidy=(forget_stores, unwatch), mend=remove_rows)
+    else:
+        guard = Leftovers()
+    config.pluginmanager.register(guard, "leftovers")
 
 
 @pytest.fixture(scope="session")

@@ -191,6 +191,20 @@ def page(path: str, token: str) -> tuple[int, str]:
     return response.status_code, response.content.decode()
 
 
+def endpoint(method: str, path: str, body: dict[str, Any] | None, user: dict[str, bool]) -> list[Any]:
+    """Status and JSON of an endpoint of oxicache.django.endpoints, asked for by such a user."""
+    from types import SimpleNamespace
+
+    from django.test import RequestFactory
+    from django.urls import resolve
+
+    request = RequestFactory().generic(method, path, json.dumps(body or {}), content_type="application/json")
+    request.user = SimpleNamespace(is_authenticated=True, is_active=True, **user)  # type: ignore[assignment]
+    request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]  # as Django's test client does
+    response = resolve(path, "oxicache.django.endpoints.urls").func(request)
+    return [response.status_code, json.loads(response.content)]
+
+
 _loaded: list[str] = []  # what `report` computed, in order
 
 
@@ -267,6 +281,7 @@ COMMANDS = {
         drive,
         advance,
         page,
+        endpoint,
         call,
         report,
         invalidate,

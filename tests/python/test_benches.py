@@ -59,6 +59,11 @@ TARGET_ROWS = [
     ("NativeCache.incr/1k", "LocMemCache"),
     ("NativeCache.get_many(100)/1k", "LocMemCache"),
     ("four threads, get: NativeCache/1k", "one thread"),
+    ("response, hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on LocMemCache"),
+    ("response, hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on NativeCache"),
+    ("response, hit, 10 kB, anonymous: cached_view on LocMemCache", "cache_page on LocMemCache"),
+    ("response, hit, 10 kB, a user: cached_view on NativeCache", "cache_page on LocMemCache"),
+    ("response, async hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on LocMemCache"),
 ]
 
 
@@ -165,6 +170,23 @@ def test_save_costs_no_query(short_run: dict[str, Any]) -> None:
     """`save()` makes as many queries with oxicache as without, decorated members or not."""
     rows = [result for result in short_run["results"] if "queries added" in result["row"]]
     assert [(result["judged"], result["unit"]) for result in rows] == [(0, "queries")] * 2
+
+
+def test_responses_are_compared_with_other_packages(short_run: dict[str, Any]) -> None:
+    """Each row names cache_page on both backends, an API also the package for it; a held dashboard makes no query."""
+    rows: dict[str, dict[str, Any]] = {}
+    for result in short_run["results"]:
+        rows.setdefault(result["row"], {})[result["against"].partition(":")[0]] = result
+    pages = {"cache_page on LocMemCache", "cache_page on NativeCache"}
+    for kind in ("hit, 1 kB, a user", "async miss, 100 kB", "whole request, 10 kB, a user"):
+        assert rows[f"response, {kind}: cached_view on NativeCache"].keys() >= pages
+    api = "response, list of 100 rows of Django REST framework"
+    assert rows[f"{api}: cached_view on NativeCache"].keys() > pages
+    assert any(
+        name.startswith("drf-extensions") for name in rows[f"{api}, its method: cached_api on NativeCache"]
+    )
+    (asked,) = rows["response, dashboard of 15 queries, a user, queries of a hit"].values()
+    assert (asked["ours"], asked["theirs"], asked["verdict"]) == (0, 15, "pass")
 
 
 def test_invalidating_is_compared_with_other_packages(short_run: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ if pid == 0:
     delivery.flush()
     os._exit(len(delivery._gathering))
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-invalidate(keys=["key:2"]).wait(5)
+invalidate(keys=["key:2"]).wait(30)
 """
 
 

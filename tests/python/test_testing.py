@@ -152,7 +152,7 @@ class TestReset:
 
         def slow() -> str:
             begun.set()
-            go_on.wait(2)  # whoever joins this flight nevertheless gets its value then, and the test fails
+            go_on.wait(30)  # whoever joins this flight nevertheless gets its value then, and the test fails
             return "before"
 
         thread = threading.Thread(target=cache.get_or_set, args=("a", slow))

@@ -20,6 +20,7 @@ from oxicache.workers import ask, discover
 
 STATS = {"verb": "stats"}
 SOON = 0.2  # seconds: a deadline that a silent worker is meant to miss
+UNTIL_OTHERS = 2.0  # seconds: the same where another worker is meant to answer in time
 AMPLE = 60.0  # seconds: a deadline that only a hang reaches, and a test that reaches it fails
 
 
@@ -145,7 +146,7 @@ class TestAsk:
 
         live: list[ScriptedWorker]
         with scripted(folder, slow, says(answer({"n": 2}))) as live:
-            found = ask(discover(folder), STATS, SOON)
+            found = ask(discover(folder), STATS, UNTIL_OTHERS)
         assert [worker.pid for worker in found.silent] == [1]
         assert [one.worker.pid for one in found.answers] == [2]
         assert (found.asked, found.is_complete) == (2, False)

@@ -1,29 +1,50 @@
-"""The names of the THE_BOT document that are about keys and invalidation, for `config.cache` and `core.cache_utils`.
+"""The names of the THE_BOT document, for `config.cache` and `core.cache_utils`: keys, invalidation, views and headers.
 
-CACHE_KEY_PREFIX, too, is a name of this module. There it was read when the module was imported, and written into the
-settings; here it is read whenever a key is made, and the settings are left alone.
+CACHE_KEY_PREFIX and CACHE_TIMEOUTS, too, are names of this module. There they were read when the module was imported,
+and written into the settings; here they are read when they are asked for, and the settings are left alone. So are
+ListCacheMixin and DetailCacheMixin: they need Django REST framework (extra `drf`).
 """
 
+import functools
 import hashlib
 import os
 import re
 import sys
-from typing import Any, ClassVar, Final, cast
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, ClassVar, Final, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.views.decorators.http import condition
 
 from oxicache import keys
-from oxicache.django import invalidate
+from oxicache.django import conf, invalidate, responses
+from oxicache.django.endpoints.namespaces import register_spelling
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.reaching import carry_out
+from oxicache.django.responses import CacheMiddleware, cached_view, get_cache_headers
+from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, is_asked
 from oxicache.django.selecting import effect_of
 from oxicache.django.transactions import put_off
 from oxicache.selection import Selection
 from oxicache.store import Store, attempt
 from oxicache.trail import trail
 
-__all__ = ["CacheInvalidator", "CacheKeyBuilder", "check_cache_freshness", "invalidate_cache"]
+__all__ = [
+    "CacheInvalidator",
+    "CacheKeyBuilder",
+    "CacheMiddleware",
+    "cache_etag_condition",
+    "cache_page_conditional",
+    "cache_response",
+    "check_cache_freshness",
+    "get_cache_headers",
+    "invalidate_cache",
+]
+
+_V = TypeVar("_V", bound=Callable[..., Any])
 
 MAX_KEY_CHARS = 250  # memcached's limit, and what Django warns past
 _DEFAULT: Final = (DEFAULT_CACHE_ALIAS,)  # the only cache that there was
@@ -52,6 +73,9 @@ class CacheKeyBuilder:
     def pattern_key(namespace: str, pattern: str = "*") -> str:
         """Return the glob of a namespace's keys, for `cache.delete_pattern`. As a key it finds nothing."""
         return keys.glob_literal(f"{_prefix()}:{keys.spell(namespace, 'namespace')}:") + pattern
+
+
+register_spelling(CacheKeyBuilder.pattern_key)  # for `cache-clear/`
 
 
 class CacheInvalidator:
@@ -138,6 +162,83 @@ def _spellings(pk: Any, name: str) -> list[str]:
     return list(dict.fromkeys((keys.spell(pk, name), keys.spell(str(pk), name))))
 
 
+# ---------------------------------------------------------------- views
+
+
+def cache_response(
+    ttl: float | timedelta | None = None,
+    key_func: Callable[..., Any] | None = None,
+    cache_name: str = DEFAULT_CACHE_ALIAS,
+    **options: Any,
+) -> Decorator:
+    """Cache what a view returns to GET with status 200 to who is logged in. `ttl` is in seconds; None and 0 are 300.
+
+    Each user has entries of his own. What `key_func` returns, given the request and as much of the view's arguments as
+    it takes, stands in the key in his place: users for whom it is the same share. The other options are those of
+    `cached_view`.
+    """
+    return _cached(ttl or DEFAULT_TTL, key_func, {"alias": cache_name, "cache_anonymous": False, **options})
+
+
+def cache_page_conditional(
+    ttl: float | timedelta | None = DEFAULT_TTL,
+    key_builder: Callable[..., Any] | None = None,
+    **options: Any,
+) -> Decorator:
+    """As `cache_response`, and for visitors who are not logged in too; `ttl` None is for ever, and 0 nothing."""
+    return _cached(ttl, key_builder, options)
+
+
+def _cached(
+    ttl: float | timedelta | None, key_func: Callable[..., Any] | None, options: dict[str, Any]
+) -> Decorator:
+    # Whom the key tells apart is what the project's own function is there to say.
+    per_user = None if key_func is None else False
+    return cached_view(ttl, **{"per_user": per_user, "key_func": key_func, **options})
+
+
+def cache_etag_condition(
+    etag_func: Callable[..., Any], last_modified_func: Callable[..., Any] | None = None
+) -> Callable[[_V], _V]:
+    """Django's `condition`, on functions and methods, sync and async: 304 where the client has what `etag_func` names.
+
+    Both functions are given the request and the view's arguments. Of an async view they are asked in a thread, for
+    they read rows; an async one is awaited.
+    """
+
+    def decorate(view: _V) -> _V:
+        @functools.wraps(view)
+        def conditional(*args: Any, **kwargs: Any) -> Any:
+            bound, asked = _bound(view, args)
+            return condition(etag_func, last_modified_func)(bound)(*asked, **kwargs)
+
+        @functools.wraps(view)
+        async def aconditional(*args: Any, **kwargs: Any) -> Any:
+            bound, asked = _bound(view, args)
+            known = [await _answer(function, asked, kwargs) for function in (etag_func, last_modified_func)]
+            etag, modified = (lambda *_, answer=answer, **__: answer for answer in known)
+            return await condition(etag, modified)(bound)(*asked, **kwargs)
+
+        return cast("_V", aconditional if iscoroutinefunction(view) else conditional)
+
+    return decorate
+
+
+def _bound(view: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Return a method as a function of a request, and its arguments from the request on."""
+    start = 0 if is_asked(args[:1]) else 1
+    return functools.partial(view, *args[:start]), args[start:]
+
+
+async def _answer(function: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if function is None or iscoroutinefunction(function):
+        return None if function is None else await function(*args, **kwargs)
+    return await sync_to_async(function)(*args, **kwargs)
+
+
+# ---------------------------------------------------------------- keys
+
+
 def _prefix() -> str:
     given = getattr(settings, "CACHE_KEY_PREFIX", None)
     return given if given is not None else f"thebot:{os.environ.get('ENVIRONMENT', 'production').lower()}:"
@@ -151,7 +252,14 @@ def _key(start: str, namespace: str, args: tuple[Any, ...], kwargs: dict[str, An
     return _prefix() + digest
 
 
+_OF_REST: Final = frozenset({"DetailCacheMixin", "ListCacheMixin"})
+
+
 def __getattr__(name: str) -> Any:
     if name == "CACHE_KEY_PREFIX":
         return _prefix()
+    if name == "CACHE_TIMEOUTS":
+        return conf.current().timeouts
+    if name in _OF_REST:
+        return getattr(responses, name)  # ImportError without the framework
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -198,6 +198,7 @@ def _serve(
             found["site"] = report.site_as_json(answers)
             wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
         wrong = wrong or _check_workers(console, directory, port, found)
+        wrong = wrong or _check_responses(console, directory, port, found)
         if not options.once and not wrong:
             _suggest(console, directory, options.runtime_dir)
             _wait(process, console, port)
@@ -242,6 +243,20 @@ def _check_workers(console: Console, directory: Path, port: int, found: dict[str
     ]
 
 
+def _check_responses(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
+    """Have both workers answer from their cached responses, and look for one that is somebody else's, or old."""
+    from . import connections, data, operators, report
+    from .responses import check_responses
+
+    console.heading("Responses, cached by the workers")
+    shares, reaches = not connections.private_because(port), not operators.unreachable_because(port)
+    with data.alone(directory, console, "asking"):
+        checks = check_responses(port, console, is_shared=shares, is_reachable=reaches)
+    report.print_checks(console, checks)
+    found["responses"] = [{"claim": check.claim, "holds": check.holds} for check in checks]
+    return [f"responses: not so: {check.claim}" for check in checks if not check.holds]
+
+
 def _operate(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
     """Run the operator's commands against the two workers."""
     from . import data, operators, report
@@ -277,7 +292,8 @@ def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
         console.say(
             f"Serving http://localhost:{port}/ until Ctrl-C. Edit a country at "
             f"http://localhost:{port}/country/FR/edit/; change what Django's cache holds at "
-            f"http://localhost:{port}/search/; JSON is at http://localhost:{port}/api/."
+            f"http://localhost:{port}/search/; see cached responses and their headers at "
+            f"http://localhost:{port}/features/; JSON is at http://localhost:{port}/api/."
         )
         code = process.wait()
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from django.db.models import Model
 
 from oxicache import memos, options, rows
 from oxicache._native import TTLCache
-from oxicache.django import conf, control, host, neighbours, rules
+from oxicache.django import conf, control, host, neighbours, ordering, rules
 from oxicache.registry import cache_manager
 from oxicache.rows import Member
 
@@ -159,6 +159,32 @@ def _unbounded() -> Found:
             hint="Give it a TIMEOUT, or leave MAX_BYTES at its default.",
             id="oxicache.W010",
             obj=f"CACHES[{alias!r}]",
+        )
+
+
+# ---------------------------------------------------------------- MIDDLEWARE
+
+
+def _site_cache() -> Found:
+    """Middleware runs only for what the site cache does not hold."""
+    after = ordering.after_site_cache()
+    if after:
+        yield Warning(
+            f"{', '.join(after)} in MIDDLEWARE after SiteCacheMiddleware: what is held is sent without asking them, "
+            "and what they say of a visitor or a language is in no key.",
+            hint="Put SiteCacheMiddleware last.",
+            id="oxicache.W012",
+        )
+
+
+def _compression() -> Found:
+    """What is compressed has no ETag."""
+    if ordering.gzip_inside():
+        yield Warning(
+            "GZipMiddleware stands after CacheMiddleware in MIDDLEWARE: what it has compressed gets no ETag, since no "
+            "two compressions are alike, and is sent again to who has it.",
+            hint="Put GZipMiddleware before CacheMiddleware.",
+            id="oxicache.W013",
         )
 
 
@@ -358,6 +384,8 @@ CHECKS = tuple(
         _sessions,
         _counters,
         _unbounded,
+        _site_cache,
+        _compression,
         _sharing,
         _unreachable,
         _parted,

@@ -17,10 +17,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from django.apps import apps
 from django.conf import settings
+from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -77,6 +79,13 @@ def _seconds_or_forever(name: str, value: object) -> float | None:
         ) from None
 
 
+def _finite_seconds(name: str, value: object) -> float:
+    seconds = _seconds(name, value)
+    if math.isinf(seconds):
+        raise _refuse(name, value, "a finite number of seconds or a timedelta")
+    return seconds
+
+
 def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise _refuse(name, value, "a whole number, not negative")
@@ -119,6 +128,19 @@ def _patterns(name: str, value: object) -> tuple[str, ...]:
         if not isinstance(item, str) or not item:
             raise _refuse(name, item, wanted)
     return found
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise _refuse(name, value, "a string that is not empty, or None")
+    return value
+
+
+def _cache_alias(name: str, value: object) -> str:
+    known = getattr(settings, "CACHES", {})
+    if not isinstance(value, str) or value not in {*known, DEFAULT_CACHE_ALIAS}:
+        raise _refuse(name, value, f"an alias of CACHES ({', '.join(known)})")
+    return value
 
 
 def _directory(name: str, value: object) -> str | None:
@@ -193,6 +215,13 @@ def _strategies(name: str, value: object) -> Mapping[str, Any] | None:
     if value is not None and not isinstance(value, Mapping):
         raise _refuse(name, value, "a dict, or None")
     return value
+
+
+def _timeouts(name: str, value: object) -> Mapping[str, float | None]:
+    if value is not None and not isinstance(value, Mapping):
+        raise _refuse(name, value, "a dict of seconds by name, or None")
+    own = {key: _seconds_or_forever(f"{name}[{key!r}]", ttl) for key, ttl in (value or {}).items()}
+    return MappingProxyType({**options.TIMEOUTS, **own})
 
 
 def _profile(name: str, value: object) -> str | None:
@@ -358,6 +387,14 @@ class Configuration:
         flat="CACHE_STRATEGIES",
         in_dict=False,
     )
+    timeouts: Mapping[str, float | None] = _setting(
+        None,
+        "a dict of seconds",
+        "[Times to live by name](docs/migrating.md#times-by-name), over those that documents 002 and 004 name.",
+        _timeouts,
+        flat="CACHE_TIMEOUTS",
+        in_dict=False,
+    )
     monitoring_enabled: bool = _setting(
         True,
         "on or off",
@@ -390,6 +427,43 @@ class Configuration:
         "on or off, or aliases",
         "Whether [what raw SQL writes](docs/bulk.md#raw-sql) invalidates: on all databases, or on a list of them.",
         _aliases,
+    )
+    public_max_age: float = _setting(
+        options.PUBLIC_MAX_AGE,
+        "seconds",
+        "How long browsers and proxies may keep what is [everybody's](docs/response-headers.md#cachemiddleware), as "
+        "CacheMiddleware says it.",
+        _finite_seconds,
+    )
+    private_max_age: float = _setting(
+        options.PRIVATE_MAX_AGE,
+        "seconds",
+        "How long a browser may keep what is its visitor's own.",
+        _finite_seconds,
+    )
+    site_ttl: float = _setting(
+        options.SITE_TTL,
+        "seconds",
+        "How long [SiteCacheMiddleware](docs/response-headers.md#sitecachemiddleware) keeps a response.",
+        _finite_seconds,
+    )
+    site_alias: str = _setting(
+        "default", "alias of `CACHES`", "Where SiteCacheMiddleware keeps responses.", _cache_alias
+    )
+    site_key_prefix: str | None = _setting(
+        None, "text", "What begins the keys of SiteCacheMiddleware, after the scope.", _text
+    )
+    site_exempt: tuple[str, ...] = _setting(
+        (),
+        "patterns",
+        "What SiteCacheMiddleware leaves alone: paths as `/api/*`, and views by their names as `accounts:*`.",
+        _patterns,
+    )
+    site_users: bool = _setting(
+        False,
+        "on or off",
+        "Whether SiteCacheMiddleware caches for visitors with a session too, each user's pages apart.",
+        _switch,
     )
     profile: str | None = _setting(
         None,

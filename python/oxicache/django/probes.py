@@ -18,12 +18,13 @@ from oxicache import _native
 from oxicache.django import conf
 from oxicache.django.backends import NativeCache
 
-__all__ = ["Probe", "backends", "clear_all", "configuration", "document", "probe", "probe_all"]
+__all__ = ["TESTS", "Probe", "backends", "clear_all", "configuration", "document", "probe", "probe_all"]
 
 logger = logging.getLogger("oxicache.health")
 
 KEY_PREFIX = "oxicache:health:"  # one key pattern, whatever follows
 TIMEOUT = 10  # seconds; should the key not be deleted, it does not stay
+TESTS = ("set", "get", "delete")  # Source: document 002, "Check Cache Health"
 PATIENCE = 2.0  # seconds; an alias that is still being tried since then is not tried by yet another thread
 
 _tries: dict[str, dict[int, float]] = {}  # alias -> who tries it since when
@@ -37,6 +38,9 @@ class Probe:
     backend: str
     error: str | None = None  # None: it works
     response_times: dict[str, float] = field(default_factory=dict)  # in ms: set_ms, get_ms, delete_ms
+    tests: dict[str, bool] = field(
+        default_factory=dict
+    )  # which of TESTS have passed; none where none was tried
     disabled: bool = False  # switched off by an operator, which is no error
 
     def as_json(self) -> dict[str, Any]:
@@ -56,19 +60,22 @@ def probe(alias: str = DEFAULT_CACHE_ALIAS) -> Probe:
     now = time.monotonic()
     # Over a copy, because others come and go.
     if any(now - since > PATIENCE for since in list(tries.values())):
-        return Probe(_backend_of(alias), f"It has not answered for more than {PATIENCE:g} seconds")
+        said = f"It has not answered for more than {PATIENCE:g} seconds"
+        return Probe(_backend_of(alias), said, tests=dict.fromkeys(TESTS, False))
     number = next(_numbers)
     tries[number] = now
+    tests = dict.fromkeys(TESTS, False)
     try:
-        return _tried(caches[alias])
+        return _tried(caches[alias], tests)
     except Exception as error:  # noqa: BLE001 -- each backend raises what its own client does
         logger.warning("Cache '%s' failed its health check: %r", alias, error)
-        return Probe(_backend_of(alias), f"{type(error).__name__}: {error}")
+        return Probe(_backend_of(alias), f"{type(error).__name__}: {error}", tests=tests)
     finally:
         tries.pop(number, None)
 
 
-def _tried(handler: BaseCache) -> Probe:
+def _tried(handler: BaseCache, tests: dict[str, bool]) -> Probe:
+    """Try a cache, and say in `tests` how far that came, whatever is raised."""
     backend = f"{type(handler).__module__}.{type(handler).__qualname__}"
     if isinstance(handler, NativeCache) and not _native.is_enabled():
         return Probe(backend, disabled=True)
@@ -78,18 +85,19 @@ def _tried(handler: BaseCache) -> Probe:
         began = time.perf_counter()
         handler.set(key, value, TIMEOUT)  # what it returns says nothing: Django's backends return None
         times["set_ms"] = _milliseconds_since(began)
+        tests["set"] = True
         began = time.perf_counter()
-        found = handler.get(key)
+        tests["get"] = handler.get(key) == value
         times["get_ms"] = _milliseconds_since(began)
     finally:
         began = time.perf_counter()
-        deleted = handler.delete(key)
+        tests["delete"] = handler.delete(key) is not False  # others than Django's own may return None
         times["delete_ms"] = _milliseconds_since(began)
-    if found != value:
-        return Probe(backend, "What was set was not found")
-    if deleted is False:  # others than Django's own may return None
-        return Probe(backend, "What was set could not be deleted")
-    return Probe(backend, response_times=times)
+    if not tests["get"]:
+        return Probe(backend, "What was set was not found", tests=tests)
+    if not tests["delete"]:
+        return Probe(backend, "What was set could not be deleted", tests=tests)
+    return Probe(backend, response_times=times, tests=tests)
 
 
 def _milliseconds_since(began: float) -> float:

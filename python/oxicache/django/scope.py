@@ -33,8 +33,8 @@ __all__ = [
     "Scope",
     "ascope_of",
     "current_scope",
-    "has_user",
     "is_anonymous",
+    "is_resolved",
     "request_scope",
     "scope_of",
     "session_client",
@@ -195,7 +195,7 @@ def is_anonymous(request: HttpRequest) -> bool:
 def _request_user(request: HttpRequest) -> Any:
     """The pk of the user who is logged in, else None. Nobody is loaded for a request that says nothing of a user."""
     # A request of Django REST framework is no HttpRequest, keeps its user elsewhere, and may know him by other headers.
-    if issubclass(type(request), HttpRequest) and not has_user(request) and is_anonymous(request):
+    if issubclass(type(request), HttpRequest) and not is_resolved(request) and is_anonymous(request):
         return None
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
@@ -203,7 +203,7 @@ def _request_user(request: HttpRequest) -> Any:
     return UNKNOWN if user.pk is None else user.pk
 
 
-def has_user(request: HttpRequest) -> bool:
+def is_resolved(request: HttpRequest) -> bool:
     """Whether somebody has set or loaded the user already."""
     user = vars(request).get("user")
     return user is not None and not (

@@ -27,6 +27,10 @@ class PeopleEventlog(OfTenant):
     """004: who came when."""
 
 
+class Job(OfTenant):
+    """004: what is to be done."""
+
+
 class NewModel(OfTenant):
     """004, "Best Practices"."""
 

@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
 from django.test import Client
+from django_leftovers import remove_rows
+from whole_site import has_users, site_anywhere, site_last
 
 from oxicache.django.rules import model_dependencies
 from oxicache.invalidation import Effect
 from oxicache.trail import Note, trail
+
+__all__ = [  # fixtures of several files: SiteCacheMiddleware in its places
+    "has_users",
+    "site_anywhere",
+    "site_last",
+]
 
 _numbers = itertools.count()
 
@@ -25,6 +34,13 @@ def empty_map() -> Iterator[None]:
     """Nothing that a test put into the map of dependencies stays there."""
     yield
     model_dependencies.clear()
+
+
+@pytest.fixture
+def no_rows() -> Iterator[None]:
+    """Nothing that a test saves stays in the databases."""
+    yield
+    remove_rows()
 
 
 @pytest.fixture
@@ -51,6 +67,7 @@ def _logged_in(*, is_staff: bool) -> Iterator[Client]:
     client.force_login(user)
     yield client
     user.delete()
+    Session.objects.all().delete()
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ class TestWaiting(TransactionTestCase):
 
         def slow() -> str:
             begun.set()
-            go_on.wait(2)  # whoever waits for this load nevertheless gets its value then, and the test fails
+            go_on.wait(30)  # whoever waits for this load nevertheless gets its value then, and the test fails
             return "slow"
 
         thread = threading.Thread(target=cache.get_or_set, args=("a", slow))

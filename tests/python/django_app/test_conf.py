@@ -143,6 +143,8 @@ def test_an_unknown_key_is_named_with_those_that_exist() -> None:
         ("OXICACHE", {"TENANT": 1}, "OXICACHE['TENANT'] is 1"),
         ("OXICACHE", {"REPLICA_HOLD": None}, "OXICACHE['REPLICA_HOLD'] is None"),
         ("OXICACHE", {"REPLICA_HOLD": -1}, "OXICACHE['REPLICA_HOLD'] is -1"),
+        ("CACHE_TIMEOUTS", ["SHORT"], "CACHE_TIMEOUTS is ['SHORT']"),
+        ("CACHE_TIMEOUTS", {"SHORT": -1}, "CACHE_TIMEOUTS['SHORT'] is -1"),
     ],
 )
 def test_a_wrong_value_names_the_setting_the_value_and_what_it_must_be(

@@ -119,7 +119,7 @@ class TestWaiting:
     def test_who_waits_sends(self, post: Post) -> None:
         """Whoever waits does not wait for the thread; nothing is sent twice."""
         told = announce(keys=["a"])
-        assert [told.wait(1), told.wait(0), post.after(1), len(post.requests)] == [True, True, 1, 1]
+        assert [told.wait(30), told.wait(0), post.after(1), len(post.requests)] == [True, True, 1, 1]
         assert announce(keys=["b"]) is not told
 
     def test_while_another_sends(self, post: Post) -> None:
@@ -161,7 +161,7 @@ class TestFailures:
         """A worker that lives and did not confirm is named, counted once, and not asked again in this round."""
         post.outcome = outcome
         told = announce(keys=["a"], tags=["t"])
-        assert told.wait(1) == (not missing)
+        assert told.wait(30) == (not missing)
         assert told.missing == missing
         assert failure_counts() == ({"invalidation of other workers": 1} if missing else {})
         assert post.asked[1] == [pid for pid in (1, 2) if pid not in missing]
@@ -169,8 +169,8 @@ class TestFailures:
     def test_a_cache_that_it_does_not_have(self, post: Post) -> None:
         """A worker without the cache has nothing to forget; asked about all of them, an error is one."""
         post.outcome = Answers(failures=(Failure(ONE, "unknown_cache", "no such cache"),))
-        assert announce(keys=["a"], caches=["mine"]).wait(1)
-        assert not announce(keys=["a"]).wait(1)
+        assert announce(keys=["a"], caches=["mine"]).wait(30)
+        assert not announce(keys=["a"]).wait(30)
 
     def test_the_folder_cannot_be_read(self, post: Post) -> None:
         """What fails on the way is one log line and one count; who waits is let go."""
@@ -181,7 +181,7 @@ class TestFailures:
             True,
             {"invalidation of other workers": 1},
         ]
-        assert not told.wait(1)
+        assert not told.wait(30)
 
     def test_a_full_queue(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where no job can be had the next one tries again, and all that was gathered goes then."""

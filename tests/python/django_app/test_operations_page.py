@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command, load_command_class
 from django.core.management.base import BaseCommand
 
-from oxicache import _native
+from oxicache import _native, jobs
 from oxicache.django import conf
 from oxicache.django.management import arguments
 
@@ -28,9 +28,11 @@ RUNNABLE = [typed for typed in SHOWN if not any(word in typed for word in OF_THE
 
 @pytest.fixture(autouse=True)
 def _enabled() -> Iterator[None]:
-    """One of the commands disables all caches."""
+    """One of the commands disables all caches, and one has something done later."""
     yield
     _native.set_enabled(True)
+    for job in jobs.waiting():
+        jobs.cancel(job.id)
 
 
 def command(name: str) -> BaseCommand:

@@ -30,6 +30,8 @@ MIDDLEWARE = [
 PAGE = "{{ user.username }}|{% for message in messages %}{{ message }}{% endfor %}|"
 calls: list[str] = []
 
+pytestmark = pytest.mark.usefixtures("no_rows")
+
 
 class Source:
     """A template by its text, as `TemplateResponse` takes one."""
@@ -93,7 +95,7 @@ def _site() -> Iterator[None]:
     calls.clear()
     with override_settings(CACHES=NATIVE, MIDDLEWARE=MIDDLEWARE, ROOT_URLCONF=__name__):
         yield
-    translation.deactivate()  # LocaleMiddleware activates, and leaves it at that
+    translation.deactivate()  # what LocaleMiddleware activates stays until the thread's next request
 
 
 def test_a_page_that_names_its_user(client: Client, member: Client, staff: Client) -> None:

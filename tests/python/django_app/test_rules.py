@@ -23,7 +23,7 @@ from oxicache.django.rules import (
 )
 from oxicache.invalidation import NOTHING
 
-pytestmark = pytest.mark.usefixtures("empty_map")
+pytestmark = pytest.mark.usefixtures("empty_map", "no_rows")
 
 
 class TestTemplates:

@@ -18,6 +18,8 @@ from oxicache.django import rulebook
 from oxicache.django.rules import changed_rows
 from oxicache.invalidation import Effect
 
+pytestmark = pytest.mark.usefixtures("no_rows")
+
 
 class TestReceivers:
     def test_a_model_without_rules_has_none(self, register: Register) -> None:
@@ -102,7 +104,6 @@ class TestChanges:
         for loaded in serializers.deserialize("json", text):
             loaded.save()
         assert keys_in(carried) == {"k:77"}
-        Group.objects.filter(pk=77).delete()
 
     def test_a_row_that_goes_with_another(self, register: Register, carried: list[Effect]) -> None:
         """Django's own cascade sends a signal for each."""

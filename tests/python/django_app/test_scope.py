@@ -33,6 +33,8 @@ SESSION_IDS = {
     "UNIT": "oxicache.django.scope.session_unit",
 }
 IDS = st.one_of(st.integers(0, 3), st.text("~:1tenacliu%*A3 \né", min_size=1, max_size=9))
+pytestmark = pytest.mark.usefixtures("no_rows")
+
 PARTS = st.dictionaries(st.sampled_from(sorted(scope.LABELS)), IDS, max_size=3)
 _numbers = itertools.count()
 
@@ -70,7 +72,7 @@ def logged_in(user: User) -> HttpRequest:
 
 def is_untouched(request: HttpRequest) -> bool:
     session: Any = request.session
-    return not session.accessed and not hasattr(session, "_session_cache") and not scope.has_user(request)
+    return not session.accessed and not hasattr(session, "_session_cache") and not scope.is_resolved(request)
 
 
 class TestPrefix:
@@ -307,7 +309,7 @@ class TestUsers:
         request = served()
         request.META["HTTP_AUTHORIZATION"] = "Token abc"
         assert scope_of(request).user is None
-        assert scope.has_user(request)
+        assert scope.is_resolved(request)
 
     def test_a_user_without_a_key_is_unknown(self) -> None:
         """Logged in, and nothing to tell him apart by: never one of the anonymous."""

@@ -24,6 +24,8 @@ SESSION_IDS = {
     "UNIT": "oxicache.django.scope.session_unit",
 }
 
+pytestmark = pytest.mark.usefixtures("no_rows")
+
 
 def page(request: HttpRequest) -> HttpResponse:
     """What a view of the tests answers: the prefix, and what the request has left behind."""
@@ -159,4 +161,3 @@ class TestRequests:
             return await ascope_of(request, client=1, unit=1)
 
         assert asyncio.run(ask()) == Scope(tenant=4, client=1, unit=1, user=user.pk)
-        user.delete()

@@ -31,13 +31,13 @@ class Tracking:
         Item.objects.create(pk=2, whole=self.item, author=self.author)
         self.seen: list[set[Any]] = []
 
-        def see(**_: Any) -> None:
-            self.seen.append(set(self.tracker._deletion_set))
+        for model in (Item, Author):
+            post_delete.connect(self.see, sender=model)
+            self.addCleanup(post_delete.disconnect, self.see, sender=model)  # type: ignore[attr-defined]
 
-        post_delete.connect(see, sender=Item)
-        post_delete.connect(see, sender=Author)
-        self.addCleanup(post_delete.disconnect, see, sender=Item)  # type: ignore[attr-defined]
-        self.addCleanup(post_delete.disconnect, see, sender=Author)  # type: ignore[attr-defined]
+    def see(self, **_: Any) -> None:
+        """Hear of a deletion."""
+        self.seen.append(set(self.tracker._deletion_set))
 
     def nothing_left(self) -> bool:
         """Whether no id is tracked."""
@@ -68,10 +68,9 @@ class Tracking:
         dozen = Dozen.objects.create(pk=8)
         atlas.delete()
         assert self.seen == [{7}]
-        post_delete.connect(
-            lambda **_: self.seen.append(set(self.tracker._deletion_set)), sender=Dozen, weak=False
-        )
+        post_delete.connect(self.see, sender=Dozen)
         dozen.delete()
+        post_delete.disconnect(self.see, sender=Dozen)
         assert self.seen == [{7}, {8}]
         assert self.nothing_left()
 

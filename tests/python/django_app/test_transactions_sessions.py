@@ -112,7 +112,7 @@ class TestByHand:
             Item.unit = original  # type: ignore[method-assign]
             thread = threading.Thread(target=read)
             thread.start()
-            thread.join(5)
+            thread.join(30)
             return original(item)
 
         reader.begin()

@@ -1,4 +1,4 @@
-"""The names of the EnterpriseLand document that are about monitoring and invalidation, for `platform_core.caching`."""
+"""The names of the EnterpriseLand document, for `platform_core.caching`: monitoring, invalidation, views and APIs."""
 
 from oxicache.compat.enterpriseland.invalidation import (
     DependencyInvalidator,
@@ -8,6 +8,12 @@ from oxicache.compat.enterpriseland.invalidation import (
 )
 from oxicache.compat.enterpriseland.manager import CacheManager, cache_manager
 from oxicache.compat.enterpriseland.monitoring import CacheMetrics, CacheMonitor, cache_monitor
+from oxicache.compat.enterpriseland.responses import (
+    cache_on_success,
+    cached_api,
+    cached_view,
+    conditional_cache,
+)
 
 __all__ = [
     "CacheManager",
@@ -19,7 +25,11 @@ __all__ = [
     "TagInvalidator",
     "cache_manager",
     "cache_monitor",
+    "cache_on_success",
+    "cached_api",
+    "cached_view",
     "clear_all_caches",
+    "conditional_cache",
     "get_cache_status",
     "optimize_cache_configuration",
 ]

@@ -9,6 +9,7 @@ from .atlas.counters import totals
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
+FEATURES = ("/features/", "/api/features/")
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -32,7 +33,7 @@ class CacheHeaders:
     """`X-Cache: HIT` when nothing had to be computed, `MISS` when something had; with counts and the worker.
 
     The counts are the worker's totals after the answer less those before it: exact because the workers here are
-    of the sync class, one request at a time.
+    of the sync class, one request at a time. Of a page that is cached as a whole its own `X-Cache` tells.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -44,7 +45,7 @@ class CacheHeaders:
         response = self.get_response(request)
         spent = totals().since(before)
         response["X-Worker"] = str(os.getpid())
-        if spent.verdict:
+        if spent.verdict and not request.path.startswith(FEATURES):
             response["X-Cache"] = spent.verdict
             response["X-Cache-Hits"] = str(spent.hits)
             response["X-Cache-Misses"] = str(spent.misses)

@@ -14,7 +14,12 @@ SECRET_KEY = (DATA / "secret-key").read_text(encoding="ascii")
 
 DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
-INSTALLED_APPS = ["oxicache.django", "django.contrib.humanize", "oxicache.demo.site.atlas"]
+INSTALLED_APPS = [
+    "oxicache.django",
+    "django.contrib.humanize",
+    "oxicache.demo.site.atlas",
+    "oxicache.demo.site.features",
+]
 # One name for every demo of a user, so that a second run finds the first one's few bytes of shared memory again.
 OXICACHE = {
     "NAMESPACE": "demo",
@@ -28,9 +33,29 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "oxicache.demo.site.middleware.ContentSecurityPolicy",
     "oxicache.demo.site.middleware.CacheHeaders",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "oxicache.demo.site.features.visitors.Visitors",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
 ]
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"  # no table, and each worker can read it
+# There are no accounts here, and so nothing of Django's auth.
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}
+# What is not cached, or served stale, and why, is shown on the page.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"kept": {"class": "oxicache.demo.site.features.notes.Kept"}},
+    "loggers": {
+        "oxicache.responses": {"handlers": ["kept"]},
+        "oxicache.grace": {"handlers": ["kept"]},
+    },
+}
 ROOT_URLCONF = "oxicache.demo.site.urls"
 WSGI_APPLICATION = "oxicache.demo.site.wsgi.application"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from django.urls import path
+from django.urls import include, path
 from django.views.static import serve
 
 from .atlas import views
@@ -22,6 +22,8 @@ urlpatterns = [
     path("api/route/<str:start>/<str:end>/", views.api_route, name="api-route"),
     path("api/search/", views.api_search, name="api-search"),
     path("api/cache/", views.api_cache, name="api-cache"),
+    path("", include("oxicache.demo.site.features.urls")),
+    path("api/core/", include("oxicache.django.endpoints.urls")),  # for Ada, who looks after the site
     # Two small files on localhost; a real site has whitenoise or nginx do this.
     path("static/<path:path>", serve, {"document_root": STATIC}, name="static"),
 ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.http import HttpRequest
 from django.utils.functional import LazyObject
 
-from oxicache.django.responses.records import ATTRIBUTE, Record, is_resolved
+from oxicache.django.responses.records import ATTRIBUTE, Record, is_loaded
 
 __all__ = ["foreign", "is_waiting", "noting"]
 
@@ -76,7 +76,7 @@ def is_waiting(request: HttpRequest, names: Iterable[str]) -> bool:
     for name in names:
         if name.startswith(ATTRIBUTE):
             value = attributes.get(name[len(ATTRIBUTE) :])
-            if isinstance(value, LazyObject) and not is_resolved(value):
+            if isinstance(value, LazyObject) and not is_loaded(value):
                 return True
     return False
 
@@ -85,6 +85,7 @@ def is_waiting(request: HttpRequest, names: Iterable[str]) -> bool:
 def noting(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` which attributes of the request the block looks at."""
     attributes = vars(request)
+    record.originals = record.originals._replace(attributes=foreign(attributes))
     kind: Any = type(request)
     outer = attributes.get(_RECORD)
     attributes[_RECORD] = record
@@ -108,6 +109,8 @@ def _watched(kind: Any) -> type[HttpRequest]:
     def asked(self: HttpRequest, name: str) -> Any:
         if name == "__class__":
             return kind
+        if name == "GET" and (record := plain(self, "__dict__").get(_RECORD)) is not None:
+            record.note("GET")
         if name in _DJANGOS or name.startswith("__"):
             return plain(self, name)
         attributes = plain(self, "__dict__")

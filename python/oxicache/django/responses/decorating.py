@@ -3,8 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.cache import DEFAULT_CACHE_ALIAS
@@ -13,14 +14,17 @@ from django.http import HttpRequest
 from django.views.generic import View
 
 from oxicache import options
-from oxicache.django import labels, signals, transactions, words
+from oxicache.django import transactions
+from oxicache.django.responses import arguments, rest
+from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.keying import Keying
+from oxicache.django.responses.leaving import answers_itself
+from oxicache.django.responses.outdating import words_of
 from oxicache.django.responses.records import meta_name
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
-from oxicache.versions import MAX_WORDS
 
-__all__ = ["DEFAULT_TTL", "MAX_BYTES", "cached_view"]
+__all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "view_name"]
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
@@ -38,69 +42,124 @@ def cached_view(
     per_tenant: bool = True,
     cache_anonymous: bool = True,
     key_func: Callable[..., Any] | None = None,
-    condition_func: Callable[[HttpRequest], Any] | None = None,
+    ignored_params: Iterable[str] | None = (),
+    condition_func: Callable[..., Any] | None = None,
+    success_func: Callable[[Any], Any] | None = None,
     scope: Callable[[HttpRequest], Any] | None = None,
     statuses: Iterable[int] = (200,),
     max_bytes: int | None = MAX_BYTES,
     grace: float | timedelta = 0,
     invalidate_on: Iterable[type[Model] | str] = (),
     alias: str = DEFAULT_CACHE_ALIAS,
-) -> Callable[[_V], _V]:
+) -> "Decorator":
     """Cache what a view returns to GET. Each user has entries of his own, and those who are none share theirs.
 
     `timeout` is in seconds, None for ever. `per_user=False` shares entries among all users. `vary_on` names headers
     that count beyond those the view is seen to read.
-    `key_func(request, *args, **kwargs)` returns what else is in the key; where `condition_func(request)` is false
-    nothing is cached. `scope(request)` says whose a response is, in place of the user, and lets requests with
-    `Authorization` be cached; None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for
-    how long after its time a response is served when the view fails with a database or a connection out of reach.
+    `key_func` returns what else is in the key, and where `condition_func` returns something false nothing is cached:
+    both are given the request, and as much of the view's arguments as they take. A response is kept where
+    `success_func(response)` is true. `ignored_params` names parameters of the query that are in no key, None all.
+    `scope(request)` says whose a response is, in place of the user, and lets requests with `Authorization` be cached;
+    None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for how long after its time a
+    response is served when the view fails with a database or a connection out of reach.
     `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of
     the view's arguments. `alias` names the cache in CACHES.
 
     A view that looks at what its key does not hold is not cached, and a warning says so. TypeError and ValueError name
     a wrong argument.
     """
-    models = _listed("invalidate_on", invalidate_on, (str, type))
+    arguments.called("cached_view", timeout)
+    models = arguments.models(invalidate_on)
     cache = ResponseCache(
         ttl=None if timeout is None else options.seconds("timeout", timeout),
         keying=Keying(
-            key_prefix=_text("key_prefix", key_prefix) or None,
-            per_user=_switch("per_user", per_user),
-            per_tenant=bool(_switch("per_tenant", per_tenant)),
-            scope=_callable("scope", scope),
-            key_func=_callable("key_func", key_func),
+            key_prefix=arguments.text("key_prefix", key_prefix) or None,
+            per_user=arguments.switch("per_user", per_user, or_none=True),
+            per_tenant=arguments.switch("per_tenant", per_tenant),
+            scope=arguments.function("scope", scope),
+            key_func=fitted(arguments.function("key_func", key_func)),
+            ignored_params=arguments.params(ignored_params),
         ),
-        alias=str(_text("alias", alias)),
-        vary_on=frozenset(map(meta_name, _listed("vary_on", vary_on or (), (str,)))),
+        alias=arguments.alias(alias),
+        vary_on=frozenset(map(meta_name, arguments.names("vary_on", vary_on or ()))),
         tags=tags if callable(tags) else checked_tags(tags or ()),
-        words=functools.partial(_model_words, models) if models else None,
-        condition_func=_callable("condition_func", condition_func),
-        cache_anonymous=bool(_switch("cache_anonymous", cache_anonymous)),
-        statuses=frozenset(_listed("statuses", statuses, (int,))),
-        max_bytes=_bytes(max_bytes),
+        words=words_of(models),
+        condition_func=fitted(arguments.function("condition_func", condition_func)),
+        success_func=arguments.function("success_func", success_func),
+        cache_anonymous=arguments.switch("cache_anonymous", cache_anonymous),
+        statuses=arguments.statuses(statuses),
+        max_bytes=arguments.max_bytes(max_bytes),
         grace=options.seconds("grace", grace),
     )
-    _watched()
+    return Decorator(cache)
 
-    def decorate(view: Any) -> Any:
-        return _decorated_class(cache, view) if isinstance(view, type) else _decorated(cache, view)
 
-    return decorate
+@dataclass(frozen=True, slots=True)
+class Decorator:
+    """Caches what views and view classes return, each under its own name, in one place."""
+
+    cache: ResponseCache
+
+    def __post_init__(self) -> None:
+        """Hear of transactions from now on."""
+        _watched()
+
+    def __call__(self, view: _V) -> _V:
+        """Return the view, cached. TypeError names what is none."""
+        kept: Any = view
+        return cast(
+            "_V",
+            _decorated_class(self.cache, kept) if isinstance(kept, type) else _decorated(self.cache, kept),
+        )
 
 
 def _decorated_class(cache: ResponseCache, kind: type[Any]) -> type[Any]:
     """Cache what `dispatch` of a view class returns, before anything of it runs."""
     if not issubclass(kind, View):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {kind!r}")
+    if rest.is_view(kind):
+        kind.dispatch = _with_handlers(cache, kind.dispatch)  # type: ignore[method-assign]
+        return kind
     is_async = bool(getattr(kind, "view_is_async", False))
-    kind.dispatch = _decorated(cache, kind.dispatch, is_async=is_async)  # type: ignore[method-assign]
+    name = f"{kind.__module__}.{kind.__qualname__}.dispatch"
+    kind.dispatch = _decorated(cache, kind.dispatch, name=name, is_async=is_async)  # type: ignore[method-assign]
     return kind
 
 
-def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool | None = None) -> Any:
+def _with_handlers(cache: ResponseCache, dispatch: Callable[..., Any]) -> Callable[..., Any]:
+    """Cache what the handlers of a view of Django REST framework return, when it has let a request in."""
+
+    @functools.wraps(dispatch)
+    def dispatched(view: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        for method in ("get", "head"):
+            handler = getattr(view, method, None)
+            if handler is not None and not hasattr(handler, "oxicache_handler"):
+                setattr(view, method, _handler(cache, handler))
+        return dispatch(view, request, *args, **kwargs)
+
+    return dispatched
+
+
+def _handler(cache: ResponseCache, handler: Callable[..., Any]) -> Callable[..., Any]:
+    name = view_name(handler)
+
+    @functools.wraps(handler)
+    def cached(request: Any, *args: Any, **kwargs: Any) -> Any:
+        return cache.serve(
+            request, functools.partial(handler, request, *args, **kwargs), name, (args, kwargs)
+        )
+
+    cached.oxicache_handler = handler  # type: ignore[attr-defined]  # a class whose base is decorated too does it once
+    return cached
+
+
+def _decorated(
+    cache: ResponseCache, view: Callable[..., Any], *, name: str | None = None, is_async: bool | None = None
+) -> Any:
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
-    own = _numbered(_name(view)) if getattr(view, "__closure__", None) else _name(view)
+    # A method is decorated for each request anew, and its class tells it from others.
+    own = view_name(view) if _method_of(view) is not None else _numbered(name or view_name(view))
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -116,6 +175,8 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
             return await view(*args, **kwargs)
         return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
+    answers_itself(cached)
+    answers_itself(acached)
     if iscoroutinefunction(view) or is_async:
         return acached if inspect.iscoroutinefunction(acached) else markcoroutinefunction(acached)
     return cached
@@ -123,28 +184,47 @@ def _decorated(cache: ResponseCache, view: Callable[..., Any], *, is_async: bool
 
 def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
     """Find the request among the arguments: a function's first one, a method's second. None where there is none."""
-    if args and isinstance(args[0], HttpRequest):
+    if args and (isinstance(args[0], HttpRequest) or rest.is_request(args[0])):
         return args[0], own, args[1:]
-    if len(args) > 1 and isinstance(args[1], HttpRequest):
+    if len(args) > 1 and (isinstance(args[1], HttpRequest) or rest.is_request(args[1])):
         kind = type(args[0])
         # Classes that inherit one method are several views.
         return args[1], f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}", args[2:]
     return None, own, args
 
 
-def _name(view: Callable[..., Any]) -> str:
+def is_asked(args: tuple[Any, ...]) -> bool:
+    """Whether there is a request among the arguments of a call, where a view has it."""
+    return _taken("", args)[0] is not None
+
+
+def view_name(view: Callable[..., Any]) -> str:
+    """Return the name of a view: where it is defined, of `as_view()` that of its class."""
+    method = _method_of(view)
+    if method is not None:
+        kind = method.__self__ if isinstance(method.__self__, type) else type(method.__self__)
+        return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}"
     function: Any = view
     while isinstance(function, functools.partial):
         function = function.func
     owner = getattr(function, "view_class", None)  # of as_view()
-    if owner is None and inspect.ismethod(function):  # what method_decorator makes, for each request anew
-        owner = type(function.__self__)
-        return f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
     named = function if owner is None else owner
     if not hasattr(named, "__qualname__"):
         named = type(named)
-    name = f"{named.__module__}.{named.__qualname__}"
+    own = named.__qualname__
+    # The class that Django REST framework's api_view makes is named as the function is, but for this.
+    name = f"{named.__module__}.{named.__name__ if own == 'WrappedAPIView' else own}"
     return f"{name}:{named.__code__.co_firstlineno}" if name.endswith("<lambda>") else name
+
+
+def _method_of(view: Any) -> Any:
+    """Return the method that method_decorator has bound, for each request anew; other decorators may lie over that."""
+    while view is not None:
+        found = view.func if isinstance(view, functools.partial) else view
+        if inspect.ismethod(found):
+            return found
+        view = getattr(view, "__wrapped__", None)
+    return None
 
 
 _counts: dict[str, int] = {}
@@ -165,62 +245,3 @@ def _numbered(name: str) -> str:
 @functools.cache
 def _watched() -> None:
     transactions.watch_connections()  # a response that shows what is not committed is nobody else's
-
-
-@functools.cache
-def _words_of(models: tuple[Any, ...]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for name in models:
-        model = labels.model_named(name)
-        signals.watch(model)
-        found |= dict.fromkeys(words.model_words(model))
-    if len(found) > MAX_WORDS:
-        raise ValueError(
-            f"invalidate_on={models!r} makes {len(found)} version words; {MAX_WORDS} is the limit"
-        )
-    return tuple(found)
-
-
-def _model_words(models: tuple[Any, ...]) -> list[str]:
-    return list(_words_of(models))
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def _listed(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, ...]:
-    wanted = " or ".join(kind.__name__ for kind in kinds)
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} must be a list of {wanted}, not {given!r}")
-    for one in (found := tuple(given)):
-        if not isinstance(one, kinds) or isinstance(one, bool):
-            raise TypeError(f"{name} must hold {wanted}, not {one!r}")
-    return found
-
-
-def _text(name: str, given: Any) -> str | None:
-    if given is not None and not isinstance(given, str):
-        raise TypeError(f"{name} must be a str, not {given!r}")
-    return given
-
-
-def _switch(name: str, given: Any) -> bool | None:
-    if given is not None and not isinstance(given, bool):
-        raise TypeError(f"{name} must be True or False, not {given!r}")
-    return given
-
-
-def _callable(name: str, given: Any) -> Any:
-    if given is not None and not callable(given):
-        raise TypeError(f"{name} must be callable, not {given!r}")
-    return given
-
-
-def _bytes(given: Any) -> int | None:
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(f"max_bytes must be a whole number of bytes or None, not {given!r}")
-    if given < 0:
-        raise ValueError(f"max_bytes must be at least 0, not {given}")
-    return given

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 
+from oxicache.django import conf
+from oxicache.django.responses import rest
 from oxicache.django.responses.keying import ANONYMOUS, Keying
 from oxicache.django.responses.records import UNSPELT, Record, meta_name
 from oxicache.django.scope import Mark, Scope
@@ -16,12 +18,17 @@ __all__ = ["leaks", "report", "varied"]
 logger = logging.getLogger("oxicache.responses")
 
 _REMEDIES: Final = {
+    "authentication": "decorate what is called when it has authenticated, or let a scope= say whose it is",
+    "auth": "let a scope= say whose it is, or key_func read what it takes from it",
+    "attributes": "let key_func read what it takes from them",
     "user": "leave out per_user=False, or put what checks the user outside of the cached view",
     "session": "let a scope= say whose it is, or key_func read what it takes from the session",
+    "GET": "leave out vary_on_params=False: with it no parameter is in the key",
     "session written": "a view that writes the session cannot be cached",
     "COOKIES": "let key_func read the cookie, or name Cookie in vary_on",
     "META": "read the headers that matter by their names",
     "csrf": "fetch the token by itself, or leave the form out of the cached view",
+    "nonce": "a nonce is of one response: leave it out of the cached view",
     "messages": "show messages outside of the cached view",
     "language": "activate the language in a middleware, before the cached view",
 }
@@ -30,7 +37,7 @@ _UNSPELT_REMEDY: Final = (
     "let key_func= or scope= say what of it counts; a key holds text, numbers, saved rows"
 )
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
-_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "session written"})
+_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "nonce", "session written"})
 
 
 def varied(header: str) -> str:
@@ -48,12 +55,18 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
 ) -> list[str]:
     """Return the roots that the view looked at and that its key does not hold."""
     held = set(keyed.roots) - _NEVER_KEYED
+    if keying.ignored_params is not None:
+        held.add("GET")
     if "HTTP_COOKIE" in vary_on:
         held.add("COOKIES")
     if "user" in record.roots and _holds_user(scope, keying, record.user):
         held.add("user")
+    if _is_somebody_else(scope, keying, record.set_user):
+        record.note("authentication")
     if keying.kind_of(request, scope) == ANONYMOUS:
         held.add("session")  # there is none: of all who share this entry it says the same
+    if record.session - keyed.session:
+        record.note("session")
     unspelt = {
         name for name, text in record.read_attributes().items() if text == UNSPELT
     } - keyed.attributes.keys()
@@ -69,10 +82,29 @@ def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
     return keying.scope is None and not getattr(user, "is_authenticated", False)
 
 
-def report(view: str, root: str, said: set[str]) -> None:
-    """Say once that a view looks at what its key does not hold; LeakError inside `oxicache.testing.strict()`."""
+def _is_somebody_else(scope: Scope, keying: Keying, user: Any) -> bool:
+    """Whether the view has found out by itself who it is, and the key says another, or nobody."""
+    if not getattr(user, "is_authenticated", False):
+        return False
+    if scope.user is None or isinstance(scope.user, Mark):
+        return True
+    if keying.scope is not None or conf.resolver("user") is not None:
+        return False  # who names users says whose a request is, however it is known
+    return rest.user_kind(user) is not None or str(scope.user) != str(user.pk)
+
+
+def report(view: str, root: str, said: set[str], *, is_mistake: bool = True) -> None:
+    """Say once that a view looks at what its key does not hold; LeakError inside `oxicache.testing.strict()`.
+
+    That of a view which nobody has decorated is no mistake, and is said to who listens for it.
+    """
     remedy = _UNSPELT_REMEDY if root.startswith(OF_REQUEST) else _REMEDIES[root]
     text = f"{view} looks at {root}, which its key does not hold, so its response is not cached: {remedy}"
+    if not is_mistake:
+        if root not in said:
+            said.add(root)
+            logger.debug("%s.", text)
+        return
     if is_strict() and root not in _NOTHING_TO_MEND:
         raise LeakError(view, root, remedy)
     if root not in said and root not in _NOTHING_TO_MEND:

@@ -3,23 +3,26 @@
 A view that looks at what its key does not hold makes one visitor's response another's. While it runs, `request.user`,
 `session`, `COOKIES`, `META` and `headers` are stand-ins (standins.py) that note that they were asked, and so does the
 request itself where somebody has set other attributes on it (attributes.py); what the view sets on them stays set.
-What has no stand-in is compared before and after: the language, the messages, the CSRF cookie. What follows from the
-notes: serving.py.
+What has no stand-in is compared before and after: the language, the messages, the CSRF cookie, the nonce of a content
+security policy. What follows from the notes: serving.py.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 
-from oxicache.django.responses.attributes import foreign, noting
+from oxicache.django.responses import rest
+from oxicache.django.responses.attributes import noting
 from oxicache.django.responses.records import Originals, Record, resolved
+from oxicache.django.responses.sessions import naming, quiet
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
 
-__all__ = ["watching"]
+__all__ = ["watch_cookies", "watching", "watching_names"]
 
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
@@ -28,10 +31,14 @@ _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence
 @contextmanager
 def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
+    if not rest.is_plain(request):
+        with watching(rest.plain(request), record), rest.watching(request, record):
+            yield
+        return
     before = _Before(request)
     attributes = vars(request)
-    record.outer = getattr(before.meta, "record", None)
-    record.originals = Originals(copied(before.meta), copied(before.cookies), foreign(attributes))
+    record.outer = getattr(before.cookies, "record", None) or getattr(before.meta, "record", None)
+    record.originals = Originals(copied(before.meta), copied(before.cookies), {})
     meta = stand_in(Meta, before.meta, record)
     cookies = stand_in(Cookies, before.cookies, record)
     replaced = {"META": meta, "headers": Headers(before.meta, record), "COOKIES": cookies}
@@ -44,7 +51,7 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         attributes.pop(name, None)
     attributes.update(replaced)
     try:
-        with noting(request, record):
+        with noting(request, record), naming(before.session, record):
             yield
     finally:
         for name, made in replaced.items():
@@ -58,6 +65,22 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         if isinstance(asgi, dict):
             carry_over(replaced["scope"], asgi)
         before.compare(record)
+
+
+@contextmanager
+def watching_names(request: HttpRequest, record: Record) -> Iterator[None]:
+    """Note in `record` which attributes and which names of its session the block looks at, and nothing else."""
+    session: Any = vars(request).get("session")
+    with noting(request, record), naming(session, record):
+        yield
+    if record.has_session:
+        session.accessed = True
+
+
+def watch_cookies(request: HttpRequest, record: Record) -> None:
+    """Note in `record` which cookies are read, from now on. Nothing else is, and nothing is put back."""
+    record.outer = getattr(request.COOKIES, "record", None)
+    request.COOKIES = stand_in(Cookies, request.COOKIES, record)
 
 
 def _people(request: HttpRequest, record: Record, before: "_Before") -> dict[str, Any]:
@@ -92,8 +115,11 @@ class _Before:
         self.request = request
         self.meta: Any = request.META
         self.cookies: Any = request.COOKIES
+        self.user = vars(request).get("user")
         self.language = translation.get_language()
-        self.session = session = vars(request).get("session")
+        found = vars(request).get("session")
+        self.session = session = found if isinstance(found, SessionBase) else None
+        self.is_strange = session is not found  # as tests may have one: nothing can be noted of it
         self.was_accessed = bool(getattr(session, "accessed", False))
         self.was_modified = bool(getattr(session, "modified", False))
         if session is not None:
@@ -111,25 +137,26 @@ class _Before:
         if session is None:
             yield
             return
-        before = session.accessed
-        try:
+        with quiet(session):
             yield
-        finally:
-            self.was_accessed = self.was_accessed or session.accessed
-            session.accessed = before
 
     def compare(self, record: Record) -> None:
         """Note what has changed, and leave the session's marks as its middleware wants them."""
+        user = vars(self.request).get("user")
+        if user is not self.user:
+            record.set_user = user
         session = vars(self.request).get("session")
-        if session is not self.session:
+        if self.is_strange or session is not self.session:
             record.note("session")
         elif session is not None:
             if session.accessed:
                 record.note("session")
             if session.modified and not self.was_modified:
                 record.note("session written")
-            session.accessed = session.accessed or self.was_accessed
+            session.accessed = session.accessed or self.was_accessed or record.has_session
         if translation.get_language() != self.language:
             record.note("language")
         if self._messages() != self.messages:
             record.note("messages")
+        if vars(self.request).get("_csp_nonce"):  # made, by Django's own middleware or django-csp
+            record.note("nonce")

@@ -4,8 +4,8 @@ What a view looked at beyond its key: guard.py. How parts are spelt: oxicache/ke
 """
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -13,8 +13,9 @@ from django.http import HttpRequest, QueryDict
 
 from oxicache import keys
 from oxicache.django import conf
+from oxicache.django.responses import rest
 from oxicache.django.responses.places import places
-from oxicache.django.scope import UNKNOWN, Mark, Scope, is_anonymous, request_scope, scope_of
+from oxicache.django.scope import Mark, Scope, is_anonymous, request_scope, scope_of
 
 __all__ = ["ANONYMOUS", "GUEST", "Keying", "Parts", "key_of"]
 
@@ -31,16 +32,21 @@ Resolver = Callable[[HttpRequest], Any]
 class Keying:
     """What is in the keys of one decorator. `per_user` None: users apart, and one entry for all who are none."""
 
-    key_prefix: str | None = None
+    key_prefix: str | None = None  # its colons part segments, so that a pattern finds each of them
     per_user: bool | None = None
     per_tenant: bool = True
     scope: Resolver | None = None
     key_func: Callable[..., Any] | None = None
+    ignored_params: frozenset[str] | None = frozenset()  # names that are in no key; None: none of them is
+    # Who knows a tenant where the settings name nobody.
+    otherwise: Mapping[str, Resolver] = field(default_factory=dict)
 
     @property
     def asks_settings(self) -> bool:
-        """Whether the settings name a function of the project that says whose a response is."""
-        if self.per_tenant and (conf.resolver("tenant") or conf.resolver("client") or conf.resolver("unit")):
+        """Whether a function, of the settings or of a dialect, is to say whose a response is."""
+        if self.per_tenant and (
+            self.otherwise or conf.resolver("tenant") or conf.resolver("client") or conf.resolver("unit")
+        ):
             return True
         return conf.resolver("user") is not None
 
@@ -50,56 +56,75 @@ class Keying:
         return self.scope is None and self.key_func is None and not self.asks_settings
 
     def scope_of(self, request: HttpRequest) -> Scope | None:
-        """Return whose the response is; None where nobody can say, and then nothing is cached.
+        """Return whose the response is; None where `scope=` says nobody, and then nothing is cached.
 
-        May load a session and a user: a task asks in a thread.
+        Neither is it where the scope misses a part. May load a session and a user: a task asks in a thread.
         """
         if self.scope is None:
             if not self.asks_settings:
-                found = request_scope(request, per_user=self.per_user)
-                return None if found.user is UNKNOWN else found
-            found = scope_of(request, per_tenant=self.per_tenant, per_user=self.per_user)
-        else:
-            said = self.scope(request)
-            if said is None:
-                return None
-            if isinstance(said, Scope):
-                found = said
-            else:
-                user = keys.spell(said, "what scope= returned")
-                found = scope_of(request, per_tenant=self.per_tenant, per_user=False, user=user)
-        return None if found.missing else found
+                return request_scope(request, per_user=self.per_user)
+            return self._scope_of(request, per_user=self.per_user)
+        said = self.scope(request)
+        if said is None or isinstance(said, Scope):
+            return said
+        return self._scope_of(request, per_user=False, user=keys.spell(said, "what scope= returned"))
+
+    def _scope_of(self, request: HttpRequest, **given: Any) -> Scope:
+        return scope_of(request, per_tenant=self.per_tenant, otherwise=self.otherwise, **given)
+
+    def is_anybodys(self, request: HttpRequest) -> bool:
+        """Whether the request is of no user, told apart in the key or not. May load one, as `scope_of`."""
+        if self.scope is not None:
+            return False  # of whom it says it is
+        user = scope_of(request, per_tenant=False).user
+        return user is None or isinstance(user, Mark)
 
     def kind_of(self, request: HttpRequest, scope: Scope) -> str | None:
-        """Return which kind of visitor without a user it is; None where there is one, or nobody is told apart."""
+        """Return which kind of visitor without a user it is; None where nobody is told apart.
+
+        Of a user it is None too, but for one that is of no model of the project's users.
+        """
         is_user = scope.user is not None and not isinstance(scope.user, Mark)
-        if self.scope is not None or self.per_user is False or is_user:
+        if self.scope is not None or self.per_user is False:
             return None
+        if is_user:
+            return None if rest.is_plain(request) else rest.user_kind(request.user)
         return ANONYMOUS if is_anonymous(request) else GUEST
 
     def parts_of(
-        self, request: HttpRequest, scope: Scope, view: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        request: HttpRequest,
+        scope: Scope,
+        view: str,
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        said: tuple[Any, ...],
     ) -> "Parts":
-        """Return what is in the key of what `view` answers to this request, except for headers and their like."""
+        """Return what is in the key of what `view` answers to this request, except for headers and their like.
+
+        `said`: what key_func returned, if there is one.
+        """
+        args, kwargs = arguments
+        is_plain = rest.is_plain(request)
         return (
             scope.prefix(),
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            places(),
-            _asked(request),
+            places() if is_plain else (*places(), *rest.segments(request)),
+            _asked(request if is_plain else rest.plain(request), self.ignored_params),
             args,
             tuple(kwargs.items()),
-            () if self.key_func is None else (self.key_func(request, *args, **kwargs),),
+            said,
         )
 
 
-# Of what is asked for: scheme, host, path, the query or the parameters taken from it, and the encoding of these.
-Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None]
+# Of what is asked for: scheme, host, path, the query or the parameters taken from it, the encoding of these, and the
+# names of those that count for nothing.
+Asked: TypeAlias = tuple[str, str, str, str | tuple[str, ...], str | None, frozenset[str] | None]
 Arguments: TypeAlias = tuple[Any, ...]
 Named: TypeAlias = tuple[tuple[str, Any], ...]
 Parts: TypeAlias = tuple[
-    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[()] | tuple[Any]
+    str, str | None, str, str | None, tuple[str, ...], Asked, Arguments, Named, tuple[Any, ...]
 ]
 
 _PLAIN: Final = frozenset({bool, int, str, type(None), UUID})
@@ -134,9 +159,9 @@ def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) 
     prefix, key_prefix, view, kind, places, asked, args, kwargs, said = parts
     segments = [prefix] if prefix else []
     segments.append(KIND)
-    segments += [keys.escape(key_prefix)] if key_prefix else []
+    segments += map(keys.escape, key_prefix.split(":")) if key_prefix else []
     segments.append(keys.escape(view))
-    segments += [keys.MARK + kind] if kind else []
+    segments += [keys.MARK + keys.escape(kind)] if kind else []
     segments += places
     segments += _address(*asked)
     if args or kwargs:
@@ -150,26 +175,45 @@ def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) 
     return keys.bounded(":".join(segments))
 
 
-def _asked(request: HttpRequest) -> Asked:
+def _asked(request: HttpRequest, ignored: frozenset[str] | None) -> Asked:
     """Return what was asked for.
 
     The host is as it was sent: it need not be valid, and a view that minds has raised.
     """
     scheme, host, path = request.scheme or "", request._get_raw_host(), request.path  # type: ignore[attr-defined]
+    if ignored is None:
+        return scheme, host, path, "", None, None
     query = request.META.get("QUERY_STRING") or ""
     # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
     if "GET" in vars(request) or not query.isascii():
-        return scheme, host, path, tuple(keys.spell_params(request.GET)), None
-    return scheme, host, path, query, request.encoding
+        return scheme, host, path, tuple(_params(request.GET, ignored)), None, ignored
+    return scheme, host, path, query, request.encoding, ignored
 
 
-def _address(
-    scheme: str, host: str, path: str, query: str | tuple[str, ...], encoding: str | None
+def _address(  # noqa: PLR0917 -- what an address is made of
+    scheme: str,
+    host: str,
+    path: str,
+    query: str | tuple[str, ...],
+    encoding: str | None,
+    ignored: frozenset[str] | None,
 ) -> list[str]:
     """Spell what was asked for: scheme, host, path, and the parameters in the order of their names.
 
     Those of one name stay in their own order: most views take the last.
     """
-    params = keys.spell_params(QueryDict(query, encoding=encoding)) if isinstance(query, str) else query
     place = f"{keys.escape(scheme)}%3A//{keys.escape(host)}{keys.escape(path)}"
+    if ignored is None:
+        return [place, f"{keys.MARK}get-"]
+    params = _params(QueryDict(query, encoding=encoding), ignored) if isinstance(query, str) else query
+    if ignored:  # another decorator of the same view may count them
+        return [place, f"{keys.MARK}get-{'+'.join(map(keys.escape, sorted(ignored)))}", *params]
     return [place, f"{keys.MARK}get", *params] if params else [place]
+
+
+def _params(given: QueryDict, ignored: frozenset[str]) -> list[str]:
+    if ignored.isdisjoint(given):
+        return keys.spell_params(given)
+    return keys.spell_params(
+        [(name, value) for name, values in given.lists() if name not in ignored for value in values]
+    )

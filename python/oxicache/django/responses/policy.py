@@ -1,16 +1,22 @@
 """What may be cached: which requests ask for it, which responses allow it, and for how long. Whose it is: keying.py."""
 
 import re
+import time
 from enum import Enum
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.http import parse_http_date_safe
 
-__all__ = ["ERROR_TTL", "Wish", "directives", "lifetime", "refusal", "vary_names", "wish_of"]
+__all__ = ["ERROR_TTL", "OF_ONE_CLIENT", "Wish", "directives", "lifetime", "refusal", "vary_names", "wish_of"]
 
 ERROR_TTL: Final = (
     60.0  # seconds; what is no 200 is seldom right for long. Source: document 003, `cache_errors`
 )
+
+# Of one client or one connection, so that no cache may store them: a part of what is there, the answer to a condition,
+# and 421, 428, 429, 431 and 511. Source: RFC 9110 and RFC 6585.
+OF_ONE_CLIENT: Final = frozenset({206, 304, 421, 428, 429, 431, 511})
 
 _directive = re.compile(r'([^\s,=;]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?')
 
@@ -50,9 +56,9 @@ def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:  # noqa: PLR0911 
 
 
 def refusal(  # noqa: PLR0911 -- one for each reason
-    response: Any, statuses: frozenset[int], max_bytes: int | None
+    response: Any, statuses: frozenset[int], max_bytes: int | None, size: int | None = None
 ) -> str | None:
-    """Say why a response, rendered, is not cached; None where it may be."""
+    """Say why a response is not cached; None where it may be. `size`: bytes of what is held of one not yet rendered."""
     if not isinstance(response, HttpResponseBase):
         return f"the view returned {type(response).__name__}, which is no response"
     if response.streaming:
@@ -67,9 +73,10 @@ def refusal(  # noqa: PLR0911 -- one for each reason
             return f"its Cache-Control says {name}"
     if "*" in vary_names(response):
         return "it says Vary: *"
-    content: bytes = response.content  # type: ignore[attr-defined]  # of all that is not streamed
-    if max_bytes is not None and len(content) > max_bytes:
-        return f"its {len(content)} bytes are more than max_bytes, {max_bytes}"
+    if size is None:
+        size = len(response.content)  # type: ignore[attr-defined]  # of all that is not streamed
+    if max_bytes is not None and size > max_bytes:
+        return f"its {size} bytes are more than max_bytes, {max_bytes}"
     return None
 
 
@@ -82,6 +89,10 @@ def lifetime(response: HttpResponseBase, ttl: float | None) -> float | None:
     own = said.get("s-maxage", said.get("max-age", ""))
     if own.isdecimal():
         limits.append(float(own))
+    elif response.has_header("Expires"):
+        # What is no date is past, says RFC 9111, section 5.3.
+        date = parse_http_date_safe(response["Expires"])
+        limits.append(0.0 if date is None else max(0.0, date - time.time()))
     return min(limits, default=None)
 
 

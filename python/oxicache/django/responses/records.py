@@ -13,19 +13,21 @@ from django.utils.functional import LazyObject, empty
 
 from oxicache import keys
 from oxicache._native import MISSING
+from oxicache.django.responses import rest
 
 __all__ = [
     "ATTRIBUTE",
     "COOKIE",
-    "CSRF",
+    "CSRF_NOTE",
     "UNSPELT",
     "Originals",
     "Record",
     "attribute_text",
-    "is_resolved",
+    "is_loaded",
     "looked_up",
     "meta_name",
     "resolved",
+    "take",
 ]
 
 # In every key, or the same for all who can share one: no news.
@@ -41,7 +43,6 @@ _KEYED_META: Final = frozenset(
         "HTTP_IF_NONE_MATCH",
         "HTTP_IF_UNMODIFIED_SINCE",
         "PATH_INFO",
-        "QUERY_STRING",
         "REQUEST_METHOD",
         "SCRIPT_NAME",
         "SERVER_NAME",
@@ -50,8 +51,11 @@ _KEYED_META: Final = frozenset(
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
+_AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
+_QUERY: Final = "QUERY_STRING"  # in the key, but where all parameters are left out
+_BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
 COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
-CSRF: Final = "CSRF_COOKIE_NEEDS_UPDATE"
+CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
 ATTRIBUTE: Final = "attribute:"  # and that of what a middleware has set on the request
 UNSPELT: Final = "\0unspelt"  # of an attribute that cannot be part of a key; no text is spelt so
 
@@ -67,7 +71,19 @@ class Originals(NamedTuple):
 class Record:
     """What was looked at: roots (`user`, `session`, `COOKIES`, ...), headers by their name in META, attributes."""
 
-    __slots__ = ("attributes", "headers", "originals", "outer", "roots", "user")
+    __slots__ = (
+        "attributes",
+        "has_session",
+        "headers",
+        "is_taken",
+        "originals",
+        "outer",
+        "roots",
+        "sees_authorization",
+        "session",
+        "set_user",
+        "user",
+    )
 
     def __init__(self, outer: "Record | None" = None) -> None:
         """Begin with nothing. What this one notes an outer one notes too: a cached view may call another."""
@@ -76,9 +92,21 @@ class Record:
         self.attributes: dict[
             str, Any
         ] = {}  # by name: the text of each, as it was when it was first looked at
+        self.session: set[Any] = set()  # the names in it that were looked at
+        self.has_session = False  # something of it was looked at, for whatever
         self.originals = Originals({}, {}, {})
         self.user: Any = None  # as the view got it
+        # By the view itself: Django REST framework has an authentication of its own.
+        self.set_user: Any = None
+        self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
         self.outer = outer
+        self.is_taken = False  # by a view inside that answers for itself
+
+    @property
+    def has_cookies(self) -> bool:
+        """Whether what was looked at may have told visitors apart by a cookie: one that is not there does so too."""
+        is_read = bool(self.session) or not self.roots.isdisjoint(_BY_COOKIE)
+        return is_read or any(name.startswith(COOKIE) for name in self.headers)
 
     def note(self, root: str) -> None:
         """Note a root."""
@@ -86,16 +114,45 @@ class Record:
         if self.outer is not None:
             self.outer.note(root)
 
+    def note_name(self, name: str) -> None:
+        """Note what `looked_up` finds the value of."""
+        self.headers.add(name)
+        if self.outer is not None:
+            self.outer.note_name(name)
+
+    def take(self) -> None:
+        """Note that a view inside says itself what may be cached of it."""
+        self.is_taken = True
+        if self.outer is not None:
+            self.outer.take()
+
+    def note_cookie(self, name: str) -> None:  # noqa: ARG002 -- for a record to which some say nothing
+        """Note that a cookie was read that is there."""
+        self.note("COOKIES")
+
     def note_meta(self, name: Any) -> None:
         """Note what was read of META."""
         if name in _COOKIES:
             self.note("COOKIES")
-        elif name == CSRF:
+        elif name == CSRF_NOTE:
             self.note("csrf")
+        elif name == _QUERY:
+            self.note("GET")
+        elif name == _AUTHORIZATION:
+            if self.sees_authorization:
+                self.headers.add(name)
+            if self.outer is not None:
+                self.outer.note_meta(name)
         elif isinstance(name, str) and not _is_keyed(name):
             self.headers.add(name)
             if self.outer is not None:
                 self.outer.note_meta(name)
+
+    def note_session(self, name: Any) -> None:
+        """Note a name in the session."""
+        self.session.add(name)
+        if self.outer is not None:
+            self.outer.note_session(name)
 
     def note_attribute(self, name: str) -> None:
         """Note an attribute that somebody has set on the request, or has not."""
@@ -115,12 +172,14 @@ class Record:
         for name, value in self.attributes.items():
             if value is None or type(value) is str:
                 found[name] = value
-            elif is_resolved(value):  # else the view has passed it on, and not looked
+            elif is_loaded(value):  # else the view has passed it on, and not looked
                 found[name] = _text_or_none(name, value)
         return found
 
-    def looked_up(self, name: str) -> str | None:
+    def looked_up(self, request: Any, name: str) -> str | None:
         """As `looked_up`, of the request as it was before the view."""
+        if name.startswith(rest.ATTRIBUTE):
+            return rest.looked_up(request, name)
         if name.startswith(ATTRIBUTE):
             text = self.attributes.get(name[len(ATTRIBUTE) :])
             if type(text) is str:  # a lazy object claims to be one
@@ -130,6 +189,9 @@ class Record:
 
 def looked_up(request: HttpRequest, name: str) -> str | None:
     """Return the value of what a record names: a header, a cookie, an attribute. TypeError names one without a text."""
+    if name.startswith(rest.ATTRIBUTE):
+        return rest.looked_up(request, name)
+    request = rest.plain(request)
     if name.startswith(ATTRIBUTE):
         attribute = name[len(ATTRIBUTE) :]
         # Asked for, and not looked up alone: an outer view that is watched depends on it too.
@@ -137,8 +199,7 @@ def looked_up(request: HttpRequest, name: str) -> str | None:
         return attribute_text(attribute, value) if attribute in vars(request) else None
     if name.startswith(COOKIE):
         return request.COOKIES.get(name[len(COOKIE) :])
-    value = request.META.get(name)
-    return None if value is None else str(value)
+    return _header_text(name, request.META.get(name))
 
 
 def _value_in(originals: Originals, name: str) -> str | None:
@@ -148,7 +209,12 @@ def _value_in(originals: Originals, name: str) -> str | None:
         return attribute_text(attribute, attributes[attribute]) if attribute in attributes else None
     if name.startswith(COOKIE):
         return cookies.get(name[len(COOKIE) :])
-    value = meta.get(name)
+    return _header_text(name, meta.get(name))
+
+
+def _header_text(name: str, value: Any) -> str | None:
+    if name == _AUTHORIZATION:
+        return rest.GIVEN if value else None
     return None if value is None else str(value)
 
 
@@ -167,13 +233,13 @@ def _text_or_none(name: str, value: Any) -> str:
 def resolved(value: Any) -> Any:
     """Return what a lazy object stands for, which is loaded if need be; anything else as it is."""
     if isinstance(value, LazyObject):
-        if not is_resolved(value):
+        if not is_loaded(value):
             value._setup()
         return vars(value)["_wrapped"]
     return value
 
 
-def is_resolved(value: Any) -> bool:
+def is_loaded(value: Any) -> bool:
     """Whether somebody has asked a lazy object for what it stands for."""
     return vars(value).get("_wrapped", empty) is not empty
 
@@ -181,6 +247,13 @@ def is_resolved(value: Any) -> bool:
 def meta_name(header: str) -> str:
     """Return the name in META of a header."""
     return HttpHeaders.to_wsgi_name(header)
+
+
+def take(request: Any) -> None:
+    """Tell who watches this request that a view says itself what may be cached of it."""
+    record = getattr(request.META, "record", None)
+    if record is not None:
+        record.take()
 
 
 def _is_keyed(name: str) -> bool:

@@ -27,10 +27,8 @@ def problem(response: Any) -> str | None:
     """Say why a response cannot be rendered here; None where it can, or has been."""
     if not is_unrendered(response):
         return None
-    if hasattr(response, "accepted_media_type") or hasattr(response, "data"):
-        if getattr(response, "accepted_renderer", None) is None:
-            return "no renderer has been chosen for it yet; cache the view that as_view() returns"
-        return None
+    if hasattr(response, "data") and getattr(response, "accepted_renderer", None) is None:
+        return "no renderer has been chosen for it yet; cache the view that as_view() returns"
     changing = _changing_middleware()
     if changing:
         return f"{changing[0]} changes template responses before they are rendered"

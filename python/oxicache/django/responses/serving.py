@@ -3,9 +3,12 @@
 What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
 Where it is held: shelves.py. By what views get here: decorating.py.
 """
+# Long because each step is there for sync and for async views.
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -15,18 +18,20 @@ from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
-from oxicache.django.responses import findings, policy, rendering, stored
+from oxicache.django.responses import findings, policy, rendering, rest, stored
 from oxicache.django.responses.attributes import is_waiting
-from oxicache.django.responses.guard import watching
+from oxicache.django.responses.guard import watching, watching_names
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
-from oxicache.django.responses.stored import Stored
+from oxicache.django.responses.stored import Data, Stored
+from oxicache.errors import MissingScopeError
 from oxicache.grace import is_graced
 from oxicache.store import attempt
+from oxicache.tags import checked_tags
 
-__all__ = ["ResponseCache", "Tags"]
+__all__ = ["Further", "ResponseCache", "Tags"]
 
 logger = logging.getLogger("oxicache.responses")
 
@@ -49,11 +54,21 @@ class View:
     said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
 
 
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What a view adds to how its responses are cached, for one request."""
+
+    permit: Callable[[], object] | None = None  # raises where this request may not have what is held
+    words: Callable[[], list[str]] | None = None  # of what this response depends on
+    tags: Tags | None = None  # in place of those of its cache
+
+
 class Ask:
     """One request on its way."""
 
     __slots__ = (
         "arguments",
+        "further",
         "has_begun",
         "headers",
         "key",
@@ -81,6 +96,7 @@ class Ask:
         parts: Parts,
         key: str,
         keyed: Record,
+        further: Further | None,
     ) -> None:
         self.request = request
         self.arguments = arguments
@@ -91,6 +107,7 @@ class Ask:
         self.parts = parts
         self.key = key
         self.keyed = keyed  # what functions that are part of the key have looked at
+        self.further = further
         self.has_begun = False  # to ask its view
 
 
@@ -98,56 +115,72 @@ class Ask:
 class ResponseCache:
     """Responses of views, as one decorator wants them cached. See `cached_view` for what each parameter means."""
 
-    ttl: float | None
+    ttl: float | Callable[[], float | None] | None  # a callable is asked for each response
     keying: Keying
     alias: str
     vary_on: frozenset[str] = frozenset()  # by their names in META
     tags: Tags = ()
     words: Callable[[], list[str]] | None = None  # version words of the models that invalidate
-    condition_func: Callable[[HttpRequest], Any] | None = None
+    condition_func: Callable[..., Any] | None = None
+    success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
+    cache_users: bool = True
     statuses: frozenset[int] = frozenset({200})
     max_bytes: int | None = None
     grace: float = 0.0
+    header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
+    is_of_site: bool = (
+        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
+    )
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
-    def serve(  # noqa: PLR0911 -- one for each way out
-        self, request: HttpRequest, call: Callable[[], Any], name: str, arguments: Arguments = ((), {})
+    def serve(
+        self,
+        request: HttpRequest,
+        call: Callable[[], Any],
+        name: str,
+        arguments: Arguments = ((), {}),
+        further: Further | None = None,
     ) -> Any:
         """Return the response of the view `name` to this request: what is held, or what `call()` returns."""
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        take(request)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return call()
         for _ in range(MAX_TURNS):
-            ask = self._ask(request, name, arguments)
+            ask = self._ask(request, name, arguments, further)
             if ask is None:
                 return call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
-                return self._answer(ask, found)
-            if not self._is_plain:
-                ask = self._ask(request, name, arguments, is_watched=True)
-            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
-                return call()  # the response to HEAD is no answer to GET
-
-            def load(ask: Ask = ask) -> Loaded:
-                return self._load(ask, call)
-
-            if self._passing.peek(ask.wanted.key, False):
-                token = self._token(ask)
-                return self._pass(ask, load(), token)
-            loader = ask.shelf.loader
-            try:
-                loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
-            except Exception as error:  # what another request's view raised says what that one may see
-                if _is_own(ask, error):
-                    raise
-                continue
-            if (response := self._of(ask, loaded)) is not MISSING:
-                return response
+                answer = self._answer(ask, found)
+                return call() if answer is MISSING else answer
+            answer = self._missed(ask, call, wish)
+            if answer is not MISSING:
+                return answer
         return call()
 
-    async def aserve(  # noqa: PLR0911 -- as above
+    def _missed(self, missed: Ask, call: Callable[[], Any], wish: Wish) -> Any:
+        """Return the response that is loaded now, by this request or by another; MISSING where it is to look again."""
+        ask = missed if self._is_plain else self._again(missed)
+        if ask is None or ask.request.method == "HEAD" or not self._wants(ask, wish):
+            return call()  # the response to HEAD is no answer to GET
+
+        def load() -> Loaded:
+            return self._load(ask, call)
+
+        if self._passing.peek(ask.wanted.key, False):
+            token = self._token(ask)
+            return self._pass(ask, load(), token)
+        try:
+            loaded = ask.shelf.loader.load_missed(ask.wanted, load, tags=ask.tags)
+        except Exception as error:  # what another request's view raised says what that one may see
+            if _is_own(ask, error):
+                raise
+            return MISSING
+        return self._of(ask, loaded)
+
+    async def aserve(
         self,
         request: HttpRequest,
         call: Callable[[], Awaitable[Any]],
@@ -155,43 +188,58 @@ class ResponseCache:
         arguments: Arguments = ((), {}),
     ) -> Any:
         """As `serve`, for a view that is async. A session and a user are loaded in a thread where they are needed."""
-        asked = sync_to_async(self._ask)
-        wish = policy.wish_of(request, has_scope=self.keying.scope is not None)
+        take(request)
+        wish = policy.wish_of(request, has_scope=self._knows_whose(request))
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            in_place = not self._may_block(request, name)
-            ask = self._ask(request, name, arguments) if in_place else await asked(request, name, arguments)
+            if self._may_block(request, name):
+                ask = await sync_to_async(self._ask)(request, name, arguments)
+            else:
+                ask = self._ask(request, name, arguments)
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if not self._is_plain:
-                ask = await asked(request, name, arguments, is_watched=True)
-            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
-                return await call()
-
-            async def load(ask: Ask = ask) -> Loaded:
-                return await self._aload(ask, call)
-
-            if self._passing.peek(ask.wanted.key, False):
-                token = self._token(ask)
-                return self._pass(ask, await load(), token)
-            loader = ask.shelf.loader
-            try:
-                loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
-            except Exception as error:  # as in `serve`
-                if _is_own(ask, error):
-                    raise
-                continue
-            if (response := self._of(ask, loaded)) is not MISSING:
-                return response
+            answer = await self._amissed(ask, call, wish)
+            if answer is not MISSING:
+                return answer
         return await call()
+
+    async def _amissed(self, missed: Ask, call: Callable[[], Awaitable[Any]], wish: Wish) -> Any:
+        """As `_missed`."""
+        ask = missed if self._is_plain else await sync_to_async(self._again)(missed)
+        if ask is None or ask.request.method == "HEAD" or not self._wants(ask, wish):
+            return await call()
+
+        async def load() -> Loaded:
+            return await self._aload(ask, call)
+
+        if self._passing.peek(ask.wanted.key, False):
+            token = self._token(ask)
+            return self._pass(ask, await load(), token)
+        try:
+            loaded = await ask.shelf.loader.aload_missed(ask.wanted, load, tags=ask.tags)
+        except Exception as error:  # as in `_missed`
+            if _is_own(ask, error):
+                raise
+            return MISSING
+        return self._of(ask, loaded)
 
     # ------------------------------------------------------------ before the view
 
+    def _knows_whose(self, request: HttpRequest) -> bool:
+        """Whether it is known of a request with `Authorization` whose it is: by who says so, or authenticated."""
+        return self.keying.scope is not None or not rest.is_plain(request)
+
     def _ask(
-        self, request: HttpRequest, name: str, arguments: Arguments, *, is_watched: bool = False
+        self,
+        request: HttpRequest,
+        name: str,
+        arguments: Arguments,
+        further: Further | None = None,
+        *,
+        is_watched: bool = False,
     ) -> Ask | None:
         """Return what to look for; None where this request's response is not cached.
 
@@ -199,36 +247,45 @@ class ResponseCache:
         """
         view = self._views.get(name) or self._views.setdefault(name, View(name, tuple(sorted(self.vary_on))))
         shelf = shelf_at(self.alias, self.grace)
-        if not shelf.has_tags and (self.words or self.tags != ()):
+        if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
             self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
-        headers, keyed = view.headers, NOTHING
+        keying, headers = self.keying, view.headers
+        args, kwargs = arguments
+        keyed = Record() if is_watched else NOTHING
+        # What is asked for a hit too is watched on a miss alone: it takes longer than all the rest of a hit.
+        watched = functools.partial(watching, request, keyed) if is_watched else nullcontext
         try:
-            if is_watched:
-                keyed = Record()
-                with watching(request, keyed):
-                    found = self._parts(request, name, arguments)
+            if self.condition_func is not None:
+                with watched():
+                    if not self.condition_func(request, *args, **kwargs):
+                        return None
+            if keying.scope is not None:
+                with watched():
+                    whose = keying.scope_of(request)
+            elif is_watched and keying.asks_settings:
+                with watching_names(rest.plain(request), keyed):
+                    whose = keying.scope_of(request)
             else:
-                found = self._parts(request, name, arguments)
-            if found is None:
+                whose = keying.scope_of(request)
+            if whose is None or self._is_left_out(request, whose):
                 return None
-            whose, parts = found
+            said: tuple[Any, ...] = ()
+            if keying.key_func is not None:
+                with watched():
+                    said = (keying.key_func(request, *args, **kwargs),)
+            parts = keying.parts_of(request, whose, name, arguments, said)
             key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
+        except MissingScopeError as error:
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
             return None
-        return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed)
+        return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
 
-    def _parts(
-        self, request: HttpRequest, name: str, arguments: Arguments
-    ) -> tuple[scope.Scope, Parts] | None:
-        """Ask whether to cache, for whom, and what else is in the key."""
-        if self.condition_func is not None and not self.condition_func(request):
-            return None
-        whose = self.keying.scope_of(request)
-        if whose is None or not (self.cache_anonymous or _is_somebody(whose)):
-            return None
-        return whose, self.keying.parts_of(request, whose, name, *arguments)
+    def _again(self, missed: Ask) -> Ask | None:
+        return self._ask(missed.request, missed.view.name, missed.arguments, missed.further, is_watched=True)
 
     @property
     def _is_plain(self) -> bool:
@@ -238,12 +295,11 @@ class ResponseCache:
     def _wants(self, ask: Ask, wish: Wish) -> bool:
         """Add what only a load needs; False where this request's response is not cached."""
         ask.tags = ()
-        if self.tags != ():
+        tags = self.tags if ask.further is None or ask.further.tags is None else ask.further.tags
+        if tags != ():
             args, kwargs = ask.arguments
             try:
-                ask.tags = tuple(
-                    self.tags(ask.request, *args, **kwargs) if callable(self.tags) else self.tags
-                )
+                ask.tags = checked_tags(tags(ask.request, *args, **kwargs)) if callable(tags) else tuple(tags)
             except Exception as error:  # noqa: BLE001 -- as above
                 self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
@@ -254,27 +310,40 @@ class ResponseCache:
         """Whether a key may take a session, a user, or a function of the project: a task asks these in a thread."""
         if not self._is_plain or callable(self.tags):
             return True
-        if (view := self._views.get(name)) is not None and view.headers and is_waiting(request, view.headers):
+        if (
+            (view := self._views.get(name)) is not None
+            and view.headers
+            and is_waiting(rest.plain(request), view.headers)
+        ):
             return True
-        return self.keying.per_user is not False and not (
-            scope.has_user(request) or scope.is_anonymous(request)
-        )
+        is_shared = self.keying.per_user is False and self.cache_anonymous
+        return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
+
+    def _is_left_out(self, request: HttpRequest, whose: scope.Scope) -> bool:
+        if not self.cache_users and whose.user is not None:
+            return True
+        return not self.cache_anonymous and self.keying.is_anybodys(request)
 
     # ------------------------------------------------------------ the view
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
         ask.has_begun = True
-        record, stamps = Record(), self._stamps()
+        record, stamps, data = Record(), self._stamps(ask), None
         with watching(ask.request, record):
             response = call()
-            problem = rendering.problem(response)
-            if problem is None:
-                response = rendering.rendered(response)
-        return self._judged(ask, response, record, stamps, problem)
+            if rest.is_data(ask.request, response):
+                from oxicache.django.responses import rest_data
+
+                data, problem = rest_data.data_of(ask.request, response)
+            else:
+                problem = rendering.problem(response)
+                if problem is None:
+                    response = rendering.rendered(response)
+        return self._judged(ask, response, record, stamps, problem, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
         ask.has_begun = True
-        record, stamps = Record(), self._stamps()
+        record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()
             problem = rendering.problem(response)
@@ -282,46 +351,70 @@ class ResponseCache:
                 response = await sync_to_async(rendering.rendered)(response)
         return self._judged(ask, response, record, stamps, problem)
 
-    def _stamps(self) -> Stamps | None:
-        return None if self.words is None else host.capture(self.words())
+    def _stamps(self, ask: Ask) -> Stamps | None:
+        words = [] if self.words is None else self.words()
+        if ask.further is not None and ask.further.words is not None:
+            words = [*words, *ask.further.words()]
+        return host.capture(words) if words else None
 
-    def _judged(
-        self, ask: Ask, response: Any, record: Record, stamps: Stamps | None, problem: str | None
+    def _judged(  # noqa: PLR0917 -- all that a load has found out
+        self,
+        ask: Ask,
+        response: Any,
+        record: Record,
+        stamps: Stamps | None,
+        problem: str | None,
+        data: Data | None = None,
     ) -> Loaded:
         """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
         loaded = Loaded(ask.wanted, response)
         problem = problem or rendering.no_response(response)
         if problem is not None:
             self._refused(ask.view, problem)
+        elif (why := policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data))) is not None:
+            logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
-            policy.refusal(response, self.statuses, self.max_bytes) is None
-            and not self._leaks(ask, record, policy.vary_names(response))
+            not self._leaks(ask, record, policy.vary_names(response))
             and not transactions.is_any_written()
+            and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
-                ttl = policy.lifetime(response, self.ttl)
-                if record.roots & {"user", "session"}:
-                    # As the session's middleware says of it: a hit need not look at the session.
+                ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
+                if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
                     patch_vary_headers(response, ("Cookie",))
-                stored.with_etag(response)
-                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl)
+                if data is None:
+                    stored.with_etag(response)
+                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
                 loaded.ttl, loaded.stamps = ttl, stamps
-                response[stored.CACHE_STATUS] = "MISS"
+                response[self.header] = "MISS"
                 if headers != ask.headers:
                     # Two threads may lose one another's names: the next load finds them again.
                     ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
-                    loaded.key = key_of(ask.parts, headers, tuple(map(record.looked_up, headers)))
+                    loaded.key = key_of(
+                        ask.parts, headers, tuple([record.looked_up(ask.request, one) for one in headers])
+                    )
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
 
+    def _is_success(self, view: View, response: Any) -> bool:
+        if self.success_func is None:
+            return True
+        try:
+            return bool(self.success_func(response))
+        except Exception as error:  # noqa: BLE001 -- the project's own function: the view must not fail for it
+            self._refused(view, f"success_func failed: {error!r}")
+            return False
+
     def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
+        if self.is_of_site and record.is_taken:
+            return True
         if self.keying.per_user is False and "cookie" in varies:
             record.note("COOKIES")  # it says itself that it depends on who asks
         found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
         for root in found:
-            findings.report(ask.view.name, root, ask.view.said)
+            findings.report(ask.view.name, root, ask.view.said, is_mistake=not self.is_of_site)
         return bool(found)
 
     def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
@@ -350,7 +443,13 @@ class ResponseCache:
         return self._answer(ask, value)
 
     def _own(self, ask: Ask, loaded: Loaded) -> Any:
-        return loaded.response if loaded.stored is None else stored.conditional(ask.request, loaded.response)
+        if loaded.stored is None:
+            return loaded.response
+        if rendering.is_unrendered(loaded.response):
+            from oxicache.django.responses import rest_data
+
+            return rest_data.finish(ask.request, loaded.response, self.header)
+        return stored.conditional(ask.request, loaded.response)
 
     def _token(self, ask: Ask) -> int | None:
         store = ask.shelf.loader.cache
@@ -367,12 +466,21 @@ class ResponseCache:
         return self._own(ask, loaded)
 
     def _answer(self, ask: Ask, found: Stored) -> Any:
+        """Return what is held as a response to this request; MISSING where the view itself has to answer it."""
+        if ask.further is not None and ask.further.permit is not None:
+            ask.further.permit()
         now = ask.shelf.now()
-        return stored.answer(found, ask.request, now, "HIT" if found.is_fresh(now) else "STALE")
+        status = "HIT" if found.is_fresh(now) else "STALE"
+        if type(found.body) is tuple:
+            from oxicache.django.responses import rest_data
+
+            return rest_data.answer(found, ask.request, now, status, self.header)
+        return stored.answer(found, ask.request, now, status, self.header)
 
     def _refused(self, view: View, reason: str) -> None:
-        if reason not in view.said and len(view.said) < PASS_MAX_KEYS:
-            view.said.add(reason)
+        kind = reason.partition("(")[0]  # an error may say something else of each request
+        if kind not in view.said and len(view.said) < PASS_MAX_KEYS:
+            view.said.add(kind)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
 
 
@@ -380,11 +488,5 @@ def _is_own(ask: Ask, error: Exception) -> bool:
     """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
     # A view that asks for itself is told so by the loader, before it begins.
     return (
-        ask.has_begun
-        or isinstance(error, RecursionError)
-        or is_graced(error, ask.shelf.loader.grace_errors)
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
     )
-
-
-def _is_somebody(whose: scope.Scope) -> bool:
-    return whose.user is not None and not isinstance(whose.user, scope.Mark)

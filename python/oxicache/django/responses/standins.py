@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django.http.request import HttpHeaders
 
-from oxicache.django.responses.records import COOKIE, CSRF, Record, meta_name
+from oxicache.django.responses.records import COOKIE, CSRF_NOTE, Record, meta_name
 
 __all__ = ["AsgiScope", "Cookies", "Headers", "Meta", "carry_over", "copied", "stand_in"]
 
@@ -16,7 +16,6 @@ _KEYED_SCOPE: Final = frozenset(
         "http_version",
         "method",
         "path",
-        "query_string",
         "raw_path",
         "root_path",
         "scheme",
@@ -77,7 +76,7 @@ class Meta(_StandIn):
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Note that a CSRF cookie is to be sent: its middleware learns of that in this way."""
-        if name == CSRF:
+        if name == CSRF_NOTE:
             self.record.note("csrf")
         super().__setitem__(name, value)
 
@@ -118,7 +117,7 @@ class Cookies(_StandIn):
     def note(self, name: Any) -> None:
         """Note a cookie."""
         if dict.__contains__(self, name):
-            self.record.note("COOKIES")
+            self.record.note_cookie(name)
         else:
             self.record.note_meta(f"{COOKIE}{name}")
 
@@ -131,7 +130,9 @@ class AsgiScope(_StandIn):
 
     def note(self, name: Any) -> None:
         """Note what is in no key."""
-        if name not in _KEYED_SCOPE:
+        if name == "query_string":
+            self.record.note("GET")
+        elif name not in _KEYED_SCOPE:
             self.record.note("META")
 
 

@@ -4,25 +4,32 @@ No cookies, no type of its own: what comes back is a plain `HttpResponse`.
 """
 
 import functools
-import hashlib
 from http.cookies import SimpleCookie
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import ResponseHeaders
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
-__all__ = ["AGE", "CACHE_STATUS", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
+from oxicache.django.responses.headers import weakened
+from oxicache.django.responses.remarks import Remarks, give, told
+
+__all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
 FORM: Final = (
-    "oxicache.response.2"  # another release may hold them in another form, in a store that outlives it
+    "oxicache.response.3"  # another release may hold them in another form, in a store that outlives it
 )
 
 # Of one delivery, and not of what is delivered.
-_OF_A_DELIVERY = frozenset({"age", "connection", "content-length", "date", "keep-alive", "x-cache"})
+_OF_A_DELIVERY = frozenset(
+    {"age", "connection", "content-length", "date", "keep-alive", "x-cache", "x-cache-status"}
+)
+
+
+Data: TypeAlias = tuple[Any, ...]  # of a response of Django REST framework. See rest_data.py
 
 
 class Stored(NamedTuple):
@@ -32,17 +39,23 @@ class Stored(NamedTuple):
     status: int
     reason: str
     headers: tuple[tuple[str, tuple[str, str]], ...]  # by their names in lower case, as a response holds them
-    body: bytes
+    body: Any  # bytes, or Data
     created: float
     fresh_until: float | None
+    remarks: Remarks  # that middleware around the view reads
 
     def is_fresh(self, now: float) -> bool:
         """Whether its time has not passed."""
         return self.fresh_until is None or now < self.fresh_until
 
 
-def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, ...]:
-    """Take from a response what is to be held, as a plain tuple: a store copies no such."""
+def freeze(
+    response: HttpResponse, now: float, ttl: float | None, data: Data | None = None
+) -> tuple[Any, ...]:
+    """Take from a response what is to be held, as a plain tuple: a store copies no such.
+
+    `data`: in place of its content, of one that is rendered anew each time.
+    """
     headers = tuple(
         (name.lower(), (str(name), str(value)))
         for name, value in response.items()
@@ -50,7 +63,8 @@ def freeze(response: HttpResponse, now: float, ttl: float | None) -> tuple[Any, 
     )
     fresh_until = None if ttl is None else now + ttl
     reason = str(response.reason_phrase)
-    return (FORM, response.status_code, reason, headers, bytes(response.content), now, fresh_until)
+    body = bytes(response.content) if data is None else data
+    return (FORM, response.status_code, reason, headers, body, now, fresh_until, told(response))
 
 
 def thaw(value: Any) -> Stored | None:
@@ -61,13 +75,14 @@ def thaw(value: Any) -> Stored | None:
 
 
 def with_etag(response: HttpResponseBase) -> None:
-    """Give a response that is about to be held an ETag, unless it has one."""
+    """Give a response that is about to be held an ETag, as ConditionalGetMiddleware does, unless it has one."""
     if not response.has_header("ETag"):
-        body: bytes = response.content  # type: ignore[attr-defined]  # it is not streamed
-        response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        set_response_etag(response)
 
 
-def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> HttpResponseBase:
+def answer(
+    stored: Stored, request: HttpRequest, now: float, status: str, header: str = CACHE_STATUS
+) -> HttpResponseBase:
     """Return what is held as a response to this request: 304 where its client has it.
 
     To HEAD too it has a body, as a view's has: it may be for another view, and servers leave it out.
@@ -79,7 +94,9 @@ def answer(stored: Stored, request: HttpRequest, now: float, status: str) -> Htt
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
-    kept["x-cache"] = (CACHE_STATUS, status)
+    if stored.remarks:
+        give(found, stored.remarks)
+    kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found
 
@@ -137,4 +154,7 @@ def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
         last_modified=parse_http_date_safe(modified) if modified else None,
         response=response,  # type: ignore[arg-type]  # it is not streamed
     )
-    return response if found is None else found
+    if found is None:
+        return response
+    weakened(request, found)
+    return found

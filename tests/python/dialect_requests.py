@@ -1,0 +1,85 @@
+"""Requests of visitors, as the middleware leaves them, and views that count, for tests of the dialects' decorators."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
+from django.utils.functional import SimpleLazyObject
+
+__all__ = ["ANN", "BOB", "TENANT", "Counter", "asked", "bodies", "own_responses"]
+
+ANN, BOB = User(pk=1, username="ann"), User(pk=2, username="bob", is_staff=True)
+TENANT = {
+    "tenant_id": 1,
+    "client_id": 2,
+    "bu_id": 3,
+}  # of a session. Source: document 004, "Tenant-Aware Caching"
+
+_numbers = itertools.count()
+
+
+class Session(SessionBase):
+    """A session whose content is given."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        super().__init__("k" * 8 if content else None)
+        self._content = content
+
+    def load(self) -> dict[str, Any]:
+        return dict(self._content)
+
+
+def asked(
+    path: str = "/page/",
+    user: User | None = None,
+    session: dict[str, Any] | None = None,
+    method: str = "GET",
+    **extra: Any,
+) -> HttpRequest:
+    """A request of a visitor who is logged in, has a session, or neither."""
+    request = RequestFactory().generic(method, path, **extra)
+    content = dict(session or {}, **({"_auth_user_id": str(user.pk)} if user else {}))
+    request.session = Session(content)
+    if content:
+        request.COOKIES["sessionid"] = "key"
+
+    def load() -> Any:
+        request.session.get("_auth_user_id")
+        return user or AnonymousUser()
+
+    request.user = SimpleLazyObject(load)  # type: ignore[assignment]
+    return request
+
+
+class Counter:
+    """A view that counts its calls, and says what `say` makes of the request before their number."""
+
+    def __init__(self, say: Callable[[HttpRequest], Any] = lambda _: "page") -> None:
+        self.calls = 0
+        self.say = say
+
+    def __call__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        said = self.say(request)
+        return HttpResponse(f"{said} {self.calls}") if isinstance(said, str) else said
+
+
+def bodies(view: Callable[..., Any], *requests: HttpRequest) -> list[str]:
+    """What a view answers to each of these, in this order."""
+    return [view(request).content.decode() for request in requests]
+
+
+@contextmanager
+def own_responses(**others: Any) -> Iterator[None]:
+    """Have CACHES["default"] be an empty NativeCache, and other aliases as given."""
+    native = {
+        "BACKEND": "oxicache.django.backends.NativeCache",
+        "LOCATION": f"dialect-responses-{next(_numbers)}",
+    }
+    with override_settings(CACHES={"default": native, **others}):
+        yield
