@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +21,7 @@ def _site() -> Iterator[None]:
     calls.clear()
     with override_settings(CACHES=NATIVE, ROOT_URLCONF="rest_people", PASSWORD_HASHERS=[QUICK]):
         yield
+    Session.objects.all().delete()
 
 
 @pytest.fixture

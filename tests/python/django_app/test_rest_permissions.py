@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.test import Client, RequestFactory, override_settings
@@ -150,6 +151,7 @@ def _site() -> Iterator[None]:
     refused.clear()
     with override_settings(CACHES=NATIVE, ROOT_URLCONF=__name__):
         yield
+    Session.objects.all().delete()
     Item.objects.all().delete()
 
 

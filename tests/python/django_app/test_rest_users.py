@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 from rest_people import MEANS, NATIVE, QUICK, as_user, calls
 
@@ -13,6 +14,7 @@ def _site() -> Iterator[None]:
     calls.clear()
     with override_settings(CACHES=NATIVE, ROOT_URLCONF="rest_people", PASSWORD_HASHERS=[QUICK]):
         yield
+    Session.objects.all().delete()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db.models import Manager, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.functional import Promise
 from django.views import View
 from rest_framework.fields import Field
@@ -194,6 +195,7 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
     attributes = vars(request)  # not asked for: it would be noted
     accepted = attributes.get("accepted_renderer")
     view = (attributes.get("parser_context") or {}).get("view")
+    _take_headers(view, response)
     renderer = _json_renderer(accepted, view) if pickler.is_plain else None
     mode, rendered = _mode(renderer), b""
     if mode is not None:
@@ -213,6 +215,21 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
         _shows_view(response.data, view),
     )
     return tuple(held), None
+
+
+def _take_headers(view: Any, response: Any) -> None:
+    """Give a response what its view has left for it on itself: the framework adds `view.headers` to each response."""
+    left = getattr(view, "__dict__", {}).get("headers")
+    if not isinstance(left, dict):
+        return
+    usual = view.default_response_headers
+    for name, value in left.items():
+        if usual.get(name) == value:
+            continue
+        if name.lower() == "vary":
+            patch_vary_headers(response, [part.strip() for part in value.split(",")])
+        else:
+            response[name] = value
 
 
 def _is_plain_response(response: Any) -> bool:
