@@ -33,6 +33,7 @@ __all__ = [
     "references_to",
     "relations",
     "watch",
+    "when_complete",
     "when_known",
 ]
 
@@ -64,6 +65,7 @@ _known: WeakSet[type[Model]] = WeakSet()  # every model that was prepared
 _watched: WeakSet[type[Model]] = WeakSet()  # concrete models whose rows somebody's values depend on
 _referred: WeakSet[type[Model]] = WeakSet()  # concrete models whose deletion changes rows of watched ones
 _listeners: list[Callable[[type[Model]], None]] = []
+_waiting: list[Callable[[], object]] = []  # what is to be done when all models are loaded
 _relations: list[Relation] = []  # every many-to-many relation whose models are loaded
 
 
@@ -81,12 +83,22 @@ def complete() -> None:
 
     To be called when all models are loaded: a process that saves a row may never ask for its members.
     """
+    while _waiting:
+        _waiting.pop(0)()
     if not memos.decorated():
         return
     for model in list(_known):
         for member in rows.members_of(model):
             if member.is_of_rows:
                 dependencies.words_of(model, member)  # `_depended` hears of it
+
+
+def when_complete(call: Callable[[], object]) -> None:
+    """Call now where all models are loaded, else when they are."""
+    if apps.models_ready:
+        call()
+    else:
+        _waiting.append(call)
 
 
 def watch(model: type[Model]) -> None:

@@ -9,10 +9,17 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django_leftovers import remove_rows
+from whole_site import has_users, site_anywhere, site_last
 
 from oxicache.django.rules import model_dependencies
 from oxicache.invalidation import Effect
 from oxicache.trail import Note, trail
+
+__all__ = [  # fixtures of several files: SiteCacheMiddleware in its places
+    "has_users",
+    "site_anywhere",
+    "site_last",
+]
 
 _numbers = itertools.count()
 

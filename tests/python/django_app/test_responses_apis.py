@@ -14,7 +14,7 @@ from django.views import View
 
 from oxicache import testing
 from oxicache.django import invalidate
-from oxicache.django.responses import cached_api
+from oxicache.django.responses import cached_api, cached_view
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,28 @@ class TestKeys:
         view, _ = cached(vary_on_params=False)
         requests = [asked("/api/?a=1"), asked("/api/?a=2"), asked("/api/"), asked("/other/?a=1")]
         assert bodies(view, *requests) == ["page 1", "page 1", "page 1", "page 2"]
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda request: request.GET.get("a", "none"),
+            lambda request: request.META["QUERY_STRING"],
+            lambda request: request.get_full_path(),
+        ],
+        ids=["GET", "META", "path"],
+    )
+    def test_a_view_that_looks_at_parameters_which_are_left_out(
+        self, read: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It would answer one query with another's page: it is not cached, and one warning says so."""
+        view, counter = cached(read, vary_on_params=False)
+        first, second = bodies(view, asked("/api/?a=1"), asked("/api/?a=2"))
+        assert ("1" in first, "2" in second, counter.calls) == (True, True, 2)
+        assert ["looks at GET" in record.message for record in caplog.records] == [True]
+        request = asked("/api/?a=1")
+        assert request.GET["a"] == "1"  # a middleware has looked
+        view(request)
+        assert counter.calls == 3
 
     def test_users_are_told_apart(self) -> None:
         """By default each user has entries of his own, and visitors who are none share theirs."""
@@ -278,6 +300,6 @@ class TestNames:
         def page(request: HttpRequest) -> HttpResponse:
             return HttpResponse(request.GET.get("a", "none"))
 
-        ignoring, counting = cached_api(vary_on_params=False)(page), cached_api()(page)
-        assert bodies(ignoring, asked("/page/?a=1"))[0] == "1"
-        assert bodies(counting, asked("/page/")) == ["none"]
+        ignoring = cached_view(ignored_params=["a"])(page)
+        assert bodies(ignoring, asked("/page/?a=1"), asked("/page/?a=2")) == ["1", "1"]
+        assert bodies(cached_api()(page), asked("/page/")) == ["none"]

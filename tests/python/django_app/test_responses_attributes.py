@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
@@ -249,3 +250,67 @@ class TestRestored:
         assert seen == [WSGIRequest, True, "<WSGIRequest: GET '/page/'>"]
         assert type(request) is WSGIRequest
         assert vars(request).keys() == before.keys()
+
+
+class Session(SessionBase):
+    """A session whose content is given."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        super().__init__("k" * 8)
+        self._content = content
+
+    def load(self) -> dict[str, Any]:
+        return dict(self._content)
+
+
+def with_session(**content: Any) -> HttpRequest:
+    request = asked(session=Session(content))
+    request.COOKIES["sessionid"] = "key"
+    return request
+
+
+class TestSessions:
+    def test_a_name_that_the_key_function_looked_at(self) -> None:
+        """The view may look at it too, and at no other."""
+        ask = cached(
+            lambda request: request.session["unit"], key_func=lambda request: request.session.get("unit")
+        )
+        said = [ask(with_session(unit=unit, theme="dark")) for unit in (1, 2, 1)]
+        assert said == ["1 1", "2 2", "1 1"]
+        other = cached(
+            lambda request: request.session["theme"], key_func=lambda request: request.session.get("unit")
+        )
+        said = [other(with_session(unit=1, theme=theme)) for theme in ("dark", "light")]
+        assert said == ["dark 1", "light 2"]
+
+    @pytest.mark.parametrize(
+        "look",
+        [
+            lambda session: session.session_key,
+            lambda session: session.items(),
+            lambda session: "theme" in session,
+            lambda session: session.has_key("theme"),
+            lambda session: session.get("theme"),
+            lambda session: session.setdefault("theme", 1),
+        ],
+        ids=["its key", "all", "in", "has_key", "get", "setdefault"],
+    )
+    def test_looks_at_a_session(self, look: Callable[[Any], Any]) -> None:
+        """However a guest's session is looked at, the page is his own, and the session says that it was accessed."""
+        view = cached_view()(lambda request: HttpResponse(str(look(request.session))))
+        for _ in range(2):
+            request = with_session(theme="dark")
+            assert "X-Cache" not in view(request)
+            assert type(request.session) is Session
+            assert "_oxicache_record" not in vars(request.session)
+
+    def test_a_session_says_that_it_was_accessed(self) -> None:
+        """Its middleware adds `Vary: Cookie` for that, for names that a resolver of the settings has read too."""
+        view = cached_view()(lambda request: HttpResponse("page"))
+        request = with_session(tenant=1)
+        with override_settings(OXICACHE={"TENANT": lambda request: request.session["tenant"]}):
+            view(request)
+        assert request.session.accessed
+        untouched = with_session(tenant=1)
+        view(untouched)
+        assert not untouched.session.accessed

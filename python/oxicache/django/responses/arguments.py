@@ -6,7 +6,18 @@ from typing import Any, Final
 from django.conf import settings
 from django.db.models import Model
 
-__all__ = ["alias", "called", "function", "max_bytes", "models", "names", "statuses", "switch", "text"]
+__all__ = [
+    "alias",
+    "called",
+    "function",
+    "max_bytes",
+    "models",
+    "names",
+    "params",
+    "statuses",
+    "switch",
+    "text",
+]
 
 _STATUSES: Final = range(200, 600)  # what a view can answer with
 
@@ -29,6 +40,11 @@ def _listed(name: str, given: Any, kind: type, wanted: str) -> tuple[Any, ...]:
 def names(name: str, given: Any) -> frozenset[str]:
     """Return a set of names."""
     return frozenset(_listed(name, given, str, "texts"))
+
+
+def params(given: Any) -> frozenset[str] | None:
+    """Return the names of parameters that are in no key, None of all of them."""
+    return None if given is None else names("ignored_params", given)
 
 
 def models(given: Any) -> tuple[Any, ...]:

@@ -109,6 +109,8 @@ def _watched(kind: Any) -> type[HttpRequest]:
     def asked(self: HttpRequest, name: str) -> Any:
         if name == "__class__":
             return kind
+        if name == "GET" and (record := plain(self, "__dict__").get(_RECORD)) is not None:
+            record.note("GET")
         if name in _DJANGOS or name.startswith("__"):
             return plain(self, name)
         attributes = plain(self, "__dict__")

@@ -14,15 +14,15 @@ from django.http import HttpRequest
 from django.views.generic import View
 
 from oxicache import options
-from oxicache.django import labels, signals, transactions, words
+from oxicache.django import transactions
 from oxicache.django.responses import arguments, rest
 from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
+from oxicache.django.responses.outdating import words_of
 from oxicache.django.responses.records import meta_name
 from oxicache.django.responses.serving import ResponseCache, Tags
 from oxicache.tags import checked_tags
-from oxicache.versions import MAX_WORDS
 
 __all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "view_name"]
 
@@ -78,14 +78,12 @@ def cached_view(
             per_tenant=arguments.switch("per_tenant", per_tenant),
             scope=arguments.function("scope", scope),
             key_func=fitted(arguments.function("key_func", key_func)),
-            ignored_params=None
-            if ignored_params is None
-            else arguments.names("ignored_params", ignored_params),
+            ignored_params=arguments.params(ignored_params),
         ),
         alias=arguments.alias(alias),
         vary_on=frozenset(map(meta_name, arguments.names("vary_on", vary_on or ()))),
         tags=tags if callable(tags) else checked_tags(tags or ()),
-        words=functools.partial(_model_words, models) if models else None,
+        words=words_of(models),
         condition_func=fitted(arguments.function("condition_func", condition_func)),
         success_func=arguments.function("success_func", success_func),
         cache_anonymous=arguments.switch("cache_anonymous", cache_anonymous),
@@ -247,21 +245,3 @@ def _numbered(name: str) -> str:
 @functools.cache
 def _watched() -> None:
     transactions.watch_connections()  # a response that shows what is not committed is nobody else's
-
-
-@functools.cache
-def _words_of(models: tuple[Any, ...]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for name in models:
-        model = labels.model_named(name)
-        signals.watch(model)
-        found |= dict.fromkeys(words.model_words(model))
-    if len(found) > MAX_WORDS:
-        raise ValueError(
-            f"invalidate_on={models!r} makes {len(found)} version words; {MAX_WORDS} is the limit"
-        )
-    return tuple(found)
-
-
-def _model_words(models: tuple[Any, ...]) -> list[str]:
-    return list(_words_of(models))

@@ -23,6 +23,7 @@ _REMEDIES: Final = {
     "attributes": "let key_func read what it takes from them",
     "user": "leave out per_user=False, or put what checks the user outside of the cached view",
     "session": "let a scope= say whose it is, or key_func read what it takes from the session",
+    "GET": "leave out vary_on_params=False: with it no parameter is in the key",
     "session written": "a view that writes the session cannot be cached",
     "COOKIES": "let key_func read the cookie, or name Cookie in vary_on",
     "META": "read the headers that matter by their names",
@@ -54,6 +55,8 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
 ) -> list[str]:
     """Return the roots that the view looked at and that its key does not hold."""
     held = set(keyed.roots) - _NEVER_KEYED
+    if keying.ignored_params is not None:
+        held.add("GET")
     if "HTTP_COOKIE" in vary_on:
         held.add("COOKIES")
     if "user" in record.roots and _holds_user(scope, keying, record.user):
@@ -62,6 +65,8 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
         record.note("authentication")
     if keying.kind_of(request, scope) == ANONYMOUS:
         held.add("session")  # there is none: of all who share this entry it says the same
+    if record.session - keyed.session:
+        record.note("session")
     unspelt = {
         name for name, text in record.read_attributes().items() if text == UNSPELT
     } - keyed.attributes.keys()

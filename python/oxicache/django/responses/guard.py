@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject
@@ -18,9 +19,10 @@ from django.utils.functional import SimpleLazyObject
 from oxicache.django.responses import rest
 from oxicache.django.responses.attributes import noting
 from oxicache.django.responses.records import Originals, Record, resolved
+from oxicache.django.responses.sessions import naming, quiet
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
 
-__all__ = ["take", "watch_cookies", "watching"]
+__all__ = ["watch_cookies", "watching", "watching_names"]
 
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
@@ -49,7 +51,7 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         attributes.pop(name, None)
     attributes.update(replaced)
     try:
-        with noting(request, record):
+        with noting(request, record), naming(before.session, record):
             yield
     finally:
         for name, made in replaced.items():
@@ -65,11 +67,14 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         before.compare(record)
 
 
-def take(request: Any) -> None:
-    """Tell who watches this request that a view says itself what may be cached of it."""
-    record = getattr(request.META, "record", None)
-    if record is not None:
-        record.take()
+@contextmanager
+def watching_names(request: HttpRequest, record: Record) -> Iterator[None]:
+    """Note in `record` which attributes and which names of its session the block looks at, and nothing else."""
+    session: Any = vars(request).get("session")
+    with noting(request, record), naming(session, record):
+        yield
+    if record.has_session:
+        session.accessed = True
 
 
 def watch_cookies(request: HttpRequest, record: Record) -> None:
@@ -112,7 +117,9 @@ class _Before:
         self.cookies: Any = request.COOKIES
         self.user = vars(request).get("user")
         self.language = translation.get_language()
-        self.session = session = vars(request).get("session")
+        found = vars(request).get("session")
+        self.session = session = found if isinstance(found, SessionBase) else None
+        self.is_strange = session is not found  # as tests may have one: nothing can be noted of it
         self.was_accessed = bool(getattr(session, "accessed", False))
         self.was_modified = bool(getattr(session, "modified", False))
         if session is not None:
@@ -130,12 +137,8 @@ class _Before:
         if session is None:
             yield
             return
-        before = session.accessed
-        try:
+        with quiet(session):
             yield
-        finally:
-            self.was_accessed = self.was_accessed or session.accessed
-            session.accessed = before
 
     def compare(self, record: Record) -> None:
         """Note what has changed, and leave the session's marks as its middleware wants them."""
@@ -143,14 +146,14 @@ class _Before:
         if user is not self.user:
             record.set_user = user
         session = vars(self.request).get("session")
-        if session is not self.session:
+        if self.is_strange or session is not self.session:
             record.note("session")
         elif session is not None:
             if session.accessed:
                 record.note("session")
             if session.modified and not self.was_modified:
                 record.note("session written")
-            session.accessed = session.accessed or self.was_accessed
+            session.accessed = session.accessed or self.was_accessed or record.has_session
         if translation.get_language() != self.language:
             record.note("language")
         if self._messages() != self.messages:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 from asgiref.sync import iscoroutinefunction
 from django.views.generic import View
 
-from oxicache.django.responses.guard import take
+from oxicache.django.responses.records import take
 
 __all__ = ["answers_itself", "has_answer", "uncached"]
 

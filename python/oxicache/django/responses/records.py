@@ -27,6 +27,7 @@ __all__ = [
     "looked_up",
     "meta_name",
     "resolved",
+    "take",
 ]
 
 # In every key, or the same for all who can share one: no news.
@@ -42,7 +43,6 @@ _KEYED_META: Final = frozenset(
         "HTTP_IF_NONE_MATCH",
         "HTTP_IF_UNMODIFIED_SINCE",
         "PATH_INFO",
-        "QUERY_STRING",
         "REQUEST_METHOD",
         "SCRIPT_NAME",
         "SERVER_NAME",
@@ -51,11 +51,12 @@ _KEYED_META: Final = frozenset(
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
+_AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
+_QUERY: Final = "QUERY_STRING"  # in the key, but where all parameters are left out
 _BY_COOKIE: Final = frozenset({"COOKIES", "session", "user"})
 COOKIE: Final = "cookie:"  # begins, among the names of headers, that of a single cookie
 CSRF_NOTE: Final = "CSRF_COOKIE_NEEDS_UPDATE"
 ATTRIBUTE: Final = "attribute:"  # and that of what a middleware has set on the request
-AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
 UNSPELT: Final = "\0unspelt"  # of an attribute that cannot be part of a key; no text is spelt so
 
 
@@ -72,12 +73,14 @@ class Record:
 
     __slots__ = (
         "attributes",
+        "has_session",
         "headers",
         "is_taken",
         "originals",
         "outer",
         "roots",
         "sees_authorization",
+        "session",
         "set_user",
         "user",
     )
@@ -89,18 +92,20 @@ class Record:
         self.attributes: dict[
             str, Any
         ] = {}  # by name: the text of each, as it was when it was first looked at
+        self.session: set[Any] = set()  # the names in it that were looked at
+        self.has_session = False  # something of it was looked at, for whatever
         self.originals = Originals({}, {}, {})
         self.user: Any = None  # as the view got it
         # By the view itself: Django REST framework has an authentication of its own.
         self.set_user: Any = None
         self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
-        self.is_taken = False  # by a view inside that answers for itself
         self.outer = outer
+        self.is_taken = False  # by a view inside that answers for itself
 
     @property
     def has_cookies(self) -> bool:
         """Whether what was looked at may have told visitors apart by a cookie: one that is not there does so too."""
-        is_read = not self.roots.isdisjoint(_BY_COOKIE)
+        is_read = bool(self.session) or not self.roots.isdisjoint(_BY_COOKIE)
         return is_read or any(name.startswith(COOKIE) for name in self.headers)
 
     def note(self, root: str) -> None:
@@ -131,7 +136,9 @@ class Record:
             self.note("COOKIES")
         elif name == CSRF_NOTE:
             self.note("csrf")
-        elif name == AUTHORIZATION:
+        elif name == _QUERY:
+            self.note("GET")
+        elif name == _AUTHORIZATION:
             if self.sees_authorization:
                 self.headers.add(name)
             if self.outer is not None:
@@ -140,6 +147,12 @@ class Record:
             self.headers.add(name)
             if self.outer is not None:
                 self.outer.note_meta(name)
+
+    def note_session(self, name: Any) -> None:
+        """Note a name in the session."""
+        self.session.add(name)
+        if self.outer is not None:
+            self.outer.note_session(name)
 
     def note_attribute(self, name: str) -> None:
         """Note an attribute that somebody has set on the request, or has not."""
@@ -176,15 +189,17 @@ class Record:
 
 def looked_up(request: HttpRequest, name: str) -> str | None:
     """Return the value of what a record names: a header, a cookie, an attribute. TypeError names one without a text."""
+    if name.startswith(rest.ATTRIBUTE):
+        return rest.looked_up(request, name)
+    request = rest.plain(request)
     if name.startswith(ATTRIBUTE):
         attribute = name[len(ATTRIBUTE) :]
         # Asked for, and not looked up alone: an outer view that is watched depends on it too.
-        held = rest.plain(request)
-        value = getattr(held, attribute, None)
-        return attribute_text(attribute, value) if attribute in vars(held) else None
-    if name.startswith(rest.ATTRIBUTE):
-        return rest.looked_up(request, name)
-    return _value_in(Originals(request.META, request.COOKIES, {}), name)
+        value = getattr(request, attribute, None)
+        return attribute_text(attribute, value) if attribute in vars(request) else None
+    if name.startswith(COOKIE):
+        return request.COOKIES.get(name[len(COOKIE) :])
+    return _header_text(name, request.META.get(name))
 
 
 def _value_in(originals: Originals, name: str) -> str | None:
@@ -194,8 +209,11 @@ def _value_in(originals: Originals, name: str) -> str | None:
         return attribute_text(attribute, attributes[attribute]) if attribute in attributes else None
     if name.startswith(COOKIE):
         return cookies.get(name[len(COOKIE) :])
-    value = meta.get(name)
-    if name == AUTHORIZATION:
+    return _header_text(name, meta.get(name))
+
+
+def _header_text(name: str, value: Any) -> str | None:
+    if name == _AUTHORIZATION:
         return rest.GIVEN if value else None
     return None if value is None else str(value)
 
@@ -229,6 +247,13 @@ def is_loaded(value: Any) -> bool:
 def meta_name(header: str) -> str:
     """Return the name in META of a header."""
     return HttpHeaders.to_wsgi_name(header)
+
+
+def take(request: Any) -> None:
+    """Tell who watches this request that a view says itself what may be cached of it."""
+    record = getattr(request.META, "record", None)
+    if record is not None:
+        record.take()
 
 
 def _is_keyed(name: str) -> bool:

@@ -7,9 +7,9 @@ from typing import Any, Final
 from django.http import HttpResponse
 from django.template.response import SimpleTemplateResponse
 
-__all__ = ["Attributes", "give", "told"]
+__all__ = ["Remarks", "give", "told"]
 
-Attributes = tuple[tuple[str, Any], ...]
+Remarks = tuple[tuple[str, Any], ...]
 
 # What responses have of themselves, those of Django REST framework among them. What is set on a class is no matter:
 # these are of one response.
@@ -34,15 +34,15 @@ _SINGLE: Final = (type(None), bool, int, float, str, bytes, Enum)
 _MAX_DEPTH: Final = 8  # a policy has three
 
 
-def told(response: Any) -> Attributes:
+def told(response: Any) -> Remarks:
     """Return the attributes that were set on a response, as far as they are plain values: a hit gets them again."""
     found = [(name, value) for name, value in vars(response).items() if name not in _OWN]
     return tuple((name, copy.deepcopy(value)) for name, value in found if _is_plain(value))
 
 
-def give(response: Any, attributes: Attributes) -> None:
+def give(response: Any, remarks: Remarks) -> None:
     """Set them on a response: those that can be changed are copies of its own."""
-    for name, value in attributes:
+    for name, value in remarks:
         setattr(response, name, value if isinstance(value, _SINGLE) else copy.deepcopy(value))
 
 

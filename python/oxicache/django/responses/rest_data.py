@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db.models import Manager, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.functional import Promise
 from django.views import View
 from rest_framework.fields import Field
@@ -50,7 +51,7 @@ class Data(NamedTuple):
     mode: Mode | None
     rendered: bytes
     etag: str  # of `rendered`
-    template_name: Any
+    template_name: str | None
     content_type: str | None
     is_exception: bool
     shows_view: (
@@ -180,7 +181,7 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
     """Return what is to be held of a response, as a plain tuple; or None, and why it cannot be."""
     if not _is_plain_response(response):
         return None, f"{type(response).__name__} renders itself in a way of its own"
-    if not isinstance(response.template_name, str | list | tuple | types.NoneType):
+    if not isinstance(response.template_name, str | types.NoneType):
         return None, "its template is no name"
     pickled = io.BytesIO()
     try:
@@ -194,6 +195,7 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
     attributes = vars(request)  # not asked for: it would be noted
     accepted = attributes.get("accepted_renderer")
     view = (attributes.get("parser_context") or {}).get("view")
+    _take_headers(view, response)
     renderer = _json_renderer(accepted, view) if pickler.is_plain else None
     mode, rendered = _mode(renderer), b""
     if mode is not None:
@@ -202,18 +204,32 @@ def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | 
         except Exception as error:  # noqa: BLE001 -- as above, where the response is rendered
             if renderer is accepted:
                 return None, f"its data cannot be rendered: {error!r}"
-    template_name = response.template_name
     held = Data(
         pickled.getvalue(),
         mode if rendered else None,
         rendered,
         _etag(rendered) if rendered else "",
-        tuple(template_name) if isinstance(template_name, list) else template_name,
+        response.template_name,
         response.content_type,
         bool(response.exception),
         _shows_view(response.data, view),
     )
     return tuple(held), None
+
+
+def _take_headers(view: Any, response: Any) -> None:
+    """Give a response what its view has left for it on itself: the framework adds `view.headers` to each response."""
+    left = getattr(view, "__dict__", {}).get("headers")
+    if not isinstance(left, dict):
+        return
+    usual = view.default_response_headers
+    for name, value in left.items():
+        if usual.get(name) == value:
+            continue
+        if name.lower() == "vary":
+            patch_vary_headers(response, [part.strip() for part in value.split(",")])
+        else:
+            response[name] = value
 
 
 def _is_plain_response(response: Any) -> bool:

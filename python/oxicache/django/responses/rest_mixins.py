@@ -8,8 +8,9 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Prefetch, QuerySet
 from rest_framework import generics, permissions, views
@@ -36,18 +37,21 @@ class _Options:
     cache_tags: Any = ()
     cache_invalidate_on: Iterable[type[Model] | str] | None = ()
     cache_alias: str = "default"
+    _oxicache_caches: ClassVar[dict[Any, tuple[ResponseCache, Any]]] = {}  # by mixin, of each class its own
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check the options. TypeError and ValueError name a wrong one."""
         super().__init_subclass__(**kwargs)
         if cls.__module__ == __name__:
             return
+        cls._oxicache_caches = {}
         for mixin, action in ((ListCacheMixin, "list"), (DetailCacheMixin, "retrieve")):
             if issubclass(cls, mixin):
                 _check_order(cls, mixin, action)
                 _cache_of(cls, mixin, {})
         queryset = getattr(cls, "queryset", None)
-        if isinstance(queryset, QuerySet) and cls.cache_invalidate_on is not None:
+        # Before all models are there, relations do not say where they lead: then the first request sees to it.
+        if apps.models_ready and isinstance(queryset, QuerySet) and cls.cache_invalidate_on is not None:
             _watch(_models_of(queryset))  # also in a process that changes rows before it is asked for any
 
 
@@ -127,21 +131,17 @@ _ACTIONS: Final[dict[type[_Options], str]] = {ListCacheMixin: "list", DetailCach
 
 # ---------------------------------------------------------------- options
 
-_caches: dict[Any, tuple[Any, ResponseCache]] = {}
 
-
-def _cache_of(kind: type[Any], mixin: type[_Options], own: dict[str, Any]) -> ResponseCache:
+def _cache_of(kind: type[_Options], mixin: type[_Options], own: dict[str, Any]) -> ResponseCache:
     """Return the cache of a class, or of views of it that `as_view()` gave options of their own."""
-    mark = (kind, mixin, tuple((name, id(value)) for name, value in own.items()))
-    found = _caches.get(mark)
+    mark = (mixin, *((name, id(value)) for name, value in own.items()))
+    caches = kind._oxicache_caches
+    found = caches.get(mark)
     if found is None:
-        if own and len(_caches) > _MAX_CACHES:
-            for made in [made for made in _caches if made[2]]:
-                _caches.pop(made, None)
-        found = _caches.setdefault(
-            mark, (own, _made(kind, mixin, own))
-        )  # holds them: an id is theirs as long
-    return found[1]
+        if len(caches) > _MAX_CACHES:
+            caches.clear()
+        found = caches.setdefault(mark, (_made(kind, mixin, own), own))  # holds them: an id is theirs as long
+    return found[0]
 
 
 def _made(kind: type[Any], mixin: type[_Options], own: dict[str, Any]) -> ResponseCache:

@@ -19,11 +19,11 @@ from django.utils.cache import patch_vary_headers
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
-from oxicache.django.responses.attributes import is_waiting, noting
-from oxicache.django.responses.guard import take, watching
+from oxicache.django.responses.attributes import is_waiting
+from oxicache.django.responses.guard import watching, watching_names
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
 from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
@@ -135,7 +135,7 @@ class ResponseCache:
     _views: dict[str, View] = field(default_factory=dict)
     _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
-    def serve(  # noqa: PLR0911 -- one for each way out
+    def serve(
         self,
         request: HttpRequest,
         call: Callable[[], Any],
@@ -155,29 +155,32 @@ class ResponseCache:
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 answer = self._answer(ask, found)
                 return call() if answer is MISSING else answer
-            if not self._is_plain:
-                ask = self._ask(request, name, arguments, further, is_watched=True)
-            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
-                return call()  # the response to HEAD is no answer to GET
-
-            def load(ask: Ask = ask) -> Loaded:
-                return self._load(ask, call)
-
-            if self._passing.peek(ask.wanted.key, False):
-                token = self._token(ask)
-                return self._pass(ask, load(), token)
-            loader = ask.shelf.loader
-            try:
-                loaded = loader.load_missed(ask.wanted, load, tags=ask.tags)
-            except Exception as error:  # what another request's view raised says what that one may see
-                if _is_own(ask, error):
-                    raise
-                continue
-            if (response := self._of(ask, loaded)) is not MISSING:
-                return response
+            answer = self._missed(ask, call, wish)
+            if answer is not MISSING:
+                return answer
         return call()
 
-    async def aserve(  # noqa: PLR0911 -- as above
+    def _missed(self, missed: Ask, call: Callable[[], Any], wish: Wish) -> Any:
+        """Return the response that is loaded now, by this request or by another; MISSING where it is to look again."""
+        ask = missed if self._is_plain else self._again(missed)
+        if ask is None or ask.request.method == "HEAD" or not self._wants(ask, wish):
+            return call()  # the response to HEAD is no answer to GET
+
+        def load() -> Loaded:
+            return self._load(ask, call)
+
+        if self._passing.peek(ask.wanted.key, False):
+            token = self._token(ask)
+            return self._pass(ask, load(), token)
+        try:
+            loaded = ask.shelf.loader.load_missed(ask.wanted, load, tags=ask.tags)
+        except Exception as error:  # what another request's view raised says what that one may see
+            if _is_own(ask, error):
+                raise
+            return MISSING
+        return self._of(ask, loaded)
+
+    async def aserve(
         self,
         request: HttpRequest,
         call: Callable[[], Awaitable[Any]],
@@ -190,37 +193,38 @@ class ResponseCache:
         if wish is Wish.NEITHER:
             return await call()
         for _ in range(MAX_TURNS):
-            in_place = not self._may_block(request, name)
-            ask = (
-                self._ask(request, name, arguments)
-                if in_place
-                else await sync_to_async(self._ask)(request, name, arguments)
-            )
+            if self._may_block(request, name):
+                ask = await sync_to_async(self._ask)(request, name, arguments)
+            else:
+                ask = self._ask(request, name, arguments)
             if ask is None:
                 return await call()
             if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
                 return self._answer(ask, found)
-            if not self._is_plain:
-                ask = await sync_to_async(self._ask)(request, name, arguments, is_watched=True)
-            if ask is None or request.method == "HEAD" or not self._wants(ask, wish):
-                return await call()
-
-            async def load(ask: Ask = ask) -> Loaded:
-                return await self._aload(ask, call)
-
-            if self._passing.peek(ask.wanted.key, False):
-                token = self._token(ask)
-                return self._pass(ask, await load(), token)
-            loader = ask.shelf.loader
-            try:
-                loaded = await loader.aload_missed(ask.wanted, load, tags=ask.tags)
-            except Exception as error:  # as in `serve`
-                if _is_own(ask, error):
-                    raise
-                continue
-            if (response := self._of(ask, loaded)) is not MISSING:
-                return response
+            answer = await self._amissed(ask, call, wish)
+            if answer is not MISSING:
+                return answer
         return await call()
+
+    async def _amissed(self, missed: Ask, call: Callable[[], Awaitable[Any]], wish: Wish) -> Any:
+        """As `_missed`."""
+        ask = missed if self._is_plain else await sync_to_async(self._again)(missed)
+        if ask is None or ask.request.method == "HEAD" or not self._wants(ask, wish):
+            return await call()
+
+        async def load() -> Loaded:
+            return await self._aload(ask, call)
+
+        if self._passing.peek(ask.wanted.key, False):
+            token = self._token(ask)
+            return self._pass(ask, await load(), token)
+        try:
+            loaded = await ask.shelf.loader.aload_missed(ask.wanted, load, tags=ask.tags)
+        except Exception as error:  # as in `_missed`
+            if _is_own(ask, error):
+                raise
+            return MISSING
+        return self._of(ask, loaded)
 
     # ------------------------------------------------------------ before the view
 
@@ -260,11 +264,11 @@ class ResponseCache:
                 with watched():
                     whose = keying.scope_of(request)
             elif is_watched and keying.asks_settings:
-                with noting(rest.plain(request), keyed):
+                with watching_names(rest.plain(request), keyed):
                     whose = keying.scope_of(request)
             else:
                 whose = keying.scope_of(request)
-            if whose is None or self._is_left_out(request):
+            if whose is None or self._is_left_out(request, whose):
                 return None
             said: tuple[Any, ...] = ()
             if keying.key_func is not None:
@@ -279,6 +283,9 @@ class ResponseCache:
             self._refused(view, f"its key could not be made: {error!r}")
             return None
         return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
+
+    def _again(self, missed: Ask) -> Ask | None:
+        return self._ask(missed.request, missed.view.name, missed.arguments, missed.further, is_watched=True)
 
     @property
     def _is_plain(self) -> bool:
@@ -312,10 +319,10 @@ class ResponseCache:
         is_shared = self.keying.per_user is False and self.cache_anonymous
         return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
 
-    def _is_left_out(self, request: HttpRequest) -> bool:
-        if self.cache_anonymous and self.cache_users:
-            return False
-        return not (self.cache_anonymous if self.keying.is_anybodys(request) else self.cache_users)
+    def _is_left_out(self, request: HttpRequest, whose: scope.Scope) -> bool:
+        if not self.cache_users and whose.user is not None:
+            return True
+        return not self.cache_anonymous and self.keying.is_anybodys(request)
 
     # ------------------------------------------------------------ the view
 

@@ -16,7 +16,6 @@ _KEYED_SCOPE: Final = frozenset(
         "http_version",
         "method",
         "path",
-        "query_string",
         "raw_path",
         "root_path",
         "scheme",
@@ -131,7 +130,9 @@ class AsgiScope(_StandIn):
 
     def note(self, name: Any) -> None:
         """Note what is in no key."""
-        if name not in _KEYED_SCOPE:
+        if name == "query_string":
+            self.record.note("GET")
+        elif name not in _KEYED_SCOPE:
             self.record.note("META")
 
 

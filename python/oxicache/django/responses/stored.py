@@ -13,7 +13,7 @@ from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
 from oxicache.django.responses.headers import weakened
-from oxicache.django.responses.remarks import Attributes, give, told
+from oxicache.django.responses.remarks import Remarks, give, told
 
 __all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
 
@@ -42,7 +42,7 @@ class Stored(NamedTuple):
     body: Any  # bytes, or Data
     created: float
     fresh_until: float | None
-    attributes: Attributes  # that middleware around the view reads
+    remarks: Remarks  # that middleware around the view reads
 
     def is_fresh(self, now: float) -> bool:
         """Whether its time has not passed."""
@@ -94,8 +94,8 @@ def answer(
         response["Content-Length"] = str(len(stored.body))
     found = conditional(request, response)
     kept = found.headers._store  # of a 304 its own
-    if stored.attributes:
-        give(found, stored.attributes)
+    if stored.remarks:
+        give(found, stored.remarks)
     kept[header.lower()] = (header, status)
     kept["age"] = (AGE, str(max(0, int(now - stored.created))))
     return found

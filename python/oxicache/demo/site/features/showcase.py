@@ -19,14 +19,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from oxicache.django import responses
-
 from .notes import notes_on
 from .views import MOMENT, is_source_away
 from .visitors import KNOWN
 
 SHOWN = ("X-Cache", "Age", "ETag", "Cache-Control", "Vary", "Content-Type", "Content-Length")
-HAS_REST = importlib.util.find_spec("rest_framework") is not None and hasattr(responses, "ListCacheMixin")
+HAS_REST = importlib.util.find_spec("rest_framework") is not None
 _looks = itertools.count(1)
 
 
