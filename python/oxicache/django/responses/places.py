@@ -5,7 +5,6 @@ What a request has activated is asked of Django.
 """
 
 import functools
-from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -54,13 +53,26 @@ def _is_known() -> bool:
     return variable.get(None) is not None
 
 
-def _emptiness(local: Any) -> Callable[[], bool]:
-    """Return what tells at once whether nothing was set on a Local; False may also mean that Django is to be asked."""
-    variable = _variable(local)
-    if variable is None or not copy_context().run(_is_known):
-        return lambda: False
-    return lambda: variable.get(None) is None
+@functools.cache
+def _is_understood() -> bool:
+    return copy_context().run(_is_known)
 
 
-_has_no_language = _emptiness(getattr(trans_real, "_active", None))
-_has_no_zone = _emptiness(getattr(timezone, "_active", None))
+class _Unset:
+    """Tells at once whether nothing was set on the Local of a module. False may mean that Django is to be asked."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.local: Any = None
+        self.variable: ContextVar[Any] | None = None
+
+    def __call__(self) -> bool:
+        local = getattr(self.module, "_active", None)
+        if local is not self.local:  # Django makes another when settings change
+            self.variable = _variable(local) if _is_understood() else None
+            self.local = local
+        return self.variable is not None and self.variable.get(None) is None
+
+
+_has_no_language = _Unset(trans_real)
+_has_no_zone = _Unset(timezone)
