@@ -229,9 +229,13 @@ def _take_headers(view: Any, response: Any) -> None:
         if usual.get(name) == value:
             continue
         if name.lower() == "vary":
-            patch_vary_headers(response, [part.strip() for part in value.split(",")])
+            patch_vary_headers(response, _names(value) - _names(usual.get(name, "")))
         else:
             response[name] = value
+
+
+def _names(vary: str) -> set[str]:
+    return {part.strip() for part in vary.split(",")}
 
 
 def _is_plain_response(response: Any) -> bool:
