@@ -14,7 +14,7 @@ from django.utils.cache import patch_vary_headers
 from oxicache.django import conf
 from oxicache.django.responses import rendering, stored
 from oxicache.django.responses.guard import watch_cookies
-from oxicache.django.responses.headers import PRIVATE, PUBLIC, REVALIDATED, VARY
+from oxicache.django.responses.headers import LOCAL, PRIVATE, PUBLIC, REVALIDATED, VARY
 from oxicache.django.responses.policy import directives, vary_names
 from oxicache.django.responses.records import COOKIE, CSRF_NOTE, Record
 from oxicache.django.scope import is_anonymous, is_resolved, scope_of
@@ -113,7 +113,7 @@ def _completed(
         by_cookie = _is_by_cookie(request, record)
         if _is_once(request, response):
             said = REVALIDATED
-        elif is_somebody or by_cookie or "cookie" in vary_names(response):
+        elif is_somebody or by_cookie or "cookie" in vary_names(response) or hasattr(response, LOCAL):
             said = PRIVATE.format(config.private_max_age // 1)
         else:
             said = PUBLIC.format(config.public_max_age // 1)
