@@ -106,7 +106,6 @@ class Leftovers:
                 vars(module)[key].clear()
         if item.path != self._file:
             # A collection looks through all there is, most of it the suite's own: spare those that tests ask for that.
-            gc.collect()
             gc.freeze()
             self._file, self._before, self._seen = item.path, self._state(), {}
         return (yield)
