@@ -4,6 +4,8 @@
 and functions) stands in the prelude of its test; no example is corrected.
 """
 
+# Long because each example is quoted whole, with what it needs to run.
+
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
