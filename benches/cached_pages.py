@@ -27,6 +27,15 @@ ADDRESSES = 20  # so many pages of one view are asked for in turn
 MANY = 4_500  # more than any memory of keys has room for
 TIMEOUT = 3_600  # nothing expires while a row runs
 
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
 View = Callable[..., Any]
 
 
@@ -54,15 +63,12 @@ def set_up() -> None:
             },
         },
         ALLOWED_HOSTS=["127.0.0.1"],
+        MIGRATION_MODULES=dict.fromkeys(("auth", "contenttypes", "sessions")),  # tables without their history
         ROOT_URLCONF="cached_sites",
-        MIDDLEWARE=[
-            "django.middleware.security.SecurityMiddleware",
-            "django.contrib.sessions.middleware.SessionMiddleware",
-            "django.middleware.common.CommonMiddleware",
-            "django.middleware.csrf.CsrfViewMiddleware",
-            "django.contrib.auth.middleware.AuthenticationMiddleware",
-            "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        ],
+        MIDDLEWARE=MIDDLEWARE,
+        CACHE_MIDDLEWARE_ALIAS=LOCMEM,
+        CACHE_MIDDLEWARE_SECONDS=TIMEOUT,
+        more_oxicache={"SITE_ALIAS": NATIVE, "SITE_TTL": TIMEOUT},
         REST_FRAMEWORK={
             "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
             "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

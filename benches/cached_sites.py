@@ -13,6 +13,7 @@ from cached_pages import (
     ANONYMOUS,
     BARE,
     LOCMEM,
+    MIDDLEWARE,
     NATIVE,
     ON_NATIVE,
     PAGE_ON_LOCMEM,
@@ -30,6 +31,15 @@ from timing import Contender
 API_ON_NATIVE = "cached_api on NativeCache"  # on the method, where the framework has checked who asks
 EXTENSIONS_ON_LOCMEM = "drf-extensions on LocMemCache"
 EXTENSIONS_ON_NATIVE = "drf-extensions on NativeCache"
+SITE_ON_NATIVE = "SiteCacheMiddleware on NativeCache"
+SITE_ON_LOCMEM = "Django's cache middleware on LocMemCache"
+SITES = {  # what stands before the other middleware, and what behind
+    SITE_ON_NATIVE: ((), ("oxicache.django.responses.SiteCacheMiddleware",)),
+    SITE_ON_LOCMEM: (
+        ("django.middleware.cache.UpdateCacheMiddleware",),
+        ("django.middleware.cache.FetchFromCacheMiddleware",),
+    ),
+}
 ROWS = 100  # of the table
 PANELS = 15  # of the dashboard, a query each
 
@@ -187,28 +197,36 @@ def _session() -> str:
 
 
 def whole(names: Sequence[str], size: int, visitor: str) -> list[Contender]:
-    """A page from the environment of its request to the closing of its response, behind six of Django's middlewares."""
+    """A page from the environment of its request to the closing of its response, behind six of Django's middlewares.
+
+    Its view is cached in one way each, or not at all, behind one of `SITES` or not.
+    """
     from django.core.wsgi import get_wsgi_application
+    from django.test import override_settings
     from django.urls import clear_url_caches, path
 
     ways = cachings(visitor)
-    reads_user = visitor == USER
-    for number, name in enumerate(names):
-        view = page(size, [], reads_user=reads_user)
-        urlpatterns.append(path(f"{visitor}/{number}/", view if name == BARE else ways[name][1](view)))
+    cookie = _session() if visitor == USER else ""
+    applications = []
+    for name in names:
+        view = page(size, [], reads_user=visitor == USER)
+        where = f"{visitor}/{len(urlpatterns)}/"
+        urlpatterns.append(path(where, ways[name][1](view) if name in ways else view))
+        before, after = SITES.get(name, ((), ()))
+        with override_settings(MIDDLEWARE=[*before, *MIDDLEWARE, *after]):
+            applications.append((name, get_wsgi_application(), environ(f"/{where}", cookie=cookie)))
     clear_url_caches()
-    application: Any = get_wsgi_application()
-    cookie = _session() if reads_user else ""
+    return [
+        _asking(name, application, surroundings, size) for name, application, surroundings in applications
+    ]
 
-    def ask(surroundings: dict[str, Any]) -> bytes:
-        response = application(dict(surroundings), lambda _status, _headers: None)
+
+def _asking(name: str, application: Any, surroundings: dict[str, Any], size: int) -> Contender:
+    def ask(item: dict[str, Any]) -> bytes:
+        response = application(dict(item), lambda _status, _headers: None)
         body = b"".join(response)
         response.close()
         return body
 
-    found = []
-    for number, name in enumerate(names):
-        surroundings = environ(f"/{visitor}/{number}/", cookie=cookie)
-        assert ask(surroundings) == ask(surroundings) == b"x" * size, name
-        found.append(Contender(name, "ask(item)", {"ask": ask}, [surroundings] * ADDRESSES))
-    return found
+    assert ask(surroundings) == ask(surroundings) == b"x" * size, name
+    return Contender(name, "ask(item)", {"ask": ask}, [surroundings] * ADDRESSES)

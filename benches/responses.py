@@ -109,12 +109,12 @@ def _api(rounds: int, sample_ns: int) -> Iterator[Result]:
 
 
 def _whole(rounds: int, sample_ns: int) -> Iterator[Result]:
-    names = (ON_NATIVE, PAGE_ON_LOCMEM, PAGE_ON_NATIVE, BARE)
-    for visitor in (ANONYMOUS, USER):
+    views = (ON_NATIVE, PAGE_ON_LOCMEM, PAGE_ON_NATIVE, BARE)
+    whole_sites = (sites.SITE_ON_NATIVE, sites.SITE_ON_LOCMEM, BARE)
+    for visitor, names in ((ANONYMOUS, views), (USER, views), (ANONYMOUS, whole_sites)):
         build = functools.partial(sites.whole, names, SIZES[JUDGED], visitor)
-        yield from TimedRow(f"{ROW}, whole request, {JUDGED}, {visitor}: {ON_NATIVE}", build).results(
-            rounds, sample_ns
-        )
+        row = TimedRow(f"{ROW}, whole request, {JUDGED}, {visitor}: {names[0]}", build)
+        yield from row.results(rounds, sample_ns)
 
 
 SLOW = {"hit of many pages"}  # left out of quick runs

@@ -4,10 +4,13 @@ import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dialect_caches import roll_back
 from dialect_requests import ANN, BOB, TENANT, Counter, asked, bodies, own_responses
+from django.apps import apps
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.middleware.csrf import get_token
@@ -271,10 +274,40 @@ class TestInvalidation:
         Group.objects.create(name="smart").delete()
         assert bodies(view, visit(), visit()) == ["page 2", "page 2"]
 
-    def test_a_bare_name_must_be_one_models(self) -> None:
-        """What names no model, or several, is an error that says so."""
-        with pytest.raises(ValueError, match="NoSuchModel"):
+    def test_a_name_of_no_model_is_an_error(self) -> None:
+        """Where it stands, and not when rows change."""
+        with pytest.raises(ValueError, match="'NoSuchModel' is no model"):
             smart_cache_view(invalidate_on=["NoSuchModel"])
+
+    def test_a_bare_name_must_be_one_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where two apps have it nobody guesses, and the message names both."""
+        told = {"model_name": "user", "label": "catalogue.User", "auto_created": False, "swapped": False}
+        other = type("Fake", (), {"_meta": SimpleNamespace(**told)})
+        monkeypatch.setitem(apps.get_app_config("catalogue").models, "user", other)
+        with pytest.raises(ValueError, match=r"auth\.User, catalogue\.User; write which"):
+            smart_cache_view(invalidate_on=["User"])
+
+    def test_long_keys_are_found_too(self) -> None:
+        """There a key that was hashed for its length was found by no pattern."""
+        view = cache_dashboard_metrics()(Counter())
+        long = visit("/?" + "&".join(f"parameter_{number}={number}" for number in range(40)))
+        assert statuses(view, long, long) == ["MISS", "HIT"]
+        invalidate_cache_pattern("dashboard:metrics", tenant_id=1)
+        assert statuses(view, long) == ["MISS"]
+
+    def test_a_word_within_a_word_is_no_match(self) -> None:
+        """There `asset` was found in any key that had these letters."""
+        view = smart_cache_view(key_prefix="my_assets:status")(Counter())
+        view(visit())
+        invalidate_cache_pattern("asset", tenant_id=1)
+        assert statuses(view, visit()) == ["HIT"]
+
+    def test_after_the_commit(self) -> None:
+        """There was no `on_commit`: what a rolled back change outdated was filled again with what never was."""
+        view = smart_cache_view(invalidate_on=["auth.Group"])(Counter())
+        view(visit())
+        roll_back(lambda: Group.objects.create(name="rolled back"))
+        assert statuses(view, visit()) == ["HIT"]
 
     def test_presets_name_theirs(self) -> None:
         """The choices of a model go with its rows; a key's with the models that are named beside it."""
@@ -330,7 +363,7 @@ class TestFaces:
             assert one._cache_config == config  # type: ignore[attr-defined]
 
     def test_async_views(self) -> None:
-        """Functions and methods."""
+        """Functions and methods, these through method_decorator too."""
 
         @smart_cache_view()
         async def function(request: HttpRequest) -> HttpResponse:
@@ -341,10 +374,15 @@ class TestFaces:
             async def get(self, request: HttpRequest) -> HttpResponse:
                 return HttpResponse("plain")
 
+        class Decorated(View):
+            @method_decorator(smart_cache_view())
+            async def get(self, request: HttpRequest) -> HttpResponse:
+                return HttpResponse("decorated")
+
         async def ask(view: Any) -> list[str]:
             return [(await view(visit()))["X-Cache-Status"] for _ in range(2)]
 
-        for view in (function, Plain.as_view()):
+        for view in (function, Plain.as_view(), Decorated.as_view()):
             assert asyncio.run(ask(view)) == ["MISS", "HIT"]
 
     @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 import itertools
 import re
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.test import Client, RequestFactory, override_settings
 from django.urls import path
 from endpoint_sites import BASE, FACES, aliases, clear, rest, routed, serving, told
 from rest_framework.permissions import AllowAny
+from users_site import Site
 
 from oxicache.django.endpoints import rest_views, views
 
@@ -129,6 +133,7 @@ class TestCsrf:
         client.force_login(user)
         yield client
         user.delete()
+        Session.objects.all().delete()
 
     def test_another_site_cannot_have_it_done(self, browser: Client) -> None:
         """A session's POST without the token is refused in JSON, and nothing is cleared."""
@@ -181,6 +186,22 @@ class TestConfiguration:
         with override_settings(ROOT_URLCONF=routed(path("api/core/cache-health/", view))):
             assert ask(client, "cache-health/")[0] == 200
 
+    @pytest.mark.parametrize(
+        "body", [{"pattern": "a"}, b"pattern=a", b'{"pattern": "a"}'], ids=["JSON", "form", "JSON as a form"]
+    )
+    def test_a_permission_that_reads_the_body(self, staff: Client, body: Any) -> None:
+        """What the project's own classes have read before can be read again."""
+
+        class Reading(AllowAny):  # type: ignore[misc]  # the framework has no types
+            def has_permission(self, request: Any, view: Any) -> bool:
+                return bool(request.data)
+
+        caches["default"].set_many({"a": 1, "b": 1})
+        view = rest_views.CacheClearView.as_view(permission_classes=[Reading])
+        with override_settings(ROOT_URLCONF=routed(path("api/core/cache-clear/", view))):
+            assert clear(staff, body)[0] == 200
+        assert [caches["default"].get(key) for key in "ab"] == [None, 1]
+
     def test_without_any_authentication(self, client: Client) -> None:
         """Where the framework asks nobody who he is, nobody is let in, and there is nothing to be sent: 403."""
         with override_settings(ROOT_URLCONF=rest()):
@@ -192,3 +213,24 @@ class TestConfiguration:
         assert views.CacheStatsView.as_view()(request).status_code == 401
         request.user = AnonymousUser()
         assert views.CacheStatsView.as_view()(request).status_code == 401
+
+
+class TestWithoutTheFramework:
+    def test_the_plain_face_needs_none_and_the_other_says_what_it_needs(self) -> None:
+        """Without Django REST framework the plain views are there, and `rest_urls` names the remedy."""
+        source = """
+            import sys
+            sys.modules["rest_framework"] = None
+            from oxicache.django.endpoints import urls
+            print(len(urls.urlpatterns))
+            try:
+                from oxicache.django.endpoints import rest_urls
+            except ImportError as error:
+                print(error)
+        """
+        with tempfile.TemporaryDirectory(prefix="ox") as folder:
+            said = Site(Path(folder), 'INSTALLED_APPS = ["oxicache.django"]').python(source)
+        assert said.splitlines() == [
+            "4",
+            'Django REST framework is not installed; run: pip install "oxicache[drf]"',
+        ]

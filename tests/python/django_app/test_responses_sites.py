@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterator
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -177,3 +178,14 @@ def test_a_page_that_looked_at_the_user_varies_by_cookie(client: Client) -> None
     found = [client.get("/page/") for _ in range(2)]
     assert [one["X-Cache"] for one in found] == ["MISS", "HIT"]
     assert all("Cookie" in one["Vary"] for one in found)
+
+
+def test_languages_where_a_test_changes_them() -> None:
+    """Django notes the language elsewhere from then on: it is in the key all the same."""
+
+    def ask() -> list[tuple[str, str]]:
+        found = [Client().get("/page/", headers={"Accept-Language": one}) for one in ("en", "de")]
+        return [(one["Content-Language"], one["X-Cache"]) for one in found]
+
+    with override_settings(LANGUAGES=[("en", "English"), ("de", "German")]):
+        assert Context().run(ask) == [("en", "MISS"), ("de", "MISS")]  # where no language was ever activated

@@ -12,6 +12,7 @@ pytest.importorskip("redis")
 
 import redis
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.test import Client
 from endpoint_sites import BASE, clear, serving, told
@@ -43,6 +44,7 @@ def staff(django_databases: None) -> Iterator[Client]:
     client.force_login(user)
     yield client
     user.delete()
+    Session.objects.all().delete()
 
 
 def stats(client: Client) -> dict[str, Any]:

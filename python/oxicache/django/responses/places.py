@@ -5,7 +5,6 @@ What a request has activated is asked of Django.
 """
 
 import functools
-from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -54,13 +53,19 @@ def _is_known() -> bool:
     return variable.get(None) is not None
 
 
-def _emptiness(local: Any) -> Callable[[], bool]:
-    """Return what tells at once whether nothing was set on a Local; False may also mean that Django is to be asked."""
-    variable = _variable(local)
-    if variable is None or not copy_context().run(_is_known):
-        return lambda: False
-    return lambda: variable.get(None) is None
+_knows_variables = copy_context().run(_is_known)
 
 
-_has_no_language = _emptiness(getattr(trans_real, "_active", None))
-_has_no_zone = _emptiness(getattr(timezone, "_active", None))
+def _is_empty(local: Any) -> bool:
+    """Whether nothing was set on a Local, told at once; False may also mean that Django is to be asked."""
+    # Asked for anew each time: where a test changes LANGUAGES, Django begins with another Local.
+    variable = _variable(local) if _knows_variables else None
+    return variable is not None and variable.get(None) is None
+
+
+def _has_no_language() -> bool:
+    return _is_empty(getattr(trans_real, "_active", None))
+
+
+def _has_no_zone() -> bool:
+    return _is_empty(getattr(timezone, "_active", None))

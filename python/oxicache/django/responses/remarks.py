@@ -17,6 +17,7 @@ _OWN: Final = frozenset(
     {
         *vars(HttpResponse()),
         *vars(SimpleTemplateResponse("")),
+        "_data",  # as rest_data.py has it
         "_has_been_logged",
         "_is_rendered",
         "_request",

@@ -1,0 +1,105 @@
+"""Random requests of random visitors to random pages, cached in every way: no response ever reaches another scope.
+
+The model says what a view would say to this visitor now; every response must be that, or what was right within what its
+ttl and grace allow. That caching happens at all is counted.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import pytest
+import visited_site as site
+from django.contrib.auth.models import Group, User
+from django.db import connections
+from django.test import override_settings
+from django.utils import translation
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from profiles import MODEL
+from visitor_choices import NAMES
+from visitor_histories import HISTORIES
+from visitor_mistakes import MISTAKES
+from visitors import STAFF
+from visits import Visits
+
+
+class Clock:
+    """What `time.time` says, and with it every cache in a test."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[type[Visits]]:
+    """The machine, on a site with users, a row and threads of its own."""
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    for name in ("django.request", "oxicache"):
+        caplog.set_level(logging.CRITICAL, logger=name)
+    users = [User.objects.create_user(name, is_staff=name == STAFF) for name in NAMES]
+    row = Group.objects.create(name=f"{site.ROW} 0")
+    with override_settings(**site.SETTINGS), translation.override("en"), ThreadPoolExecutor(2) as threads:
+        hits: Counter[str] = Counter()
+        both = threading.Barrier(2)
+        yield type("AMachine", (Visits,), {"clock": clock, "row": row, "threads": threads, "hits": hits})
+        for _ in range(2):
+            threads.submit(_close_all, both)
+        site.unpublish()
+    for one in (*users, row):
+        one.delete()
+
+
+def _close_all(both: threading.Barrier) -> None:
+    both.wait(10)  # each of the threads
+    connections.close_all()
+
+
+def run(machine: type[Visits], examples: int, **more: Any) -> None:
+    run_state_machine_as_test(
+        machine, settings=settings(MODEL, max_examples=examples, stateful_step_count=40, **more)
+    )
+
+
+def test_no_response_reaches_another_scope(machine: type[Visits]) -> None:
+    """Whoever asks for whatever, in whichever order, gets what the view would say to him."""
+    run(machine, max(MODEL.max_examples // 5, 10))
+    for kind in ("anonymous", "guest", "user"):
+        assert machine.hits[f"HIT {kind}"], machine.hits
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_short_history_is_right(name: str, machine: type[Visits]) -> None:
+    """What finds a mistake finds none where there is none."""
+    HISTORIES[name](machine())
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_short_history_finds_a_mistake(
+    mistake: str, machine: type[Visits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defective oxicache fails."""
+    MISTAKES[mistake](monkeypatch)
+    with pytest.raises(AssertionError):
+        HISTORIES[mistake](machine())
+
+
+# Those that chance finds at once; with OXICACHE_SOAK the others too, which take up to a minute each.
+AT_ONCE: Final = ["headers_are_not_learned", "tenants_share"]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES if os.environ.get("OXICACHE_SOAK") else AT_ONCE)
+def test_chance_finds_a_mistake(mistake: str, machine: type[Visits], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so does the machine by itself."""
+    MISTAKES[mistake](monkeypatch)
+    with pytest.raises(AssertionError):
+        run(machine, 2000, print_blob=False, phases=[Phase.generate])  # any example will do: nobody reads it
