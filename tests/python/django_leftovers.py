@@ -25,7 +25,7 @@ from leftovers import State
 from oxicache.django import delivery, execution, handles, marks, plain, reaching, site
 from oxicache.django import signals as watching
 from oxicache.django.backends import loads, stores
-from oxicache.django.responses import decorating, outdating, shelves
+from oxicache.django.responses import decorating, shelves
 from oxicache.registry import cache_manager
 
 __all__ = ["django_state", "forget_stores", "remove_rows", "unwatch"]
@@ -93,7 +93,6 @@ def unwatch() -> None:
 
     The project's stay watched: who depends on them is found once.
     """
-    outdating._words.cache_clear()  # the next to ask watches again
     own = [model for model in apps.get_models(include_auto_created=True) if _is_of_django(model)]
     for model in own:
         watching._watched.discard(model)
