@@ -123,7 +123,7 @@ ANY_METHODS = (
     "test_selection.py",
     "test_signals.py",
     "test_signals_failures.py",
-    "test_site_cache.py",
+    "test_site_cache*.py",
     "test_streaming.py",
     "test_tables.py",
     "test_test_environment.py",
