@@ -127,7 +127,7 @@ class TestKeys:
     def test_an_asgiref_that_is_not_known_here_is_asked_each_time(self) -> None:
         """So are a Local of another kind and none at all."""
         for local in (None, object()):
-            assert not places._emptiness(local)()
+            assert not places._is_empty(local)
 
     @override_settings(LANGUAGE_CODE="fr", TIME_ZONE="Asia/Tokyo")
     def test_the_settings_say_what_is_used_where_nothing_is_active(self) -> None:
