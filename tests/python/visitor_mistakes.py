@@ -215,7 +215,10 @@ def flights_land_unread(patch: Patch) -> None:
 
 
 def errors_are_shared(patch: Patch) -> None:
-    patch.setattr(serving, "_is_own", lambda *_: True)
+    def raised(_: Any, error: Exception) -> None:
+        raise error
+
+    patch.setattr(serving, "_own_error", raised)
 
 
 MISTAKES: Final[dict[str, Callable[[Patch], None]]] = {
@@ -249,7 +252,7 @@ MISTAKES: Final[dict[str, Callable[[Patch], None]]] = {
     "written_sessions_are_not_guarded": _unguarded("session written"),
     "cookies_are_not_guarded": _unguarded("COOKIES"),
     "tokens_are_not_guarded": _unguarded("csrf", "COOKIES"),
-    "messages_are_not_guarded": _unguarded("messages"),
+    "messages_are_not_guarded": _unguarded("messages", "COOKIES"),
     "languages_are_not_guarded": _unguarded("language"),
     "cookies_are_kept": _kept("sets a cookie"),
     "no_store_is_not_heard": _kept("Cache-Control"),
