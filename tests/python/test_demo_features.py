@@ -27,7 +27,7 @@ for who, method, path, form in json.loads(sys.argv[2]):
 print(json.dumps(answers))
 """
 PLAIN = ("shared", "own", "api", "conditional")
-FEATURES = (*PLAIN, "stale", "leaking", "saved")
+FEATURES = (*PLAIN, "told", "stale", "leaking", "saved")
 
 
 def talk(demo_data: Path, *requests: list[Any], checked: bool = False) -> list[Any]:
@@ -151,10 +151,13 @@ class TestIndex:
             assert said == {
                 **{name: ["MISS", "HIT"] for name in PLAIN},
                 "stale": ["MISS", "STALE"],
+                "told": [None, None],
                 "leaking": [None, None],
                 "saved": [said["saved"][0], "HIT"],
             }
-            assert [one["status"] for one in found["conditional"]["answers"]] == [200, 304]
+            for name in ("conditional", "told"):
+                assert [one["status"] for one in found[name]["answers"]] == [200, 304]
+            assert found["told"]["answers"][0]["Cache-Control"].startswith("public, max-age=")
 
     def test_the_page_shows_them(self, demo_data: Path) -> None:
         """A table of equal rows for each, a heading that names each section, and every id once."""

@@ -9,6 +9,8 @@ import pytest
 from dialect_requests import ANN, BOB, Counter, asked, bodies, own_responses
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import View
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
@@ -89,6 +91,28 @@ class TestCacheResponse:
         view = cache_response()(Counter(lambda request: request.headers.get("Accept-Language", "")))
         languages = [asked(user=ANN, HTTP_ACCEPT_LANGUAGE=name) for name in ("en", "de", "en")]
         assert bodies(view, *languages) == ["en 1", "de 2", "en 1"]
+
+    def test_users_who_come_with_a_token(self) -> None:
+        """Of a view of the framework it is known whose a request with `Authorization` is, and a hit is his own."""
+
+        class ByToken(BaseAuthentication):
+            def authenticate(self, request: Any) -> Any:
+                return {"Token ann": ANN, "Token bob": BOB}[request.headers["Authorization"]], None
+
+        @api_view(["GET"])
+        @authentication_classes([ByToken])
+        @cache_response()
+        def view(request: Any) -> Response:
+            return Response(request.user.username)
+
+        requests = [asked(HTTP_AUTHORIZATION=f"Token {name}") for name in ("ann", "bob", "ann")]
+        answers = [(one.data, one["X-Cache"]) for one in map(view, requests)]
+        assert answers == [("ann", "MISS"), ("bob", "MISS"), ("ann", "HIT")]
+        plain = cache_response()(Counter())
+        assert (
+            statuses(plain, *[asked(user=ANN, HTTP_AUTHORIZATION="Token ann") for _ in range(2)])
+            == [None] * 2
+        )
 
     def test_a_response_of_the_framework_without_a_renderer(self) -> None:
         """A view that is not the framework's may return one: its data are held, and it is rendered by who can."""

@@ -363,7 +363,7 @@ class TestFaces:
             assert one._cache_config == config  # type: ignore[attr-defined]
 
     def test_async_views(self) -> None:
-        """Functions and methods."""
+        """Functions and methods, these through method_decorator too."""
 
         @smart_cache_view()
         async def function(request: HttpRequest) -> HttpResponse:
@@ -374,10 +374,15 @@ class TestFaces:
             async def get(self, request: HttpRequest) -> HttpResponse:
                 return HttpResponse("plain")
 
+        class Decorated(View):
+            @method_decorator(smart_cache_view())
+            async def get(self, request: HttpRequest) -> HttpResponse:
+                return HttpResponse("decorated")
+
         async def ask(view: Any) -> list[str]:
             return [(await view(visit()))["X-Cache-Status"] for _ in range(2)]
 
-        for view in (function, Plain.as_view()):
+        for view in (function, Plain.as_view(), Decorated.as_view()):
             assert asyncio.run(ask(view)) == ["MISS", "HIT"]
 
     @pytest.mark.parametrize(

@@ -139,3 +139,16 @@ def test_the_language() -> None:
     for response in twice("/spoken/"):
         assert response["Cache-Control"] == PUBLIC
         assert "Accept-Language" in varies(response)
+
+
+def test_a_setting_that_fails(caplog: Any) -> None:
+    """Where USER raises, the response goes out, private, and the log says why."""
+
+    def broken(request: HttpRequest) -> Any:
+        raise LookupError("no such header")
+
+    with override_settings(OXICACHE={"USER": broken}):
+        response = Client().get("/plain/")
+    assert (response.status_code, response["Cache-Control"]) == (200, PRIVATE)
+    assert "OXICACHE['USER'] failed" in caplog.text
+    assert "no such header" in caplog.text

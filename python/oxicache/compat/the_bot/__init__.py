@@ -1,8 +1,8 @@
 """The names of the THE_BOT document, for `config.cache` and `core.cache_utils`: keys, invalidation, views and headers.
 
-CACHE_KEY_PREFIX and CACHE_TIMEOUTS, too, are names of this module. There they were read when the module was imported,
-and written into the settings; here they are read when they are asked for, and the settings are left alone. So are
-ListCacheMixin and DetailCacheMixin: they need Django REST framework (extra `drf`).
+CACHE_KEY_PREFIX, too, is a name of this module. There it and CACHE_TIMEOUTS were read when the module was imported, and
+written into the settings; here they are read when they are asked for, and the settings are left alone. ListCacheMixin
+and DetailCacheMixin are imported when they are asked for: they need Django REST framework (extra `drf`).
 """
 
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oxicache.compat.the_bot.viewsets import ListCacheMixin as ListCacheMixin
 
 __all__ = [
+    "CACHE_TIMEOUTS",
     "CacheInvalidator",
     "CacheKeyBuilder",
     "CacheMiddleware",
@@ -30,14 +31,13 @@ __all__ = [
 ]
 
 
+CACHE_TIMEOUTS: Final = conf.Timeouts()
 _OF_REST: Final = frozenset({"DetailCacheMixin", "ListCacheMixin"})
 
 
 def __getattr__(name: str) -> Any:
     if name == "CACHE_KEY_PREFIX":
         return prefix()
-    if name == "CACHE_TIMEOUTS":
-        return conf.current().timeouts
     if name in _OF_REST:
         getattr(responses, name)  # ImportError without the framework
         from oxicache.compat.the_bot import viewsets

@@ -3,6 +3,7 @@
 It caches nothing here: that is cached_view's (decorating.py) and SiteCacheMiddleware's (site.py).
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from oxicache.django.responses.records import COOKIE, CSRF_NOTE, Record
 from oxicache.django.scope import is_anonymous, is_resolved, scope_of
 
 __all__ = ["CacheMiddleware"]
+
+logger = logging.getLogger("oxicache.responses")
 
 _STATUSES: Final = frozenset({200, 304})  # a 304 says what the 200 would say that it stands for
 _METHODS: Final = frozenset({"GET", "HEAD"})
@@ -138,6 +141,9 @@ def _is_named(request: HttpRequest) -> bool:
     was_accessed = getattr(session, "accessed", False)
     try:
         return scope_of(request, per_tenant=False).user is not None
+    except Exception:  # the project's own function: no response fails for it, and none is public
+        logger.exception("OXICACHE['USER'] failed, so a response is private.")
+        return True
     finally:
         if session is not None:
             session.accessed = was_accessed  # the response does not depend on what is asked after it

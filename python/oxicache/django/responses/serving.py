@@ -387,7 +387,7 @@ class ResponseCache:
             logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
             not self._leaks(ask, record, policy.vary_names(response))
-            and not transactions.is_any_written()
+            and transactions.allows_storing_anywhere(stamps)
             and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
