@@ -18,7 +18,7 @@ _OWN: Final = frozenset(
         *vars(
             HttpResponse(content_type="text/plain")
         ),  # any other asks the settings, which may not be there yet
-        *vars(SimpleTemplateResponse("")),
+        *vars(SimpleTemplateResponse("", content_type="text/plain")),
         "_data",  # as rest_data.py has it
         "_has_been_logged",
         "_is_rendered",
