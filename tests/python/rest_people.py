@@ -164,6 +164,13 @@ def rights(request: Request) -> Response:
 
 
 @api_view(["GET"])
+@authentication_classes([Tokens])
+@cached_view(timeout=60, per_user=False)
+def shared_auth(request: Request) -> Response:
+    return Response({"rights": getattr(request.auth, "rights", None)})
+
+
+@api_view(["GET"])
 @authentication_classes([])
 @cached_view(timeout=60)
 def nobodys(request: Request) -> Response:
@@ -177,6 +184,7 @@ urlpatterns = [
     path("outside/", outside),
     path("header-first/", header_first),
     path("shared/", shared),
+    path("shared-auth/", shared_auth),
     path("shared-outside/", shared_outside),
     path("scoped/", scoped),
     path("members/", members),

@@ -62,6 +62,13 @@ class TestGuard:
         with testing.strict(), pytest.raises(LeakError, match="looks at auth"):
             Client().get("/reads/auth/", headers=headers)
 
+    def test_a_shared_view_that_reads_it(self, users: list[User]) -> None:
+        """What it says to those who came without a token is not said to those who have one."""
+        answers = [Client().get("/shared-auth/") for _ in range(2)]
+        assert [answer["X-Cache"] for answer in answers] == ["MISS", "HIT"]
+        answer = Client().get("/shared-auth/", headers={"Authorization": "Token ada:read"})
+        assert (answer.headers.get("X-Cache"), answer.json()) == (None, {"rights": "read"})
+
     def test_key_func_may_read_it(self, users: list[User]) -> None:
         """What `key_func` takes from `request.auth` the key holds."""
         headers = [{"Authorization": f"Token ada:{rights}"} for rights in ("read", "write", "read")]

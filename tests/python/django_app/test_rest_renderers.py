@@ -1,6 +1,5 @@
 """How what is held of an API is rendered for each request, and known by its ETag."""
 
-import contextvars
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.test import Client, RequestFactory, override_settings
 from project.catalogue.models import Item
-from rest_answers import NATIVE, TEMPLATES, calls, made
+from rest_answers import NATIVE, TEMPLATES, Now, Wide, calls, made, view
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -37,13 +36,22 @@ class TestRenderers:
         assert [answer["X-Cache"] for answer in seen] == ["MISS", "HIT"]
         assert [answer.content for answer in seen] == [b'{"N": 1} for ada', b'{"N": 1} for bob']
 
-    def test_an_encoder_that_knows_more(self, client: Client) -> None:
-        """What an encoder of the project's makes of an object is made for each hit."""
-        made.append({"point": contextvars.ContextVar})
-        seen = [
-            client.get("/view/?tick", headers={"accept": "application/x-ticking"}).content for _ in range(2)
-        ]
-        assert seen[0] != seen[1]
+    @pytest.mark.parametrize(
+        ("accept", "value"), [("application/x-ticking", object), ("application/json", Now())]
+    )
+    def test_what_is_made_when_it_is_rendered(self, client: Client, accept: str, value: Any) -> None:
+        """What an encoder of the project's, or an object, makes of itself is made for each hit."""
+        made.append({"value": value})
+        seen = [client.get(f"/view/?{accept}", headers={"accept": accept}) for _ in range(3)]
+        assert [answer["X-Cache"] for answer in seen] == ["MISS", "HIT", "HIT"]
+        assert len({answer.content for answer in seen}) == 3
+
+    def test_a_renderer_that_is_chosen_later(self) -> None:
+        """A view that chooses another one when the response is there gets what that one renders."""
+        view(RequestFactory().get("/later/"))
+        hit = view(RequestFactory().get("/later/"))
+        hit.accepted_renderer = Wide()
+        assert hit.render().content == b'{"n": 1}'
 
     def test_the_bytes_of_plain_json_are_remembered(
         self, monkeypatch: pytest.MonkeyPatch, client: Client
@@ -133,11 +141,11 @@ class TestRenderers:
         assert client.get("/listed/")["X-Cache"] == "HIT"
 
     def test_the_admin_renderer(self, client: Client) -> None:
-        """Its tables are made of more than the data."""
-        Item.objects.create(title="lamp")
-        pages = [client.get("/administered/", headers={"accept": "text/html"}) for _ in range(2)]
-        assert all(b"lamp" in answer.content for answer in pages)
-        assert client.get("/administered/", headers={"accept": "application/json"})["X-Cache"] == "HIT"
+        """Its tables are made of more than the data: links have names there."""
+        pages = [client.get("/links/", headers={"accept": "text/html"}) for _ in range(2)]
+        assert all(b">the lamp</a>" in answer.content for answer in pages)
+        data = client.get("/links/", headers={"accept": "application/json"})
+        assert (data["X-Cache"], data.json()) == ("HIT", [{"link": "http://testserver/1/"}])
 
 
 class TestConditions:
@@ -173,6 +181,14 @@ class TestConditions:
             for accept in ("application/json", "application/x-wide", "application/json; indent=2")
         }
         assert len(tags) == 3
+
+    def test_whoever_waits_for_the_rendering_gets_the_whole_response(self) -> None:
+        """The 304 comes last: a cache around the view keeps 200."""
+        etag = view(RequestFactory().get("/waits/")).render()["ETag"]
+        hit = view(RequestFactory().get("/waits/", headers={"If-None-Match": etag}))
+        seen: list[int] = []
+        hit.add_post_render_callback(lambda response: seen.append(response.status_code))
+        assert (hit.render().status_code, seen) == (304, [200])
 
     def test_an_etag_of_the_views_own(self, client: Client) -> None:
         """It is kept."""

@@ -15,8 +15,10 @@ Remarks = tuple[tuple[str, Any], ...]
 # these are of one response.
 _OWN: Final = frozenset(
     {
-        *vars(HttpResponse()),
-        *vars(SimpleTemplateResponse("")),
+        *vars(
+            HttpResponse(content_type="text/plain")
+        ),  # any other asks the settings, which may not be there yet
+        *vars(SimpleTemplateResponse("", content_type="text/plain")),
         "_data",  # as rest_data.py has it
         "_has_been_logged",
         "_is_rendered",

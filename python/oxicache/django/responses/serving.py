@@ -487,14 +487,29 @@ class ResponseCache:
         if type(found.body) is tuple:
             from oxicache.django.responses import rest_data
 
-            return rest_data.answer(found, ask.request, now, status, self.header)
-        return stored.answer(found, ask.request, now, status, self.header)
+            response = rest_data.answer(found, ask.request, now, status, self.header)
+        else:
+            response = stored.answer(found, ask.request, now, status, self.header)
+        _note_session(ask.request, response)
+        return response
 
     def _refused(self, view: View, reason: str) -> None:
         kind = reason.partition("(")[0]  # an error may say something else of each request
         if kind not in view.said and len(view.said) < PASS_MAX_KEYS:
             view.said.add(kind)
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
+
+
+def _note_session(request: HttpRequest, response: Any) -> None:
+    """Have the middleware of sessions say `Vary: Cookie` also where another view shows what was held."""
+    session = vars(request).get("session")
+    if (
+        session is not None
+        and not session.accessed
+        and "Cookie" in response.get("Vary", "")
+        and scope.is_anonymous(request)  # anybody else's key has looked at it
+    ):
+        session.accessed = True
 
 
 async def _afound(ask: Ask) -> Stored | None:
