@@ -34,7 +34,14 @@ from oxicache.django.responses import cached_view
 __all__ = ["DEEDS", "FORMS", "LOOKS", "SETTINGS", "SOURCE", "TEMPLATE", "Gate", "Page", "publish"]
 
 ROW: Final = "what a machine of responses shows"  # begins the name of a group
-TEMPLATE: Final = "{{ said|safe }}|{{ user.username }}|{% for message in messages %}{{ message }},{% endfor %}|{{ LANGUAGE_CODE }}"
+TEMPLATE: Final = "|".join(
+    [
+        "{{ said|safe }}",
+        "{{ user.username }}",
+        "{% for message in messages %}{{ message }},{% endfor %}",
+        "{{ LANGUAGE_CODE }}",
+    ]
+)
 PROCESSORS: Final = [
     "django.template.context_processors.request",
     "django.template.context_processors.i18n",

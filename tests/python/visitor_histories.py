@@ -6,7 +6,7 @@ The mistakes are in visitor_mistakes.py. Chance finds them too, in up to a minut
 from collections.abc import Callable
 from typing import Any, Final
 
-from visited_site import SOURCE, Page
+from visited_site import Page
 
 __all__ = ["HISTORIES"]
 
@@ -91,16 +91,6 @@ def _told(visits: Any) -> None:
         visits.request(visitor, page)
 
 
-def _told_elsewhere(visits: Any) -> None:
-    """A message that waits in the session, as a long one does, is in no cookie."""
-    page = _page({"user"}, kind="template")
-    visits.start([page], [ANN])
-    (visitor,) = visits.visitors
-    visits.tell(visitor, "1" * 5000)
-    visits.request(visitor, page)
-    visits.request(visitor, page)
-
-
 def _conditional(visits: Any) -> None:
     page = _page({"user"})
     visits.start([page], [ANN, BOB])
@@ -141,10 +131,6 @@ def _with_token(visits: Any) -> None:
         visits.request(visitor, page)
 
 
-def _down(visits: Any) -> None:
-    SOURCE.is_down = not SOURCE.is_down
-
-
 DE, EN = {"Accept-Language": "de"}, {"Accept-Language": "en"}
 ONE, TWO = {"X-Unit": "1"}, {"X-Unit": "2"}
 
@@ -179,7 +165,7 @@ HISTORIES: Final[dict[str, History]] = {
     "written_sessions_are_not_guarded": _seen("unit", ANONYMOUS, deed="session"),
     "cookies_are_not_guarded": _seen("theme", {"theme": "1"}, {"theme": "2"}),
     "tokens_are_not_guarded": _seen("token", ANONYMOUS, {"kind": "anonymous"}),
-    "messages_are_not_guarded": _told_elsewhere,
+    "messages_are_not_guarded": _told,
     "languages_are_not_guarded": _seen("unit", DE, deed="activate"),
     "cookies_are_kept": _seen("unit", ANONYMOUS, deed="ticket"),
     "no_store_is_not_heard": _seen("unit", ANONYMOUS, deed="no-store"),

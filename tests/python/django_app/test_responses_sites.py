@@ -81,7 +81,12 @@ class Whole(TemplateView):
         return engines["django"].from_string("{{ request.path }}")
 
 
+def around(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(page(request).content)
+
+
 urlpatterns = [
+    path("around/", around),
     path("page/", page),
     path("form/", form),
     path("shared/", shared),
@@ -178,6 +183,7 @@ def test_a_page_that_looked_at_the_user_varies_by_cookie(client: Client) -> None
     found = [client.get("/page/") for _ in range(2)]
     assert [one["X-Cache"] for one in found] == ["MISS", "HIT"]
     assert all("Cookie" in one["Vary"] for one in found)
+    assert "Cookie" in client.get("/around/")["Vary"]  # of a view that shows the other's body
 
 
 def test_languages_where_a_test_changes_them() -> None:

@@ -487,8 +487,11 @@ class ResponseCache:
         if type(found.body) is tuple:
             from oxicache.django.responses import rest_data
 
-            return rest_data.answer(found, ask.request, now, status, self.header)
-        return stored.answer(found, ask.request, now, status, self.header)
+            response = rest_data.answer(found, ask.request, now, status, self.header)
+        else:
+            response = stored.answer(found, ask.request, now, status, self.header)
+        _note_session(ask.request, response)
+        return response
 
     def _refused(self, view: View, reason: str) -> None:
         kind = reason.partition("(")[0]  # an error may say something else of each request
@@ -497,18 +500,34 @@ class ResponseCache:
             logger.warning("A response of %s is not cached: %s.", view.name, reason)
 
 
+def _note_session(request: HttpRequest, response: Any) -> None:
+    """Have the middleware of sessions say `Vary: Cookie` also where another view shows what was held."""
+    session = vars(request).get("session")
+    if (
+        session is not None
+        and not session.accessed
+        and "Cookie" in response.get("Vary", "")
+        and scope.is_anonymous(request)  # anybody else's key has looked at it
+    ):
+        session.accessed = True
+
+
 async def _afound(ask: Ask) -> Stored | None:
     return await ask.shelf.afind(ask.key) if ask.shelf.is_far else ask.shelf.find(ask.key)
 
 
 def _own_error(ask: Ask, error: Exception) -> Any:
-    """Return what the view answered in place of failing, MISSING where this request is to look again; else raise.
-
-    An error is for this request if its own view raised it, or if it says that a source is out of reach.
-    """
+    """Return what the view answered in place of failing, MISSING where this request is to look again; else raise."""
     if isinstance(error, ServerError):
         return error.response if ask.has_begun else MISSING
-    # A view that asks for itself is told so by the loader, before it begins.
-    if ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors):
+    if _is_own(ask, error):
         raise error
     return MISSING
+
+
+def _is_own(ask: Ask, error: Exception) -> bool:
+    """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
+    # A view that asks for itself is told so by the loader, before it begins.
+    return (
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
+    )
