@@ -323,7 +323,7 @@ class ResponseCache:
         ):
             return True
         is_shared = self.keying.per_user is False and self.cache_anonymous
-        return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
+        return not (is_shared or scope.is_anonymous(request) or scope.is_resolved(request))
 
     def _is_left_out(self, request: HttpRequest, whose: scope.Scope) -> bool:
         if not self.cache_users and whose.user is not None:
