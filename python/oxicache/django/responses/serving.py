@@ -517,13 +517,17 @@ async def _afound(ask: Ask) -> Stored | None:
 
 
 def _own_error(ask: Ask, error: Exception) -> Any:
-    """Return what the view answered in place of failing, MISSING where this request is to look again; else raise.
-
-    An error is for this request if its own view raised it, or if it says that a source is out of reach.
-    """
+    """Return what the view answered in place of failing, MISSING where this request is to look again; else raise."""
     if isinstance(error, ServerError):
         return error.response if ask.has_begun else MISSING
-    # A view that asks for itself is told so by the loader, before it begins.
-    if ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors):
+    if _is_own(ask, error):
         raise error
     return MISSING
+
+
+def _is_own(ask: Ask, error: Exception) -> bool:
+    """Whether an error is for this request: raised by its own view, or one that says that a source is out of reach."""
+    # A view that asks for itself is told so by the loader, before it begins.
+    return (
+        ask.has_begun or isinstance(error, RecursionError) or is_graced(error, ask.shelf.loader.grace_errors)
+    )
