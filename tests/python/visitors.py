@@ -152,7 +152,7 @@ class History:
 def _lifetime(page: Page) -> float | None:
     ttl = page.options.get("timeout", DEFAULT_TTL)
     limits = [] if ttl is None else [ttl]
-    if page.status != 200 or page.raises:
+    if page.status != 200:
         limits.append(ERRORS_LIVE)
     if page.deed == "max-age=30":
         limits.append(30)
