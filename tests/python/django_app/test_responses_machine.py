@@ -26,7 +26,7 @@ from visitor_choices import NAMES
 from visitor_histories import HISTORIES
 from visitor_mistakes import MISTAKES
 from visitors import STAFF
-from visits import Visits
+from visits import AsyncVisits, Visits
 
 
 class Clock:
@@ -79,6 +79,13 @@ def test_no_response_reaches_another_scope(machine: type[Visits]) -> None:
     run(machine, max(MODEL.max_examples // 8, 10))
     for kind in ("anonymous", "guest", "user"):
         assert machine.hits[f"HIT {kind}"], machine.hits
+
+
+def test_no_response_of_a_coroutine_reaches_another_scope(machine: type[Visits]) -> None:
+    """Through ASGI too, where tasks wait for one another."""
+    amachine = type("AnAsyncMachine", (AsyncVisits,), dict(vars(machine)))
+    run(amachine, max(MODEL.max_examples // 16, 10))
+    assert any(name.startswith("HIT") for name in machine.hits)
 
 
 @pytest.mark.parametrize("name", HISTORIES)
