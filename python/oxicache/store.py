@@ -11,13 +11,13 @@ same instant one may go uncounted, or be logged twice.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from oxicache._native import Stamps
 from oxicache.options import STORE_LOG_INTERVAL
 
-__all__ = ["LoadStore", "Store", "attempt", "failure_counts", "forget_failures"]
+__all__ = ["LoadStore", "Store", "aattempt", "attempt", "failure_counts", "forget_failures"]
 
 logger = logging.getLogger("oxicache.store")
 
@@ -109,6 +109,17 @@ def attempt(
     try:
         return call(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - the one place where a failing cache becomes a miss
+        _failed(cache, call, error)
+        return otherwise
+
+
+async def aattempt(
+    cache: Store, call: Callable[_P, Awaitable[_T]], otherwise: _D, *args: _P.args, **kwargs: _P.kwargs
+) -> _T | _D:
+    """As `attempt`, of a call that a task waits for."""
+    try:
+        return await call(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 - as above
         _failed(cache, call, error)
         return otherwise
 

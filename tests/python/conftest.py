@@ -1,9 +1,11 @@
 """Sets up the Django project in tests/project once, where Django is installed; the rest of the suite needs none."""
 
+import gc
 import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,76 +60,92 @@ FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin
 # Slow, and the same whichever methods are chosen: `make test` leaves these out of its runs with the safe ones.
 ANY_METHODS = (
     "test_advice.py",
-    "test_bulk.py",
-    "test_bulk_histories.py",
-    "test_bulk_rules.py",
-    "test_chunking.py",
-    "test_chunking_writes.py",
+    "test_akvo_commands.py",
+    "test_akvo_settings.py",
+    "test_apps.py",
+    "test_backend_page.py",
+    "test_bulk*.py",
+    "test_callers.py",
+    "test_checks*.py",
+    "test_chunking*.py",
     "test_coherence_model.py",
+    "test_compat_responses_*.py",
+    "test_conf.py",
     "test_control.py",
     "test_control_forks.py",
     "test_control_openings.py",
     "test_delivery.py",
     "test_delivery_rounds.py",
-    "test_demo.py",
-    "test_demo_features.py",
-    "test_demo_site.py",
+    "test_demo*.py",
     "test_dependants.py",
     "test_dialects_processes.py",
-    "test_endpoints.py",
-    "test_endpoints_access.py",
-    "test_endpoints_clear.py",
-    "test_endpoints_of_workers.py",
+    "test_endpoints*.py",
+    "test_enterpriseland_commands.py",
+    "test_enterpriseland_monitor.py",
     "test_enumeration.py",
     "test_enumeration_tags.py",
     "test_execution.py",
-    "test_health.py",
-    "test_hierarchy.py",
-    "test_hierarchy_walks.py",
+    "test_explain.py",
+    "test_headers*.py",
+    "test_health*.py",
+    "test_hierarchy*.py",
+    "test_host.py",
+    "test_house.py",
+    "test_imports.py",
+    "test_invalidate.py",
     "test_invalidate_caches.py",
+    "test_invalidate_entries.py",
     "test_invalidation.py",
-    "test_jobs.py",
-    "test_jobs_of_operators.py",
+    "test_jobs*.py",
     "test_keys.py",
     "test_keys_patterns.py",
+    "test_live.py",
+    "test_manage_cache*.py",
     "test_memory_pressure.py",
+    "test_models.py",
     "test_native_cache_patterns.py",
-    "test_operations.py",
-    "test_operations_changes.py",
-    "test_operations_findings.py",
-    "test_operations_invalidation.py",
-    "test_operations_later.py",
+    "test_neighbours.py",
+    "test_operations*.py",
     "test_outdating_model.py",
     "test_pages_of_workers.py",
     "test_patterns.py",
+    "test_plain.py",
     "test_prometheus.py",
     "test_pytest_plugin.py",
-    "test_querysets.py",
-    "test_querysets_transactions.py",
+    "test_querysets*.py",
+    "test_reaching.py",
+    "test_readme_blocks.py",
     "test_reports.py",
-    "test_rules.py",
-    "test_rules_machine.py",
-    "test_rules_registration.py",
-    "test_rules_relations.py",
-    "test_rules_settings.py",
-    "test_rules_transactions.py",
-    "test_scope.py",
-    "test_scope_current.py",
+    "test_responses_*.py",
+    "test_rest_*.py",
+    "test_rows_dependencies.py",
+    "test_rules*.py",
+    "test_scope*.py",
     "test_selection.py",
+    "test_signals.py",
+    "test_signals_failures.py",
+    "test_site_cache*.py",
     "test_streaming.py",
     "test_tables.py",
-    "test_versions.py",
-    "test_versions_broken.py",
-    "test_versions_processes.py",
+    "test_test_environment.py",
+    "test_the_bot_responses.py",
+    "test_trail.py",
+    "test_transactions_sessions.py",
+    "test_versions*.py",
     "test_viewsets.py",
-    "test_workers.py",
-    "test_workers_folder.py",
-    "test_workers_machine.py",
+    "test_workers*.py",
     "test_writes.py",
     "test_youtility_commands.py",
 )
 # About the tools around the package, not about the package: run once, on the first Python.
-ONCE = ("test_benches.py", "test_conformance.py", "test_hangs.py", "test_makefile.py", "test_servers_rule.py")
+ONCE = (
+    "test_benches.py",
+    "test_conformance.py",
+    "test_hangs.py",
+    "test_leftovers.py",
+    "test_makefile.py",
+    "test_servers_rule.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -136,15 +154,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     And mark what needs not be run again with other methods, or on another Python.
     """
-    here = Path(__file__).parent
     for item in items:
-        inside = item.path.relative_to(here).parts if item.path.is_relative_to(here) else ()
-        if not set(FOLLOW_TIME) & set(inside):
-            item.add_marker(pytest.mark.oxicache_real_clock)
-        if set(ONCE) & set(inside):
-            item.add_marker(pytest.mark.once)
-        if set(ANY_METHODS) & set(inside):
-            item.add_marker(pytest.mark.any_methods)
+        for mark in _marks(item.path):
+            item.add_marker(mark)
+
+
+@cache
+def _marks(path: Path) -> tuple[pytest.MarkDecorator, ...]:
+    here = Path(__file__).parent
+    inside = path.relative_to(here).parts if path.is_relative_to(here) else ()
+    return (
+        *([] if set(FOLLOW_TIME) & set(inside) else [pytest.mark.oxicache_real_clock]),
+        *([pytest.mark.once] if path.name in ONCE else []),
+        *([pytest.mark.any_methods] if any(path.match(pattern) for pattern in ANY_METHODS) else []),
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -156,6 +179,13 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         guard = Leftovers()
     config.pluginmanager.register(guard, "leftovers")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected() -> Iterator[None]:
+    """What a file leaves to the garbage collector warns of what was not closed while that file still runs."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def forget_stores() -> None:
 def unwatch() -> None:
     """Have nobody hear of Django's own models any more: what a test caches of them is watched for ever.
 
-    The project's stay watched: who depends on them is found once.
+    The project's stay watched: who depends on them is found once. Who loads anew what he caches watches again.
     """
     own = [model for model in apps.get_models(include_auto_created=True) if _is_of_django(model)]
     for model in own:

@@ -1,7 +1,7 @@
 """API views that return what a test tells them, in renderings of every kind."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.urls import path
@@ -9,6 +9,7 @@ from django.views.decorators.cache import cache_page
 from project.catalogue.models import Item
 from rest_framework import generics, pagination, renderers, serializers
 from rest_framework.decorators import api_view, renderer_classes
+from rest_framework.relations import Hyperlink
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
@@ -75,6 +76,26 @@ class Ticking(renderers.JSONRenderer):
     encoder_class = Encoder
 
 
+class Now:
+    """A value whose JSON is made when it is rendered, and each time another."""
+
+    moments = 0
+
+    def __iter__(self) -> Iterator[int]:
+        type(self).moments += 1
+        return iter([Now.moments])
+
+
+class Named:
+    """What a link leads to: it has a name, and no pickle."""
+
+    def __str__(self) -> str:
+        return "the lamp"
+
+    def __reduce__(self) -> str:
+        raise TypeError("not to be pickled")
+
+
 KINDS = [renderers.JSONRenderer, renderers.BrowsableAPIRenderer, Loud, Wide, Ticking]
 
 
@@ -86,6 +107,13 @@ def view(request: Request) -> Any:
     made_now = made[-1]
     found = made_now(request) if callable(made_now) else made_now
     return found if isinstance(found, Response) else Response(found)
+
+
+@api_view(["GET"])
+@renderer_classes([renderers.AdminRenderer, renderers.JSONRenderer])
+@cached_view(timeout=60)
+def links(request: Request) -> Any:
+    return Response([{"link": Hyperlink("http://testserver/1/", Named())}])
 
 
 @api_view(["GET"])
@@ -126,6 +154,7 @@ class Administered(ListCacheMixin, generics.ListAPIView[Item]):
 urlpatterns = [
     path("view/", view),
     path("page/", page),
+    path("links/", links),
     path("around/", cache_page(60, cache="pages")(view)),
     path("shown/<int:pk>/", Shown.as_view()),
     path("listed/", Listed.as_view()),

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.test import override_settings
 from django.urls import include, path
-from project.catalogue.models import Item
+from project.catalogue.models import Item, Topic
 from rest_framework import filters, generics, pagination, serializers, viewsets
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
@@ -75,6 +75,28 @@ class OwnViewSet(ListCacheMixin, DetailCacheMixin, viewsets.ReadOnlyModelViewSet
         return Item.objects.filter(title=self.request.user.get_username()).order_by("id")
 
 
+class TopicSerializer(serializers.ModelSerializer[Topic]):
+    class Meta:
+        model = Topic
+        fields = ("name",)
+
+
+class TopicViewSet(ListCacheMixin, viewsets.ReadOnlyModelViewSet[Topic]):
+    """Which model it shows is known when it is asked."""
+
+    serializer_class = TopicSerializer
+
+    def get_queryset(self) -> Any:
+        return Topic.objects.order_by("id")
+
+
+class AdasViewSet(ListCacheMixin, viewsets.ReadOnlyModelViewSet[Item]):
+    """Which rows it shows another model decides."""
+
+    queryset = Item.objects.filter(author__name="ada").order_by("id")
+    serializer_class = ItemSerializer
+
+
 class ItemList(ListCacheMixin, generics.ListAPIView[Item]):
     queryset = Item.objects.order_by("id")
     serializer_class = ItemSerializer
@@ -130,6 +152,8 @@ router.register("cursors", CursorViewSet, basename="cursors")
 router.register("titled", TitledViewSet, basename="titled")
 router.register("own", OwnViewSet, basename="own")
 router.register("numbers", NumberViewSet, basename="numbers")
+router.register("topics", TopicViewSet, basename="topics")
+router.register("adas", AdasViewSet, basename="adas")
 router.register("tagged", TaggedViewSet, basename="tagged")
 
 urlpatterns = [

@@ -164,6 +164,13 @@ def rights(request: Request) -> Response:
 
 
 @api_view(["GET"])
+@authentication_classes([Tokens])
+@cached_view(timeout=60, per_user=False)
+def shared_auth(request: Request) -> Response:
+    return Response({"rights": getattr(request.auth, "rights", None)})
+
+
+@api_view(["GET"])
 @authentication_classes([])
 @cached_view(timeout=60)
 def nobodys(request: Request) -> Response:
@@ -172,11 +179,22 @@ def nobodys(request: Request) -> Response:
     return Response({"user": request.user.get_username()})
 
 
+@api_view(["GET"])
+@authentication_classes([Tokens, authentication.SessionAuthentication])
+@permission_classes([Marked])
+def reads_uncached(request: Request, name: str) -> Response:
+    return Response({"read": READS[name](request)})
+
+
 urlpatterns = [
+    path("uncached/", api_view(["GET"])(authentication_classes(EVERY)(who))),
+    path("uncached-reads/<name>/", reads_uncached),
+    path("uncached-header-first/", api_view(["GET"])(authentication_classes([ByHeader])(who))),
     path("inside/", inside),
     path("outside/", outside),
     path("header-first/", header_first),
     path("shared/", shared),
+    path("shared-auth/", shared_auth),
     path("shared-outside/", shared_outside),
     path("scoped/", scoped),
     path("members/", members),

@@ -18,10 +18,8 @@ from oxicache import _native
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control sockets are served on Linux")
 
-# Seconds within which a process answers whatever Python does. Of several answers the fastest counts: how long the
-# others took says how busy the machine is.
-AT_ONCE = 0.1
-TRIES = 10
+# Seconds within which a process answers whatever Python does. The best of some answers counts: a machine may be busy.
+AT_ONCE, TRIES = 0.1, 10
 
 
 @pytest.fixture
@@ -66,9 +64,7 @@ class TestWhilePythonHangs:
         hold(worker, path, 5)
         answers = [timed(path, "stats", patterns=True) for _ in range(TRIES)]
         assert min(taken for _, taken in answers) < AT_ONCE
-        for stats, _ in answers:
-            assert stats["caches"]["books"]["size"] == 10
-            assert stats["exact"] is False
+        assert [(one["caches"]["books"]["size"], one["exact"]) for one, _ in answers] == [(10, False)] * TRIES
         health, _ = timed(path, "health")
         assert health["python"]["answers"] is False
         assert health["python"]["silent_for_ms"] > 50
@@ -78,8 +74,8 @@ class TestWhilePythonHangs:
         path = worker.start()
         worker.tell("fill", 10)
         hold(worker, path, 2)
-        worker.say("get", "1")
-        worker.say("get", "2")
+        for key in ("1", "2"):
+            worker.say("get", key)
         answer = result(ask(path, "invalidate", keys=["1"], tags=["even"], caches=["books"]))
         assert answer == {"invalidated": {"books": None}, "words": 0, "done": False}
         assert [worker.answer() for _ in range(3)] == [None, None, None]

@@ -27,7 +27,7 @@ for who, method, path, form in json.loads(sys.argv[2]):
 print(json.dumps(answers))
 """
 PLAIN = ("shared", "own", "api", "conditional")
-FEATURES = (*PLAIN, "stale", "leaking", "saved")
+FEATURES = (*PLAIN, "told", "stale", "leaking", "saved")
 
 
 def talk(demo_data: Path, *requests: list[Any], checked: bool = False) -> list[Any]:
@@ -77,13 +77,13 @@ class Page(HTMLParser):
 
 
 class TestHeaders:
-    @pytest.mark.parametrize("name", PLAIN)
-    def test_a_page_is_a_miss_and_then_a_hit(self, demo_data: Path, name: str) -> None:
+    def test_a_page_is_a_miss_and_then_a_hit(self, demo_data: Path) -> None:
         """The second answer is the first one, with its ETag, and made by nobody."""
-        first, second = talk(demo_data, *[get(f"/features/{name}/")] * 2)
-        assert verdicts([first, second]) == ["MISS", "HIT"]
-        assert second[2] == first[2]
-        assert second[1]["ETag"] == first[1]["ETag"]
+        answers = talk(demo_data, *(get(f"/features/{name}/") for name in PLAIN for _ in range(2)))
+        for first, second in zip(answers[::2], answers[1::2], strict=True):
+            assert verdicts([first, second]) == ["MISS", "HIT"]
+            assert second[2] == first[2]
+            assert second[1]["ETag"] == first[1]["ETag"]
 
     def test_a_list_and_a_detail_of_the_framework(self, demo_data: Path) -> None:
         """They are cached by the mixins, as JSON."""
@@ -151,10 +151,13 @@ class TestIndex:
             assert said == {
                 **{name: ["MISS", "HIT"] for name in PLAIN},
                 "stale": ["MISS", "STALE"],
+                "told": [None, None],
                 "leaking": [None, None],
                 "saved": [said["saved"][0], "HIT"],
             }
-            assert [one["status"] for one in found["conditional"]["answers"]] == [200, 304]
+            for name in ("conditional", "told"):
+                assert [one["status"] for one in found[name]["answers"]] == [200, 304]
+            assert found["told"]["answers"][0]["Cache-Control"].startswith("public, max-age=")
 
     def test_the_page_shows_them(self, demo_data: Path) -> None:
         """A table of equal rows for each, a heading that names each section, and every id once."""
@@ -170,24 +173,25 @@ class TestIndex:
             section = body.partition(f'id="{name}"')[2].partition("</section>")[0]
             assert f'<strong class="verdict {verdict.lower()}">{verdict}</strong>' in section
 
-    @pytest.mark.parametrize("path", ["/features/", "/features/shared/", "/features/leaking/"])
-    def test_nothing_inline_and_nothing_from_outside(self, demo_data: Path, path: str) -> None:
+    def test_nothing_inline_and_nothing_from_outside(self, demo_data: Path) -> None:
         """As on every page of the site; what is held has the policy, too."""
-        for _, headers, body in talk(demo_data, *[get(path)] * 2):
+        paths = ("/features/", "/features/shared/", "/features/leaking/")
+        for _, headers, body in talk(demo_data, *(get(path) for path in paths for _ in range(2))):
             assert not re.search(r"<style|<script(?![^>]* src=\"/static/)| style=| on[a-z]+=", body)
             assert not re.search(r"(src|href)=\"(https?:)?//", body)
             assert "default-src 'none'" in headers["Content-Security-Policy"]
 
-    def test_a_visitor_of_whom_nobody_knows(self, demo_data: Path) -> None:
-        """A name that no button has is refused."""
-        assert talk(demo_data, become("<b>"))[0][0] == 400
+    def test_forms_that_no_page_sends(self, demo_data: Path) -> None:
+        """A name that no button has is refused, and a link sends no form."""
+        paths = ("/features/save/", "/features/become/")
+        answers = talk(demo_data, become("<b>"), *map(get, paths))
+        assert [status for status, _, _ in answers] == [400, 405, 405]
 
-    @pytest.mark.parametrize("path", ["/features/save/", "/features/become/"])
-    def test_another_site_cannot_send_the_forms(self, demo_data: Path, path: str) -> None:
-        """They need the token; and a link does nothing."""
-        (answer,) = talk(demo_data, post(path), checked=True)
-        assert answer[0] == 403
-        assert talk(demo_data, get(path))[0][0] == 405
+    def test_another_site_cannot_send_the_forms(self, demo_data: Path) -> None:
+        """They need the token."""
+        paths = ("/features/save/", "/features/become/", "/api/core/cache-clear/")
+        answers = talk(demo_data, *map(post, paths), checked=True)
+        assert [status for status, _, _ in answers] == [403, 403, 401]
 
 
 class TestEndpoints:

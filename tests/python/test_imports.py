@@ -110,3 +110,11 @@ def test_nothing_imports_the_dialects() -> None:
     """No module of the package loads oxicache.compat: the dialects are for callers alone."""
     for name in ("oxicache", "oxicache.django.apps", "oxicache.testing"):
         assert not [module for module in loaded_after(name) if module.startswith("oxicache.compat")]
+
+
+@pytest.mark.parametrize(
+    "name", ["oxicache.compat.the_bot", "oxicache.django.endpoints.urls", "oxicache.django.responses"]
+)
+def test_what_views_are_decorated_with_asks_for_no_settings(name: str) -> None:
+    """A project's modules may be imported before its settings are: by tools for documentation, say."""
+    assert "django" in loaded_after(name)

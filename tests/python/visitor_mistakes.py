@@ -183,7 +183,7 @@ def conditions_ask_for_the_address_alone(patch: Patch) -> None:
 
 
 def hits_do_not_vary(patch: Patch) -> None:
-    patch.setattr(serving, "patch_vary_headers", lambda *_: None)
+    patch.setattr(serving, "vary_on_seen", lambda *_: None)
 
 
 # ---------------------------------------------------------------- who waits for whom
@@ -249,7 +249,7 @@ MISTAKES: Final[dict[str, Callable[[Patch], None]]] = {
     "written_sessions_are_not_guarded": _unguarded("session written"),
     "cookies_are_not_guarded": _unguarded("COOKIES"),
     "tokens_are_not_guarded": _unguarded("csrf", "COOKIES"),
-    "messages_are_not_guarded": _unguarded("messages", "COOKIES"),
+    "messages_are_not_guarded": _unguarded("messages", "COOKIES", "session"),  # which may hold them
     "languages_are_not_guarded": _unguarded("language"),
     "cookies_are_kept": _kept("sets a cookie"),
     "no_store_is_not_heard": _kept("Cache-Control"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib import admin, messages
 from django.contrib.auth import views as auth
+from django.contrib.sessions.models import Session
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
@@ -236,6 +237,7 @@ def site(middleware: list[str], **settings: Any) -> Iterator[None]:
     )
     with translation.override("en"), overridden:
         yield
+    Session.objects.all().delete()
 
 
 ORDERS = {

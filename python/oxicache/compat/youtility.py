@@ -26,6 +26,7 @@ from oxicache.errors import CannotEnumerateError, MissingScopeError
 from oxicache.invalidation import operations_of
 
 __all__ = [
+    "CACHE_TIMEOUTS",
     "CacheInvalidationManager",
     "cache_dashboard_metrics",
     "cache_dropdown_data",
@@ -48,6 +49,7 @@ PARAMS_HASH_CHARS = 12
 
 # As there.
 DEFAULT_TTL: Final = 1800.0  # seconds
+CACHE_TIMEOUTS: Final = conf.Timeouts()
 IGNORED_PARAMS: Final = ("_", "nocache", "timestamp")  # what scripts add so that browsers ask again
 STATUS_HEADER: Final = "X-Cache-Status"
 
@@ -354,10 +356,4 @@ def cache_with_invalidation(
 
 
 def _named_ttl(name: str) -> float | None:
-    return conf.current().timeouts.get(name, DEFAULT_TTL)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "CACHE_TIMEOUTS":
-        return conf.current().timeouts
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return CACHE_TIMEOUTS.get(name, DEFAULT_TTL)

@@ -152,7 +152,7 @@ def _shown(nobody: Browser) -> Iterator[Check]:
     first = next(iter(told.values()))
     for number, feature in enumerate(first):
         seen = [found[number] for found in told.values()]
-        answers = [f"{one['status']} {one.get('X-Cache', 'not cached')}" for one in feature["answers"]]
+        answers = [f"{one['status']} {one.get('X-Cache', 'not held')}" for one in feature["answers"]]
         said = f"{feature['feature']}: {answers[0]}, then {answers[1]}, in each worker"
         yield Check(said, holds=all(one["as_wanted"] for one in seen))
 

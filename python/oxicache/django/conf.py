@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from oxicache.thresholds import Thresholds
 
 __all__ = [
     "Configuration",
+    "Timeouts",
     "current",
     "defaults",
     "is_checking",
@@ -511,6 +512,19 @@ def current() -> Configuration:
     if not _read:
         _read.append(_configuration(getattr(settings, DICT, {})))
     return _read[-1]
+
+
+class Timeouts(Mapping[str, float | None]):
+    """CACHE_TIMEOUTS over the presets, as they are when a name is looked up; importing it reads no setting."""
+
+    def __getitem__(self, name: str) -> float | None:
+        return current().timeouts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(current().timeouts)
+
+    def __len__(self) -> int:
+        return len(current().timeouts)
 
 
 def defaults() -> Configuration:

@@ -60,6 +60,7 @@ class Mark:
 
 UNKNOWN: Final = Mark("unknown")  # wanted, and nobody could say
 ANONYMOUS: Final = Mark("anonymous")  # a visitor who is not logged in, as a user of his own
+STANDS_FOR: Final = "_oxicache_stands_for"  # where a lazy object that stands in for a user has that one
 UNTRANSLATED: Final = Mark("untranslated")  # translations are switched off
 
 # In this order. Source: document 004, "Standard Patterns"; the language, which it does not have, comes last.
@@ -206,6 +207,8 @@ def _request_user(request: HttpRequest) -> Any:
 def is_resolved(request: HttpRequest) -> bool:
     """Whether somebody has set or loaded the user already."""
     user = vars(request).get("user")
+    while isinstance(user, LazyObject) and STANDS_FOR in vars(user):
+        user = vars(user)[STANDS_FOR]
     return user is not None and not (
         isinstance(user, LazyObject) and vars(user).get("_wrapped", empty) is empty
     )

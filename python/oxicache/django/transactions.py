@@ -29,6 +29,7 @@ from oxicache.trail import Note, Told, trail
 
 __all__ = [
     "allows_storing",
+    "allows_storing_anywhere",
     "beginner",
     "close_connections",
     "in_transaction",
@@ -186,3 +187,12 @@ def allows_storing(using: str, stamps: Stamps) -> bool:
             return False  # for nobody has noticed what this transaction did so far
         begun = marks.begun_at(connection)
     return begun is None or not stamps.was_bumped_within(max(0.0, _native.now() - begun))
+
+
+def allows_storing_anywhere(stamps: Stamps | None) -> bool:
+    """Whether what this thread reads on any database is committed, and at least as new as `stamps` if there are any."""
+    if stamps is None:
+        return not is_any_written()
+    return all(
+        allows_storing(connection.alias, stamps) for connection in connections.all(initialized_only=True)
+    )

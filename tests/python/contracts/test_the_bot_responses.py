@@ -4,6 +4,8 @@
 and functions) stands in the prelude of its test; no example is corrected.
 """
 
+# Long because each example is quoted whole, with what it needs to run.
+
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -13,7 +15,8 @@ import pytest
 from dialect_requests import ANN, BOB, asked, own_responses
 from django.http import HttpRequest
 from document_pages import dialect, run_example
-from rest_framework import viewsets
+from project.facilities.models import Material
+from rest_framework import serializers, viewsets
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
 
@@ -54,6 +57,12 @@ class Serializer:
 
     def __init__(self, rows: Any, many: bool = False) -> None:
         self.data: Any = [vars(row) for row in rows] if many else vars(rows)
+
+
+class MaterialSerializer(serializers.ModelSerializer[Material]):
+    class Meta:
+        model = Material
+        fields = ("id", "title")
 
 
 def materials() -> Rows:
@@ -120,6 +129,54 @@ def get_user_dashboard(request):
         view = names["get_user_dashboard"]
         answers = [answer(view, asked(user=one)) for one in (ANN, BOB, ANN)]
         assert answers == [({"of": "ann"}, "MISS"), ({"of": "bob"}, "MISS"), ({"of": "ann"}, "HIT")]
+
+    def test_cache_viewset_responses(self) -> None:
+        """002, "4. Cache ViewSet Responses": lists and details, each user's; there neither was ever kept."""
+        names = run_example(
+            """
+from rest_framework import viewsets
+from core.cache_utils import ListCacheMixin, DetailCacheMixin
+
+class MaterialViewSet(ListCacheMixin, DetailCacheMixin, viewsets.ModelViewSet):
+    queryset = Material.objects.all()
+    serializer_class = MaterialSerializer
+    cache_timeout = 1800  # 30 minutes
+
+    # List and retrieve methods are automatically cached
+""",
+            Material=Material,
+            MaterialSerializer=MaterialSerializer,
+        )
+        options = {"authentication_classes": [ByUser], "basename": "material"}
+        row = Material.objects.create(title="Rust")
+        listed = names["MaterialViewSet"].as_view({"get": "list"}, **options)
+        detail = names["MaterialViewSet"].as_view({"get": "retrieve"}, **options)
+
+        def ask() -> list[str | None]:
+            return [
+                answer(listed, asked(user=ANN))[1],
+                answer(detail, asked(user=ANN), pk=str(row.pk))[1],
+                answer(detail, asked(user=BOB), pk=str(row.pk))[1],
+            ]
+
+        with testing.clock() as clock:
+            assert [ask(), ask()] == [["MISS"] * 3, ["HIT"] * 3]
+            clock.advance(1801)
+            assert ask() == ["MISS"] * 3
+        assert answer(listed, asked(user=ANN))[0] == [{"id": row.pk, "title": "Rust"}]
+        the_bot.CacheInvalidator.invalidate_material(row.pk)
+        assert ask() == ["MISS"] * 3
+        the_bot.CacheInvalidator.invalidate_material(row.pk + 1)  # lists of all, details of another
+        assert ask() == ["MISS", "HIT", "HIT"]
+        the_bot.CacheInvalidator.invalidate_user_data(ANN.pk)
+        assert ask() == ["MISS", "MISS", "HIT"]
+        row.title = "Python"
+        row.save()
+        assert (ask(), answer(detail, asked(user=BOB), pk=str(row.pk))[0]["title"]) == (
+            ["MISS"] * 3,
+            "Python",
+        )
+        row.delete()
 
 
 class TestConfiguration:

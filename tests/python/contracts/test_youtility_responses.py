@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from dialect_requests import ANN, BOB, TENANT, asked, own_responses
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.models import User
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 from document_pages import dialect, run_example
@@ -96,6 +99,31 @@ def get(self, request):
                 dashboard(visit())
             counts.append(len(queries))
         assert counts == [QUERIES, 0]
+
+    def test_a_hit_of_a_whole_site(self) -> None:
+        """As above, with a session and a user in the database: on a hit these two are all that is asked for."""
+
+        @cache_dashboard_metrics()
+        def dashboard(request: HttpRequest) -> JsonResponse:
+            return JsonResponse({"counts": [Asset.objects.filter(pk=pk).count() for pk in range(QUERIES)]})
+
+        user = User.objects.create_user("dashboard")
+        client = Client()
+        client.force_login(user)
+        session = client.session
+        session.update(TENANT)
+        session.save()
+        asked_for = []
+        with override_settings(ROOT_URLCONF=(path("dashboard/", dashboard),)):
+            for _ in range(2):
+                with CaptureQueriesContext(connection) as queries:
+                    client.get("/dashboard/")
+                asked_for.append([query["sql"].partition(" FROM ")[2].split()[0] for query in queries])
+        missed, hit = asked_for
+        assert len([table for table in missed if "facilities" in table]) == QUERIES
+        assert hit == ['"django_session"', '"auth_user"']
+        user.delete()
+        session.delete()
 
     def test_what_depends_on_a_model_goes_with_its_rows(self, row: Callable[..., Any]) -> None:
         """004, "Intelligent Cache Invalidation": `dashboard:metrics` of the tenant of the row, no other tenant's."""

@@ -9,9 +9,18 @@ import pytest
 from dialect_requests import ANN, BOB, Counter, asked, bodies, own_responses
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import View
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.decorators import api_view, authentication_classes
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
 
 from oxicache import testing
-from oxicache.compat.the_bot import cache_etag_condition, cache_page_conditional, cache_response
+from oxicache.compat.the_bot import (
+    CacheInvalidator,
+    cache_etag_condition,
+    cache_page_conditional,
+    cache_response,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +92,40 @@ class TestCacheResponse:
         languages = [asked(user=ANN, HTTP_ACCEPT_LANGUAGE=name) for name in ("en", "de", "en")]
         assert bodies(view, *languages) == ["en 1", "de 2", "en 1"]
 
+    def test_users_who_come_with_a_token(self) -> None:
+        """Of a view of the framework it is known whose a request with `Authorization` is, and a hit is his own."""
+
+        class ByToken(BaseAuthentication):
+            def authenticate(self, request: Any) -> Any:
+                return {"Token ann": ANN, "Token bob": BOB}[request.headers["Authorization"]], None
+
+        @api_view(["GET"])
+        @authentication_classes([ByToken])
+        @cache_response()
+        def view(request: Any) -> Response:
+            return Response(request.user.username)
+
+        requests = [asked(HTTP_AUTHORIZATION=f"Token {name}") for name in ("ann", "bob", "ann")]
+        answers = [(one.data, one["X-Cache"]) for one in map(view, requests)]
+        assert answers == [("ann", "MISS"), ("bob", "MISS"), ("ann", "HIT")]
+        plain = cache_response()(Counter())
+        assert (
+            statuses(plain, *[asked(user=ANN, HTTP_AUTHORIZATION="Token ann") for _ in range(2)])
+            == [None] * 2
+        )
+
+    def test_a_response_of_the_framework_without_a_renderer(self) -> None:
+        """A view that is not the framework's may return one: its data are held, and it is rendered by who can."""
+        view = cache_response()(lambda request: Response({"title": "Rust"}))
+        first, second = view(asked(user=ANN)), view(asked(user=ANN))
+        assert (first["X-Cache"], second["X-Cache"], second.data) == ("MISS", "HIT", {"title": "Rust"})
+        second.accepted_renderer, second.accepted_media_type, second.renderer_context = (
+            JSONRenderer(),
+            "application/json",
+            {},
+        )
+        assert second.render().content == b'{"title":"Rust"}'
+
     def test_another_alias_may_hold_them(self) -> None:
         """`cache_name` names it."""
         from django.core.cache import caches
@@ -91,6 +134,27 @@ class TestCacheResponse:
         assert statuses(view, asked(user=ANN), asked(user=ANN)) == ["MISS", "HIT"]
         caches["other"].clear()
         assert statuses(view, asked(user=ANN)) == ["MISS"]
+
+
+class TestInvalidation:
+    def test_tags_are_what_the_invalidator_knows(self) -> None:
+        """There it deleted keys that no layer wrote: a view that says what it shows is found."""
+        views = {
+            tag: cache_response(tags=[tag])(Counter()) for tag in ("materials:list", "material:detail:7")
+        }
+        other = cache_response(tags=["material:detail:8"])(Counter())
+        for view in (*views.values(), other):
+            assert bodies(view, asked(user=ANN), asked(user=ANN)) == ["page 1", "page 1"]
+        CacheInvalidator.invalidate_material(7)
+        assert [bodies(view, asked(user=ANN)) for view in views.values()] == [["page 2"], ["page 2"]]
+        assert bodies(other, asked(user=ANN)) == ["page 1"]
+
+    def test_a_users_responses_are_his_data(self) -> None:
+        """Whatever views they are of; other users keep theirs."""
+        view = cache_response()(Counter())
+        bodies(view, asked(user=ANN), asked(user=BOB))
+        CacheInvalidator.invalidate_user_data(ANN.pk)
+        assert bodies(view, asked(user=ANN), asked(user=BOB)) == ["page 3", "page 2"]
 
 
 class TestKeyFunctions:

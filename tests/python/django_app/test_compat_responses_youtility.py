@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dialect_requests import ANN, BOB, TENANT, Counter, asked, bodies, own_responses
-from django.contrib.auth.models import Group
+from dialect_requests import ANN, BOB, Counter, asked, bodies, own_responses, statuses, visit
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.middleware.csrf import get_token
 from django.test import override_settings
@@ -19,8 +18,6 @@ from oxicache import options, testing
 from oxicache.compat import youtility
 from oxicache.compat.youtility import (
     cache_dashboard_metrics,
-    cache_dropdown_data,
-    cache_with_invalidation,
     invalidate_cache_pattern,
     smart_cache_view,
 )
@@ -30,16 +27,6 @@ from oxicache.compat.youtility import (
 def _caches() -> Iterator[None]:
     with own_responses():
         yield
-
-
-def visit(path: str = "/page/", user: Any = None, tenant: int | None = 1, **extra: Any) -> HttpRequest:
-    """A request of somebody whose session knows a tenant."""
-    session = {} if tenant is None else {**TENANT, "tenant_id": tenant}
-    return asked(path, user, session, **extra)
-
-
-def statuses(view: Any, *requests: HttpRequest) -> list[str | None]:
-    return [view(request).get("X-Cache-Status") for request in requests]
 
 
 class TestKeys:
@@ -263,40 +250,6 @@ class TestTimeouts:
             assert statuses(view, visit()) == ["MISS"]
 
 
-class TestInvalidation:
-    def test_models_that_are_named_invalidate(self) -> None:
-        """There `invalidate_on` was written down and never used."""
-        view = smart_cache_view(invalidate_on=["Group"])(Counter())
-        assert bodies(view, visit(), visit()) == ["page 1", "page 1"]
-        Group.objects.create(name="smart").delete()
-        assert bodies(view, visit(), visit()) == ["page 2", "page 2"]
-
-    def test_a_bare_name_must_be_one_models(self) -> None:
-        """What names no model, or several, is an error that says so."""
-        with pytest.raises(ValueError, match="NoSuchModel"):
-            smart_cache_view(invalidate_on=["NoSuchModel"])
-
-    def test_presets_name_theirs(self) -> None:
-        """The choices of a model go with its rows; a key's with the models that are named beside it."""
-        dropdown = cache_dropdown_data(model_name="auth.Group")(Counter())
-        metrics = cache_with_invalidation(600, "metrics:groups", ["auth.Group"])(Counter())
-        for view in (dropdown, metrics):
-            assert bodies(view, visit(), visit()) == ["page 1", "page 1"]
-        Group.objects.create(name="preset").delete()
-        for view in (dropdown, metrics):
-            assert bodies(view, visit()) == ["page 2"]
-
-    def test_choices_live_as_long_as_choices_do(self) -> None:
-        """CACHE_TIMEOUTS["DROPDOWN_DATA"], whatever the model is called."""
-        with testing.clock() as clock:
-            view = cache_dropdown_data(model_name="auth.Group")(Counter())
-            view(visit())
-            clock.advance(1799)
-            assert statuses(view, visit()) == ["HIT"]
-            clock.advance(2)
-            assert statuses(view, visit()) == ["MISS"]
-
-
 class TestFaces:
     def test_functions_and_methods(self) -> None:
         """A function, a method, a method through method_decorator, and what each tells of itself."""
@@ -330,7 +283,7 @@ class TestFaces:
             assert one._cache_config == config  # type: ignore[attr-defined]
 
     def test_async_views(self) -> None:
-        """Functions and methods."""
+        """Functions and methods, these through method_decorator too."""
 
         @smart_cache_view()
         async def function(request: HttpRequest) -> HttpResponse:
@@ -341,10 +294,15 @@ class TestFaces:
             async def get(self, request: HttpRequest) -> HttpResponse:
                 return HttpResponse("plain")
 
+        class Decorated(View):
+            @method_decorator(smart_cache_view())
+            async def get(self, request: HttpRequest) -> HttpResponse:
+                return HttpResponse("decorated")
+
         async def ask(view: Any) -> list[str]:
             return [(await view(visit()))["X-Cache-Status"] for _ in range(2)]
 
-        for view in (function, Plain.as_view()):
+        for view in (function, Plain.as_view(), Decorated.as_view()):
             assert asyncio.run(ask(view)) == ["MISS", "HIT"]
 
     @pytest.mark.parametrize(

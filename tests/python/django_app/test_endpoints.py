@@ -174,6 +174,13 @@ class TestHealth:
         assert status == 503
         assert body["tests"] == {"set": "passed", "get": "failed", "delete": "failed"}
 
+    def test_a_cache_that_cannot_be_made(self, staff: Client) -> None:
+        """A backend that there is not is unhealthy, and no error of the page."""
+        with override_settings(CACHES={"default": {"BACKEND": "nowhere.Cache"}}):
+            status, body = told(staff.get(f"{BASE}cache-health/"))
+            assert (status, body["status"], body["backend"]) == (503, "unhealthy", "Cache")
+            assert told(staff.get(f"{BASE}cache-stats/"))[0] == 503
+
     def test_each_call_has_a_key_of_its_own(self, staff: Client) -> None:
         """Two calls at once do not find each other's value, or delete it."""
         used = []

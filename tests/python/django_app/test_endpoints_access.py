@@ -186,6 +186,22 @@ class TestConfiguration:
         with override_settings(ROOT_URLCONF=routed(path("api/core/cache-health/", view))):
             assert ask(client, "cache-health/")[0] == 200
 
+    @pytest.mark.parametrize(
+        "body", [{"pattern": "a"}, b"pattern=a", b'{"pattern": "a"}'], ids=["JSON", "form", "JSON as a form"]
+    )
+    def test_a_permission_that_reads_the_body(self, staff: Client, body: Any) -> None:
+        """What the project's own classes have read before can be read again."""
+
+        class Reading(AllowAny):  # type: ignore[misc]  # the framework has no types
+            def has_permission(self, request: Any, view: Any) -> bool:
+                return bool(request.data)
+
+        caches["default"].set_many({"a": 1, "b": 1})
+        view = rest_views.CacheClearView.as_view(permission_classes=[Reading])
+        with override_settings(ROOT_URLCONF=routed(path("api/core/cache-clear/", view))):
+            assert clear(staff, body)[0] == 200
+        assert [caches["default"].get(key) for key in "ab"] == [None, 1]
+
     def test_without_any_authentication(self, client: Client) -> None:
         """Where the framework asks nobody who he is, nobody is let in, and there is nothing to be sent: 403."""
         with override_settings(ROOT_URLCONF=rest()):

@@ -281,3 +281,14 @@ class TestDjangosCache:
             assert (status_of(response), response["Vary"]) == ((200, "HIT"), "Cookie")
             pk = member.session["_auth_user_id"]
             assert member.get("/named/").content.decode() == f"for {pk}"
+
+    def test_it_keeps_what_is_public_for_as_long_as_that_says(self, site: Any, member: Client) -> None:
+        """Around CacheMiddleware it takes PUBLIC_MAX_AGE for its own seconds, and nothing that is private."""
+        middleware = (UPDATE, OURS, *USERS, FETCH)
+        settings = {"CACHE_MIDDLEWARE_ALIAS": "pages", "OXICACHE": {"PUBLIC_MAX_AGE": 77}}
+        with site(*middleware), override_settings(**settings):
+            assert "max-age=77" in Client().get("/plain/")["Cache-Control"]
+            kept = len(caches["pages"]._cache)
+            assert kept == 2  # the response, and which headers it varies by
+            assert "private" in member.get("/named/")["Cache-Control"]
+            assert len(caches["pages"]._cache) == kept

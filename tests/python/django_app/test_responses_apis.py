@@ -11,6 +11,10 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
 from django.views import View
+from rest_framework.decorators import api_view
+from rest_framework.exceptions import NotFound
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from oxicache import testing
 from oxicache.django import invalidate
@@ -187,6 +191,50 @@ class TestFaces:
             return [(await view(asked()))["X-Cache"] for _ in range(2)]
 
         assert (asyncio.run(ask()), calls) == (["MISS", "HIT"], [1])
+
+    def test_it_decorates_views_of_the_framework(self) -> None:
+        """Below `api_view`, over a class and over a method: data are kept, and rendered as each client wants."""
+
+        @api_view(["GET"])
+        @cached_api()
+        def function(request: Any) -> Response:
+            return Response({"title": "Rust"})
+
+        class Method(APIView):
+            @cached_api()
+            def get(self, request: Any) -> Response:
+                return Response({"title": "Rust"})
+
+        @cached_api()
+        class Whole(APIView):
+            def get(self, request: Any) -> Response:
+                return Response({"title": "Rust"})
+
+        for view in (function, Method.as_view(), Whole.as_view()):
+            found = [view(asked(HTTP_ACCEPT=accept)).render() for accept in ("application/json", "text/html")]
+            assert [one["X-Cache"] for one in found] == ["MISS", "HIT"]
+            assert found[0].content == b'{"title":"Rust"}'
+            assert found[1]["Content-Type"].startswith("text/html")
+
+    def test_errors_of_the_framework(self) -> None:
+        """What a view returns is kept where asked; what it raises the framework answers each time."""
+        calls: list[str] = []
+
+        @api_view(["GET"])
+        @cached_api(cache_errors=True)
+        def returning(request: Any) -> Response:
+            calls.append("returning")
+            return Response({"detail": "gone"}, status=410)
+
+        @api_view(["GET"])
+        @cached_api(cache_errors=True)
+        def raising(request: Any) -> Response:
+            calls.append("raising")
+            raise NotFound
+
+        for view, status in ((returning, 410), (raising, 404)):
+            assert [view(asked()).status_code for _ in range(2)] == [status] * 2
+        assert calls == ["returning", "raising", "raising"]
 
     def test_tags_and_models_invalidate(self) -> None:
         """Options of `cached_view` are taken as they are."""

@@ -114,6 +114,18 @@ class TestUsers:
         )
         assert [ask(asked(user)) for user in (ANN, BOB, ANN)] == ["ann 1", "bob 2", "ann 1"]
 
+    def test_a_view_inside_knows_who_is_known_by_something_else(self) -> None:
+        """A user whom a middleware has set is no anonymous visitor to a cached view that another one calls either."""
+        inner = cached_view()(lambda request: HttpResponse(request.user.username))
+        outer = cached_view()(lambda request: HttpResponse(b"<" + inner(request).content + b">"))
+        answers = []
+        for user in (None, ANN, BOB):
+            request = asked()
+            if user is not None:
+                request.user = user
+            answers.append(outer(request).content)
+        assert answers == [b"<>", b"<ann>", b"<bob>"]
+
     def test_who_is_known_by_something_else_than_a_session(self) -> None:
         """A middleware may know a user by a header: he is nobody to the key, and somebody to the view."""
 

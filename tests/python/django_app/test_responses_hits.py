@@ -129,6 +129,15 @@ class TestKeys:
         for local in (None, object()):
             assert not places._is_empty(local)
 
+    def test_django_makes_another_place_for_languages_when_settings_change(self) -> None:
+        """As tests change them, and what is active in the new one counts."""
+        view = counting()
+        translation.deactivate()
+        said = [view(asked()).content]
+        with override_settings(LANGUAGES=[("de", "German"), ("en", "English")]), translation.override("de"):
+            said.append(view(asked()).content)
+        assert said == [b"page 1", b"page 2"]
+
     @override_settings(LANGUAGE_CODE="fr", TIME_ZONE="Asia/Tokyo")
     def test_the_settings_say_what_is_used_where_nothing_is_active(self) -> None:
         """Another process may have other settings, and share a cache."""

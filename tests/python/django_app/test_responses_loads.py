@@ -21,6 +21,7 @@ from oxicache import testing
 from oxicache.django import invalidate
 from oxicache.django.responses import cached_view
 from oxicache.flights import flights
+from oxicache.versions import version_words
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "responses"}}
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "responses"}}
@@ -225,6 +226,18 @@ class TestInvalidation:
         finally:
             label.delete()
         assert view(asked()).content == b""
+
+    def test_a_transaction_that_began_before_the_change(self) -> None:
+        """It may see the database as it was then, so what it makes of it is not kept for others."""
+        view = cached_view(invalidate_on=[Label])(lambda request: HttpResponse("x"))
+        with transaction.atomic():
+            Label.objects.exists()
+            version_words.bump(["model:catalogue.label"])  # as another connection's commit does
+            assert "X-Cache" not in view(asked())
+        assert view(asked())["X-Cache"] == "MISS"
+        with transaction.atomic():
+            Label.objects.exists()
+            assert view(asked())["X-Cache"] == "HIT"
 
     def test_a_change_while_the_view_runs(self) -> None:
         """A response that was begun before the change is not served after it."""

@@ -87,3 +87,17 @@ def test_every_log_line_of_the_page_is_one_of_the_code() -> None:
             continue  # the test above
         for part in filter(None, re.split(r"\.\.\.|NoneType|QuerySet|16|'default'|tenant\.", row)):
             assert part.strip(" .:") in said, row
+
+
+def test_the_attributes_of_the_mixins_have_a_row_each() -> None:
+    """Those that both mixins have, with their defaults; the time differs."""
+    mixins = pytest.importorskip("oxicache.django.responses.rest_mixins")
+    rows = dict(re.findall(r"^\| `(cache_\w+)` \| (.*?) \|", APIS, re.MULTILINE))
+    rows.pop("cache_errors")  # a parameter of cached_api
+    common = {name: value for name, value in vars(mixins._Options).items() if name.startswith("cache_")}
+    assert rows.keys() == common.keys()
+    times = f"{mixins.ListCacheMixin.cache_timeout} for `list`, {mixins.DetailCacheMixin.cache_timeout} for `retrieve`"
+    assert rows.pop("cache_timeout") == times
+    assert rows == {
+        name: f"`{value!r}`".replace("'", '"') for name, value in common.items() if name != "cache_timeout"
+    }

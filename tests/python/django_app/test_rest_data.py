@@ -12,10 +12,11 @@ from django.db.models import TextChoices
 from django.template import engines
 from django.test import Client, RequestFactory, override_settings
 from django.utils import translation
+from django.utils.functional import lazy
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 from project.catalogue.models import Item
-from rest_answers import NATIVE, Make, calls, made, view
+from rest_answers import NATIVE, Make, Named, calls, made, view
 from rest_framework import serializers
 from rest_framework.decorators import api_view
 from rest_framework.relations import Hyperlink
@@ -61,6 +62,8 @@ HELD: dict[str, Any] = {
     "set": {"one"},
     "views": {"keys": {"a": 1}.keys(), "values": {"a": 1}.values()},
     "lazy": gettext_lazy("Yes"),
+    "lazy, of no module": lazy(lambda: "lazy", str)(),
+    "link to what has no pickle": Hyperlink("http://testserver/1/", Named()),
     "safe": mark_safe("<b>"),
     "choice": Size.SMALL,
     "tuple with names": Point(1, 2),

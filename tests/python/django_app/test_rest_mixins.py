@@ -11,11 +11,12 @@ from django.core.cache import cache
 from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
-from project.catalogue.models import Author, Item, Label
+from project.catalogue.models import Author, Item, Label, Topic
 from rest_framework import viewsets
 from rest_items import NATIVE, ItemViewSet
 
 from oxicache import testing
+from oxicache.django.invalidation import invalidate
 from oxicache.django.responses import DetailCacheMixin, ListCacheMixin, rest_mixins
 
 
@@ -202,6 +203,30 @@ class TestInvalidation:
         assert client.get(urls[1]).json()["labels"] == ["bright"]
         Label.objects.all().delete()
         assert client.get(urls[1]).json()["labels"] == []
+
+    def test_rows_that_nobody_has_counted(self, client: Client, item: Item) -> None:
+        """What is said of a whole model outdates each of its rows."""
+        urls = ("/items/", f"/items/{item.pk}/")
+        statuses(client, *urls)
+        invalidate(Item)
+        assert statuses(client, *urls) == ["MISS", "MISS"]
+
+    def test_a_model_that_only_get_queryset_names(self, client: Client) -> None:
+        """Its changes are heard of from the first request on."""
+        statuses(client, "/topics/")
+        topic = Topic.objects.create(name="light")
+        assert client.get("/topics/").json() == [{"name": "light"}]
+        topic.delete()
+        assert client.get("/topics/").json() == []
+
+    def test_a_model_that_is_joined(self, client: Client, item: Item) -> None:
+        """A queryset that filters by another model depends on it; so does one that selects all that there is."""
+        assert len(client.get("/adas/").json()) == 1
+        author = Author.objects.get()
+        author.name = "bob"
+        author.save()
+        assert client.get("/adas/").json() == []
+        assert Author in rest_mixins._models_of(Item.objects.select_related())
 
     def test_a_rollback_outdates_nothing(self, client: Client, item: Item) -> None:
         """What was not committed was never shown."""

@@ -1,18 +1,20 @@
 """How what is held of an API is rendered for each request, and known by its ETag."""
 
-import contextvars
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core.cache import cache
-from django.test import Client, override_settings
+from django.core.cache import cache, caches
+from django.test import Client, RequestFactory, override_settings
 from project.catalogue.models import Item
-from rest_answers import NATIVE, TEMPLATES, calls, made
+from rest_answers import NATIVE, TEMPLATES, Now, Wide, calls, made, view
+from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from oxicache.django.responses import rest_data
+from oxicache import testing
+from oxicache.django.responses import cached_view, rest_data
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +36,22 @@ class TestRenderers:
         assert [answer["X-Cache"] for answer in seen] == ["MISS", "HIT"]
         assert [answer.content for answer in seen] == [b'{"N": 1} for ada', b'{"N": 1} for bob']
 
-    def test_an_encoder_that_knows_more(self, client: Client) -> None:
-        """What an encoder of the project's makes of an object is made for each hit."""
-        made.append({"point": contextvars.ContextVar})
-        seen = [
-            client.get("/view/?tick", headers={"accept": "application/x-ticking"}).content for _ in range(2)
-        ]
-        assert seen[0] != seen[1]
+    @pytest.mark.parametrize(
+        ("accept", "value"), [("application/x-ticking", object), ("application/json", Now())]
+    )
+    def test_what_is_made_when_it_is_rendered(self, client: Client, accept: str, value: Any) -> None:
+        """What an encoder of the project's, or an object, makes of itself is made for each hit."""
+        made.append({"value": value})
+        seen = [client.get(f"/view/?{accept}", headers={"accept": accept}) for _ in range(3)]
+        assert [answer["X-Cache"] for answer in seen] == ["MISS", "HIT", "HIT"]
+        assert len({answer.content for answer in seen}) == 3
+
+    def test_a_renderer_that_is_chosen_later(self) -> None:
+        """A view that chooses another one when the response is there gets what that one renders."""
+        view(RequestFactory().get("/later/"))
+        hit = view(RequestFactory().get("/later/"))
+        hit.accepted_renderer = Wide()
+        assert hit.render().content == b'{"n": 1}'
 
     def test_the_bytes_of_plain_json_are_remembered(
         self, monkeypatch: pytest.MonkeyPatch, client: Client
@@ -130,11 +141,11 @@ class TestRenderers:
         assert client.get("/listed/")["X-Cache"] == "HIT"
 
     def test_the_admin_renderer(self, client: Client) -> None:
-        """Its tables are made of more than the data."""
-        Item.objects.create(title="lamp")
-        pages = [client.get("/administered/", headers={"accept": "text/html"}) for _ in range(2)]
-        assert all(b"lamp" in answer.content for answer in pages)
-        assert client.get("/administered/", headers={"accept": "application/json"})["X-Cache"] == "HIT"
+        """Its tables are made of more than the data: links have names there."""
+        pages = [client.get("/links/", headers={"accept": "text/html"}) for _ in range(2)]
+        assert all(b">the lamp</a>" in answer.content for answer in pages)
+        data = client.get("/links/", headers={"accept": "application/json"})
+        assert (data["X-Cache"], data.json()) == ("HIT", [{"link": "http://testserver/1/"}])
 
 
 class TestConditions:
@@ -171,6 +182,14 @@ class TestConditions:
         }
         assert len(tags) == 3
 
+    def test_whoever_waits_for_the_rendering_gets_the_whole_response(self) -> None:
+        """The 304 comes last: a cache around the view keeps 200."""
+        etag = view(RequestFactory().get("/waits/")).render()["ETag"]
+        hit = view(RequestFactory().get("/waits/", headers={"If-None-Match": etag}))
+        seen: list[int] = []
+        hit.add_post_render_callback(lambda response: seen.append(response.status_code))
+        assert (hit.render().status_code, seen) == (304, [200])
+
     def test_an_etag_of_the_views_own(self, client: Client) -> None:
         """It is kept."""
         made.append(lambda _: Response({"n": 1}, headers={"ETag": '"own"'}))
@@ -182,8 +201,13 @@ class TestConditions:
         """A request that is answered 304 leaves no 304 to others: Django's `cache_page` around an api view."""
         etag = client.get("/view/?around")["ETag"]
         assert client.get("/around/?around", headers={"If-None-Match": etag}).status_code in {200, 304}
-        answer = client.get("/around/?around")
-        assert (answer.status_code, answer.content) == (200, b'{"n":1}')
+        for _ in range(2):  # the first is the inner cache's hit, which the outer one keeps
+            answer = client.get("/around/?around")
+            assert (answer.status_code, answer.content) == (200, b'{"n":1}')
+            caches["pages"].clear()
+        client.get("/around/?around")
+        made.append({"n": 2})
+        assert client.get("/around/?around").content == b'{"n":1}'
 
     def test_head(self, client: Client) -> None:
         """HEAD of a class is answered from what GET left."""
@@ -191,3 +215,82 @@ class TestConditions:
         got = client.get(f"/shown/{item.pk}/")
         answer = client.head(f"/shown/{item.pk}/")
         assert (answer["X-Cache"], answer.content, answer["ETag"]) == ("HIT", b"", got["ETag"])
+
+    def test_a_client_may_ask_for_a_new_response(self, client: Client) -> None:
+        """`max-age=0, no-cache` reaches the view and renews the entry."""
+        assert [client.get("/view/?new")["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+        made.append({"n": 2})
+        for header in ("max-age=0, no-cache", "no-cache", "max-age=0"):
+            assert client.get("/view/?new", headers={"Cache-Control": header})["X-Cache"] == "MISS"
+        assert client.get("/view/?new").json() == {"n": 2}
+
+
+class TestHeld:
+    def test_data_that_cannot_be_read_any_more(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A class that a newer release has no more is a miss: the view answers."""
+        made.append({"point": Decimal(1)})
+        client.get("/view/?gone", headers={"accept": "application/json"})
+
+        def fails(_: bytes) -> Any:
+            raise AttributeError("Decimal")
+
+        monkeypatch.setattr(rest_data.pickle, "loads", fails)
+        answer = client.get("/view/?gone", headers={"accept": "application/x-wide"})
+        assert (answer.status_code, answer.headers.get("X-Cache"), len(calls)) == (200, None, 2)
+
+    def test_headers_that_the_view_has_left_on_itself(self, client: Client) -> None:
+        """The framework adds them to each response, and a hit has them too."""
+
+        def answer(request: Request) -> Any:
+            headers = request.parser_context["view"].headers
+            headers |= {"X-Total": "3", "Vary": f"{headers['Vary']}, X-Colour"}
+            return {"n": 1}
+
+        made.append(answer)
+        seen = [client.get("/view/?left") for _ in range(3)]
+        assert [(one["X-Cache"], one["X-Total"], "X-Colour" in one["Vary"]) for one in seen] == [
+            ("MISS", "3", True),
+            ("HIT", "3", True),
+            ("HIT", "3", True),
+        ]
+
+    def test_stale_data(self, client: Client) -> None:
+        """With `grace` what has expired is served while the view fails, rendered as ever."""
+        failing: list[bool] = []
+
+        @api_view(["GET"])
+        @cached_view(timeout=60, grace=3600)
+        def rate(request: Request) -> Response:
+            if failing:
+                raise ConnectionError("the bank is closed")
+            return Response({"rate": "1.25"})
+
+        with testing.clock() as clock:
+            rate(RequestFactory().get("/rate/"))
+            clock.advance(61)
+            failing.append(True)
+            found = rate(RequestFactory().get("/rate/"))
+            assert (found["X-Cache"], found["Age"], found.data) == ("STALE", "61", {"rate": "1.25"})
+
+    def test_a_middleware_that_changes_responses_before_they_are_rendered(self, client: Client) -> None:
+        """Inside of the framework it sees hits as it sees misses."""
+        with override_settings(MIDDLEWARE=[f"{__name__}.signing"]):
+            seen = [client.get("/view/?signed") for _ in range(2)]
+        assert [(one["X-Cache"], one.json()) for one in seen] == [
+            ("MISS", {"n": 1, "signed": True}),
+            ("HIT", {"n": 1, "signed": True}),
+        ]
+
+
+class signing:  # noqa: N801 -- a middleware is a factory
+    """Adds to the data of each response."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        return self.get_response(request)
+
+    def process_template_response(self, request: Any, response: Any) -> Any:
+        response.data = {**response.data, "signed": True}
+        return response

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from django.test import Client, RequestFactory, override_settings
 from project.catalogue.models import Item
+from rest_framework.decorators import api_view
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_places import NATIVE, Method, Twice, calls, outside, outside_too
 
 from oxicache import testing
+from oxicache.django.responses import cached_view
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,17 @@ class TestPlaces:
             ("MISS", 1),
             ("HIT", 1),
         ]
+
+    def test_a_function_is_called_by_its_name(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The class that `api_view` makes is called otherwise, and no log line says so."""
+
+        @cached_view(timeout=60, key_func=lambda request: 1 / 0)
+        @api_view(["GET"])
+        def broken(request: Request) -> Response:
+            return Response({})
+
+        broken(RequestFactory().get("/"))
+        assert f"A response of {__name__}.broken is not cached" in caplog.text
 
     def test_nested_decorators(self, client: Client) -> None:
         """A method that is cached inside of a view that is cached too."""

@@ -118,7 +118,7 @@ def _either(
     # Of a function alone, and then once: method_decorator decorates a view for each request.
     kept = functools.cache(functools.partial(_memo, function, success, timeout))
 
-    @functools.wraps(function)
+    @functools.wraps(view)
     def either(*args: Any, **kwargs: Any) -> Any:
         if is_asked(args):
             return view(*args, **kwargs)
@@ -129,7 +129,7 @@ def _either(
         except _Unkept as found:
             return found.result
 
-    @functools.wraps(function)
+    @functools.wraps(view)
     async def aeither(*args: Any, **kwargs: Any) -> Any:
         if is_asked(args):
             return await view(*args, **kwargs)

@@ -32,6 +32,7 @@ logger = logging.getLogger("oxicache.endpoints")
 Answer: TypeAlias = tuple[int, dict[str, Any]]
 
 FIELDS: Final = ("pattern", "namespace")
+OUTCOMES: Final = {True: "passed", False: "failed", None: "skipped"}  # None: an operator has disabled it
 TOKEN_FIELD: Final = "csrfmiddlewaretoken"  # noqa: S105 -- what Django's forms send it as
 
 
@@ -53,21 +54,16 @@ def health(alias: str) -> Answer:
     """Answer `cache-health/`: a key of its own is set, read and deleted. Source: document 002, "Check Cache Health"."""
     found = probes.probe(alias)
     is_healthy = found.error is None
-    outcomes = {
-        True: "passed",
-        False: "failed",
-        None: "skipped",
-    }  # of what an operator has disabled nothing is tried
     body: dict[str, Any] = {
         "status": "healthy" if is_healthy else "unhealthy",
         "backend": found.backend.rpartition(".")[2],
-        "tests": {name: outcomes[found.tests.get(name)] for name in probes.TESTS},
+        "tests": {name: OUTCOMES[found.tests.get(name)] for name in probes.TESTS},
     }
+    if not is_healthy:
+        return HTTPStatus.SERVICE_UNAVAILABLE, {**body, "message": found.error}
     if found.disabled:
         body["message"] = "Cache is disabled"
-    elif found.error is not None:
-        body["message"] = found.error
-    return HTTPStatus.OK if is_healthy else HTTPStatus.SERVICE_UNAVAILABLE, {**body, **_asked(_alive(alias))}
+    return HTTPStatus.OK, {**body, **_asked(_alive(alias))}
 
 
 def clear(alias: str, request: HttpRequest) -> Answer:
@@ -78,9 +74,10 @@ def clear(alias: str, request: HttpRequest) -> Answer:
     try:
         wish = Wish.of(request)
         done = _cleared(alias, wish)
-    except CannotEnumerateError as error:  # nothing would have been found, so nothing is said to be cleared
-        return _error(HTTPStatus.BAD_REQUEST, str(error))
-    except ValueError as error:
+    except (
+        CannotEnumerateError,
+        ValueError,
+    ) as error:  # nothing would be found, so nothing is said to be cleared
         return _error(HTTPStatus.BAD_REQUEST, str(error))
     except UnsafeFolderError as error:
         return _error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))

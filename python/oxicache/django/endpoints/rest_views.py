@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
@@ -66,6 +67,12 @@ class CacheHealthView(CacheEndpoint):
 
 class CacheClearView(CacheEndpoint):
     """`POST cache-clear/`, for staff."""
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Keep the body, which a permission or a throttle of the project may read before it is read here."""
+        if request.content_type != "multipart/form-data":
+            _ = request.body
+        return super().initialize_request(request, *args, **kwargs)
 
     def post(self, request: Request) -> Response:
         """Clear what is named, or everything."""

@@ -61,7 +61,7 @@ def cached_view(
     `success_func(response)` is true. `ignored_params` names parameters of the query that are in no key, None all.
     `scope(request)` says whose a response is, in place of the user, and lets requests with `Authorization` be cached;
     None caches nothing. `statuses` other than 200 are kept for 60 s at most. `grace`: for how long after its time a
-    response is served when the view fails with a database or a connection out of reach.
+    response is served when the view fails with a database or a connection out of reach, or answers with a 5xx.
     `invalidate_on` names models whose changes outdate everything of this view; `tags` are strings, or a callable of
     the view's arguments. `alias` names the cache in CACHES.
 

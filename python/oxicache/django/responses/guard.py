@@ -21,6 +21,7 @@ from oxicache.django.responses.attributes import noting
 from oxicache.django.responses.records import Originals, Record, resolved
 from oxicache.django.responses.sessions import naming, quiet
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
+from oxicache.django.scope import STANDS_FOR
 
 __all__ = ["watch_cookies", "watching", "watching_names"]
 
@@ -95,7 +96,8 @@ def _people(request: HttpRequest, record: Record, before: "_Before") -> dict[str
                 record.user = resolved(user)
             return record.user
 
-        found["user"] = SimpleLazyObject(asked)
+        found["user"] = made = SimpleLazyObject(asked)
+        vars(made)[STANDS_FOR] = user  # a view inside is to know of one that a middleware has set
     if (auser := attributes.get("auser")) is not None:
 
         async def aasked() -> Any:

@@ -1,19 +1,31 @@
 """What a response says to caches outside of this site: Cache-Control, Vary, ETag. What is said when: middleware.py."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
 
 from oxicache import options
 
-__all__ = ["PRIVATE", "PUBLIC", "REVALIDATED", "VARY", "get_cache_headers", "weakened"]
+__all__ = [
+    "LOCAL",
+    "PRIVATE",
+    "PUBLIC",
+    "REVALIDATED",
+    "VARY",
+    "get_cache_headers",
+    "vary_on_seen",
+    "weakened",
+]
 
 # Source: document 002, `get_cache_headers` and `CacheMiddleware`
 VARY: Final = ("Accept", "Accept-Encoding", "Authorization")
 PUBLIC: Final = "public, max-age={:.0f}"
 PRIVATE: Final = "private, max-age={:.0f}"
+LOCAL: Final = "_oxicache_local"  # marks a response that depends on what no Vary can name
 REVALIDATED: Final = "private, no-cache"  # a browser may keep it, and asks each time whether it still holds
 
 
@@ -32,6 +44,26 @@ def get_cache_headers(ttl: float | timedelta = 300, is_private: bool = False) ->
         raise ValueError("ttl must be a finite number of seconds: max-age has no word for ever")
     said = (PRIVATE if is_private else PUBLIC).format(seconds // 1)
     return {"Cache-Control": said, "ETag": None, "Vary": ", ".join(VARY)}
+
+
+def vary_on_seen(
+    response: HttpResponseBase, headers: Iterable[str], *, has_cookies: bool, is_local: bool
+) -> None:
+    """Say in `Vary` what a view was seen to look at: headers, by their names in META, and cookies.
+
+    Of cookies the middleware of sessions says it too, but of a miss alone. Whatever else a view has looked at, as where
+    a request comes from, marks the response: no proxy could tell to whom it may hand it.
+    """
+    names = ["Cookie"] if has_cookies else []
+    for name in sorted(headers):
+        if name.startswith("HTTP_"):
+            names.append(name.removeprefix("HTTP_").replace("_", "-").title())
+        elif ":" not in name:
+            is_local = True
+    if names:
+        patch_vary_headers(response, names)
+    if is_local:
+        setattr(response, LOCAL, True)
 
 
 def weakened(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -3,6 +3,7 @@
 It caches nothing here: that is cached_view's (decorating.py) and SiteCacheMiddleware's (site.py).
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,12 +15,14 @@ from django.utils.cache import patch_vary_headers
 from oxicache.django import conf
 from oxicache.django.responses import rendering, stored
 from oxicache.django.responses.guard import watch_cookies
-from oxicache.django.responses.headers import PRIVATE, PUBLIC, REVALIDATED, VARY
+from oxicache.django.responses.headers import LOCAL, PRIVATE, PUBLIC, REVALIDATED, VARY
 from oxicache.django.responses.policy import directives, vary_names
 from oxicache.django.responses.records import COOKIE, CSRF_NOTE, Record
 from oxicache.django.scope import is_anonymous, is_resolved, scope_of
 
 __all__ = ["CacheMiddleware"]
+
+logger = logging.getLogger("oxicache.responses")
 
 _STATUSES: Final = frozenset({200, 304})  # a 304 says what the 200 would say that it stands for
 _METHODS: Final = frozenset({"GET", "HEAD"})
@@ -113,7 +116,7 @@ def _completed(
         by_cookie = _is_by_cookie(request, record)
         if _is_once(request, response):
             said = REVALIDATED
-        elif is_somebody or by_cookie or "cookie" in vary_names(response):
+        elif is_somebody or by_cookie or "cookie" in vary_names(response) or hasattr(response, LOCAL):
             said = PRIVATE.format(config.private_max_age // 1)
         else:
             said = PUBLIC.format(config.public_max_age // 1)
@@ -138,6 +141,9 @@ def _is_named(request: HttpRequest) -> bool:
     was_accessed = getattr(session, "accessed", False)
     try:
         return scope_of(request, per_tenant=False).user is not None
+    except Exception:  # the project's own function: no response fails for it, and none is public
+        logger.exception("OXICACHE['USER'] failed, so a response is private.")
+        return True
     finally:
         if session is not None:
             session.accessed = was_accessed  # the response does not depend on what is asked after it

@@ -8,6 +8,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import Model
+
 from oxicache.django import labels, signals, words
 from oxicache.versions import MAX_WORDS
 
@@ -21,22 +23,28 @@ def words_of(models: tuple[Any, ...]) -> Callable[[], list[str]] | None:
     """
     if not models:
         return None
-    signals.when_complete(functools.partial(_words, models))
-    return lambda: list(_words(models))
+    signals.when_complete(functools.partial(_found, models))
+    return functools.partial(_found, models)
+
+
+def _found(models: tuple[Any, ...]) -> list[str]:
+    known, names = _named(models)
+    for model in known:
+        signals.watch(model)
+    return list(names)
 
 
 @functools.cache
-def _words(models: tuple[Any, ...]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
+def _named(models: tuple[Any, ...]) -> tuple[tuple[type[Model], ...], tuple[str, ...]]:
+    known, found = [], dict[str, None]()
     for name in models:
         try:
-            model = labels.model_named(name)
+            known.append(labels.model_named(name))
         except ValueError as error:
             raise ValueError(f"invalidate_on: {error}") from error
-        signals.watch(model)
-        found |= dict.fromkeys(words.model_words(model))
+        found |= dict.fromkeys(words.model_words(known[-1]))
     if len(found) > MAX_WORDS:
         raise ValueError(
             f"invalidate_on={models!r} makes {len(found)} version words; {MAX_WORDS} is the limit"
         )
-    return tuple(found)
+    return tuple(known), tuple(found)

@@ -108,6 +108,13 @@ class Record:
         is_read = bool(self.session) or not self.roots.isdisjoint(_BY_COOKIE)
         return is_read or any(name.startswith(COOKIE) for name in self.headers)
 
+    @property
+    def has_attributes(self) -> bool:
+        """Whether what somebody has set on the request was looked at. The language is known by what Vary names."""
+        texts = self.read_attributes()
+        is_set = any(text is not None for name, text in texts.items() if name != "LANGUAGE_CODE")
+        return is_set or any(name.startswith(rest.ATTRIBUTE) for name in self.headers)
+
     def note(self, root: str) -> None:
         """Note a root."""
         self.roots.add(root)

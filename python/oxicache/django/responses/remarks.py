@@ -15,8 +15,10 @@ Remarks = tuple[tuple[str, Any], ...]
 # these are of one response.
 _OWN: Final = frozenset(
     {
-        *vars(HttpResponse()),
-        *vars(SimpleTemplateResponse("")),
+        # With a charset: without one they ask the settings, which may not be there yet.
+        *vars(HttpResponse(charset="utf-8")),
+        *vars(SimpleTemplateResponse("", charset="utf-8")),
+        "_data",  # as rest_data.py has it
         "_has_been_logged",
         "_is_rendered",
         "_request",

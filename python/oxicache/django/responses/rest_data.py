@@ -37,6 +37,7 @@ from rest_framework.utils.serializer_helpers import ReturnDict, ReturnList
 
 from oxicache._native import MISSING
 from oxicache.django.responses import rest, stored
+from oxicache.django.responses.remarks import give
 from oxicache.django.responses.stored import Stored
 
 __all__ = ["Data", "HeldResponse", "answer", "data_of", "finish"]
@@ -72,6 +73,7 @@ class HeldResponse(Response):  # type: ignore[misc]  # the framework has no type
         self._held: Data | None = held
         self.reason_phrase = found.reason
         self.headers._store.update(found.headers)  # they were checked when the view set them
+        give(self, found.remarks)
 
     @property
     def data(self) -> Any:
@@ -227,9 +229,13 @@ def _take_headers(view: Any, response: Any) -> None:
         if usual.get(name) == value:
             continue
         if name.lower() == "vary":
-            patch_vary_headers(response, [part.strip() for part in value.split(",")])
+            patch_vary_headers(response, _names(value) - _names(usual.get(name, "")))
         else:
             response[name] = value
+
+
+def _names(vary: str) -> set[str]:
+    return {part.strip() for part in vary.split(",")}
 
 
 def _is_plain_response(response: Any) -> bool:

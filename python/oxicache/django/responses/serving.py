@@ -14,17 +14,17 @@ from typing import Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
-from django.utils.cache import patch_vary_headers
 
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
 from oxicache.django.responses.attributes import is_waiting
 from oxicache.django.responses.guard import watching, watching_names
+from oxicache.django.responses.headers import vary_on_seen
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
-from oxicache.django.responses.shelves import Loaded, Shelf, Wanted, shelf_at
+from oxicache.django.responses.shelves import Loaded, ServerError, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
 from oxicache.grace import is_graced
@@ -40,6 +40,7 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 NOTHING: Final = Record()  # what was looked at for a key, where no function of the project is asked
 PASS_SECONDS: Final = 10.0  # for so long requests whose response was not kept do not wait for one another
+SERVER_ERRORS: Final = 500  # and above
 PASS_MAX_KEYS: Final = 1024
 MAX_TURNS: Final = 3  # keys that a request tries while others find out which headers its view looks at
 MAX_HEADERS: Final = 16  # of one view; past that its responses are nearly each their own
@@ -152,7 +153,8 @@ class ResponseCache:
             ask = self._ask(request, name, arguments, further)
             if ask is None:
                 return call()
-            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
+            found = ask.shelf.find(ask.key) if wish is Wish.CACHED else None
+            if found is not None and found.is_fresh(ask.shelf.now()):
                 answer = self._answer(ask, found)
                 return call() if answer is MISSING else answer
             answer = self._missed(ask, call, wish)
@@ -169,15 +171,13 @@ class ResponseCache:
         def load() -> Loaded:
             return self._load(ask, call)
 
-        if self._passing.peek(ask.wanted.key, False):
-            token = self._token(ask)
-            return self._pass(ask, load(), token)
         try:
+            if self._passes(ask):
+                token = self._token(ask)
+                return self._pass(ask, load(), token)
             loaded = ask.shelf.loader.load_missed(ask.wanted, load, tags=ask.tags)
-        except Exception as error:  # what another request's view raised says what that one may see
-            if _is_own(ask, error):
-                raise
-            return MISSING
+        except Exception as error:  # noqa: BLE001 -- raised again, unless it is of another request's view
+            return _own_error(ask, error)
         return self._of(ask, loaded)
 
     async def aserve(
@@ -199,31 +199,37 @@ class ResponseCache:
                 ask = self._ask(request, name, arguments)
             if ask is None:
                 return await call()
-            if wish is Wish.CACHED and (found := ask.shelf.find(ask.key)) is not None:
+            found = await _afound(ask) if wish is Wish.CACHED else None
+            if found is not None and found.is_fresh(ask.shelf.now()):
                 return self._answer(ask, found)
-            answer = await self._amissed(ask, call, wish)
+            answer = await self._amissed(ask, call, wish, found)
             if answer is not MISSING:
                 return answer
         return await call()
 
-    async def _amissed(self, missed: Ask, call: Callable[[], Awaitable[Any]], wish: Wish) -> Any:
+    async def _amissed(
+        self, missed: Ask, call: Callable[[], Awaitable[Any]], wish: Wish, past: Stored | None
+    ) -> Any:
         """As `_missed`."""
         ask = missed if self._is_plain else await sync_to_async(self._again)(missed)
         if ask is None or ask.request.method == "HEAD" or not self._wants(ask, wish):
             return await call()
+        if ask.shelf.is_far:
+            ask.wanted.past = past
 
         async def load() -> Loaded:
-            return await self._aload(ask, call)
+            loaded = await self._aload(ask, call)
+            if ask.shelf.is_far and loaded.stored is not None:
+                await ask.shelf.akeep(loaded)
+            return loaded
 
-        if self._passing.peek(ask.wanted.key, False):
-            token = self._token(ask)
-            return self._pass(ask, await load(), token)
         try:
+            if self._passes(ask):
+                token = self._token(ask)
+                return self._pass(ask, await load(), token)
             loaded = await ask.shelf.loader.aload_missed(ask.wanted, load, tags=ask.tags)
-        except Exception as error:  # as in `_missed`
-            if _is_own(ask, error):
-                raise
-            return MISSING
+        except Exception as error:  # noqa: BLE001 -- as in `_missed`
+            return _own_error(ask, error)
         return self._of(ask, loaded)
 
     # ------------------------------------------------------------ before the view
@@ -357,6 +363,10 @@ class ResponseCache:
             words = [*words, *ask.further.words()]
         return host.capture(words) if words else None
 
+    def _passes(self, ask: Ask) -> bool:
+        """Whether this request does not wait for others, nor they for it: nothing was kept a moment ago."""
+        return self._passing.peek(ask.wanted.key, False) and ask.shelf.stale(ask.wanted) is MISSING
+
     def _judged(  # noqa: PLR0917 -- all that a load has found out
         self,
         ask: Ask,
@@ -371,18 +381,21 @@ class ResponseCache:
         problem = problem or rendering.no_response(response)
         if problem is not None:
             self._refused(ask.view, problem)
+        elif response.status_code >= SERVER_ERRORS and ask.shelf.stale(ask.wanted) is not MISSING:
+            raise ServerError(response)
         elif (why := policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data))) is not None:
             logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
             not self._leaks(ask, record, policy.vary_names(response))
-            and not transactions.is_any_written()
+            and transactions.allows_storing_anywhere(stamps)
             and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
                 ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
-                if record.has_cookies:  # as the middleware of sessions says it of a miss, and not of a hit
-                    patch_vary_headers(response, ("Cookie",))
+                vary_on_seen(
+                    response, record.headers, has_cookies=record.has_cookies, is_local=record.has_attributes
+                )
                 if data is None:
                     stored.with_etag(response)
                 loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
@@ -497,6 +510,19 @@ def _note_session(request: HttpRequest, response: Any) -> None:
         and scope.is_anonymous(request)  # anybody else's key has looked at it
     ):
         session.accessed = True
+
+
+async def _afound(ask: Ask) -> Stored | None:
+    return await ask.shelf.afind(ask.key) if ask.shelf.is_far else ask.shelf.find(ask.key)
+
+
+def _own_error(ask: Ask, error: Exception) -> Any:
+    """Return what the view answered in place of failing, MISSING where this request is to look again; else raise."""
+    if isinstance(error, ServerError):
+        return error.response if ask.has_begun else MISSING
+    if _is_own(ask, error):
+        raise error
+    return MISSING
 
 
 def _is_own(ask: Ask, error: Exception) -> bool:

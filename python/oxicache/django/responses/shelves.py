@@ -17,21 +17,24 @@ from oxicache import _native
 from oxicache._native import MISSING, NativeStore, Stamps
 from oxicache.django.backends import NativeCache
 from oxicache.django.responses.stored import Stored, thaw
+from oxicache.grace import ErrorNames
 from oxicache.loader import Loader
-from oxicache.store import LoadStore, attempt
+from oxicache.store import LoadStore, aattempt, attempt
 
-__all__ = ["Loaded", "Shelf", "Wanted", "shelf_at"]
+__all__ = ["Loaded", "ServerError", "Shelf", "Wanted", "shelf_at"]
 
 
 class Wanted:
     """One request's wish for the response of one key. Equal to that of another request for the same key."""
 
-    __slots__ = ("held", "is_reload", "key")
+    __slots__ = ("held", "is_reload", "key", "past")
 
-    def __init__(self, key: str, held: Any, *, is_reload: bool) -> None:
+    def __init__(self, key: str, held: Any, *, is_reload: bool, past: Any = MISSING) -> None:
         self.key = key
         self.held = held  # as the shelf's cache has it
         self.is_reload = is_reload  # what is held now will not do
+        # Of a task that has asked a cache which it would block the loop to ask again: what has expired there, or None.
+        self.past = past
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -46,7 +49,7 @@ class Wanted:
 class Loaded:
     """What a view returned: to who asked it, the response itself; to those who waited, what may be kept of it."""
 
-    __slots__ = ("asked", "key", "response", "stamps", "stored", "ttl")
+    __slots__ = ("asked", "is_kept", "key", "response", "stamps", "stored", "ttl")
 
     def __init__(self, asked: Wanted, response: Any) -> None:
         self.asked = asked
@@ -55,6 +58,24 @@ class Loaded:
         self.key = asked.key  # another one where the view looked at a header for the first time
         self.ttl: float | None = None
         self.stamps: Stamps | None = None
+        self.is_kept = False  # already
+
+
+class ServerError(Exception):
+    """A view answered that its server failed, and something is held that may be served in place of that."""
+
+    def __init__(self, response: Any) -> None:
+        """Keep the response for who caused it, should nothing be held after all."""
+        super().__init__(f"it answered with status {response.status_code}")
+        self.response = response
+
+
+class _Loader(Loader):
+    __slots__ = ()
+
+    @property
+    def grace_errors(self) -> ErrorNames:
+        return (*super().grace_errors, ServerError)
 
 
 class Shelf(Protocol):
@@ -63,6 +84,7 @@ class Shelf(Protocol):
     grace: float
     name: str | None
     has_tags: bool
+    is_far: bool
     loader: Loader
 
     def now(self) -> float:
@@ -74,18 +96,31 @@ class Shelf(Protocol):
         ...
 
     def find(self, key: str) -> Stored | None:
-        """Return what is held and fresh."""
+        """Return what is held, fresh or not."""
+        ...
+
+    async def afind(self, key: str) -> Stored | None:
+        """As `find`, of one that is far: a task must not wait for its cache in its loop."""
+        ...
+
+    async def akeep(self, loaded: Loaded) -> None:
+        """Store what was loaded, in one that is far."""
+        ...
+
+    def stale(self, wanted: Wanted) -> Any:
+        """Return what is held, fresh or not, if it may be served when the view fails; else MISSING."""
         ...
 
 
 class _Shelf:
     early_refresh = 0.0
     has_tags = False
+    is_far = False  # to ask it takes a wait
 
     def __init__(self, name: str | None, grace: float) -> None:
         self.name = name
         self.grace = grace
-        self.loader = Loader(cast("LoadStore", self))
+        self.loader = _Loader(cast("LoadStore", self))
 
     def now(self) -> float:
         raise NotImplementedError
@@ -100,11 +135,19 @@ class _Shelf:
         return self._read(held)
 
     def find(self, key: str) -> Stored | None:
-        stored = thaw(attempt(cast("LoadStore", self), self._read, None, self.held(key)))
-        return stored if stored is not None and stored.is_fresh(self.now()) else None
+        return thaw(attempt(cast("LoadStore", self), self._read, None, self.held(key)))
+
+    async def afind(self, key: str) -> Stored | None:
+        raise NotImplementedError
+
+    async def akeep(self, loaded: Loaded) -> None:
+        raise NotImplementedError
+
+    def stale(self, wanted: Wanted) -> Any:
+        return attempt(cast("LoadStore", self), self._stale, MISSING, wanted) if self.grace else MISSING
 
     def peek(self, wanted: Wanted, default: Any) -> Any:
-        if wanted.is_reload:
+        if wanted.is_reload or wanted.past is not MISSING:
             return default
         stored = thaw(self._peek(wanted.held))
         return stored if stored is not None and stored.is_fresh(self.now()) else default
@@ -112,7 +155,7 @@ class _Shelf:
     get = peek
 
     def _stale(self, wanted: Wanted) -> Any:
-        stored = thaw(self._peek(wanted.held))
+        stored = thaw(self._peek(wanted.held)) if wanted.past is MISSING else wanted.past
         return MISSING if stored is None else stored
 
     def _early(self, wanted: Wanted) -> bool:  # noqa: ARG002 -- as the loader calls it
@@ -178,6 +221,8 @@ class NativeShelf(_Shelf):
 class CacheShelf(_Shelf):
     """Any other cache of Django's."""
 
+    is_far = True
+
     def __init__(self, alias: str, grace: float) -> None:
         super().__init__(f"django:{alias}", grace)
         self._alias = alias
@@ -195,6 +240,14 @@ class CacheShelf(_Shelf):
     def _read(self, held: Any) -> Any:
         return self._cache.get(held)
 
+    async def afind(self, key: str) -> Stored | None:
+        return thaw(await aattempt(cast("LoadStore", self), self._cache.aget, None, key))
+
+    async def akeep(self, loaded: Loaded) -> None:
+        ttl = self._kept(loaded.ttl)
+        await aattempt(cast("LoadStore", self), self._cache.aset, None, loaded.key, loaded.stored, ttl)
+        loaded.is_kept = True
+
     def _token(self, wanted: Wanted) -> int:  # noqa: ARG002 -- as the loader calls it
         return 0
 
@@ -202,8 +255,8 @@ class CacheShelf(_Shelf):
         return True
 
     def _fill(self, wanted: Wanted, loaded: Loaded, token: int, **_: Any) -> bool:  # noqa: ARG002 -- as above
-        if loaded.stored is None:
-            return False
+        if loaded.stored is None or loaded.is_kept:
+            return loaded.is_kept
         self._cache.set(loaded.key, loaded.stored, self._kept(loaded.ttl))
         return True
 

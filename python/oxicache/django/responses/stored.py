@@ -12,7 +12,7 @@ from django.http.response import ResponseHeaders
 from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.http import parse_http_date_safe
 
-from oxicache.django.responses.headers import weakened
+from oxicache.django.responses.headers import LOCAL, weakened
 from oxicache.django.responses.remarks import Remarks, give, told
 
 __all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
@@ -159,5 +159,7 @@ def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     )
     if found is None:
         return response
+    if getattr(response, LOCAL, False):
+        setattr(found, LOCAL, True)
     weakened(request, found)
     return found

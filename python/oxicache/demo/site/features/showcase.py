@@ -109,6 +109,15 @@ FEATURES = (
         status=HTTPStatus.NOT_MODIFIED,
     ),
     Feature(
+        "told",
+        "What browsers and proxies are told",
+        "Nothing is held here: the middleware says what others may keep, and answers 304 to who has it already.",
+        '"oxicache.django.responses.CacheMiddleware" in MIDDLEWARE',
+        ("", ""),
+        second=_with_etag,
+        status=HTTPStatus.NOT_MODIFIED,
+    ),
+    Feature(
         "stale",
         "Stale, while the source is away",
         "It is fresh for a twentieth of a second. By the second request it is old, and its source cannot be reached: "

@@ -10,6 +10,7 @@ urlpatterns = [
     path("features/own/", views.own, name="features-own"),
     path("features/api/", views.api, name="features-api"),
     path("features/conditional/", views.conditional, name="features-conditional"),
+    path("features/told/", views.told, name="features-told"),
     path("features/stale/", views.stale, name="features-stale"),
     path("features/leaking/", views.leaking, name="features-leaking"),
     path("features/saved/", views.saved, name="features-saved"),

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from oxicache.demo.site.atlas.models import City, Country
-from oxicache.django.responses import cached_api, cached_view
+from oxicache.django.responses import CacheMiddleware, cached_api, cached_view
 
 from .visitors import KNOWN, SESSION_KEY
 
@@ -127,6 +127,16 @@ def saved(request: HttpRequest) -> HttpResponse:
     """The countries with most people; a country that is saved outdates it in every worker."""
     rows = Country.objects.order_by("-population").values_list("name", "population")[:ROWS]
     return _page(request, "The most populous countries", rows, ("Country", "People"))
+
+
+def _told(request: HttpRequest) -> HttpResponse:
+    """The countries with most land; nothing is kept here, and others are told what they may keep."""
+    rows = Country.objects.order_by("-area_km2").values_list("name", "area_km2")[:ROWS]
+    shown = {"title": "The largest countries", "rows": list(rows), "headings": ("Country", "Area, km²")}
+    return render(request, "features/page.html", shown)
+
+
+told = CacheMiddleware(_told)  # a site has it in MIDDLEWARE; here it is around one view
 
 
 # ---------------------------------------------------------------- acts
