@@ -242,6 +242,19 @@ class TestInvalidation:
         Item.objects.create(title="desk")
         assert statuses(client, "/titled/lamp/") == ["MISS"]
 
+    def test_more_models_than_one_entry_can_depend_on(
+        self, client: Client, item: Item, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing is kept then, and a line says why; the view answers."""
+        monkeypatch.setattr(
+            rest_mixins, "_words", lambda *_, **__: [f"model:{number}" for number in range(33)]
+        )
+        answers = [client.get("/list/") for _ in range(2)]
+        assert [(answer.status_code, answer.headers.get("X-Cache")) for answer in answers] == [
+            (200, None)
+        ] * 2
+        assert "it depends on 33 version words" in caplog.text
+
     def test_where_there_is_no_queryset_time_alone_outdates(self, client: Client) -> None:
         """A list that comes from elsewhere is cached like any."""
         assert client.get("/numbers/").json() == client.get("/numbers/").json()
