@@ -3,6 +3,7 @@
 A `Page` says what a view looks at, what else it does, and how it is cached; `publish` makes it, and the site has it.
 """
 
+import asyncio
 import itertools
 import json
 import threading
@@ -94,6 +95,12 @@ class Gate:
         if self._first.acquire(blocking=False):
             self.is_in.set()
             assert self.go_on.wait(10)
+
+    async def astop(self) -> None:
+        if self._first.acquire(blocking=False):
+            self.is_in.set()
+            while not self.go_on.is_set():
+                await asyncio.sleep(0)
 
 
 @dataclass
@@ -188,6 +195,8 @@ def _finished(page: Page) -> Callable[..., Any]:
     inner = None if page.inner is None else _finished(page.inner)
 
     def answer(request: HttpRequest, **_: Any) -> HttpResponse:
+        if SOURCE.gate is not None:
+            SOURCE.gate.stop()
         _begin(page)
         said = {look: LOOKS[look](request) for look in sorted(page.looks)}
         if inner is not None:
@@ -224,6 +233,8 @@ def _afinished(page: Page) -> Callable[..., Any]:
     inner = None if page.inner is None else _afinished(page.inner)
 
     async def answer(request: HttpRequest, **_: Any) -> HttpResponse:
+        if SOURCE.gate is not None:
+            await SOURCE.gate.astop()
         _begin(page)
         said = {}
         for look in sorted(page.looks):
@@ -258,8 +269,6 @@ def _afinished(page: Page) -> Callable[..., Any]:
 
 
 def _begin(page: Page) -> None:
-    if SOURCE.gate is not None:
-        SOURCE.gate.stop()
     if SOURCE.is_down:
         raise OperationalError("down")
     if page.deed == "activate":

@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,7 +127,7 @@ class TestKeys:
     def test_an_asgiref_that_is_not_known_here_is_asked_each_time(self) -> None:
         """So are a Local of another kind and none at all."""
         for local in (None, object()):
-            assert not places._Unset(SimpleNamespace(_active=local))()
+            assert not places._is_empty(local)
 
     def test_django_makes_another_place_for_languages_when_settings_change(self) -> None:
         """As tests change them, and what is active in the new one counts."""

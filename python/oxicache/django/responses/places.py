@@ -53,26 +53,19 @@ def _is_known() -> bool:
     return variable.get(None) is not None
 
 
-@functools.cache
-def _is_understood() -> bool:
-    return copy_context().run(_is_known)
+_knows_variables = copy_context().run(_is_known)
 
 
-class _Unset:
-    """Tells at once whether nothing was set on the Local of a module. False may mean that Django is to be asked."""
-
-    def __init__(self, module: Any) -> None:
-        self.module = module
-        self.local: Any = None
-        self.variable: ContextVar[Any] | None = None
-
-    def __call__(self) -> bool:
-        local = getattr(self.module, "_active", None)
-        if local is not self.local:  # Django makes another when settings change
-            self.variable = _variable(local) if _is_understood() else None
-            self.local = local
-        return self.variable is not None and self.variable.get(None) is None
+def _is_empty(local: Any) -> bool:
+    """Whether nothing was set on a Local, told at once; False may also mean that Django is to be asked."""
+    # Asked for anew each time: where a test changes LANGUAGES, Django begins with another Local.
+    variable = _variable(local) if _knows_variables else None
+    return variable is not None and variable.get(None) is None
 
 
-_has_no_language = _Unset(trans_real)
-_has_no_zone = _Unset(timezone)
+def _has_no_language() -> bool:
+    return _is_empty(getattr(trans_real, "_active", None))
+
+
+def _has_no_zone() -> bool:
+    return _is_empty(getattr(timezone, "_active", None))
