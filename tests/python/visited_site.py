@@ -99,7 +99,7 @@ class Gate:
     async def astop(self) -> None:
         if self._first.acquire(blocking=False):
             self.is_in.set()
-            while not self.go_on.is_set():
+            while not self.go_on.is_set():  # noqa: ASYNC110 -- set by a thread
                 await asyncio.sleep(0)
 
 
@@ -147,7 +147,7 @@ class Page:
     name: str
     looks: frozenset[str] = frozenset()
     deed: str | None = None
-    form: str = "function"
+    form: str = "function"  # or another of FORMS, or "bare": not decorated
     kind: str = "plain"  # or "template", or "lazy": rendered after the view
     status: int = 200
     raises: str | None = None  # "missing" for all, "denied" for who is no staff
@@ -203,6 +203,8 @@ def _finished(page: Page) -> Callable[..., Any]:
             said["inner"] = inner(request).content.decode()
         return _response(page, said, request)
 
+    if page.form == "bare":  # the site caches it
+        return answer
     if page.form == "function":
         return decorate(answer)
 
