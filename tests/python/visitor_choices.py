@@ -63,6 +63,7 @@ TURNS: Final[list[tuple[str, Any]]] = [
     *[("kind", kind) for kind in ("template", "template", "lazy")],
     *[("status", status) for status in (302, 404, 503)],
     *[("raises", how) for how in ("missing", "denied", "denied")],
+    *[("is_api", True)] * 2,
 ]
 OPTIONS: Final[list[tuple[str, Any]]] = [
     *[("timeout", 60), ("timeout", None), ("vary_on", ("X-Unit",)), ("vary_on", ("Cookie",))],
@@ -92,7 +93,9 @@ def pages(draw: Any, *, is_async: bool = False, is_bare: bool = False) -> Page:
         looks.discard("tenant")  # nothing of the request tells
     turns = dict(draw(st.lists(st.sampled_from(TURNS), max_size=2)))
     if is_bare:
-        turns["form"] = "bare"
+        turns |= {"form": "bare", "is_api": False}
+    if turns.get("is_api"):
+        given.pop("statuses", None)  # it has a switch instead
     inner = None
     if not is_bare and draw(often(False, True)):
         seen = draw(st.sets(st.sampled_from(INNER), min_size=1, max_size=3))
