@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.db.models import Model
 
@@ -92,9 +93,11 @@ def switch(name: str, given: Any, *, or_none: bool = False) -> Any:
 
 
 def function(name: str, given: Any) -> Any:
-    """Return a function, or None."""
+    """Return a function, or None. One that is async is refused: nobody awaits what it says."""
     if given is not None and not callable(given):
         raise TypeError(f"{name} must be callable or None, not {given!r}")
+    if iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None)):  # noqa: B004 -- its own
+        raise TypeError(f"{name} must not be async, as {given!r} is")
     return given
 
 

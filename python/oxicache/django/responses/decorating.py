@@ -16,6 +16,7 @@ from django.views.generic import View
 from oxicache import options
 from oxicache.django import transactions
 from oxicache.django.responses import arguments, rest
+from oxicache.django.responses.attributes import is_watched
 from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
@@ -159,21 +160,25 @@ def _decorated(
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
     # A method is decorated for each request anew, and its class tells it from others.
-    own = view_name(view) if _method_of(view) is not None else _numbered(name or view_name(view))
+    method = _method_of(view)
+    own = _numbered(name or view_name(view)) if method is None else view_name(view)
+    bound_to = getattr(method, "__self__", None)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
-        request, name, rest = _taken(own, args)
+        request, name, rest = _taken(own, args, cached)
         if request is None:
             return view(*args, **kwargs)
-        return cache.serve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
+        call = _call(functools.partial(view, *args, **kwargs), request, bound_to or args[0])
+        return cache.serve(request, call, name, (rest, kwargs))
 
     @functools.wraps(view)
     async def acached(*args: Any, **kwargs: Any) -> Any:
-        request, name, rest = _taken(own, args)
+        request, name, rest = _taken(own, args, acached)
         if request is None:
             return await view(*args, **kwargs)
-        return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
+        call = _call(functools.partial(view, *args, **kwargs), request, bound_to or args[0])
+        return await cache.aserve(request, call, name, (rest, kwargs))
 
     answers_itself(cached)
     answers_itself(acached)
@@ -182,14 +187,35 @@ def _decorated(
     return cached
 
 
-def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
+def _call(call: Callable[[], Any], request: HttpRequest, view: Any) -> Callable[[], Any]:
+    """Return what answers a request. Where the guard looks on, a view class sets itself up again before it does.
+
+    Its `setup()` has run before `dispatch`, unseen, and has looked at the request as the rest of the class does.
+    """
+    if not isinstance(view, View) or type(view).setup is View.setup or not isinstance(request, HttpRequest):
+        return call
+
+    def begun() -> Any:
+        if is_watched(request):
+            view.setup(request, *view.args, **view.kwargs)
+        return call()
+
+    return begun
+
+
+def _taken(
+    own: str, args: tuple[Any, ...], wrapper: Any = None
+) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
     """Find the request among the arguments: a function's first one, a method's second. None where there is none."""
     if args and (isinstance(args[0], HttpRequest) or rest.is_request(args[0])):
         return args[0], own, args[1:]
     if len(args) > 1 and (isinstance(args[1], HttpRequest) or rest.is_request(args[1])):
         kind = type(args[0])
-        # Classes that inherit one method are several views.
-        return args[1], f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}", args[2:]
+        # Classes that inherit one method are several views; and so is a method that was overridden, asked by `super()`.
+        name = f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}"
+        if name != own and getattr(kind, getattr(wrapper, "__name__", ""), None) is not wrapper:
+            name = f"{name}({own})"
+        return args[1], name, args[2:]
     return None, own, args
 
 
@@ -203,7 +229,7 @@ def view_name(view: Callable[..., Any]) -> str:
     method = _method_of(view)
     if method is not None:
         kind = method.__self__ if isinstance(method.__self__, type) else type(method.__self__)
-        return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}"
+        return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}{_layer(kind, method)}"
     function: Any = view
     while isinstance(function, functools.partial):
         function = function.func
@@ -225,6 +251,18 @@ def _method_of(view: Any) -> Any:
             return found
         view = getattr(view, "__wrapped__", None)
     return None
+
+
+def _layer(kind: type[Any], method: Any) -> str:
+    """Tell a method that method_decorator has bound from others of its name, further up or down: a class and its base
+    may both be decorated.
+    """
+    function, steps = getattr(kind, method.__name__, None), 0
+    while function is not None and function is not method.__func__:
+        function, steps = getattr(function, "__wrapped__", None), steps + 1
+    if function is None:
+        return f"({method.__func__.__module__}.{method.__func__.__qualname__})"
+    return f"({steps})" if steps > 1 else ""
 
 
 _counts: dict[str, int] = {}

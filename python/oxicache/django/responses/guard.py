@@ -125,7 +125,7 @@ class _Before:
         self.was_accessed = bool(getattr(session, "accessed", False))
         self.was_modified = bool(getattr(session, "modified", False))
         if session is not None:
-            session.accessed = False
+            session.accessed = session.modified = False
         self.messages = self._messages()
 
     def _messages(self) -> tuple[bool, ...]:
@@ -153,11 +153,14 @@ class _Before:
         elif session is not None:
             if session.accessed:
                 record.note("session")
-            if session.modified and not self.was_modified:
+            if session.modified:
                 record.note("session written")
+            session.modified = session.modified or self.was_modified
             session.accessed = session.accessed or self.was_accessed or record.has_session
         if translation.get_language() != self.language:
             record.note("language")
+        if vars(self.request).get("_body"):  # which HTTP/2 may send unannounced
+            record.note("body")
         if self._messages() != self.messages:
             record.note("messages")
         if vars(self.request).get("_csp_nonce"):  # made, by Django's own middleware or django-csp
