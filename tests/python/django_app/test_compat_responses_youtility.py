@@ -1,9 +1,7 @@
 """Document 004 (YOUTILITY5): what its decorators of views got wrong, at the names they have here."""
 
 import asyncio
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from django.test import override_settings
 from django.utils.decorators import method_decorator
 from django.views import View
 
-from oxicache import options, testing
+from oxicache import testing
 from oxicache.compat import youtility
 from oxicache.compat.youtility import (
     cache_dashboard_metrics,
@@ -313,12 +311,3 @@ class TestFaces:
         (name,) = wrong
         with pytest.raises((TypeError, ValueError), match="vary_on" if name == "vary_headers" else name):
             smart_cache_view(**wrong)
-
-
-class TestNamedTimes:
-    def test_the_page_has_the_presets(self) -> None:
-        """docs/migrating.md tells each name with its seconds."""
-        page = (Path(__file__).resolve().parents[3] / "docs" / "migrating.md").read_text(encoding="utf-8")
-        table = page.partition("<!-- times: begin -->")[2].partition("<!-- times: end -->")[0]
-        told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", table, re.MULTILINE))
-        assert told == {name: str(seconds) for name, seconds in options.TIMEOUTS.items()}
