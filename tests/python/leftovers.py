@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -177,7 +176,6 @@ def _process(found: State) -> None:
     found["signals' handlers"] = {one.name: signal.getsignal(one) for one in SIGNALS}
     found["switch interval"] = sys.getswitchinterval()
     found["tracing"] = (sys.gettrace(), sys.getprofile())
-    found["filters of warnings"] = warnings.filters.copy()  # type: ignore[attr-defined]
     found["logging"] = {
         name: state
         for name, one in [("root", logging.root), *logging.root.manager.loggerDict.items()]
