@@ -83,3 +83,14 @@ def own_responses(**others: Any) -> Iterator[None]:
     }
     with override_settings(CACHES={"default": native, **others}):
         yield
+
+
+def visit(path: str = "/page/", user: Any = None, tenant: int | None = 1, **extra: Any) -> HttpRequest:
+    """A request of somebody whose session knows a tenant."""
+    session = {} if tenant is None else {**TENANT, "tenant_id": tenant}
+    return asked(path, user, session, **extra)
+
+
+def statuses(view: Any, *requests: HttpRequest) -> list[str | None]:
+    """What the headers of document 004 say of the answers."""
+    return [view(request).get("X-Cache-Status") for request in requests]

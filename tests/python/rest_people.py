@@ -179,7 +179,17 @@ def nobodys(request: Request) -> Response:
     return Response({"user": request.user.get_username()})
 
 
+@api_view(["GET"])
+@authentication_classes([Tokens, authentication.SessionAuthentication])
+@permission_classes([Marked])
+def reads_uncached(request: Request, name: str) -> Response:
+    return Response({"read": READS[name](request)})
+
+
 urlpatterns = [
+    path("uncached/", api_view(["GET"])(authentication_classes(EVERY)(who))),
+    path("uncached-reads/<name>/", reads_uncached),
+    path("uncached-header-first/", api_view(["GET"])(authentication_classes([ByHeader])(who))),
     path("inside/", inside),
     path("outside/", outside),
     path("header-first/", header_first),

@@ -3,12 +3,13 @@
 A `Page` says what a view looks at, what else it does, and how it is cached; `publish` makes it, and the site has it.
 """
 
+import asyncio
 import itertools
 import json
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -29,7 +30,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.http import urlencode
 from django.views import View
 
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import cached_api, cached_view
 
 __all__ = ["DEEDS", "FORMS", "LOOKS", "SETTINGS", "SOURCE", "TEMPLATE", "Gate", "Page", "publish"]
 
@@ -95,6 +96,12 @@ class Gate:
             self.is_in.set()
             assert self.go_on.wait(10)
 
+    async def astop(self) -> None:
+        if self._first.acquire(blocking=False):
+            self.is_in.set()
+            while not self.go_on.is_set():  # noqa: ASYNC110 -- set by a thread
+                await asyncio.sleep(0)
+
 
 @dataclass
 class Source:
@@ -140,17 +147,18 @@ class Page:
     name: str
     looks: frozenset[str] = frozenset()
     deed: str | None = None
-    form: str = "function"
+    form: str = "function"  # or another of FORMS, or "bare": not decorated
     kind: str = "plain"  # or "template", or "lazy": rendered after the view
     status: int = 200
     raises: str | None = None  # "missing" for all, "denied" for who is no staff
     inner: "Page | None" = None  # another cached view, which it asks
     options: dict[str, Any] = field(default_factory=dict)  # of cached_view, but for functions: their names
     is_async: bool = False
+    is_api: bool = False  # cached by `cached_api`
 
     def __repr__(self) -> str:
-        plain = {"looks": sorted(self.looks), "deed": self.deed, "form": self.form, "kind": self.kind}
-        return f"Page({plain | {'status': self.status, 'raises': self.raises, 'inner': self.inner} | self.options})"
+        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "options"}
+        return f"Page({plain | self.options})"
 
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -162,10 +170,12 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
 }  # fmt: skip
 
 
-def keywords(page: Page) -> dict[str, Any]:
-    """What `cached_view` is given."""
+def _decorator(page: Page) -> Any:
     named = {name: FUNCTIONS[name] for name, value in page.options.items() if value is ...}
-    return {**page.options, **named}
+    given = {**page.options, **named}
+    if page.is_api:
+        return cached_api(vary_on_auth=given.pop("per_user", None) is not False, **given)
+    return cached_view(**given)
 
 
 # ---------------------------------------------------------------- views
@@ -184,16 +194,20 @@ def unpublish() -> None:
 
 
 def _finished(page: Page) -> Callable[..., Any]:
-    decorate = cached_view(**keywords(page))
+    decorate = _decorator(page)
     inner = None if page.inner is None else _finished(page.inner)
 
     def answer(request: HttpRequest, **_: Any) -> HttpResponse:
+        if SOURCE.gate is not None:
+            SOURCE.gate.stop()
         _begin(page)
         said = {look: LOOKS[look](request) for look in sorted(page.looks)}
         if inner is not None:
             said["inner"] = inner(request).content.decode()
         return _response(page, said, request)
 
+    if page.form == "bare":  # the site caches it
+        return answer
     if page.form == "function":
         return decorate(answer)
 
@@ -220,10 +234,12 @@ def _classed(page: Page, decorate: Any, kind: type[View]) -> Callable[..., Any]:
 
 
 def _afinished(page: Page) -> Callable[..., Any]:
-    decorate = cached_view(**keywords(page))
+    decorate = _decorator(page)
     inner = None if page.inner is None else _afinished(page.inner)
 
     async def answer(request: HttpRequest, **_: Any) -> HttpResponse:
+        if SOURCE.gate is not None:
+            await SOURCE.gate.astop()
         _begin(page)
         said = {}
         for look in sorted(page.looks):
@@ -258,8 +274,6 @@ def _afinished(page: Page) -> Callable[..., Any]:
 
 
 def _begin(page: Page) -> None:
-    if SOURCE.gate is not None:
-        SOURCE.gate.stop()
     if SOURCE.is_down:
         raise OperationalError("down")
     if page.deed == "activate":

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+from asgiref.sync import async_to_sync
 from django.conf import settings
+from django.test import AsyncClient
 from visited_site import LOOKS, SOURCE, Page
 
 __all__ = ["STAFF", "TOKEN", "History", "Right", "Visitor", "may_be_seen", "right"]
@@ -67,7 +69,12 @@ class Visitor:
         return given
 
     def send(self, method: str, address: str, extra: Mapping[str, str]) -> Any:
+        if isinstance(self.client, AsyncClient):
+            return async_to_sync(self.asend)(method, address, extra)
         return getattr(self.client, method)(address, headers={**self.sent(), **extra})
+
+    async def asend(self, method: str, address: str, extra: Mapping[str, str]) -> Any:
+        return await getattr(self.client, method)(address, headers={**self.sent(), **extra})
 
     @property
     def language(self) -> str:
@@ -152,7 +159,7 @@ class History:
 def _lifetime(page: Page) -> float | None:
     ttl = page.options.get("timeout", DEFAULT_TTL)
     limits = [] if ttl is None else [ttl]
-    if page.status != 200 or page.raises:
+    if page.status != 200:
         limits.append(ERRORS_LIVE)
     if page.deed == "max-age=30":
         limits.append(30)

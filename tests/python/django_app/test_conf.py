@@ -1,6 +1,7 @@
 """Settings: where a value comes from, when it is read, and what a wrong one says."""
 
 import os
+import re
 import tempfile
 from dataclasses import fields
 from datetime import timedelta
@@ -12,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import OperationalError
 from django.test import override_settings
 
-from oxicache import TTLCache
+from oxicache import TTLCache, options
 from oxicache.django import conf
 from oxicache.thresholds import Thresholds, in_force
 
@@ -316,3 +317,16 @@ class TestMonitoring:
         with override_settings(CACHE_MONITORING_ENABLED=False, OXICACHE={"MONITORING_ENABLED": True}):
             assert conf.current().monitoring_enabled is False
         assert "must be True or False" in refused(CACHE_MONITORING_ENABLED="yes")
+
+
+def test_the_page_of_named_times_has_the_presets() -> None:
+    """docs/migrating.md tells each name with its seconds, and CACHE_TIMEOUTS goes over them."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "migrating.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- times: begin -->")[2].partition("<!-- times: end -->")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", table, re.MULTILINE))
+    assert told == {name: str(seconds) for name, seconds in options.TIMEOUTS.items()}
+    times = conf.Timeouts()
+    with override_settings(CACHE_TIMEOUTS={"short": 5, "OWN": None}):
+        assert (times["short"], times["OWN"], times["medium"]) == (5, None, 600)
+        assert len(times) == len(options.TIMEOUTS) + 1
+    assert dict(times) == dict(options.TIMEOUTS)

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import visited_site as site
@@ -26,7 +26,7 @@ from visitor_choices import NAMES
 from visitor_histories import HISTORIES
 from visitor_mistakes import MISTAKES
 from visitors import STAFF
-from visits import Visits
+from visits import AsyncVisits, SiteVisits, Visits
 
 
 class Clock:
@@ -64,9 +64,13 @@ def _close_all(both: threading.Barrier) -> None:
     connections.close_all()
 
 
-def run(machine: type[Visits], examples: int, **more: Any) -> None:
+def run(machine: type[Visits], examples: int) -> None:
+    # Without shrinking, which takes minutes: a failure tells the page, the visitor and what is right.
     run_state_machine_as_test(
-        machine, settings=settings(MODEL, max_examples=examples, stateful_step_count=40, **more)
+        machine,
+        settings=settings(
+            MODEL, max_examples=examples, stateful_step_count=40, phases=[Phase.reuse, Phase.generate]
+        ),
     )
 
 
@@ -75,6 +79,24 @@ def test_no_response_reaches_another_scope(machine: type[Visits]) -> None:
     run(machine, max(MODEL.max_examples // 8, 10))
     for kind in ("anonymous", "guest", "user"):
         assert machine.hits[f"HIT {kind}"], machine.hits
+
+
+def test_no_response_of_a_coroutine_reaches_another_scope(machine: type[Visits]) -> None:
+    """Through ASGI too, where tasks wait for one another."""
+    amachine = type("AnAsyncMachine", (AsyncVisits,), dict(vars(machine)))
+    run(amachine, max(MODEL.max_examples // 16, 10))
+    assert any(name.startswith("HIT") for name in machine.hits)
+
+
+@pytest.mark.parametrize("has_users", [False, True])
+def test_no_response_of_a_site_reaches_another_scope(machine: type[Visits], *, has_users: bool) -> None:
+    """Where SiteCacheMiddleware caches what undecorated views say."""
+    middleware = [*site.SETTINGS["MIDDLEWARE"], "oxicache.django.responses.SiteCacheMiddleware"]
+    options = {**site.SETTINGS["OXICACHE"], "SITE_USERS": has_users, "SITE_TTL": 300}
+    with override_settings(MIDDLEWARE=middleware, OXICACHE=options):
+        run(type("AMachineOfASite", (SiteVisits,), dict(vars(machine))), max(MODEL.max_examples // 20, 10))
+    assert machine.hits["HIT anonymous"]
+    assert has_users == bool(machine.hits["HIT user"])
 
 
 @pytest.mark.parametrize("name", HISTORIES)
@@ -102,4 +124,4 @@ def test_chance_finds_a_mistake(mistake: str, machine: type[Visits], monkeypatch
     """And so does the machine by itself."""
     MISTAKES[mistake](monkeypatch)
     with pytest.raises(AssertionError):
-        run(machine, 2000, print_blob=False, phases=[Phase.generate])  # any example will do: nobody reads it
+        run(machine, 2000)

@@ -8,6 +8,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 from rest_people import MEANS, NATIVE, QUICK, as_user, calls
 
+from oxicache import testing
+from oxicache.errors import LeakError
+
 
 @pytest.fixture(autouse=True)
 def _site() -> Iterator[None]:
@@ -74,13 +77,12 @@ class TestInside:
             ("HIT", f"device {user.pk}"),
         ]
 
-    def test_a_shared_view_that_names_its_user_is_a_leak(
-        self, users: list[User], caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """`per_user=False`, and it looks at `request.user`: nothing is kept, and a line says so."""
+    def test_a_shared_view_that_names_its_user_is_a_leak(self, users: list[User]) -> None:
+        """`per_user=False`, and it looks at `request.user`: nothing is kept, and under `strict()` it is an error."""
         found = [asked("/shared/", "token", user) for user in (*users, users[0])]
         assert found == [(None, "ada"), (None, "bob"), (None, "ada")]
-        assert "looks at user" in caplog.text
+        with testing.strict(), pytest.raises(LeakError, match="looks at user"):
+            asked("/shared/", "token", users[0])
 
     def test_without_authentication_everybody_is_nobody(self, users: list[User]) -> None:
         """A header that no class reads makes no user."""
@@ -102,15 +104,14 @@ class TestOutside:
         assert [asked("/outside/", how, users[0])[0] for _ in range(3)] == [None] * 3
         assert asked("/outside/", how, None) == ("MISS", "")
 
-    def test_whom_the_framework_knows_otherwise(
-        self, users: list[User], caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_whom_the_framework_knows_otherwise(self, users: list[User]) -> None:
         """Ada is logged in, and a header says Bob, whom the view believes: that is not kept as Ada's."""
         client, _ = as_user("session", users[0])
         for _ in range(2):
             answer = client.get("/header-first/", headers={"X-Name": "bob"})
             assert (answer.headers.get("X-Cache"), answer.json()["user"]) == (None, "bob")
-        assert "looks at authentication" in caplog.text
+        with testing.strict(), pytest.raises(LeakError, match="looks at authentication"):
+            client.get("/header-first/", headers={"X-Name": "bob"})
         answer = client.get("/header-first/")
         assert answer.json()["user"] == ""
 

@@ -138,9 +138,12 @@ def _blank() -> dict[str, Any] | None:
 
 
 def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Return the response, or in its place what the conditions of the request make of it."""
+    """Return the response, or in its place what the conditions of the request make of it.
+
+    One that another cached view asks for is whole: the client's conditions are about that one's.
+    """
     meta = request.META
-    if not (
+    if hasattr(meta, "record") or not (
         "HTTP_IF_NONE_MATCH" in meta
         or "HTTP_IF_MODIFIED_SINCE" in meta
         or "HTTP_IF_MATCH" in meta
