@@ -71,6 +71,7 @@ KEPT: Final = frozenset(
         "oxicache.rows._sources",  # compared by its class: who takes it away gives a new one back
         "oxicache.store._failures",
         "oxicache.store._logged",
+        "oxicache.testing._sources",  # of a test's own clock, which ends after its teardown
         "oxicache.tags._children",  # what is registered is in `_edges`
         "oxicache.tags._reported",
         "oxicache.tags._templates",
