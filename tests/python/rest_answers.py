@@ -151,7 +151,14 @@ class Administered(ListCacheMixin, generics.ListAPIView[Item]):
     renderer_classes = (renderers.AdminRenderer, renderers.JSONRenderer)
 
 
+@cached_view(timeout=60)
+@api_view(["GET"])
+def outside(request: Request) -> Response:
+    return Response({"n": 1})
+
+
 urlpatterns = [
+    path("outside/", outside),
     path("view/", view),
     path("page/", page),
     path("links/", links),

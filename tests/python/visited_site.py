@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -30,7 +30,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.http import urlencode
 from django.views import View
 
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import cached_api, cached_view
 
 __all__ = ["DEEDS", "FORMS", "LOOKS", "SETTINGS", "SOURCE", "TEMPLATE", "Gate", "Page", "publish"]
 
@@ -99,7 +99,7 @@ class Gate:
     async def astop(self) -> None:
         if self._first.acquire(blocking=False):
             self.is_in.set()
-            while not self.go_on.is_set():
+            while not self.go_on.is_set():  # noqa: ASYNC110 -- set by a thread
                 await asyncio.sleep(0)
 
 
@@ -147,17 +147,18 @@ class Page:
     name: str
     looks: frozenset[str] = frozenset()
     deed: str | None = None
-    form: str = "function"
+    form: str = "function"  # or another of FORMS, or "bare": not decorated
     kind: str = "plain"  # or "template", or "lazy": rendered after the view
     status: int = 200
     raises: str | None = None  # "missing" for all, "denied" for who is no staff
     inner: "Page | None" = None  # another cached view, which it asks
     options: dict[str, Any] = field(default_factory=dict)  # of cached_view, but for functions: their names
     is_async: bool = False
+    is_api: bool = False  # cached by `cached_api`
 
     def __repr__(self) -> str:
-        plain = {"looks": sorted(self.looks), "deed": self.deed, "form": self.form, "kind": self.kind}
-        return f"Page({plain | {'status': self.status, 'raises': self.raises, 'inner': self.inner} | self.options})"
+        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "options"}
+        return f"Page({plain | self.options})"
 
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -169,10 +170,12 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
 }  # fmt: skip
 
 
-def keywords(page: Page) -> dict[str, Any]:
-    """What `cached_view` is given."""
+def _decorator(page: Page) -> Any:
     named = {name: FUNCTIONS[name] for name, value in page.options.items() if value is ...}
-    return {**page.options, **named}
+    given = {**page.options, **named}
+    if page.is_api:
+        return cached_api(vary_on_auth=given.pop("per_user", None) is not False, **given)
+    return cached_view(**given)
 
 
 # ---------------------------------------------------------------- views
@@ -191,7 +194,7 @@ def unpublish() -> None:
 
 
 def _finished(page: Page) -> Callable[..., Any]:
-    decorate = cached_view(**keywords(page))
+    decorate = _decorator(page)
     inner = None if page.inner is None else _finished(page.inner)
 
     def answer(request: HttpRequest, **_: Any) -> HttpResponse:
@@ -203,6 +206,8 @@ def _finished(page: Page) -> Callable[..., Any]:
             said["inner"] = inner(request).content.decode()
         return _response(page, said, request)
 
+    if page.form == "bare":  # the site caches it
+        return answer
     if page.form == "function":
         return decorate(answer)
 
@@ -229,7 +234,7 @@ def _classed(page: Page, decorate: Any, kind: type[View]) -> Callable[..., Any]:
 
 
 def _afinished(page: Page) -> Callable[..., Any]:
-    decorate = cached_view(**keywords(page))
+    decorate = _decorator(page)
     inner = None if page.inner is None else _afinished(page.inner)
 
     async def answer(request: HttpRequest, **_: Any) -> HttpResponse:

@@ -63,6 +63,7 @@ TURNS: Final[list[tuple[str, Any]]] = [
     *[("kind", kind) for kind in ("template", "template", "lazy")],
     *[("status", status) for status in (302, 404, 503)],
     *[("raises", how) for how in ("missing", "denied", "denied")],
+    *[("is_api", True)] * 2,
 ]
 OPTIONS: Final[list[tuple[str, Any]]] = [
     *[("timeout", 60), ("timeout", None), ("vary_on", ("X-Unit",)), ("vary_on", ("Cookie",))],
@@ -83,16 +84,20 @@ def options(draw: Any) -> dict[str, Any]:
 
 
 @st.composite
-def pages(draw: Any, *, is_async: bool = False) -> Page:
-    given = draw(options())
+def pages(draw: Any, *, is_async: bool = False, is_bare: bool = False) -> Page:
+    given = {} if is_bare else draw(options())
     looks = draw(st.sets(st.sampled_from(sorted(site.LOOKS)), min_size=1, max_size=3))
     if "scope" in given:
         looks.discard("credentials")  # of one user: with a token, and with a session
     if given.get("per_tenant") is False:
         looks.discard("tenant")  # nothing of the request tells
     turns = dict(draw(st.lists(st.sampled_from(TURNS), max_size=2)))
+    if is_bare:
+        turns |= {"form": "bare", "is_api": False}
+    if turns.get("is_api"):
+        given.pop("statuses", None)  # it has a switch instead
     inner = None
-    if draw(often(False, True)):
+    if not is_bare and draw(often(False, True)):
         seen = draw(st.sets(st.sampled_from(INNER), min_size=1, max_size=3))
         inner = Page(name="inner", looks=frozenset(seen), options=draw(options()), is_async=is_async)
     return Page(

@@ -30,7 +30,7 @@ from visitors import TOKEN, History, Right, Visitor, may_be_seen, right
 from oxicache.django import invalidate
 from oxicache.flights import flights
 
-__all__ = ["AsyncVisits", "Visits"]
+__all__ = ["AsyncVisits", "SiteVisits", "Visits"]
 
 _numbers: Final = itertools.count()
 _token: Final = re.compile(rb"(?:(?<=\")|(?<=%22))[A-Za-z0-9]{64}")
@@ -361,16 +361,22 @@ class AsyncVisits(Visits):
     def both(self, gate: Gate, one: Asked, other: Asked) -> list[Any]:
         async def run() -> list[Any]:
             first = asyncio.ensure_future(one.asend())
-            while not gate.is_in.is_set() and not first.done():
+            while not gate.is_in.is_set() and not first.done():  # noqa: ASYNC110 -- either of two
                 await asyncio.sleep(0)
             SOURCE.gate = None
             second = asyncio.ensure_future(other.asend())
-            while not _is_anybody_waiting() and not second.done():
+            while not _is_anybody_waiting() and not second.done():  # noqa: ASYNC110 -- as above
                 await asyncio.sleep(0)
             gate.go_on.set()
             return [await first, await second]
 
         return async_to_sync(run)()
+
+
+class SiteVisits(Visits):
+    """The same to a site that is cached whole, by a middleware, and not by its views."""
+
+    pages: ClassVar[Any] = pages(is_bare=True)
 
 
 def _is_anybody_waiting() -> bool:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import visited_site as site
@@ -26,7 +26,7 @@ from visitor_choices import NAMES
 from visitor_histories import HISTORIES
 from visitor_mistakes import MISTAKES
 from visitors import STAFF
-from visits import AsyncVisits, Visits
+from visits import AsyncVisits, SiteVisits, Visits
 
 
 class Clock:
@@ -86,6 +86,17 @@ def test_no_response_of_a_coroutine_reaches_another_scope(machine: type[Visits])
     amachine = type("AnAsyncMachine", (AsyncVisits,), dict(vars(machine)))
     run(amachine, max(MODEL.max_examples // 16, 10))
     assert any(name.startswith("HIT") for name in machine.hits)
+
+
+@pytest.mark.parametrize("has_users", [False, True])
+def test_no_response_of_a_site_reaches_another_scope(machine: type[Visits], *, has_users: bool) -> None:
+    """Where SiteCacheMiddleware caches what undecorated views say."""
+    middleware = [*site.SETTINGS["MIDDLEWARE"], "oxicache.django.responses.SiteCacheMiddleware"]
+    options = {**site.SETTINGS["OXICACHE"], "SITE_USERS": has_users, "SITE_TTL": 300}
+    with override_settings(MIDDLEWARE=middleware, OXICACHE=options):
+        run(type("AMachineOfASite", (SiteVisits,), dict(vars(machine))), max(MODEL.max_examples // 20, 10))
+    assert machine.hits["HIT anonymous"]
+    assert has_users == bool(machine.hits["HIT user"])
 
 
 @pytest.mark.parametrize("name", HISTORIES)

@@ -281,6 +281,14 @@ class TestHeld:
             ("HIT", {"n": 1, "signed": True}),
         ]
 
+    def test_such_a_middleware_outside(self, client: Client) -> None:
+        """Around the framework's view a hit would be past it: nothing is kept there."""
+        with override_settings(MIDDLEWARE=[f"{__name__}.signing"]):
+            seen = [client.get("/outside/") for _ in range(2)]
+        assert [(one.headers.get("X-Cache"), one.json()) for one in seen] == [
+            (None, {"n": 1, "signed": True})
+        ] * 2
+
 
 class signing:  # noqa: N801 -- a middleware is a factory
     """Adds to the data of each response."""

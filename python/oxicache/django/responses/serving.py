@@ -30,6 +30,7 @@ from oxicache.errors import MissingScopeError
 from oxicache.grace import is_graced
 from oxicache.store import attempt
 from oxicache.tags import checked_tags
+from oxicache.versions import MAX_WORDS
 
 __all__ = ["Further", "ResponseCache", "Tags"]
 
@@ -75,6 +76,7 @@ class Ask:
         "key",
         "keyed",
         "parts",
+        "problem",
         "request",
         "scope",
         "shelf",
@@ -110,6 +112,7 @@ class Ask:
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
         self.has_begun = False  # to ask its view
+        self.problem: str | None = None  # why nothing can be kept, known before its view is asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +326,7 @@ class ResponseCache:
         ):
             return True
         is_shared = self.keying.per_user is False and self.cache_anonymous
-        return not (is_shared or scope.is_resolved(request) or scope.is_anonymous(request))
+        return not (is_shared or scope.is_anonymous(request) or scope.is_resolved(request))
 
     def _is_left_out(self, request: HttpRequest, whose: scope.Scope) -> bool:
         if not self.cache_users and whose.user is not None:
@@ -361,7 +364,10 @@ class ResponseCache:
     def _stamps(self, ask: Ask) -> Stamps | None:
         words = [] if self.words is None else self.words()
         if ask.further is not None and ask.further.words is not None:
-            words = [*words, *ask.further.words()]
+            words = list(dict.fromkeys([*words, *ask.further.words()]))
+        if len(words) > MAX_WORDS:
+            ask.problem = f"it depends on {len(words)} version words, and {MAX_WORDS} is the limit"
+            return None
         return host.capture(words) if words else None
 
     def _passes(self, ask: Ask) -> bool:
@@ -379,7 +385,7 @@ class ResponseCache:
     ) -> Loaded:
         """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
         loaded = Loaded(ask.wanted, response)
-        problem = problem or rendering.no_response(response)
+        problem = problem or ask.problem or rendering.no_response(response)
         if problem is not None:
             self._refused(ask.view, problem)
         elif response.status_code >= SERVER_ERRORS and ask.shelf.stale(ask.wanted) is not MISSING:
