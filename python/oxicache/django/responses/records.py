@@ -113,10 +113,10 @@ class Record:
 
     @property
     def has_attributes(self) -> bool:
-        """Whether what somebody has set on the request was looked at. The language is known by what Vary names."""
+        """Whether what somebody has set on the request, or its view, was looked at. Vary names the language."""
         texts = self.read_attributes()
         is_set = any(text is not None for name, text in texts.items() if name != "LANGUAGE_CODE")
-        return is_set or any(name.startswith(rest.ATTRIBUTE) for name in self.headers)
+        return is_set or any(name.startswith((rest.ATTRIBUTE, VIEW)) for name in self.headers)
 
     def note(self, root: str) -> None:
         """Note a root."""
