@@ -17,6 +17,7 @@ from oxicache import options
 from oxicache.django import transactions
 from oxicache.django.responses import arguments, rest
 from oxicache.django.responses.fitting import fitted
+from oxicache.django.responses.instances import asked_of
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
 from oxicache.django.responses.outdating import words_of
@@ -159,13 +160,15 @@ def _decorated(
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
     # A method is decorated for each request anew, and its class tells it from others.
-    own = view_name(view) if _method_of(view) is not None else _numbered(name or view_name(view))
+    method = _method_of(view)
+    own = _numbered(name or view_name(view)) if method is None else view_name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
         request, name, rest = _taken(own, args)
         if request is None:
             return view(*args, **kwargs)
+        asked_of(args[0] if method is None else method.__self__, request)
         return cache.serve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
     @functools.wraps(view)
@@ -173,6 +176,7 @@ def _decorated(
         request, name, rest = _taken(own, args)
         if request is None:
             return await view(*args, **kwargs)
+        asked_of(args[0] if method is None else method.__self__, request)
         return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
     answers_itself(cached)

@@ -337,8 +337,9 @@ class ResponseCache:
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
         ask.has_begun = True
-        record, stamps, data = Record(), self._stamps(ask), None
+        record, data = Record(), None
         with watching(ask.request, record):
+            stamps = self._stamps(ask)  # which may ask the view for its rows, and it remembers whose they are
             response = call()
             if rest.is_data(ask.request, response):
                 from oxicache.django.responses import rest_data
