@@ -15,7 +15,7 @@ from django.utils.functional import LazyObject
 
 from oxicache.django.responses.records import ATTRIBUTE, Record, is_loaded
 
-__all__ = ["foreign", "is_waiting", "is_watched", "is_watched_elsewhere", "noting"]
+__all__ = ["foreign", "is_waiting", "is_watched_elsewhere", "noting"]
 
 _RECORD: Final = "_oxicache_record"
 _inmost: ContextVar[Record | None] = ContextVar("oxicache_record", default=None)  # what this task notes in
@@ -89,11 +89,6 @@ def is_waiting(request: HttpRequest, names: Iterable[str]) -> bool:
             if isinstance(value, LazyObject) and not is_loaded(value):
                 return True
     return False
-
-
-def is_watched(request: HttpRequest) -> bool:
-    """Whether what somebody asks of it is noted now."""
-    return _RECORD in vars(request)
 
 
 def is_watched_elsewhere(request: HttpRequest) -> bool:

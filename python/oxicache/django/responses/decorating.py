@@ -16,8 +16,8 @@ from django.views.generic import View
 from oxicache import options
 from oxicache.django import transactions
 from oxicache.django.responses import arguments, rest
-from oxicache.django.responses.attributes import is_watched
 from oxicache.django.responses.fitting import fitted
+from oxicache.django.responses.instances import asked_of
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
 from oxicache.django.responses.outdating import words_of
@@ -162,45 +162,28 @@ def _decorated(
     # A method is decorated for each request anew, and its class tells it from others.
     method = _method_of(view)
     own = _numbered(name or view_name(view)) if method is None else view_name(view)
-    bound_to = getattr(method, "__self__", None)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
         request, name, rest = _taken(own, args, cached)
         if request is None:
             return view(*args, **kwargs)
-        call = _call(functools.partial(view, *args, **kwargs), request, bound_to or args[0])
-        return cache.serve(request, call, name, (rest, kwargs))
+        asked_of(args[0] if method is None else method.__self__, request)
+        return cache.serve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
     @functools.wraps(view)
     async def acached(*args: Any, **kwargs: Any) -> Any:
         request, name, rest = _taken(own, args, acached)
         if request is None:
             return await view(*args, **kwargs)
-        call = _call(functools.partial(view, *args, **kwargs), request, bound_to or args[0])
-        return await cache.aserve(request, call, name, (rest, kwargs))
+        asked_of(args[0] if method is None else method.__self__, request)
+        return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
     answers_itself(cached)
     answers_itself(acached)
     if iscoroutinefunction(view) or is_async:
         return acached if inspect.iscoroutinefunction(acached) else markcoroutinefunction(acached)
     return cached
-
-
-def _call(call: Callable[[], Any], request: HttpRequest, view: Any) -> Callable[[], Any]:
-    """Return what answers a request. Where the guard looks on, a view class sets itself up again before it does.
-
-    Its `setup()` has run before `dispatch`, unseen, and has looked at the request as the rest of the class does.
-    """
-    if not isinstance(view, View) or type(view).setup is View.setup or not isinstance(request, HttpRequest):
-        return call
-
-    def begun() -> Any:
-        if is_watched(request):
-            view.setup(request, *view.args, **view.kwargs)
-        return call()
-
-    return begun
 
 
 def _taken(

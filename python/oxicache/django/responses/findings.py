@@ -34,6 +34,7 @@ _REMEDIES: Final = {
     "language": "activate the language in a middleware, before the cached view",
 }
 OF_REQUEST: Final = "request."  # begins what somebody has set on it
+OF_VIEW: Final = "view."
 _UNSPELT_REMEDY: Final = (
     "let key_func= or scope= say what of it counts; a key holds text, numbers, saved rows"
 )
@@ -103,7 +104,7 @@ def report(view: str, root: str, said: set[str], *, is_mistake: bool = True) -> 
 
     That of a view which nobody has decorated is no mistake, and is said to who listens for it.
     """
-    remedy = _UNSPELT_REMEDY if root.startswith(OF_REQUEST) else _REMEDIES[root]
+    remedy = _UNSPELT_REMEDY if root.startswith((OF_REQUEST, OF_VIEW)) else _REMEDIES[root]
     text = f"{view} looks at {root}, which its key does not hold, so its response is not cached: {remedy}"
     if not is_mistake:
         if root not in said:

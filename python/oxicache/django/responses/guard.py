@@ -18,6 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 from oxicache.django.responses import rest
 from oxicache.django.responses.attributes import noting
+from oxicache.django.responses.instances import left_on, noting_view
 from oxicache.django.responses.records import Originals, Record, resolved
 from oxicache.django.responses.sessions import naming, quiet
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
@@ -33,9 +34,12 @@ _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence
 def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
     if not rest.is_plain(request):
+        record.view = left_on(request)
         with watching(rest.plain(request), record), rest.watching(request, record):
-            yield
+            with noting_view(request, record.view, record):
+                yield
         return
+    record.view = record.view or left_on(request)
     before = _Before(request)
     attributes = vars(request)
     record.outer = getattr(before.cookies, "record", None) or getattr(before.meta, "record", None)
@@ -52,7 +56,11 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         attributes.pop(name, None)
     attributes.update(replaced)
     try:
-        with noting(request, record), naming(before.session, record):
+        with (
+            noting(request, record),
+            naming(before.session, record),
+            noting_view(request, record.view, record),
+        ):
             yield
     finally:
         for name, made in replaced.items():

@@ -341,8 +341,9 @@ class ResponseCache:
         ask.has_begun = True
         if is_watched_elsewhere(rest.plain(ask.request)):
             return Loaded(ask.wanted, call())
-        record, stamps, data = Record(), self._stamps(ask), None
+        record, data = Record(), None
         with watching(ask.request, record):
+            stamps = self._stamps(ask)  # which may ask the view for its rows, and it remembers whose they are
             response = call()
             if rest.is_data(ask.request, response):
                 from oxicache.django.responses import rest_data
