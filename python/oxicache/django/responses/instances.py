@@ -1,4 +1,4 @@
-"""What a view has on itself before it is asked: `setup`, `dispatch`, `initial`, a permission or a property left it there.
+"""What a view has on itself before it is asked: `setup`, `dispatch`, `initial`, a permission, a property left it there.
 
 Nobody watched how that was found out, so a view that looks at it is taken to depend on it. While one runs it has a
 class derived from its own, which notes what it is asked for.
