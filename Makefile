@@ -44,6 +44,8 @@ EXTRAS := dev,demo,drf
 # briefly, and leave out what they would only repeat: tests/python/conftest.py lists that, and why.
 BRIEFLY := OXICACHE_EXAMPLES=50
 AGAIN :=
+# What one run of pytest has compiled the next need not compile again, whatever the caller's environment says.
+export PYTHONDONTWRITEBYTECODE :=
 # Where PYTEST_ARGS chooses, a run may be left with no test, which is code 5.
 SOME := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 RUST := $(shell sed -n 's/^rust-version = "1\.\([0-9]*\)".*/\1/p' Cargo.toml)

@@ -173,12 +173,20 @@ def _marks(path: Path) -> tuple[pytest.MarkDecorator, ...]:
 def pytest_configure(config: pytest.Config) -> None:
     """Have who leaves something behind fail by name."""
     if HAS_DJANGO:
-        from django_leftovers import django_state, forget_stores, remove_rows, unwatch
+        from django_leftovers import django_state, forget_models, forget_stores, remove_rows, unwatch
 
-        guard = Leftovers(django_state, tidy=(forget_stores, unwatch), mend=remove_rows)
+        guard = Leftovers(django_state, tidy=(forget_models, forget_stores, unwatch), mend=remove_rows)
     else:
         guard = Leftovers()
     config.pluginmanager.register(guard, "leftovers")
+
+
+def pytest_collection_finish() -> None:
+    """Tell the models of test files from those that single tests make."""
+    if HAS_DJANGO:
+        from django_leftovers import remember_models
+
+        remember_models()
 
 
 @pytest.fixture(scope="module", autouse=True)

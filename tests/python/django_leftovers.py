@@ -28,7 +28,7 @@ from oxicache.django.backends import loads, stores
 from oxicache.django.responses import decorating, shelves
 from oxicache.registry import cache_manager
 
-__all__ = ["django_state", "forget_stores", "remove_rows", "unwatch"]
+__all__ = ["django_state", "forget_models", "forget_stores", "remember_models", "remove_rows", "unwatch"]
 
 # Loaded before anybody looks: they listen to signals from then on.
 LISTENERS: Final = (decorating, delivery, execution, handles, plain, reaching, rest_framework.settings, site)
@@ -86,6 +86,24 @@ def forget_stores() -> None:
     loads._loaders.clear()
     shelves._shelves.clear()
     shelves._found.clear()
+
+
+_own_models: set[type[models.Model]] = (
+    set()
+)  # the project's, and those that test files define when they are loaded
+
+
+def remember_models() -> None:
+    """Keep the models that are there now; to be called once all tests are collected."""
+    _own_models.update(watching._known)
+
+
+def forget_models() -> None:
+    """Let go of the models that tests have made: some are wrong, and who looks at all there are would say so."""
+    for model in set(watching._known) - _own_models:
+        watching._known.discard(model)
+        watching._watched.discard(model)
+    watching._relations[:] = [one for one in watching._relations if one.through in _own_models]
 
 
 def unwatch() -> None:

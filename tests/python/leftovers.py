@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -72,6 +71,7 @@ KEPT: Final = frozenset(
         "oxicache.rows._sources",  # compared by its class: who takes it away gives a new one back
         "oxicache.store._failures",
         "oxicache.store._logged",
+        "oxicache.testing._sources",  # of a test's own clock, which ends after its teardown
         "oxicache.tags._children",  # what is registered is in `_edges`
         "oxicache.tags._reported",
         "oxicache.tags._templates",
@@ -177,7 +177,6 @@ def _process(found: State) -> None:
     found["signals' handlers"] = {one.name: signal.getsignal(one) for one in SIGNALS}
     found["switch interval"] = sys.getswitchinterval()
     found["tracing"] = (sys.gettrace(), sys.getprofile())
-    found["filters of warnings"] = warnings.filters.copy()  # type: ignore[attr-defined]
     found["logging"] = {
         name: state
         for name, one in [("root", logging.root), *logging.root.manager.loggerDict.items()]

@@ -45,6 +45,7 @@ _DJANGOS: Final = frozenset(
         "auser",
         "content_params",
         "content_type",
+        "encoding",
         "csrf_cookie_needs_update",
         "csrf_processing_done",
         "environ",
@@ -63,6 +64,13 @@ _DJANGOS: Final = frozenset(
         _RECORD,
     }
 )
+# Of Django's, where nothing stands in for them, and what of META they come from. A GET may have a type of content too.
+_NOTED: Final = {
+    "GET": "QUERY_STRING",
+    "content_params": "CONTENT_TYPE",
+    "content_type": "CONTENT_TYPE",
+    "encoding": "CONTENT_TYPE",
+}
 
 
 def foreign(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,9 +117,9 @@ def _watched(kind: Any) -> type[HttpRequest]:
     def asked(self: HttpRequest, name: str) -> Any:
         if name == "__class__":
             return kind
-        if name == "GET" and (record := plain(self, "__dict__").get(_RECORD)) is not None:
-            record.note("GET")
         if name in _DJANGOS or name.startswith("__"):
+            if name in _NOTED and (record := plain(self, "__dict__").get(_RECORD)) is not None:
+                record.note_meta(_NOTED[name])
             return plain(self, name)
         attributes = plain(self, "__dict__")
         record = attributes.get(_RECORD)

@@ -35,10 +35,8 @@ __all__ = [
 _KEYED_META: Final = frozenset(
     {
         "CONTENT_LENGTH",
-        "CONTENT_TYPE",
         "HTTP_AUTHORIZATION",  # a request that has it is cached only where a resolver has told whose it is
         "HTTP_CACHE_CONTROL",
-        "HTTP_HOST",
         "HTTP_IF_MATCH",  # what answers a condition is no 200, and a 200 is whole
         "HTTP_IF_MODIFIED_SINCE",
         "HTTP_IF_NONE_MATCH",
@@ -48,7 +46,6 @@ _KEYED_META: Final = frozenset(
         "SCRIPT_NAME",
         "SERVER_NAME",
         "SERVER_PORT",
-        "SERVER_PROTOCOL",
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
@@ -284,7 +281,7 @@ def take(request: Any) -> None:
 def _is_keyed(name: str) -> bool:
     if name in _KEYED_META or name.startswith(("wsgi.", "asgi.")):
         return True
-    if name in {"HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"}:
-        return bool(settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT)
+    if name in {"HTTP_HOST", "HTTP_X_FORWARDED_HOST"}:  # the one that the host of the key is taken from
+        return bool(settings.USE_X_FORWARDED_HOST) is (name == "HTTP_X_FORWARDED_HOST")
     secure = settings.SECURE_PROXY_SSL_HEADER
     return bool(secure) and name == secure[0]
