@@ -15,7 +15,7 @@ from django.views import View
 from oxicache._native import MISSING
 from oxicache.django.responses import rest
 
-__all__ = ["VIEW", "asked_of", "left_on", "noting_view", "value_of"]
+__all__ = ["VIEW", "asked_of", "is_stand_in", "left_on", "noting_view", "value_of"]
 
 VIEW: Final = "view:"  # begins, among the names of headers, that of what a view has on itself
 _VIEW: Final = "_oxicache_view"
@@ -110,6 +110,11 @@ def noting_view(request: Any, left: Mapping[str, Any], record: Any) -> Iterator[
         else:
             del attributes[_WATCHED]
             view.__class__ = kind
+
+
+def is_stand_in(kind: type[Any]) -> bool:
+    """Whether it is a class that a view has while it runs."""
+    return _WATCHED in vars(kind)
 
 
 @functools.lru_cache(maxsize=256)
