@@ -69,7 +69,7 @@ class _StandIn(dict[str, Any]):
     get = _one("get")
     pop = _one("pop")
     setdefault = _one("setdefault")
-    __hash__ = None  # type: ignore[assignment]  # as of every dict
+    __hash__ = None  # as of every dict
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Be copied and pickled as a plain dict."""
