@@ -161,3 +161,11 @@ def test_what_nobody_looks_at_does_not_count(client: Client) -> None:
     """One entry for all."""
     assert asked(client, "/indifferent/", "red") == ("MISS", {"of": "all"})
     assert asked(client, "/indifferent/", "blue") == ("HIT", {"of": "all"})
+
+
+def test_a_view_that_is_watched_has_the_caches_of_its_class(client: Client) -> None:
+    """No class is checked and counted a second time for what it is while it runs."""
+    before = Permitted._oxicache_caches
+    asked(client, "/permitted/", "red")
+    (derived,) = Permitted.__subclasses__()
+    assert derived._oxicache_caches is before

@@ -1,6 +1,7 @@
 """What a decorator is given, checked where it is given: TypeError and ValueError name the argument and its value."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
@@ -15,12 +16,28 @@ __all__ = [
     "models",
     "names",
     "params",
+    "spelt_as",
     "statuses",
     "switch",
     "text",
 ]
 
 _STATUSES: Final = range(200, 600)  # what a view can answer with
+
+
+@contextmanager
+def spelt_as(decorator: str, **names: str) -> Iterator[None]:
+    """Have what `cached_view` refuses named as a dialect names it: `timeout="ttl"`."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        first, _, rest = str(error).partition(" ")
+        ours = first.rstrip(":")
+        if ours not in {*names, "cached_view", "cached_view()"}:
+            raise
+        named = names.get(ours, decorator) + first[len(ours) :]
+        rest = rest.replace("as its timeout", f"as its {names.get('timeout', 'timeout')}")
+        raise type(error)(f"{named} {rest.replace('@cached_view(', f'@{decorator}(')}") from error
 
 
 def called(name: str, first: Any) -> None:

@@ -35,9 +35,9 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
     if not rest.is_plain(request):
         record.view = left_on(request)
-        with watching(rest.plain(request), record), rest.watching(request, record):
-            with noting_view(request, record.view, record):
-                yield
+        beneath, view = rest.plain(request), record.view
+        with watching(beneath, record), rest.watching(request, record), noting_view(request, view, record):
+            yield
         return
     record.view = record.view or left_on(request)
     before = _Before(request)

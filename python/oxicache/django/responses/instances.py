@@ -1,4 +1,4 @@
-"""What a view has on itself before it is asked: `setup`, `dispatch`, `initial`, a permission or a property left it there.
+"""What a view has on itself before it is asked: `setup`, `dispatch`, `initial`, a permission, a property left it there.
 
 Nobody watched how that was found out, so a view that looks at it is taken to depend on it. While one runs it has a
 class derived from its own, which notes what it is asked for.
@@ -15,7 +15,7 @@ from django.views import View
 from oxicache._native import MISSING
 from oxicache.django.responses import rest
 
-__all__ = ["VIEW", "asked_of", "left_on", "noting_view", "value_of"]
+__all__ = ["VIEW", "asked_of", "is_stand_in", "left_on", "noting_view", "value_of"]
 
 VIEW: Final = "view:"  # begins, among the names of headers, that of what a view has on itself
 _VIEW: Final = "_oxicache_view"
@@ -110,6 +110,11 @@ def noting_view(request: Any, left: Mapping[str, Any], record: Any) -> Iterator[
         else:
             del attributes[_WATCHED]
             view.__class__ = kind
+
+
+def is_stand_in(kind: type[Any]) -> bool:
+    """Whether it is a class that a view has while it runs."""
+    return _WATCHED in vars(kind)
 
 
 @functools.lru_cache(maxsize=256)

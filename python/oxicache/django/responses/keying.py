@@ -116,7 +116,7 @@ class Keying:
             places() + _routed(plain) + (() if is_plain else rest.segments(request)),
             _asked(plain, self.ignored_params),
             args,
-            tuple(kwargs.items()),
+            _counting(rest.plain(request), kwargs) if kwargs else (),
             said,
         )
 
@@ -131,6 +131,22 @@ Parts: TypeAlias = tuple[
 ]
 
 _PLAIN: Final = frozenset({bool, int, str, type(None), UUID})
+
+
+def _counting(request: HttpRequest, kwargs: dict[str, Any]) -> Named:
+    """Return the arguments that count: not the objects that the URLconf itself gives, as `{"sitemaps": {...}}`.
+
+    These are the same for one address in one URLconf.
+    """
+    match = vars(request).get("resolver_match")
+    given = getattr(match, "extra_kwargs", None)
+    if not given:
+        return tuple(kwargs.items())
+    return tuple(
+        (name, value)
+        for name, value in kwargs.items()
+        if type(value) in _PLAIN or name not in given or given[name] is not value
+    )
 
 
 def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) -> str:
