@@ -1,6 +1,6 @@
 """Short histories for test_responses_machine.py: each fails with the mistake that it is named after.
 
-The mistakes are in visitor_mistakes.py. Chance finds them too, in up to a minute each.
+The mistakes are in visitor_mistakes.py. Chance finds some too: test_responses_machine.py says which.
 """
 
 from collections.abc import Callable

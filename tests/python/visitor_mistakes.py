@@ -246,7 +246,7 @@ MISTAKES: Final[dict[str, Callable[[Patch], None]]] = {
 } | {
     "users_are_not_guarded": _unguarded("user"),
     "sessions_are_not_guarded": _unguarded("session"),
-    "written_sessions_are_not_guarded": _unguarded("session written"),
+    "written_sessions_are_not_guarded": _unguarded("session written", "session"),  # which has begun
     "cookies_are_not_guarded": _unguarded("COOKIES"),
     "tokens_are_not_guarded": _unguarded("csrf", "COOKIES"),
     "messages_are_not_guarded": _unguarded("messages", "COOKIES", "session"),  # which may hold them

@@ -32,7 +32,7 @@ from oxicache.flights import flights
 
 __all__ = ["AsyncVisits", "SiteVisits", "Visits"]
 
-_numbers: Final = itertools.count()
+_numbers: Final = itertools.count(1)
 _token: Final = re.compile(rb"(?:(?<=\")|(?<=%22))[A-Za-z0-9]{64}")
 
 

@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from oxicache import keys
 from oxicache.django import conf, invalidate, rules
 from oxicache.django.labels import model_named
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import arguments, cached_view
 from oxicache.django.responses.decorating import Decorator
 from oxicache.django.scope import SESSION, UNKNOWN, Scope, scope_of
 from oxicache.django.signals import ancestors
@@ -291,15 +291,16 @@ def _smart(  # noqa: PLR0917 -- what each of these decorators says
     invalidate_on: Iterable[type[Model] | str] | None = None,
     **options: Any,
 ) -> Callable[[_V], _V]:
-    made = cached_view(
-        DEFAULT_TTL if timeout is None else timeout,
-        key_prefix,
-        per_user=per_user,
-        per_tenant=per_tenant,
-        ignored_params=IGNORED_PARAMS,
-        invalidate_on=invalidate_on or (),
-        **options,
-    ).cache
+    with arguments.spelt_as("smart_cache_view", vary_on="vary_headers"):
+        made = cached_view(
+            DEFAULT_TTL if timeout is None else timeout,
+            key_prefix,
+            per_user=per_user,
+            per_tenant=per_tenant,
+            ignored_params=IGNORED_PARAMS,
+            invalidate_on=invalidate_on or (),
+            **options,
+        ).cache
     ttl_name = key_prefix.upper().replace(":", "_") if name is None else name
     ttl = functools.partial(_named_ttl, ttl_name) if timeout is None else made.ttl
     keying = replace(made.keying, otherwise=SESSION)
@@ -330,6 +331,8 @@ def cache_dropdown_data(
 
     `timeout` None is CACHE_TIMEOUTS["DROPDOWN_DATA"].
     """
+    arguments.called("cache_dropdown_data", timeout)
+    arguments.text("model_name", model_name)
     prefix = "dropdown" if model_name is None else f"dropdown:{model_name.rpartition('.')[2].lower()}"
     invalidate_on = None if model_name is None else [model_name]
     return _smart("DROPDOWN_DATA", timeout, prefix, per_user, invalidate_on=invalidate_on, **options)
@@ -339,6 +342,7 @@ def cache_dashboard_metrics(
     timeout: float | timedelta | None = None, per_user: bool | None = None, **options: Any
 ) -> Callable[[_V], _V]:
     """`smart_cache_view` of `dashboard:metrics`, whose `timeout` None is CACHE_TIMEOUTS["DASHBOARD_METRICS"]."""
+    arguments.called("cache_dashboard_metrics", timeout)
     return smart_cache_view(timeout, "dashboard:metrics", per_user, **options)
 
 
@@ -352,7 +356,11 @@ def cache_with_invalidation(
     **options: Any,
 ) -> Callable[[_V], _V]:
     """`smart_cache_view` of the prefix `cache_key`, until rows of these models change."""
-    return smart_cache_view(timeout, cache_key, per_user, per_tenant, invalidate_on=invalidate_on, **options)
+    arguments.called("cache_with_invalidation", timeout)
+    with arguments.spelt_as("cache_with_invalidation", key_prefix="cache_key"):
+        return smart_cache_view(
+            timeout, cache_key, per_user, per_tenant, invalidate_on=invalidate_on, **options
+        )
 
 
 def _named_ttl(name: str) -> float | None:

@@ -124,6 +124,30 @@ class TestClear:
         assert said in answer["message"]
         assert left(*self.NAMES) == sorted(self.NAMES)
 
+    @pytest.mark.parametrize("body", [None, b"namespace=users"])
+    def test_what_stands_in_the_address(self, staff: Client, body: bytes | None) -> None:
+        """A pattern after the question mark is no body, and is not passed over, which would clear everything."""
+        status, answer = clear(staff, body, query_params={"pattern": "materials:*"})
+        assert status == 400
+        assert "in the body" in answer["message"]
+        assert left(*self.NAMES) == sorted(self.NAMES)
+
+    @pytest.mark.parametrize("body", [None, b""])
+    def test_a_body_that_did_not_arrive(self, staff: Client, body: bytes | None) -> None:
+        """WSGI hands on none that is sent in chunks, without a length; it was meant to say something."""
+        status, answer = clear(staff, body, headers={"Transfer-Encoding": "chunked"})
+        assert status == 400
+        assert "Content-Length" in answer["message"]
+        assert left(*self.NAMES) == sorted(self.NAMES)
+
+    @pytest.mark.parametrize(
+        "body", [b'{"pattern": "\\ud800*"}', b'{"\\ud800": 1}', b"pattern=%00*", b'{"pattern": "\\u0000*"}']
+    )
+    def test_characters_that_no_key_has(self, staff: Client, body: bytes) -> None:
+        """They match nothing, or are refused; nothing else is cleared."""
+        assert clear(staff, body)[0] in {200, 400}
+        assert left(*self.NAMES) == sorted(self.NAMES)
+
     def test_a_body_of_another_type(self, staff: Client) -> None:
         """XML is not read as nothing, which would clear everything."""
         status, answer = clear(staff, b"<clear/>", content_type="application/xml")

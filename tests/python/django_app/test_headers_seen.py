@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
 from django.utils import translation
-from rest_framework.decorators import api_view
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.response import Response
 
 from oxicache.django.responses import cached_api, cached_view
@@ -53,6 +55,20 @@ def data(request: Any) -> Response:
     return Response({"agent": request.headers.get("User-Agent")})
 
 
+class Keys(BaseAuthentication):
+    """A key says what may be seen, and not who asks."""
+
+    def authenticate(self, request: Any) -> tuple[Any, Any] | None:
+        key = request.headers.get("X-Api-Key")
+        return None if key is None else (AnonymousUser(), key)
+
+
+@api_view()
+@authentication_classes([Keys])
+def opened(request: Any) -> Response:
+    return Response({"key": request.auth})
+
+
 @api_view()
 @cached_api()
 def inner_data(request: Any) -> Response:
@@ -69,7 +85,7 @@ views = {
 }
 cached_patterns = tuple(path(f"{name}/", cached_view()(view)) for name, view in views.items())
 plain_patterns = tuple(path(f"{name}/", view) for name, view in views.items())
-data_patterns = (path("inner/", inner_data),)
+data_patterns = (path("inner/", inner_data), path("opened/", opened))
 
 
 @pytest.fixture(autouse=True, params=["view", "site"])
@@ -132,6 +148,11 @@ def test_what_a_middleware_has_set() -> None:
     """Neither does one name that; where nothing is set there is nothing to name."""
     assert {one["Cache-Control"] for one in twice("/greeted/", X_Country="Chad")} == {PRIVATE}
     assert {one["Cache-Control"] for one in twice("/greeted/")} == {PUBLIC}
+
+
+def test_what_an_authentication_without_users_has_found() -> None:
+    """A response to who has shown a key of his own is not everybody's."""
+    assert Client().get("/opened/", headers={"X-Api-Key": "secret"})["Cache-Control"] == PRIVATE
 
 
 def test_the_language() -> None:

@@ -45,8 +45,9 @@ def test_the_table_of_parameters_is_that_of_the_signature(page: str, decorator: 
 def test_every_root_of_the_guard_has_a_row() -> None:
     """What a view may look at that its key does not hold is told with what to do."""
     rows = set(re.findall(r"^\| `\.\.\. looks at (.*?), ", VIEWS, re.MULTILINE))
-    assert any(row.startswith(findings.OF_REQUEST) for row in rows)
-    rows = {row for row in rows if not row.startswith(findings.OF_REQUEST)}
+    for begins in (findings.OF_REQUEST, findings.OF_VIEW):
+        assert any(row.startswith(begins) for row in rows)
+        rows = {row for row in rows if not row.startswith(begins)}
     assert rows == set(findings._REMEDIES) - findings._NOTHING_TO_MEND
 
 

@@ -181,7 +181,9 @@ class TestConditions:
     def test_a_view_that_asks_another_gets_a_whole_response(self) -> None:
         """The client's condition is about the outer one: nothing without a body is shown, or stored, in its place."""
         inner, _ = cached()
-        outer = cached_view(key_prefix="outer")(lambda request: HttpResponse(b"<" + inner(request).content + b">"))
+        outer = cached_view(key_prefix="outer")(
+            lambda request: HttpResponse(b"<" + inner(request).content + b">")
+        )
         known = {"HTTP_IF_NONE_MATCH": inner(asked())["ETag"]}
         assert [outer(asked(**one)).content for one in (known, {})] == [b"<page 1>", b"<page 1>"]
 

@@ -15,6 +15,7 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 
 from oxicache import decorators
 from oxicache.django import responses
+from oxicache.django.responses import arguments
 from oxicache.django.responses.apis import ANY_STATUS, cached_api
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, is_asked
 from oxicache.django.responses.fitting import fitted
@@ -46,9 +47,10 @@ def cached_view(
     if cache_strategy is not None and not isinstance(cache_strategy, str):
         raise TypeError(f"cache_strategy must be an alias of CACHES, not {cache_strategy!r}")
     alias = cache_strategy or DEFAULT_CACHE_ALIAS
-    return responses.cached_view(
-        timeout, key_prefix, vary_on, tags, per_user=per_user, alias=alias, **options
-    )
+    with arguments.spelt_as("cached_view", alias="cache_strategy"):
+        return responses.cached_view(
+            timeout, key_prefix, vary_on, tags, per_user=per_user, alias=alias, **options
+        )
 
 
 def conditional_cache(
@@ -78,6 +80,7 @@ def cache_on_success(
     status is kept for 60 s at most. Where entries are kept: `conditional_cache`.
     """
     statuses = (200,) if success_func is None else ANY_STATUS
+    arguments.called("cache_on_success", timeout)
     decorate = responses.cached_view(timeout, success_func=success_func, statuses=statuses, **options)
 
     def decorated(function: _F) -> _F:

@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.views.decorators.http import condition
 
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import arguments, cached_view
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, is_asked
 
 __all__ = ["cache_etag_condition", "cache_page_conditional", "cache_response"]
@@ -29,7 +29,10 @@ def cache_response(
     it takes, stands in the key in his place: users for whom it is the same share. The other options are those of
     `cached_view`.
     """
-    return _cached(ttl or DEFAULT_TTL, key_func, {"alias": cache_name, "cache_anonymous": False, **options})
+    with arguments.spelt_as("cache_response", timeout="ttl", alias="cache_name"):
+        return _cached(
+            ttl or DEFAULT_TTL, key_func, {"alias": cache_name, "cache_anonymous": False, **options}
+        )
 
 
 def cache_page_conditional(
@@ -38,7 +41,8 @@ def cache_page_conditional(
     **options: Any,
 ) -> Decorator:
     """As `cache_response`, and for visitors who are not logged in too; `ttl` None is for ever, and 0 nothing."""
-    return _cached(ttl, key_builder, options)
+    with arguments.spelt_as("cache_page_conditional", timeout="ttl", key_func="key_builder"):
+        return _cached(ttl, key_builder, options)
 
 
 def _cached(
@@ -57,6 +61,8 @@ def cache_etag_condition(
     Both functions are given the request and the view's arguments. Of an async view they are asked in a thread, for
     they read rows; an async one is awaited.
     """
+    arguments.function("etag_func", etag_func)
+    arguments.function("last_modified_func", last_modified_func)
 
     def decorate(view: _V) -> _V:
         @functools.wraps(view)

@@ -12,7 +12,9 @@ class _Tagged:
     def cache_tags(self: Any, _: Any, *__: Any, **kwargs: Any) -> list[str]:
         """Return `material:list`, or `material:detail:7`: of the view's basename, or of the name of its class."""
         name = keys.spell(getattr(self, "basename", None) or type(self).__name__, "basename")
-        lookup = kwargs.get(self.lookup_url_kwarg or self.lookup_field)
+        # Of a viewset without rows its router calls the object pk.
+        field: Any = getattr(self, "lookup_url_kwarg", None) or getattr(self, "lookup_field", "pk")
+        lookup = kwargs.get(field)
         return [f"{name}:list" if lookup is None else f"{name}:detail:{keys.spell(lookup, 'the object')}"]
 
 

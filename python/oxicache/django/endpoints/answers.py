@@ -144,8 +144,16 @@ class Wish:
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
         """Read it. ValueError says what is wrong: a slip of the pen must not clear everything."""
+        if not request.GET.keys().isdisjoint(FIELDS):
+            raise ValueError("send `pattern` and `namespace` in the body, not in the address")
         given = dict(_fields(request))
+        if not given and request.META.get("HTTP_TRANSFER_ENCODING"):  # of which WSGI hands on nothing
+            raise ValueError(
+                "the body is empty, or did not arrive; send it with a Content-Length, not in chunks"
+            )
         given.pop(TOKEN_FIELD, None)
+        for text in (*given, *given.values()):
+            str(text).encode()  # what has no UTF-8, which is a ValueError too, could not be answered
         unknown = sorted(str(name) for name in given if name not in FIELDS)
         if unknown:
             raise ValueError(f"{', '.join(unknown)} is no field; send `pattern` or `namespace`, or nothing")

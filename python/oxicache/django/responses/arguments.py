@@ -1,8 +1,10 @@
 """What a decorator is given, checked where it is given: TypeError and ValueError name the argument and its value."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.db.models import Model
 
@@ -14,12 +16,28 @@ __all__ = [
     "models",
     "names",
     "params",
+    "spelt_as",
     "statuses",
     "switch",
     "text",
 ]
 
 _STATUSES: Final = range(200, 600)  # what a view can answer with
+
+
+@contextmanager
+def spelt_as(decorator: str, **names: str) -> Iterator[None]:
+    """Have what `cached_view` refuses named as a dialect names it: `timeout="ttl"`."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        first, _, rest = str(error).partition(" ")
+        ours = first.rstrip(":")
+        if ours not in {*names, "cached_view", "cached_view()"}:
+            raise
+        named = names.get(ours, decorator) + first[len(ours) :]
+        rest = rest.replace("as its timeout", f"as its {names.get('timeout', 'timeout')}")
+        raise type(error)(f"{named} {rest.replace('@cached_view(', f'@{decorator}(')}") from error
 
 
 def called(name: str, first: Any) -> None:
@@ -92,9 +110,11 @@ def switch(name: str, given: Any, *, or_none: bool = False) -> Any:
 
 
 def function(name: str, given: Any) -> Any:
-    """Return a function, or None."""
+    """Return a function, or None. One that is async is refused: nobody awaits what it says."""
     if given is not None and not callable(given):
         raise TypeError(f"{name} must be callable or None, not {given!r}")
+    if iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None)):  # noqa: B004 -- its own
+        raise TypeError(f"{name} must not be async, as {given!r} is")
     return given
 
 

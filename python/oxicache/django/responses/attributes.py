@@ -7,6 +7,7 @@ not there is noted too: the next request may have it. `vars(request)` is not not
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from django.http import HttpRequest
@@ -14,9 +15,10 @@ from django.utils.functional import LazyObject
 
 from oxicache.django.responses.records import ATTRIBUTE, Record, is_loaded
 
-__all__ = ["foreign", "is_waiting", "noting"]
+__all__ = ["foreign", "is_waiting", "is_watched_elsewhere", "noting"]
 
 _RECORD: Final = "_oxicache_record"
+_inmost: ContextVar[Record | None] = ContextVar("oxicache_record", default=None)  # what this task notes in
 
 # Django's own: in the key, guarded otherwise, or of no meaning for what is rendered.
 _DJANGOS: Final = frozenset(
@@ -45,6 +47,7 @@ _DJANGOS: Final = frozenset(
         "auser",
         "content_params",
         "content_type",
+        "encoding",
         "csrf_cookie_needs_update",
         "csrf_processing_done",
         "environ",
@@ -63,6 +66,13 @@ _DJANGOS: Final = frozenset(
         _RECORD,
     }
 )
+# Of Django's, where nothing stands in for them, and what of META they come from. A GET may have a type of content too.
+_NOTED: Final = {
+    "GET": "QUERY_STRING",
+    "content_params": "CONTENT_TYPE",
+    "content_type": "CONTENT_TYPE",
+    "encoding": "CONTENT_TYPE",
+}
 
 
 def foreign(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,6 +91,12 @@ def is_waiting(request: HttpRequest, names: Iterable[str]) -> bool:
     return False
 
 
+def is_watched_elsewhere(request: HttpRequest) -> bool:
+    """Whether another task, or another thread, has the request watched, and does so no longer when it is done."""
+    record = vars(request).get(_RECORD)
+    return record is not None and record is not _inmost.get()
+
+
 @contextmanager
 def noting(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` which attributes of the request the block looks at."""
@@ -88,12 +104,15 @@ def noting(request: HttpRequest, record: Record) -> Iterator[None]:
     record.originals = record.originals._replace(attributes=foreign(attributes))
     kind: Any = type(request)
     outer = attributes.get(_RECORD)
+    around = _inmost.get()
     attributes[_RECORD] = record
     if outer is None:
         request.__class__ = _watched(kind)
+    _inmost.set(record)
     try:
         yield
     finally:
+        _inmost.set(around)
         if outer is None:
             attributes.pop(_RECORD, None)
             request.__class__ = kind
@@ -109,9 +128,9 @@ def _watched(kind: Any) -> type[HttpRequest]:
     def asked(self: HttpRequest, name: str) -> Any:
         if name == "__class__":
             return kind
-        if name == "GET" and (record := plain(self, "__dict__").get(_RECORD)) is not None:
-            record.note("GET")
         if name in _DJANGOS or name.startswith("__"):
+            if name in _NOTED and (record := plain(self, "__dict__").get(_RECORD)) is not None:
+                record.note_meta(_NOTED[name])
             return plain(self, name)
         attributes = plain(self, "__dict__")
         record = attributes.get(_RECORD)

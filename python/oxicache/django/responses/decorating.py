@@ -17,6 +17,7 @@ from oxicache import options
 from oxicache.django import transactions
 from oxicache.django.responses import arguments, rest
 from oxicache.django.responses.fitting import fitted
+from oxicache.django.responses.instances import asked_of
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
 from oxicache.django.responses.outdating import words_of
@@ -159,20 +160,23 @@ def _decorated(
     if not callable(view):
         raise TypeError(f"cached_view decorates views, functions, methods and View classes, not {view!r}")
     # A method is decorated for each request anew, and its class tells it from others.
-    own = view_name(view) if _method_of(view) is not None else _numbered(name or view_name(view))
+    method = _method_of(view)
+    own = _numbered(name or view_name(view)) if method is None else view_name(view)
 
     @functools.wraps(view)
     def cached(*args: Any, **kwargs: Any) -> Any:
-        request, name, rest = _taken(own, args)
+        request, name, rest = _taken(own, args, cached)
         if request is None:
             return view(*args, **kwargs)
+        asked_of(args[0] if method is None else method.__self__, request)
         return cache.serve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
     @functools.wraps(view)
     async def acached(*args: Any, **kwargs: Any) -> Any:
-        request, name, rest = _taken(own, args)
+        request, name, rest = _taken(own, args, acached)
         if request is None:
             return await view(*args, **kwargs)
+        asked_of(args[0] if method is None else method.__self__, request)
         return await cache.aserve(request, functools.partial(view, *args, **kwargs), name, (rest, kwargs))
 
     answers_itself(cached)
@@ -182,14 +186,19 @@ def _decorated(
     return cached
 
 
-def _taken(own: str, args: tuple[Any, ...]) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
+def _taken(
+    own: str, args: tuple[Any, ...], wrapper: Any = None
+) -> tuple[HttpRequest | None, str, tuple[Any, ...]]:
     """Find the request among the arguments: a function's first one, a method's second. None where there is none."""
     if args and (isinstance(args[0], HttpRequest) or rest.is_request(args[0])):
         return args[0], own, args[1:]
     if len(args) > 1 and (isinstance(args[1], HttpRequest) or rest.is_request(args[1])):
         kind = type(args[0])
-        # Classes that inherit one method are several views.
-        return args[1], f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}", args[2:]
+        # Classes that inherit one method are several views; and so is a method that was overridden, asked by `super()`.
+        name = f"{kind.__module__}.{kind.__qualname__}.{own.rpartition('.')[2]}"
+        if name != own and getattr(kind, getattr(wrapper, "__name__", ""), None) is not wrapper:
+            name = f"{name}({own})"
+        return args[1], name, args[2:]
     return None, own, args
 
 
@@ -203,7 +212,7 @@ def view_name(view: Callable[..., Any]) -> str:
     method = _method_of(view)
     if method is not None:
         kind = method.__self__ if isinstance(method.__self__, type) else type(method.__self__)
-        return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}"
+        return f"{kind.__module__}.{kind.__qualname__}.{method.__name__}{_layer(kind, method)}"
     function: Any = view
     while isinstance(function, functools.partial):
         function = function.func
@@ -225,6 +234,18 @@ def _method_of(view: Any) -> Any:
             return found
         view = getattr(view, "__wrapped__", None)
     return None
+
+
+def _layer(kind: type[Any], method: Any) -> str:
+    """Tell a method that method_decorator has bound from others of its name, further up or down: a class and its base
+    may both be decorated.
+    """
+    function, steps = getattr(kind, method.__name__, None), 0
+    while function is not None and function is not method.__func__:
+        function, steps = getattr(function, "__wrapped__", None), steps + 1
+    if function is None:
+        return f"({method.__func__.__module__}.{method.__func__.__qualname__})"
+    return f"({steps})" if steps > 1 else ""
 
 
 _counts: dict[str, int] = {}

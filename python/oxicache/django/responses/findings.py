@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from oxicache.django import conf
 from oxicache.django.responses import rest
 from oxicache.django.responses.keying import ANONYMOUS, Keying
-from oxicache.django.responses.records import UNSPELT, Record, meta_name
+from oxicache.django.responses.records import UNSPELT, Record, meta_name, resolved
 from oxicache.django.scope import Mark, Scope
 from oxicache.errors import LeakError
 from oxicache.testing import is_strict
@@ -29,15 +29,17 @@ _REMEDIES: Final = {
     "META": "read the headers that matter by their names",
     "csrf": "fetch the token by itself, or leave the form out of the cached view",
     "nonce": "a nonce is of one response: leave it out of the cached view",
+    "body": "a view that reads the body of a GET cannot be cached",
     "messages": "show messages outside of the cached view",
     "language": "activate the language in a middleware, before the cached view",
 }
 OF_REQUEST: Final = "request."  # begins what somebody has set on it
+OF_VIEW: Final = "view."
 _UNSPELT_REMEDY: Final = (
     "let key_func= or scope= say what of it counts; a key holds text, numbers, saved rows"
 )
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
-_NEVER_KEYED: Final = frozenset({"csrf", "language", "messages", "nonce", "session written"})
+_NEVER_KEYED: Final = frozenset({"body", "csrf", "language", "messages", "nonce", "session written"})
 
 
 def varied(header: str) -> str:
@@ -78,8 +80,12 @@ def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
         return False
     if scope.user is not None and not isinstance(scope.user, Mark):
         return True
-    # Nobody, says the key. Whoever is known by something else than a session may be somebody to the view.
-    return keying.scope is None and not getattr(user, "is_authenticated", False)
+    # Nobody, says the key. Whoever is known by something else than a session may be somebody to the view, and so may be
+    # a visitor of whom a middleware has found out something.
+    is_known = any(
+        value and not callable(value) for value in getattr(resolved(user), "__dict__", {}).values()
+    )
+    return keying.scope is None and not getattr(user, "is_authenticated", False) and not is_known
 
 
 def _is_somebody_else(scope: Scope, keying: Keying, user: Any) -> bool:
@@ -98,7 +104,7 @@ def report(view: str, root: str, said: set[str], *, is_mistake: bool = True) -> 
 
     That of a view which nobody has decorated is no mistake, and is said to who listens for it.
     """
-    remedy = _UNSPELT_REMEDY if root.startswith(OF_REQUEST) else _REMEDIES[root]
+    remedy = _UNSPELT_REMEDY if root.startswith((OF_REQUEST, OF_VIEW)) else _REMEDIES[root]
     text = f"{view} looks at {root}, which its key does not hold, so its response is not cached: {remedy}"
     if not is_mistake:
         if root not in said:

@@ -18,6 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 from oxicache.django.responses import rest
 from oxicache.django.responses.attributes import noting
+from oxicache.django.responses.instances import left_on, noting_view
 from oxicache.django.responses.records import Originals, Record, resolved
 from oxicache.django.responses.sessions import naming, quiet
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
@@ -33,9 +34,12 @@ _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence
 def watching(request: HttpRequest, record: Record) -> Iterator[None]:
     """Note in `record` what the block looks at."""
     if not rest.is_plain(request):
-        with watching(rest.plain(request), record), rest.watching(request, record):
+        record.view = left_on(request)
+        beneath, view = rest.plain(request), record.view
+        with watching(beneath, record), rest.watching(request, record), noting_view(request, view, record):
             yield
         return
+    record.view = record.view or left_on(request)
     before = _Before(request)
     attributes = vars(request)
     record.outer = getattr(before.cookies, "record", None) or getattr(before.meta, "record", None)
@@ -52,7 +56,11 @@ def watching(request: HttpRequest, record: Record) -> Iterator[None]:
         attributes.pop(name, None)
     attributes.update(replaced)
     try:
-        with noting(request, record), naming(before.session, record):
+        with (
+            noting(request, record),
+            naming(before.session, record),
+            noting_view(request, record.view, record),
+        ):
             yield
     finally:
         for name, made in replaced.items():
@@ -125,7 +133,7 @@ class _Before:
         self.was_accessed = bool(getattr(session, "accessed", False))
         self.was_modified = bool(getattr(session, "modified", False))
         if session is not None:
-            session.accessed = False
+            session.accessed = session.modified = False
         self.messages = self._messages()
 
     def _messages(self) -> tuple[bool, ...]:
@@ -153,11 +161,14 @@ class _Before:
         elif session is not None:
             if session.accessed:
                 record.note("session")
-            if session.modified and not self.was_modified:
+            if session.modified:
                 record.note("session written")
+            session.modified = session.modified or self.was_modified
             session.accessed = session.accessed or self.was_accessed or record.has_session
         if translation.get_language() != self.language:
             record.note("language")
+        if vars(self.request).get("_body"):  # which HTTP/2 may send unannounced
+            record.note("body")
         if self._messages() != self.messages:
             record.note("messages")
         if vars(self.request).get("_csp_nonce"):  # made, by Django's own middleware or django-csp

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
+from django.http.request import HttpHeaders
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
 
@@ -56,8 +57,9 @@ def vary_on_seen(
     """
     names = ["Cookie"] if has_cookies else []
     for name in sorted(headers):
-        if name.startswith("HTTP_"):
-            names.append(name.removeprefix("HTTP_").replace("_", "-").title())
+        header = HttpHeaders.parse_header_name(name)
+        if header is not None:
+            names.append(header)
         elif ":" not in name:
             is_local = True
     if names:

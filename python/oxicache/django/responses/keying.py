@@ -88,8 +88,10 @@ class Keying:
         if self.scope is not None or self.per_user is False:
             return None
         if is_user:
-            return None if rest.is_plain(request) else rest.user_kind(request.user)
-        return ANONYMOUS if is_anonymous(request) else GUEST
+            # Whom the setting USER names is whom it names: his model is its own affair.
+            is_named = rest.is_plain(request) and conf.resolver("user") is not None
+            return None if is_named else rest.user_kind(request.user)
+        return ANONYMOUS if is_anonymous(request) and not _has_begun_session(rest.plain(request)) else GUEST
 
     def parts_of(
         self,
@@ -105,15 +107,18 @@ class Keying:
         """
         args, kwargs = arguments
         is_plain = rest.is_plain(request)
+        plain = request if is_plain else rest.plain(request)
         return (
             scope.prefix(),
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            places() if is_plain else (*places(), *rest.segments(request)),
-            _asked(request if is_plain else rest.plain(request), self.ignored_params),
+            (*places(), *_routed(plain))
+            if is_plain
+            else (*places(), *_routed(plain), *rest.segments(request)),
+            _asked(plain, self.ignored_params),
             args,
-            tuple(kwargs.items()),
+            _counting(rest.plain(request), kwargs) if kwargs else (),
             said,
         )
 
@@ -128,6 +133,22 @@ Parts: TypeAlias = tuple[
 ]
 
 _PLAIN: Final = frozenset({bool, int, str, type(None), UUID})
+
+
+def _counting(request: HttpRequest, kwargs: dict[str, Any]) -> Named:
+    """Return the arguments that count: not the objects that the URLconf itself gives, as `{"sitemaps": {...}}`.
+
+    These are the same for one address in one URLconf.
+    """
+    match = vars(request).get("resolver_match")
+    given = getattr(match, "extra_kwargs", None)
+    if not given:
+        return tuple(kwargs.items())
+    return tuple(
+        (name, value)
+        for name, value in kwargs.items()
+        if type(value) in _PLAIN or name not in given or given[name] is not value
+    )
 
 
 def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) -> str:
@@ -163,16 +184,40 @@ def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) 
     segments.append(keys.escape(view))
     segments += [keys.MARK + keys.escape(kind)] if kind else []
     segments += places
-    segments += _address(*asked)
-    if args or kwargs:
-        segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
-        segments += keys.spell_params(kwargs)
+    address, *params = _address(*asked)
+    segments.append(address)
+    # Before the parameters, which may be named alike: what ends them here is no pair.
     for name, value in zip(names, values, strict=True):
         spelt = ABSENT if value is None else keys.spell(value, name)
         segments.append(f"{keys.MARK}{keys.escape(name)}={spelt}")
+    segments += params
+    if args or kwargs:
+        segments += [f"{keys.MARK}args", *(keys.spell(value, "an argument") for value in args)]
+        segments += keys.spell_params(kwargs)
     if said:
         segments += [f"{keys.MARK}key", keys.spell(said[0], "what key_func returned")]
     return keys.bounded(":".join(segments))
+
+
+def _routed(request: HttpRequest) -> list[str]:
+    """Return what a middleware has changed of the way from the address to the view, as segments.
+
+    `reverse()` goes by `urlconf`, and of that nothing can be noted. TypeError where it has no name.
+    """
+    found = []
+    if request.path_info != request.path:
+        found.append(f"{keys.MARK}path={keys.escape(request.path_info)}")
+    urlconf = vars(request).get("urlconf")
+    if urlconf is not None:
+        found.append(
+            f"{keys.MARK}urlconf={keys.spell(getattr(urlconf, '__name__', urlconf), 'request.urlconf')}"
+        )
+    return found
+
+
+def _has_begun_session(request: HttpRequest) -> bool:
+    """Whether something has been put into the session of a visitor who came without one."""
+    return bool(getattr(vars(request).get("session"), "_session_cache", None))
 
 
 def _asked(request: HttpRequest, ignored: frozenset[str] | None) -> Asked:
@@ -187,7 +232,7 @@ def _asked(request: HttpRequest, ignored: frozenset[str] | None) -> Asked:
     # A middleware that has looked at GET may have changed it; and WSGI and ASGI decode in ways of their own.
     if "GET" in vars(request) or not query.isascii():
         return scheme, host, path, tuple(_params(request.GET, ignored)), None, ignored
-    return scheme, host, path, query, request.encoding, ignored
+    return scheme, host, path, query, request._encoding, ignored  # type: ignore[attr-defined]
 
 
 def _address(  # noqa: PLR0917 -- what an address is made of
@@ -202,7 +247,8 @@ def _address(  # noqa: PLR0917 -- what an address is made of
 
     Those of one name stay in their own order: most views take the last.
     """
-    place = f"{keys.escape(scheme)}%3A//{keys.escape(host)}{keys.escape(path)}"
+    # A path begins with a slash, and a host is as somebody has sent it.
+    place = f"{keys.escape(scheme)}%3A//{keys.escape(host).replace('/', '%2F')}{keys.escape(path)}"
     if ignored is None:
         return [place, f"{keys.MARK}get-"]
     params = _params(QueryDict(query, encoding=encoding), ignored) if isinstance(query, str) else query

@@ -132,7 +132,11 @@ def _completed(
 
 def _is_somebody(request: HttpRequest) -> bool:
     """Whether the visitor may be somebody. A user or a session that nobody has asked for is not asked for here."""
-    return not is_anonymous(request) or (is_resolved(request) and bool(request.user.is_authenticated))
+    if not is_anonymous(request) or (is_resolved(request) and bool(request.user.is_authenticated)):
+        return True
+    return (
+        vars(request).get("auth") is not None
+    )  # as Django REST framework has it, of a key that is no user's
 
 
 def _is_named(request: HttpRequest) -> bool:

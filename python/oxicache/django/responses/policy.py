@@ -61,7 +61,7 @@ def refusal(  # noqa: PLR0911 -- one for each reason
     """Say why a response is not cached; None where it may be. `size`: bytes of what is held of one not yet rendered."""
     if not isinstance(response, HttpResponseBase):
         return f"the view returned {type(response).__name__}, which is no response"
-    if response.streaming:
+    if getattr(response, "streaming", True):  # the base of all has no content either
         return "it is streamed"
     if response.status_code not in statuses:
         return f"its status is {response.status_code}"

@@ -13,7 +13,8 @@ from django.utils.functional import LazyObject, empty
 
 from oxicache import keys
 from oxicache._native import MISSING
-from oxicache.django.responses import rest
+from oxicache.django.responses import instances, rest
+from oxicache.django.responses.instances import VIEW
 
 __all__ = [
     "ATTRIBUTE",
@@ -34,10 +35,8 @@ __all__ = [
 _KEYED_META: Final = frozenset(
     {
         "CONTENT_LENGTH",
-        "CONTENT_TYPE",
         "HTTP_AUTHORIZATION",  # a request that has it is cached only where a resolver has told whose it is
         "HTTP_CACHE_CONTROL",
-        "HTTP_HOST",
         "HTTP_IF_MATCH",  # what answers a condition is no 200, and a 200 is whole
         "HTTP_IF_MODIFIED_SINCE",
         "HTTP_IF_NONE_MATCH",
@@ -47,7 +46,6 @@ _KEYED_META: Final = frozenset(
         "SCRIPT_NAME",
         "SERVER_NAME",
         "SERVER_PORT",
-        "SERVER_PROTOCOL",
     }
 )
 _COOKIES: Final = frozenset({"HTTP_COOKIE", "CSRF_COOKIE"})
@@ -83,6 +81,7 @@ class Record:
         "session",
         "set_user",
         "user",
+        "view",
     )
 
     def __init__(self, outer: "Record | None" = None) -> None:
@@ -101,6 +100,7 @@ class Record:
         self.sees_authorization = False  # a request with `Authorization` came this far without a resolver
         self.outer = outer
         self.is_taken = False  # by a view inside that answers for itself
+        self.view: Mapping[str, Any] = {}  # what the view had on itself, before it was asked
 
     @property
     def has_cookies(self) -> bool:
@@ -110,10 +110,10 @@ class Record:
 
     @property
     def has_attributes(self) -> bool:
-        """Whether what somebody has set on the request was looked at. The language is known by what Vary names."""
+        """Whether what somebody has set on the request, or its view, was looked at. Vary names the language."""
         texts = self.read_attributes()
         is_set = any(text is not None for name, text in texts.items() if name != "LANGUAGE_CODE")
-        return is_set or any(name.startswith(rest.ATTRIBUTE) for name in self.headers)
+        return is_set or any(name.startswith((rest.ATTRIBUTE, VIEW)) for name in self.headers)
 
     def note(self, root: str) -> None:
         """Note a root."""
@@ -161,6 +161,13 @@ class Record:
         if self.outer is not None:
             self.outer.note_session(name)
 
+    def note_view(self, name: str) -> None:
+        """Note what a view has found on itself. An outer view has seen where it came from."""
+        if _text_or_none(name, self.view[name]) == UNSPELT:
+            self.roots.add(f"view.{name}")
+        else:
+            self.headers.add(f"{VIEW}{name}")
+
     def note_attribute(self, name: str) -> None:
         """Note an attribute that somebody has set on the request, or has not."""
         if name not in self.attributes:
@@ -187,6 +194,8 @@ class Record:
         """As `looked_up`, of the request as it was before the view."""
         if name.startswith(rest.ATTRIBUTE):
             return rest.looked_up(request, name)
+        if name.startswith(VIEW):
+            return _view_text(name, self.view.get(name[len(VIEW) :], MISSING))
         if name.startswith(ATTRIBUTE):
             text = self.attributes.get(name[len(ATTRIBUTE) :])
             if type(text) is str:  # a lazy object claims to be one
@@ -198,6 +207,8 @@ def looked_up(request: HttpRequest, name: str) -> str | None:
     """Return the value of what a record names: a header, a cookie, an attribute. TypeError names one without a text."""
     if name.startswith(rest.ATTRIBUTE):
         return rest.looked_up(request, name)
+    if name.startswith(VIEW):
+        return _view_text(name, instances.value_of(request, name[len(VIEW) :]))
     request = rest.plain(request)
     if name.startswith(ATTRIBUTE):
         attribute = name[len(ATTRIBUTE) :]
@@ -228,6 +239,10 @@ def _header_text(name: str, value: Any) -> str | None:
 def attribute_text(name: str, value: Any) -> str:
     """Return the text that stands for an attribute. TypeError where there is none."""
     return keys.spell(resolved(value), f"request.{name}")
+
+
+def _view_text(name: str, value: Any) -> str | None:
+    return None if value is MISSING else attribute_text(name, value)
 
 
 def _text_or_none(name: str, value: Any) -> str:
@@ -266,7 +281,7 @@ def take(request: Any) -> None:
 def _is_keyed(name: str) -> bool:
     if name in _KEYED_META or name.startswith(("wsgi.", "asgi.")):
         return True
-    if name in {"HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"}:
-        return bool(settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT)
+    if name in {"HTTP_HOST", "HTTP_X_FORWARDED_HOST"}:  # the one that the host of the key is taken from
+        return bool(settings.USE_X_FORWARDED_HOST) is (name == "HTTP_X_FORWARDED_HOST")
     secure = settings.SECURE_PROXY_SSL_HEADER
     return bool(secure) and name == secure[0]

@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from oxicache.django import signals, words
 from oxicache.django.responses import rest
 from oxicache.django.responses.decorating import cached_view
+from oxicache.django.responses.instances import is_stand_in
 from oxicache.django.responses.serving import Further, ResponseCache
 
 __all__ = ["DetailCacheMixin", "ListCacheMixin"]
@@ -42,7 +43,7 @@ class _Options:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check the options. TypeError and ValueError name a wrong one."""
         super().__init_subclass__(**kwargs)
-        if cls.__module__ == __name__:
+        if cls.__module__ == __name__ or is_stand_in(cls):
             return
         cls._oxicache_caches = {}
         for mixin, action in ((ListCacheMixin, "list"), (DetailCacheMixin, "retrieve")):

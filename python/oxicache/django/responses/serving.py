@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import host, scope, transactions
 from oxicache.django.responses import findings, policy, rendering, rest, stored
-from oxicache.django.responses.attributes import is_waiting
+from oxicache.django.responses.attributes import is_waiting, is_watched_elsewhere
 from oxicache.django.responses.guard import watching, watching_names
 from oxicache.django.responses.headers import vary_on_seen
 from oxicache.django.responses.keying import Keying, Parts, key_of
@@ -294,6 +294,8 @@ class ResponseCache:
         return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
 
     def _again(self, missed: Ask) -> Ask | None:
+        if is_watched_elsewhere(rest.plain(missed.request)):
+            return None
         return self._ask(missed.request, missed.view.name, missed.arguments, missed.further, is_watched=True)
 
     @property
@@ -337,8 +339,11 @@ class ResponseCache:
 
     def _load(self, ask: Ask, call: Callable[[], Any]) -> Loaded:
         ask.has_begun = True
-        record, stamps, data = Record(), self._stamps(ask), None
+        if is_watched_elsewhere(rest.plain(ask.request)):
+            return Loaded(ask.wanted, call())
+        record, data = Record(), None
         with watching(ask.request, record):
+            stamps = self._stamps(ask)  # which may ask the view for its rows, and it remembers whose they are
             response = call()
             if rest.is_data(ask.request, response):
                 from oxicache.django.responses import rest_data
@@ -352,6 +357,8 @@ class ResponseCache:
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
         ask.has_begun = True
+        if is_watched_elsewhere(rest.plain(ask.request)):
+            return Loaded(ask.wanted, await call())
         record, stamps = Record(), self._stamps(ask)
         with watching(ask.request, record):
             response = await call()

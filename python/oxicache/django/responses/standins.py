@@ -53,6 +53,13 @@ class _StandIn(dict[str, Any]):
     root: str
 
     __iter__ = _whole("__iter__")
+    __reversed__ = _whole("__reversed__")
+    __repr__ = _whole("__repr__")
+    __eq__ = _whole("__eq__")
+    __ne__ = _whole("__ne__")
+    __or__ = _whole("__or__")
+    __ror__ = _whole("__ror__")
+    popitem = _whole("popitem")
     keys = _whole("keys")
     values = _whole("values")
     items = _whole("items")
@@ -62,6 +69,12 @@ class _StandIn(dict[str, Any]):
     get = _one("get")
     pop = _one("pop")
     setdefault = _one("setdefault")
+    __hash__ = None  # as of every dict
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Be copied and pickled as a plain dict."""
+        self.record.note(self.root)
+        return dict, (copied(self),)
 
 
 class Meta(_StandIn):
@@ -104,6 +117,10 @@ class Headers(HttpHeaders):
     def __contains__(self, name: object) -> bool:
         self._record.note_meta(meta_name(str(name)))
         return super().__contains__(name)
+
+    def __repr__(self) -> str:
+        self._record.note("META")
+        return super().__repr__()
 
 
 class Cookies(_StandIn):
