@@ -101,3 +101,14 @@ def test_what_no_key_would_mend_is_said_at_level_debug(caplog: pytest.LogCapture
     said = lines(caplog, cached_view(max_bytes=2)(hello), count=1)
     assert said[-1].endswith("is not cached: its 5 bytes are more than max_bytes, 2.")
     assert [record.levelname for record in caplog.records if record.name == "oxicache.responses"] == ["DEBUG"]
+
+
+@pytest.mark.parametrize("name", ["condition_func", "success_func", "key_func", "scope"])
+def test_an_async_function_is_refused(name: str) -> None:
+    """Its coroutine would be as good as True, whatever it says: TypeError names the argument."""
+
+    async def asks(*_: Any) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match=f"{name} must not be async"):
+        cached_view(**{name: asks})

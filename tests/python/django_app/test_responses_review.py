@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import datetime as dt
 import io
 import pickle
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,6 +13,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
+from django.utils import timezone
 
 from oxicache.django.responses import cached_view
 
@@ -175,6 +177,27 @@ class TestAddresses:
         assert ask(asked("/page/")) == "/page/ 3"
         assert ask(rewritten("/one/")) == "/one/ 1"
 
+    def test_time_zones_of_one_name(self) -> None:
+        """A zone of one offset is called as somebody likes, and two of a name are two."""
+        ask = cached(lambda _: timezone.localtime(dt.datetime(2026, 1, 1, tzinfo=dt.UTC)).hour)
+        with override_settings(USE_TZ=True):
+            for hours in (1, 2):
+                with timezone.override(dt.timezone(dt.timedelta(hours=hours), "visitor's")):
+                    assert ask(asked()).startswith(str(hours))
+
+    def test_what_an_inner_view_asks_for_its_cache(self) -> None:
+        """A view that calls a cached one does not vary by what that one is asked to do with its cache."""
+
+        @cached_view()
+        def inner(request: HttpRequest) -> HttpResponse:
+            return HttpResponse("inner")
+
+        @cached_view()
+        def outer(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(inner(request).content)
+
+        assert outer(asked()).get("Vary", "") in {"", "Cookie"}
+
     def test_the_urls_that_a_middleware_has_chosen(self) -> None:
         """`request.urlconf` says what `reverse()` returns, of which nothing can be noted: it is in the key."""
         ask = cached(lambda request: getattr(request, "chosen", 0) * 0)
@@ -223,6 +246,18 @@ class TestSessions:
 
         ask = cached(say)
         assert [ask(changed()), ask(changed())] == ["0 1", "0 2"]
+
+    def test_whether_there_is_any(self) -> None:
+        """That a session is empty tells one guest from another."""
+        ask = cached(lambda request: request.session.is_empty())
+
+        def guest(key: str | None) -> HttpRequest:
+            request = asked(HTTP_COOKIE="sessionid=x")
+            request.session = Session(key)
+            return request  # type: ignore[no-any-return]
+
+        assert ask(guest("k" * 8)) == "False 1"
+        assert ask(guest(None)) == "True 2"
 
     def test_the_mark_of_a_middleware_stays(self) -> None:
         """A session that was changed before its view is saved after it."""
@@ -320,18 +355,8 @@ class TestSharedRequests:
         asyncio.run(main())
 
 
-class TestWrongUse:
-    """What a decorator is given that would let everything through."""
-
-    @pytest.mark.parametrize("name", ["condition_func", "success_func", "key_func", "scope"])
-    def test_an_async_function_is_refused(self, name: str) -> None:
-        """Its coroutine would be as good as True, whatever it says: TypeError names the argument."""
-
-        async def asks(*_: Any) -> bool:
-            return False
-
-        with pytest.raises(TypeError, match=f"{name} must not be async"):
-            cached_view(**{name: asks})
+class TestOthers:
+    """What is seldom seen."""
 
     def test_a_response_of_a_base_class(self) -> None:
         """What is a response without being an HttpResponse is handed on as it is."""

@@ -113,9 +113,7 @@ class Keying:
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            (*places(), *_routed(plain))
-            if is_plain
-            else (*places(), *_routed(plain), *rest.segments(request)),
+            places() + _routed(plain) + (() if is_plain else rest.segments(request)),
             _asked(plain, self.ignored_params),
             args,
             _counting(rest.plain(request), kwargs) if kwargs else (),
@@ -199,20 +197,16 @@ def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) 
     return keys.bounded(":".join(segments))
 
 
-def _routed(request: HttpRequest) -> list[str]:
+def _routed(request: HttpRequest) -> tuple[str, ...]:
     """Return what a middleware has changed of the way from the address to the view, as segments.
 
     `reverse()` goes by `urlconf`, and of that nothing can be noted. TypeError where it has no name.
     """
-    found = []
-    if request.path_info != request.path:
-        found.append(f"{keys.MARK}path={keys.escape(request.path_info)}")
-    urlconf = vars(request).get("urlconf")
-    if urlconf is not None:
-        found.append(
-            f"{keys.MARK}urlconf={keys.spell(getattr(urlconf, '__name__', urlconf), 'request.urlconf')}"
-        )
-    return found
+    path, urlconf = request.path_info, vars(request).get("urlconf")
+    if path == request.path and urlconf is None:
+        return ()
+    name = keys.spell(getattr(urlconf, "__name__", urlconf), "request.urlconf")
+    return f"{keys.MARK}path={keys.escape(path)}", f"{keys.MARK}urlconf={name}"
 
 
 def _has_begun_session(request: HttpRequest) -> bool:
