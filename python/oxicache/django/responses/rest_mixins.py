@@ -80,8 +80,8 @@ class DetailCacheMixin(_Options):
     """Caches `retrieve`. It stands before the viewset in the bases.
 
     Its attributes are those of ListCacheMixin. Where the view has permissions for single objects, or a `get_object`
-    or filters of its own, `get_object` runs on hits too; else a hit takes no query. What is held depends on the row, where it is
-    looked up by its primary key, else on the model. Source: as for ListCacheMixin.
+    or filters of its own, `get_object` runs on hits too; else a hit takes no query. What is held depends on the row,
+    where it is looked up by its primary key, else on the model. Source: as for ListCacheMixin.
     """
 
     cache_timeout: float | timedelta | None = 3600
