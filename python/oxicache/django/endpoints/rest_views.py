@@ -31,10 +31,12 @@ class CacheEndpoint(APIView):  # type: ignore[misc]  # the framework has no type
     """What the four have in common.
 
     `as_view(alias="sessions", permission_classes=[...])` is about another alias of CACHES, and for others to see.
+    What an address captures above them is no matter, and neither are the versions of the project's API.
     """
 
     alias: str = DEFAULT_CACHE_ALIAS
     permission_classes: Any = (IsAdminUser,)
+    versioning_class = None
 
     def get_authenticate_header(self, request: Request) -> str:
         """Return what is asked of a visitor: 401 also where a session, which asks for nothing, comes first."""
@@ -52,7 +54,7 @@ class CacheStatsView(CacheEndpoint):
 
     permission_classes: Any = (IsAuthenticated,)
 
-    def get(self, request: Request) -> Response:  # noqa: ARG002 -- a view is given it
+    def get(self, request: Request, *_: Any, **__: Any) -> Response:  # noqa: ARG002 -- a view is given it
         """Show the figures."""
         return _sent(answers.stats(self.alias))
 
@@ -60,7 +62,7 @@ class CacheStatsView(CacheEndpoint):
 class CacheHealthView(CacheEndpoint):
     """`GET cache-health/`, for staff."""
 
-    def get(self, request: Request) -> Response:  # noqa: ARG002 -- as above
+    def get(self, request: Request, *_: Any, **__: Any) -> Response:  # noqa: ARG002 -- as above
         """Try the cache."""
         return _sent(answers.health(self.alias))
 
@@ -74,7 +76,7 @@ class CacheClearView(CacheEndpoint):
             _ = request.body
         return super().initialize_request(request, *args, **kwargs)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, *_: Any, **__: Any) -> Response:
         """Clear what is named, or everything."""
         return _sent(answers.clear(self.alias, request._request))
 
@@ -82,6 +84,6 @@ class CacheClearView(CacheEndpoint):
 class CacheResetStatsView(CacheEndpoint):
     """`POST cache-reset-stats/`, for staff."""
 
-    def post(self, request: Request) -> Response:  # noqa: ARG002 -- as above
+    def post(self, request: Request, *_: Any, **__: Any) -> Response:  # noqa: ARG002 -- as above
         """Count from zero."""
         return _sent(answers.reset(self.alias))

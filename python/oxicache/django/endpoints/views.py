@@ -40,7 +40,10 @@ def _csrf_problem(request: HttpRequest) -> str | None:
 # The view checks itself, in JSON, and lets nobody be sent to a login page.
 @method_decorator([login_not_required, csrf_exempt, never_cache, non_atomic_requests], name="dispatch")
 class CacheEndpoint(View):
-    """What the four have in common. `as_view(alias="sessions")` is about another alias of CACHES."""
+    """What the four have in common. `as_view(alias="sessions")` is about another alias of CACHES.
+
+    What an address captures above them, a tenant or a version, is no matter.
+    """
 
     alias: str = DEFAULT_CACHE_ALIAS
     needs_staff: ClassVar[bool] = True
@@ -85,7 +88,7 @@ class CacheStatsView(CacheEndpoint):
 
     needs_staff = False
 
-    def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 -- a view is given it
+    def get(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 -- a view is given it
         """Show the figures."""
         return _sent(answers.stats(self.alias))
 
@@ -93,7 +96,7 @@ class CacheStatsView(CacheEndpoint):
 class CacheHealthView(CacheEndpoint):
     """`GET cache-health/`, for staff."""
 
-    def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 -- as above
+    def get(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 -- as above
         """Try the cache."""
         return _sent(answers.health(self.alias))
 
@@ -101,7 +104,7 @@ class CacheHealthView(CacheEndpoint):
 class CacheClearView(CacheEndpoint):
     """`POST cache-clear/`, for staff."""
 
-    def post(self, request: HttpRequest) -> HttpResponse:
+    def post(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
         """Clear what is named, or everything."""
         return _sent(answers.clear(self.alias, request))
 
@@ -109,6 +112,6 @@ class CacheClearView(CacheEndpoint):
 class CacheResetStatsView(CacheEndpoint):
     """`POST cache-reset-stats/`, for staff."""
 
-    def post(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 -- as above
+    def post(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 -- as above
         """Count from zero."""
         return _sent(answers.reset(self.alias))

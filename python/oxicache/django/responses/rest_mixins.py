@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Final
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Prefetch, QuerySet
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import WhereNode
 from rest_framework import generics, permissions, views
 from rest_framework.request import Request
 
@@ -78,8 +80,8 @@ class DetailCacheMixin(_Options):
     """Caches `retrieve`. It stands before the viewset in the bases.
 
     Its attributes are those of ListCacheMixin. Where the view has permissions for single objects, or a `get_object`
-    of its own, `get_object` runs on hits too; else a hit takes no query. What is held depends on the row, where it is
-    looked up by its primary key, else on the model. Source: as for ListCacheMixin.
+    or filters of its own, `get_object` runs on hits too; else a hit takes no query. What is held depends on the row,
+    where it is looked up by its primary key, else on the model. Source: as for ListCacheMixin.
     """
 
     cache_timeout: float | timedelta | None = 3600
@@ -192,7 +194,26 @@ def _checks_objects(view: Any) -> bool:
     checking = (one for one in kind.__mro__ if "check_object_permissions" in vars(one))
     if next(one for one in checking if one is not DetailCacheMixin) is not views.APIView:
         return True
-    return any(map(_checks_an_object, view.get_permissions()))
+    return _hides_rows(view) or any(map(_checks_an_object, view.get_permissions()))
+
+
+# Filters that go by parameters alone, which are in the key.
+_BY_PARAMETERS: Final = frozenset(
+    {
+        "django_filters.rest_framework.backends.DjangoFilterBackend",
+        "rest_framework.filters.OrderingFilter",
+        "rest_framework.filters.SearchFilter",
+    }
+)
+
+
+def _hides_rows(view: Any) -> bool:
+    """Whether filters of the project's may say, for each user and at any time, which rows there are."""
+    own = getattr(type(view), "filter_queryset", generics.GenericAPIView.filter_queryset)
+    backends = getattr(view, "filter_backends", ())
+    return own is not generics.GenericAPIView.filter_queryset or any(
+        f"{kind.__module__}.{kind.__qualname__}" not in _BY_PARAMETERS for kind in backends
+    )
 
 
 def _checks_an_object(permission: Any) -> bool:
@@ -244,7 +265,7 @@ def _watch(models: Iterable[type[Model]]) -> None:
 
 
 def _models_of(queryset: QuerySet[Any]) -> tuple[type[Model], ...]:
-    """Return the model of a queryset and those that it selects, prefetches or joins."""
+    """Return the model of a queryset and those that it selects, prefetches, joins or asks in queries within it."""
     return tuple(dict.fromkeys(_named(queryset)))
 
 
@@ -263,10 +284,28 @@ def _named(queryset: QuerySet[Any]) -> Iterator[type[Model]]:
         yield from _followed(model, path.split("__"))
         if isinstance(lookup, Prefetch) and lookup.queryset is not None:
             yield from _named(lookup.queryset)
-    for join in queryset.query.alias_map.values():
-        field = getattr(join, "join_field", None)
-        if field is not None and isinstance(field.related_model, type):
-            yield field.related_model
+    for query in _queries(queryset.query):
+        if isinstance(query.model, type):
+            yield query.model
+        for join in query.alias_map.values():
+            field = getattr(join, "join_field", None)
+            if field is not None and isinstance(field.related_model, type):
+                yield field.related_model
+
+
+def _queries(query: Query) -> Iterator[Query]:
+    """Return a query and all that are within it: in its conditions, its annotations, and combined with it."""
+    yield query
+    asked: list[Any] = [*query.annotations.values(), query.where, *query.combined_queries]
+    while asked:
+        one = asked.pop()
+        inner = one if isinstance(one, Query) else getattr(one, "query", None)
+        if isinstance(inner, Query):
+            yield from _queries(inner)
+        elif isinstance(one, WhereNode):
+            asked += one.children
+        elif hasattr(one, "get_source_expressions"):
+            asked += one.get_source_expressions()
 
 
 def _selected(model: type[Model], names: dict[str, Any]) -> Iterator[type[Model]]:
