@@ -490,7 +490,7 @@ class ResponseCache:
         if ask.further is not None and ask.further.permit is not None:
             ask.further.permit()
         now = ask.shelf.now()
-        status = "HIT" if found.is_fresh(now) else "STALE"
+        status = "HIT" if found.is_fresh(now) else stored.STALE
         if type(found.body) is tuple:
             from oxicache.django.responses import rest_data
 
