@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from oxicache import keys
 from oxicache.django import conf, invalidate, rules
 from oxicache.django.labels import model_named
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import arguments, cached_view
 from oxicache.django.responses.decorating import Decorator
 from oxicache.django.scope import SESSION, UNKNOWN, Scope, scope_of
 from oxicache.django.signals import ancestors
@@ -269,6 +269,7 @@ def smart_cache_view(  # noqa: PLR0917 -- the document's own order
     that does not look at the user can do. The tenant is the session's where the settings name nobody; without one
     nothing is cached. `vary_headers` is `vary_on` of `cached_view`, whose the other options are.
     """
+    arguments.called("smart_cache_view", timeout)
     return _smart(
         None,
         timeout,
@@ -330,6 +331,7 @@ def cache_dropdown_data(
 
     `timeout` None is CACHE_TIMEOUTS["DROPDOWN_DATA"].
     """
+    arguments.called("cache_dropdown_data", timeout)
     prefix = "dropdown" if model_name is None else f"dropdown:{model_name.rpartition('.')[2].lower()}"
     invalidate_on = None if model_name is None else [model_name]
     return _smart("DROPDOWN_DATA", timeout, prefix, per_user, invalidate_on=invalidate_on, **options)
@@ -339,6 +341,7 @@ def cache_dashboard_metrics(
     timeout: float | timedelta | None = None, per_user: bool | None = None, **options: Any
 ) -> Callable[[_V], _V]:
     """`smart_cache_view` of `dashboard:metrics`, whose `timeout` None is CACHE_TIMEOUTS["DASHBOARD_METRICS"]."""
+    arguments.called("cache_dashboard_metrics", timeout)
     return smart_cache_view(timeout, "dashboard:metrics", per_user, **options)
 
 

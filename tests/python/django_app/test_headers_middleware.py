@@ -239,7 +239,6 @@ class TestWhatIsPublic:
         assert not hasattr(response.wsgi_request.session, "_session_cache")
         assert said(response) == PRIVATE
 
-
     def test_what_is_stale_is_asked_for_again(self, client: Client) -> None:
         """Browsers and proxies do not go on showing it once the view works again; who has it already is told 304."""
         assert said(client.get("/rate/")) == PUBLIC

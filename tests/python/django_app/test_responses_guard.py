@@ -286,9 +286,7 @@ class TestTheRest:
         assert ask(second).split()[1] == "2"
         assert first.META["CSRF_COOKIE_NEEDS_UPDATE"]
 
-    def test_a_token_of_who_has_its_cookie_is_said_as_a_token(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_token_of_who_has_its_cookie_is_said_as_a_token(self, caplog: pytest.LogCaptureFixture) -> None:
         """Its cookie is not named beside it: to key by that cookie would not help."""
         ask = cached(get_token)
         for _ in range(2):
@@ -329,7 +327,7 @@ class TestTheRest:
         with translation.override("en"):
             assert activating(asked()) == "None 2"
 
-    def test_tenants_are_apart_and_none_is_nobody(self) -> None:
+    def test_tenants_are_apart_and_none_is_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
         """The setting TENANT is asked; where it does not know, nothing is cached."""
         ask = cached(lambda request: request.META.get("tenant"), vary_on=[])
         tenant = {"TENANT": lambda request: vars(request).get("tenant")}
@@ -343,6 +341,9 @@ class TestTheRest:
             assert [ask(of(number)) for number in (1, 2, 1, 0, 0, None, None)] == [
                 f"None {number}" for number in (1, 2, 1, 3, 3, 4, 5)
             ]
+        assert [record.message.partition(": ")[2] for record in caplog.records] == [
+            "nobody knows its tenant: let OXICACHE['TENANT'] say it, or per_tenant=False leave it out."
+        ]
 
     def test_anonymous_visitors_can_be_left_out(self) -> None:
         """`cache_anonymous=False` caches for users alone."""

@@ -15,6 +15,7 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 
 from oxicache import decorators
 from oxicache.django import responses
+from oxicache.django.responses import arguments
 from oxicache.django.responses.apis import ANY_STATUS, cached_api
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, is_asked
 from oxicache.django.responses.fitting import fitted
@@ -77,6 +78,7 @@ def cache_on_success(
     Omitted: a view's responses with status 200, and all that a function returns but None. A response with another
     status is kept for 60 s at most. Where entries are kept: `conditional_cache`.
     """
+    arguments.called("cache_on_success", timeout)
     statuses = (200,) if success_func is None else ANY_STATUS
     decorate = responses.cached_view(timeout, success_func=success_func, statuses=statuses, **options)
 

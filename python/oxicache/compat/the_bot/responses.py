@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.views.decorators.http import condition
 
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import arguments, cached_view
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, is_asked
 
 __all__ = ["cache_etag_condition", "cache_page_conditional", "cache_response"]
@@ -29,6 +29,7 @@ def cache_response(
     it takes, stands in the key in his place: users for whom it is the same share. The other options are those of
     `cached_view`.
     """
+    arguments.called("cache_response", ttl)
     return _cached(ttl or DEFAULT_TTL, key_func, {"alias": cache_name, "cache_anonymous": False, **options})
 
 
@@ -38,6 +39,7 @@ def cache_page_conditional(
     **options: Any,
 ) -> Decorator:
     """As `cache_response`, and for visitors who are not logged in too; `ttl` None is for ever, and 0 nothing."""
+    arguments.called("cache_page_conditional", ttl)
     return _cached(ttl, key_builder, options)
 
 
@@ -55,8 +57,11 @@ def cache_etag_condition(
     """Django's `condition`, on functions and methods, sync and async: 304 where the client has what `etag_func` names.
 
     Both functions are given the request and the view's arguments. Of an async view they are asked in a thread, for
-    they read rows; an async one is awaited.
+    they read rows; an async one is awaited. TypeError names one that is no function.
     """
+    if not callable(etag_func):
+        raise TypeError(f"etag_func must be callable, not {etag_func!r}")
+    arguments.function("last_modified_func", last_modified_func)
 
     def decorate(view: _V) -> _V:
         @functools.wraps(view)

@@ -60,7 +60,7 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
     if keying.ignored_params is not None:
         held.add("GET")
     if "HTTP_COOKIE" in vary_on or not _OF_COOKIES.isdisjoint(record.roots):
-        held.add("COOKIES")  # what is in no key anyway is said as what it is, and not as the cookie it came from
+        held.add("COOKIES")  # a token, a message is said to be one, and no cookie
     if "user" in record.roots and _holds_user(scope, keying, record.user):
         held.add("user")
     if _is_somebody_else(scope, keying, record.set_user):

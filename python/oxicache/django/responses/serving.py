@@ -286,7 +286,9 @@ class ResponseCache:
             parts = keying.parts_of(request, whose, name, arguments, said)
             key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
         except MissingScopeError as error:
-            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            which = " and ".join(f"OXICACHE[{name.upper()!r}]" for name in error.missing)
+            remedy = f"let {which} say it" + ("" if self.is_of_site else ", or per_tenant=False leave it out")
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}: {remedy}")
             return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")

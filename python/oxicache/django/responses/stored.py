@@ -15,7 +15,18 @@ from django.utils.http import parse_http_date_safe
 from oxicache.django.responses.headers import LOCAL, weakened
 from oxicache.django.responses.remarks import Remarks, give, told
 
-__all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "is_stale", "thaw", "with_etag"]
+__all__ = [
+    "AGE",
+    "CACHE_STATUS",
+    "Data",
+    "Stored",
+    "answer",
+    "conditional",
+    "freeze",
+    "is_stale",
+    "thaw",
+    "with_etag",
+]
 
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
