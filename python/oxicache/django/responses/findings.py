@@ -8,12 +8,12 @@ from django.http import HttpRequest
 from oxicache.django import conf
 from oxicache.django.responses import rest
 from oxicache.django.responses.keying import ANONYMOUS, Keying
-from oxicache.django.responses.records import UNSPELT, Record, meta_name, resolved
+from oxicache.django.responses.records import UNSPELT, Record, resolved
 from oxicache.django.scope import Mark, Scope
 from oxicache.errors import LeakError
 from oxicache.testing import is_strict
 
-__all__ = ["leaks", "report", "varied"]
+__all__ = ["leaks", "report"]
 
 logger = logging.getLogger("oxicache.responses")
 
@@ -41,11 +41,6 @@ _UNSPELT_REMEDY: Final = (
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
 _NEVER_KEYED: Final = frozenset({"body", "csrf", "language", "messages", "nonce", "session written"})
 _OF_COOKIES: Final = frozenset({"csrf", "messages"})  # Django reads them from a cookie
-
-
-def varied(header: str) -> str:
-    """Return the name in META of a header named in `Vary`."""
-    return meta_name(header)
 
 
 def leaks(  # noqa: PLR0917 -- what there is to compare

@@ -24,6 +24,9 @@ ABSENT: Final = f"{keys.MARK}absent"  # in place of the value of a header; no va
 # Visitors who are no users are of two kinds: a session may hold something of one, and holds nothing of the other.
 ANONYMOUS: Final = "anonymous"
 GUEST: Final = "guest"
+REMEMBERED_MAX_CHARS: Final = (
+    1024  # of one address and its headers: who sends long ones fills no memory with them
+)
 
 Resolver = Callable[[HttpRequest], Any]
 
@@ -154,7 +157,9 @@ def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...])
 
     TypeError names an argument of the view that has no spelling.
     """
-    *_, args, kwargs, said = parts
+    *_, asked, args, kwargs, said = parts
+    if _size(asked, values) > REMEMBERED_MAX_CHARS:
+        return _text(parts, names, values)
     if not (args or kwargs or said):
         return _remembered(parts, names, values, ())
     given = (*args, *[value for _, value in kwargs], *said)
@@ -162,6 +167,13 @@ def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...])
     if _PLAIN.issuperset(types):
         return _remembered(parts, names, values, types)
     return _text(parts, names, values)
+
+
+def _size(asked: Asked, values: tuple[str | None, ...]) -> int:
+    """Return the characters of what somebody has sent for a key, roughly."""
+    _, host, path, query, *_ = asked
+    size = len(host) + len(path) + (len(query) if type(query) is str else sum(map(len, query)))
+    return size + sum(map(len, filter(None, values))) if values else size
 
 
 @functools.lru_cache(maxsize=4096)

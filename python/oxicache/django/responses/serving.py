@@ -23,7 +23,7 @@ from oxicache.django.responses.guard import watching, watching_names
 from oxicache.django.responses.headers import vary_on_seen
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, meta_name, take
 from oxicache.django.responses.shelves import Loaded, ServerError, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
@@ -448,7 +448,7 @@ class ResponseCache:
     def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
         """Return the headers that this view has looked at or named so far; None where they are too many."""
         # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
-        named = {findings.varied(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
+        named = {meta_name(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
         others = {ATTRIBUTE + name for name in record.read_attributes().keys() - ask.keyed.attributes.keys()}
         headers = {*ask.headers, *record.headers, *others, *(named - {"HTTP_AUTHORIZATION"})}
         if len(headers) > MAX_HEADERS:
