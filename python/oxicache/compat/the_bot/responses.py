@@ -61,8 +61,9 @@ def cache_etag_condition(
     Both functions are given the request and the view's arguments. Of an async view they are asked in a thread, for
     they read rows; an async one is awaited.
     """
-    arguments.function("etag_func", etag_func)
-    arguments.function("last_modified_func", last_modified_func)
+    for name, given in (("etag_func", etag_func), ("last_modified_func", last_modified_func)):
+        if given is not None and not callable(given):
+            raise TypeError(f"{name} must be callable or None, not {given!r}")
 
     def decorate(view: _V) -> _V:
         @functools.wraps(view)
