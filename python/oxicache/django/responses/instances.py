@@ -6,7 +6,6 @@ class derived from its own, which notes what it is asked for.
 
 import functools
 import inspect
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -52,14 +51,13 @@ _HARMLESS: Final = frozenset({"builtins", "typing"})  # whose classes do nothing
 def asked_of(view: Any, request: Any) -> None:
     """Remember on a request of Django's which instance answers it. One of the REST framework knows that itself."""
     if isinstance(view, View) and rest.is_plain(request):
-        vars(request)[_VIEW] = weakref.ref(view)  # which holds the request, and both are to go at once
+        vars(request)[_VIEW] = view
 
 
 def _view_of(request: Any) -> Any:
     attributes = vars(request)
     if rest.is_plain(request):
-        held = attributes.get(_VIEW)
-        return None if held is None else held()
+        return attributes.get(_VIEW)
     return (attributes.get("parser_context") or {}).get("view")
 
 
