@@ -1,4 +1,5 @@
 """`CacheMiddleware`: what it says of which response, in either order with Django's own middleware."""
+# Long because all of its tests ask one site of small views.
 
 from collections.abc import Iterator
 from io import BytesIO

@@ -1,4 +1,5 @@
 """The leak guard of `cached_view`: a view that looks at what its key does not hold is not cached."""
+# Long because each thing that a view may look at has a test of its own.
 
 import asyncio
 from collections.abc import Callable, Iterator
