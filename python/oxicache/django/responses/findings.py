@@ -40,6 +40,7 @@ _UNSPELT_REMEDY: Final = (
 )
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
 _NEVER_KEYED: Final = frozenset({"body", "csrf", "language", "messages", "nonce", "session written"})
+_OF_COOKIES: Final = frozenset({"csrf", "messages"})  # Django reads them from a cookie
 
 
 def leaks(  # noqa: PLR0917 -- what there is to compare
@@ -54,8 +55,8 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
     held = set(keyed.roots) - _NEVER_KEYED
     if keying.ignored_params is not None:
         held.add("GET")
-    if "HTTP_COOKIE" in vary_on:
-        held.add("COOKIES")
+    if "HTTP_COOKIE" in vary_on or not _OF_COOKIES.isdisjoint(record.roots):
+        held.add("COOKIES")  # a token, a message is said to be one, and no cookie
     if "user" in record.roots and _holds_user(scope, keying, record.user):
         held.add("user")
     if _is_somebody_else(scope, keying, record.set_user):

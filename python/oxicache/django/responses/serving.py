@@ -286,7 +286,9 @@ class ResponseCache:
             parts = keying.parts_of(request, whose, name, arguments, said)
             key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
         except MissingScopeError as error:
-            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            which = " and ".join(f"OXICACHE[{name.upper()!r}]" for name in error.missing)
+            remedy = f"let {which} say it" + ("" if self.is_of_site else ", or per_tenant=False leave it out")
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}: {remedy}")
             return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
@@ -496,7 +498,7 @@ class ResponseCache:
         if ask.further is not None and ask.further.permit is not None:
             ask.further.permit()
         now = ask.shelf.now()
-        status = "HIT" if found.is_fresh(now) else "STALE"
+        status = "HIT" if found.is_fresh(now) else stored.STALE
         if type(found.body) is tuple:
             from oxicache.django.responses import rest_data
 
