@@ -56,7 +56,7 @@ def asked_of(view: Any, request: Any) -> None:
     Not on the request: several tasks may ask several views with one.
     """
     if isinstance(view, View) and rest.is_plain(request):
-        _answering.set((weakref.ref(request), weakref.ref(view)))  # nothing keeps them alive in here
+        _answering.set((weakref.ref(request), weakref.ref(view)))  # both are to go when they are done
 
 
 def _view_of(request: Any) -> Any:
