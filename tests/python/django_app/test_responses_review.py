@@ -317,6 +317,23 @@ class TestUsers:
         assert ask(of("fr")) == "fr 2"
         assert [ask(of(None)), ask(of(None))] == ["None 3", "None 3"]
 
+    def test_what_is_known_of_a_user_in_one_session(self) -> None:
+        """Who has shown a second factor in one session has not in another: a view that looks at him is not cached."""
+
+        def say(request: Any) -> str:
+            return "secret" if request.user.is_verified() else "ask"
+
+        ask = cached(say)
+
+        def of(device: str | None) -> HttpRequest:
+            request = asked()
+            request.user = User(pk=1)
+            request.user.otp_device = device
+            request.user.is_verified = lambda: device is not None
+            return request  # type: ignore[no-any-return]
+
+        assert [ask(of("key")), ask(of(None)), ask(of("key"))] == ["secret 1", "ask 2", "ask 2"]
+
 
 class TestOthers:
     """What is seldom seen."""

@@ -3,6 +3,7 @@
 import logging
 from typing import Any, Final
 
+from django.db.models import Model
 from django.http import HttpRequest
 
 from oxicache.django import conf
@@ -39,6 +40,7 @@ _UNSPELT_REMEDY: Final = (
     "let key_func= or scope= say what of it counts; a key holds text, numbers, saved rows"
 )
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
+_DJANGOS_OF_USER: Final = frozenset({"backend"})  # as login() sets it
 _NEVER_KEYED: Final = frozenset({"body", "csrf", "language", "messages", "nonce", "session written"})
 _OF_COOKIES: Final = frozenset({"csrf", "messages"})  # Django reads them from a cookie
 
@@ -68,6 +70,8 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
     unspelt = {
         name for name, text in record.read_attributes().items() if text == UNSPELT
     } - keyed.attributes.keys()
+    if "user" in record.roots and keying.scope is None and "user" not in keyed.roots:
+        unspelt |= {f"user.{name}" for name in _set_on(record.user)}
     return [*sorted(record.roots - held), *(f"{OF_REQUEST}{name}" for name in sorted(unspelt))]
 
 
@@ -76,12 +80,24 @@ def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
         return False
     if scope.user is not None and not isinstance(scope.user, Mark):
         return True
-    # Nobody, says the key. Whoever is known by something else than a session may be somebody to the view, and so may be
-    # a visitor of whom a middleware has found out something.
-    is_known = any(
-        value and not callable(value) for value in getattr(resolved(user), "__dict__", {}).values()
-    )
-    return keying.scope is None and not getattr(user, "is_authenticated", False) and not is_known
+    # Nobody, says the key. Whoever is known by something else than a session may be somebody to the view.
+    return keying.scope is None and not getattr(user, "is_authenticated", False)
+
+
+def _set_on(user: Any) -> set[str]:
+    """Return what a middleware has set on a user, or on a visitor who is none: it may be of this session alone.
+
+    As that he has shown a second factor, or that somebody else has taken his place. What his class has is his own; of a
+    user who is no row of a database nothing is known.
+    """
+    user = resolved(user)
+    if getattr(user, "is_authenticated", False) and not isinstance(user, Model):
+        return set()
+    found = getattr(user, "__dict__", {}).items()
+    foreign = {
+        name for name, value in found if value and not callable(value) and not hasattr(type(user), name)
+    }
+    return {name for name in foreign - _DJANGOS_OF_USER if not name.startswith("_")}
 
 
 def _is_somebody_else(scope: Scope, keying: Keying, user: Any) -> bool:
