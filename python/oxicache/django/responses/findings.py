@@ -1,6 +1,7 @@
 """What the leak guard makes of its notes: what a view looked at that its key does not hold. Who notes: guard.py."""
 
 import logging
+import sys
 from typing import Any, Final
 
 from django.db.models import Model
@@ -87,11 +88,12 @@ def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
 def _set_on(user: Any) -> set[str]:
     """Return what a middleware has set on a user, or on a visitor who is none: it may be of this session alone.
 
-    As that he has shown a second factor, or that somebody else has taken his place. What his class has is his own; of a
-    user who is no row of a database nothing is known.
+    As that he has shown a second factor, or that somebody else has taken his place. What his class has is his own. Users
+    who are neither rows of a database nor Django's AnonymousUser are left alone: they are made of such attributes.
     """
     user = resolved(user)
-    if getattr(user, "is_authenticated", False) and not isinstance(user, Model):
+    nobody = getattr(sys.modules.get("django.contrib.auth.models"), "AnonymousUser", Model)
+    if not isinstance(user, (Model, nobody)):
         return set()
     found = getattr(user, "__dict__", {}).items()
     foreign = {
