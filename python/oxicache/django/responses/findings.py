@@ -88,7 +88,7 @@ def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
 def _set_on(user: Any) -> set[str]:
     """Return what a middleware has set on a user, or on a visitor who is none: it may be of this session alone.
 
-    As that he has shown a second factor, or that somebody else has taken his place. What his class has is his own. Users
+    As that he has shown a second factor, or that another has taken his place. What his class has is his own. Users
     who are neither rows of a database nor Django's AnonymousUser are left alone: they are made of such attributes.
     """
     user = resolved(user)
