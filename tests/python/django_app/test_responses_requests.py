@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
-from django.test import AsyncRequestFactory, override_settings
+from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 from django.views.generic import View
 
@@ -100,6 +101,29 @@ class TestSharedRequests:
                 assert [answer.content.decode() for answer in answers] == [theme, "dark"]
 
         asyncio.run(main())
+
+
+def test_what_threads_read_of_one_request_is_not_lost() -> None:
+    """A view may ask others in threads of its own: what they read is read for it, and they are not cached alone."""
+
+    @cached_view()
+    def part(request: Any, name: str) -> HttpResponse:
+        return HttpResponse(f"{name} {request.tenant} ")
+
+    @cached_view()
+    def page(request: Any) -> HttpResponse:
+        with ThreadPoolExecutor(2) as threads:
+            parts = list(threads.map(lambda name: part(request, name).content, ("one", "two")))
+        return HttpResponse(b"".join(parts))
+
+    for tenant in ("a", "b", "a"):
+        request: Any = RequestFactory().get("/page/")
+        request.tenant, kind = tenant, type(request)
+        answer = page(request)
+        assert answer.content == f"one {tenant} two {tenant} ".encode()
+        assert type(request) is kind
+        assert "_oxicache_record" not in vars(request)
+    assert answer["X-Cache"] == "HIT"
 
 
 class TestEnds:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.contrib.messages import INFO, get_messages
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
@@ -332,6 +334,30 @@ class TestOthers:
             return bare
 
         assert view(asked()) is bare
+
+    def test_a_key_function_of_the_cache_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The view is called as if it were not cached, and a warning says so."""
+
+        def broken(*_: Any) -> str:
+            raise KeyError("tenant")
+
+        with override_settings(CACHES={"default": {**NATIVE["default"], "KEY_FUNCTION": broken}}):
+            ask = cached(lambda _: 0)
+            assert [ask(asked()), ask(asked())] == ["0 1", "0 2"]
+        assert "its key could not be made: KeyError('tenant')" in caplog.text
+
+    def test_messages_that_are_counted(self) -> None:
+        """A view that says how many messages wait, of which a middleware has added one, is not cached."""
+        ask = cached(lambda request: len(get_messages(request)))
+
+        def told(count: int) -> HttpRequest:
+            request = asked()
+            request._messages = CookieStorage(request)
+            for number in range(count):
+                request._messages.add(INFO, f"message {number}")
+            return request  # type: ignore[no-any-return]
+
+        assert [ask(told(2)), ask(told(0)), ask(told(1))] == ["2 1", "0 2", "0 2"]
 
     def test_a_body_without_a_length(self) -> None:
         """A GET over HTTP/2 may have a body and say nothing of it: a view that reads one is not cached."""

@@ -135,6 +135,9 @@ class _Before:
         if session is not None:
             session.accessed = session.modified = False
         self.messages = self._messages()
+        storage = vars(self.request).get("_messages")
+        # Some of a middleware's, or that somebody has fetched: a view that counts them does not use them up.
+        self.has_messages = any(getattr(storage, name, ()) for name in ("_queued_messages", "_loaded_data"))
 
     def _messages(self) -> tuple[bool, ...]:
         storage = vars(self.request).get("_messages")
@@ -171,7 +174,7 @@ class _Before:
             record.note("language")
         if vars(self.request).get("_body"):  # which HTTP/2 may send unannounced
             record.note("body")
-        if self._messages() != self.messages:
+        if self.has_messages or self._messages() != self.messages:
             record.note("messages")
         if vars(self.request).get("_csp_nonce"):  # made, by Django's own middleware or django-csp
             record.note("nonce")

@@ -316,7 +316,12 @@ class ResponseCache:
             except Exception as error:  # noqa: BLE001 -- as above
                 self._refused(ask.view, f"its tags could not be made: {error!r}")
                 return False
-        ask.wanted = Wanted(ask.key, ask.shelf.held(ask.key), is_reload=wish is Wish.RELOAD)
+        try:
+            held = ask.shelf.held(ask.key)
+        except Exception as error:  # noqa: BLE001 -- as above: the KEY_FUNCTION of the cache
+            self._refused(ask.view, f"its key could not be made: {error!r}")
+            return False
+        ask.wanted = Wanted(ask.key, held, is_reload=wish is Wish.RELOAD)
         return True
 
     def _may_block(self, request: HttpRequest, name: str) -> bool:

@@ -135,7 +135,10 @@ class _Shelf:
         return self._read(held)
 
     def find(self, key: str) -> Stored | None:
-        return thaw(attempt(cast("LoadStore", self), self._read, None, self.held(key)))
+        return thaw(attempt(cast("LoadStore", self), self._found, None, key))
+
+    def _found(self, key: str) -> Any:
+        return self._read(self.held(key))
 
     async def afind(self, key: str) -> Stored | None:
         raise NotImplementedError
