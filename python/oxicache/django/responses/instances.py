@@ -45,6 +45,7 @@ _KNOWN: Final = frozenset(
         *View.http_method_names,
     }
 )
+_FRAMEWORKS: Final = frozenset({"django", "rest_framework"})
 _HARMLESS: Final = frozenset({"builtins", "typing"})  # whose classes do nothing when one is derived
 
 
@@ -72,9 +73,7 @@ def left_on(request: Any) -> dict[str, Any]:
     view = _view_of(request)
     if view is None:
         return {}
-    match = getattr(rest.plain(request), "resolver_match", None)
-    answers = getattr(match, "func", None)
-    given = {**getattr(answers, "view_initkwargs", {}), **getattr(answers, "initkwargs", {})}
+    given = _given(view, getattr(rest.plain(request), "resolver_match", None))
     return {
         name: value
         for name, value in vars(view).items()
@@ -82,6 +81,14 @@ def left_on(request: Any) -> dict[str, Any]:
         and not (name in given and given[name] is value)
         and not (inspect.ismethod(value) and value.__self__ is view)
     }
+
+
+def _given(view: Any, match: Any) -> dict[str, Any]:
+    """Return what `as_view()` was given. Of a view that was called without an address: what frameworks know by name."""
+    if match is not None:
+        return {**getattr(match.func, "view_initkwargs", {}), **getattr(match.func, "initkwargs", {})}
+    kinds = [one for one in type(view).__mro__ if one.__module__.partition(".")[0] in _FRAMEWORKS]
+    return {name: value for name, value in vars(view).items() if any(name in vars(one) for one in kinds)}
 
 
 @contextmanager
