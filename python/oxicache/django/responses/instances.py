@@ -84,9 +84,11 @@ def left_on(request: Any) -> dict[str, Any]:
 
 
 def _given(view: Any, match: Any) -> dict[str, Any]:
-    """Return what `as_view()` was given. Of a view that was called without an address: what frameworks know by name."""
-    if match is not None:
-        return {**getattr(match.func, "view_initkwargs", {}), **getattr(match.func, "initkwargs", {})}
+    """Return what `as_view()` was given. Where its function is not to be found: what frameworks know by name."""
+    answers = getattr(match, "func", None)
+    for name in ("initkwargs", "view_initkwargs"):
+        if hasattr(answers, name):
+            return dict(getattr(answers, name))
     kinds = [one for one in type(view).__mro__ if one.__module__.partition(".")[0] in _FRAMEWORKS]
     return {name: value for name, value in vars(view).items() if any(name in vars(one) for one in kinds)}
 
