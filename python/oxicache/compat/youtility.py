@@ -269,6 +269,7 @@ def smart_cache_view(  # noqa: PLR0917 -- the document's own order
     that does not look at the user can do. The tenant is the session's where the settings name nobody; without one
     nothing is cached. `vary_headers` is `vary_on` of `cached_view`, whose the other options are.
     """
+    arguments.called("smart_cache_view", timeout)
     return _smart(
         None,
         timeout,

@@ -9,6 +9,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 
+from oxicache.compat import enterpriseland, the_bot, youtility
 from oxicache.django.responses import cached_api, cached_view
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "arguments"}}
@@ -63,7 +64,20 @@ def test_a_wrong_argument_is_named_with_its_value_and_what_it_should_be(
     assert str(raised.value).startswith(said)
 
 
-@pytest.mark.parametrize("decorator", [cached_view, cached_api])
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        cached_view,
+        cached_api,
+        youtility.smart_cache_view,
+        youtility.cache_dropdown_data,
+        youtility.cache_dashboard_metrics,
+        the_bot.cache_response,
+        the_bot.cache_page_conditional,
+        enterpriseland.cache_on_success,
+    ],
+    ids=lambda decorator: decorator.__name__,
+)
 def test_a_decorator_without_parentheses_is_told_so(decorator: Any) -> None:
     """It was given the view in the place of a time."""
     with pytest.raises(TypeError, match=rf"write @{decorator.__name__}\(\), with parentheses"):
@@ -101,3 +115,14 @@ def test_what_no_key_would_mend_is_said_at_level_debug(caplog: pytest.LogCapture
     said = lines(caplog, cached_view(max_bytes=2)(hello), count=1)
     assert said[-1].endswith("is not cached: its 5 bytes are more than max_bytes, 2.")
     assert [record.levelname for record in caplog.records if record.name == "oxicache.responses"] == ["DEBUG"]
+
+
+@pytest.mark.parametrize("name", ["condition_func", "success_func", "key_func", "scope"])
+def test_an_async_function_is_refused(name: str) -> None:
+    """Its coroutine would be as good as True, whatever it says: TypeError names the argument."""
+
+    async def asks(*_: Any) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match=f"{name} must not be async"):
+        cached_view(**{name: asks})

@@ -1,11 +1,14 @@
 """The leak guard of `cached_view`: a view that looks at what its key does not hold is not cached."""
+# Long because each thing that a view may look at has a test of its own.
 
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
@@ -284,6 +287,35 @@ class TestTheRest:
         assert ask(second).split()[1] == "2"
         assert first.META["CSRF_COOKIE_NEEDS_UPDATE"]
 
+    def test_a_token_of_who_has_its_cookie_is_said_as_a_token(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Its cookie is not named beside it: to key by that cookie would not help."""
+        ask = cached(get_token)
+        for _ in range(2):
+            request = asked()
+            request.COOKIES["csrftoken"] = "a" * 32
+            request.META["CSRF_COOKIE"] = "a" * 32
+            ask(request)
+        assert [record.message.partition(", ")[0].split()[-1] for record in caplog.records] == ["csrf"]
+
+    def test_messages_of_a_cookie_are_nothing_to_mend(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A page that shows some is not kept, without a word about the cookie that they stood in."""
+
+        def told() -> HttpRequest:
+            request = asked()
+            storage = CookieStorage(request)
+            storage.add(messages.INFO, "saved")
+            response = HttpResponse()
+            storage.update(response)
+            request = asked()
+            request.COOKIES["messages"] = response.cookies["messages"].value
+            request._messages = CookieStorage(request)  # type: ignore[attr-defined]
+            return request
+
+        ask = cached(lambda request: [str(one) for one in messages.get_messages(request)])
+        with testing.strict():
+            assert [ask(told()) for _ in range(2)] == ["['saved'] 1", "['saved'] 2"]
+        assert caplog.records == []
+
     def test_each_language_has_its_entry(self) -> None:
         """The language that is active before the view is in the key; one that it activates is not cached."""
         ask = cached(lambda _: translation.get_language())
@@ -296,7 +328,7 @@ class TestTheRest:
         with translation.override("en"):
             assert activating(asked()) == "None 2"
 
-    def test_tenants_are_apart_and_none_is_nobody(self) -> None:
+    def test_tenants_are_apart_and_none_is_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
         """The setting TENANT is asked; where it does not know, nothing is cached."""
         ask = cached(lambda request: request.META.get("tenant"), vary_on=[])
         tenant = {"TENANT": lambda request: vars(request).get("tenant")}
@@ -310,6 +342,9 @@ class TestTheRest:
             assert [ask(of(number)) for number in (1, 2, 1, 0, 0, None, None)] == [
                 f"None {number}" for number in (1, 2, 1, 3, 3, 4, 5)
             ]
+        assert [record.message.partition(": ")[2] for record in caplog.records] == [
+            "nobody knows its tenant: let OXICACHE['TENANT'] say it, or per_tenant=False leave it out."
+        ]
 
     def test_anonymous_visitors_can_be_left_out(self) -> None:
         """`cache_anonymous=False` caches for users alone."""

@@ -61,7 +61,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
 
 def _close_all(both: threading.Barrier) -> None:
-    both.wait(10)  # each of the threads
+    both.wait(60)  # each of the threads
     for one in connections.all(initialized_only=True):
         BaseDatabaseWrapper.close(one)  # SQLite's own leaves one in memory open, for fear of its data
 

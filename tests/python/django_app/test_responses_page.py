@@ -86,7 +86,7 @@ def test_every_log_line_of_the_page_is_one_of_the_code() -> None:
     for row in rows:
         if " looks at " in row:
             continue  # the test above
-        for part in filter(None, re.split(r"\.\.\.|NoneType|QuerySet|16|'default'|tenant\.", row)):
+        for part in filter(None, re.split(r"\.\.\.|NoneType|QuerySet|16|'default'|tenant:", row)):
             assert part.strip(" .:") in said, row
 
 

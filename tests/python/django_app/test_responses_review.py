@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import datetime as dt
 import io
 import pickle
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,8 +13,9 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
+from django.utils import timezone
 
-from oxicache.django.responses import cached_view
+from oxicache.django.responses import cached_view, keying
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "responses"}}
 
@@ -161,6 +163,14 @@ class TestAddresses:
             assert ask(asked(**{**common, header: "one"})) == "one 1"
             assert ask(asked(**{**common, header: "two"})) == "two 2"
 
+    def test_long_addresses_are_not_remembered(self) -> None:
+        """Whoever sends them fills what is remembered of keys with none: they are spelt each time."""
+        ask = cached(lambda request: len(request.GET["a"]))
+        remembered = keying._remembered.cache_info().currsize
+        for letter in "ab":
+            assert ask(asked(f"/page/?a={letter * 2000}")) == ask(asked(f"/page/?a={letter * 2000}"))
+        assert keying._remembered.cache_info().currsize == remembered
+
     def test_a_path_that_a_middleware_has_rewritten(self) -> None:
         """`X-Original-URL` and its like change `path_info` alone: it is in the key then."""
         ask = cached(lambda request: request.path_info)
@@ -174,6 +184,27 @@ class TestAddresses:
         assert ask(rewritten("/two/")) == "/two/ 2"
         assert ask(asked("/page/")) == "/page/ 3"
         assert ask(rewritten("/one/")) == "/one/ 1"
+
+    def test_time_zones_of_one_name(self) -> None:
+        """A zone of one offset is called as somebody likes, and two of a name are two."""
+        ask = cached(lambda _: timezone.localtime(dt.datetime(2026, 1, 1, tzinfo=dt.UTC)).hour)
+        with override_settings(USE_TZ=True):
+            for hours in (1, 2):
+                with timezone.override(dt.timezone(dt.timedelta(hours=hours), "visitor's")):
+                    assert ask(asked()).startswith(str(hours))
+
+    def test_what_an_inner_view_asks_for_its_cache(self) -> None:
+        """A view that calls a cached one does not vary by what that one is asked to do with its cache."""
+
+        @cached_view()
+        def inner(request: HttpRequest) -> HttpResponse:
+            return HttpResponse("inner")
+
+        @cached_view()
+        def outer(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(inner(request).content)
+
+        assert outer(asked()).get("Vary", "") in {"", "Cookie"}
 
     def test_the_urls_that_a_middleware_has_chosen(self) -> None:
         """`request.urlconf` says what `reverse()` returns, of which nothing can be noted: it is in the key."""
@@ -224,6 +255,18 @@ class TestSessions:
         ask = cached(say)
         assert [ask(changed()), ask(changed())] == ["0 1", "0 2"]
 
+    def test_whether_there_is_any(self) -> None:
+        """That a session is empty tells one guest from another."""
+        ask = cached(lambda request: request.session.is_empty())
+
+        def guest(key: str | None) -> HttpRequest:
+            request = asked(HTTP_COOKIE="sessionid=x")
+            request.session = Session(key)
+            return request  # type: ignore[no-any-return]
+
+        assert ask(guest("k" * 8)) == "False 1"
+        assert ask(guest(None)) == "True 2"
+
     def test_the_mark_of_a_middleware_stays(self) -> None:
         """A session that was changed before its view is saved after it."""
         ask = cached(lambda request: 0)
@@ -273,65 +316,8 @@ class TestUsers:
         assert [ask(of(None)), ask(of(None))] == ["None 3", "None 3"]
 
 
-class TestSharedRequests:
-    """Several views may be asked with one request at once."""
-
-    def test_what_two_tasks_read_of_one_request_is_not_lost(self) -> None:
-        """A view whose watch would outlast that of another is not cached, and nothing is left on the request."""
-
-        async def main() -> None:
-            first_reads, second_reads = asyncio.Event(), asyncio.Event()
-
-            @cached_view()
-            async def first(request: Any) -> HttpResponse:
-                await first_reads.wait()
-                return HttpResponse("first")
-
-            @cached_view()
-            async def second(request: Any) -> HttpResponse:
-                await second_reads.wait()
-                return HttpResponse(f"{request.tenant} {request.META.get('HTTP_X')}")
-
-            async def page(tenant: str, *, is_first_done: bool) -> bytes:
-                request: Any = AsyncRequestFactory().get("/page/", headers={"X": tenant})
-                request.tenant = tenant
-                meta, kind = request.META, type(request)
-                first_reads.clear()
-                second_reads.clear()
-                one = asyncio.ensure_future(first(request))
-                await asyncio.sleep(0)
-                two = asyncio.ensure_future(second(request))
-                await asyncio.sleep(0)
-                first_reads.set()
-                if is_first_done:
-                    await one
-                second_reads.set()
-                await one
-                said = (await two).content
-                assert request.META is meta
-                assert type(request) is kind
-                assert "_oxicache_record" not in vars(request)
-                return said  # type: ignore[no-any-return]
-
-            assert await page("a", is_first_done=True) == b"a a"
-            assert await page("b", is_first_done=True) == b"b b"
-            assert await page("c", is_first_done=False) == b"c c"
-
-        asyncio.run(main())
-
-
-class TestWrongUse:
-    """What a decorator is given that would let everything through."""
-
-    @pytest.mark.parametrize("name", ["condition_func", "success_func", "key_func", "scope"])
-    def test_an_async_function_is_refused(self, name: str) -> None:
-        """Its coroutine would be as good as True, whatever it says: TypeError names the argument."""
-
-        async def asks(*_: Any) -> bool:
-            return False
-
-        with pytest.raises(TypeError, match=f"{name} must not be async"):
-            cached_view(**{name: asks})
+class TestOthers:
+    """What is seldom seen."""
 
     def test_a_response_of_a_base_class(self) -> None:
         """What is a response without being an HttpResponse is handed on as it is."""

@@ -79,6 +79,7 @@ def cache_on_success(
     Omitted: a view's responses with status 200, and all that a function returns but None. A response with another
     status is kept for 60 s at most. Where entries are kept: `conditional_cache`.
     """
+    arguments.called("cache_on_success", timeout)
     statuses = (200,) if success_func is None else ANY_STATUS
     arguments.called("cache_on_success", timeout)
     decorate = responses.cached_view(timeout, success_func=success_func, statuses=statuses, **options)

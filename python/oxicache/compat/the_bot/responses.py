@@ -29,6 +29,7 @@ def cache_response(
     it takes, stands in the key in his place: users for whom it is the same share. The other options are those of
     `cached_view`.
     """
+    arguments.called("cache_response", ttl)
     with arguments.spelt_as("cache_response", timeout="ttl", alias="cache_name"):
         return _cached(
             ttl or DEFAULT_TTL, key_func, {"alias": cache_name, "cache_anonymous": False, **options}
@@ -41,6 +42,7 @@ def cache_page_conditional(
     **options: Any,
 ) -> Decorator:
     """As `cache_response`, and for visitors who are not logged in too; `ttl` None is for ever, and 0 nothing."""
+    arguments.called("cache_page_conditional", ttl)
     with arguments.spelt_as("cache_page_conditional", timeout="ttl", key_func="key_builder"):
         return _cached(ttl, key_builder, options)
 
@@ -59,11 +61,10 @@ def cache_etag_condition(
     """Django's `condition`, on functions and methods, sync and async: 304 where the client has what `etag_func` names.
 
     Both functions are given the request and the view's arguments. Of an async view they are asked in a thread, for
-    they read rows; an async one is awaited.
+    they read rows; an async one is awaited. TypeError names one that is no function.
     """
-    for name, given in (("etag_func", etag_func), ("last_modified_func", last_modified_func)):
-        if given is not None and not callable(given):
-            raise TypeError(f"{name} must be callable or None, not {given!r}")
+    arguments.function("etag_func", etag_func, may_be_async=True)
+    arguments.function("last_modified_func", last_modified_func, may_be_async=True)
 
     def decorate(view: _V) -> _V:
         @functools.wraps(view)

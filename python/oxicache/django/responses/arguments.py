@@ -109,11 +109,12 @@ def switch(name: str, given: Any, *, or_none: bool = False) -> Any:
     return given
 
 
-def function(name: str, given: Any) -> Any:
-    """Return a function, or None. One that is async is refused: nobody awaits what it says."""
+def function(name: str, given: Any, *, may_be_async: bool = False) -> Any:
+    """Return a function, or None. One that is async is refused where nobody would await what it says."""
     if given is not None and not callable(given):
         raise TypeError(f"{name} must be callable or None, not {given!r}")
-    if iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None)):  # noqa: B004 -- its own
+    is_async = iscoroutinefunction(given) or iscoroutinefunction(getattr(given, "__call__", None))  # noqa: B004 -- its own
+    if is_async and not may_be_async:
         raise TypeError(f"{name} must not be async, as {given!r} is")
     return given
 

@@ -8,12 +8,12 @@ from django.http import HttpRequest
 from oxicache.django import conf
 from oxicache.django.responses import rest
 from oxicache.django.responses.keying import ANONYMOUS, Keying
-from oxicache.django.responses.records import UNSPELT, Record, meta_name, resolved
+from oxicache.django.responses.records import UNSPELT, Record, resolved
 from oxicache.django.scope import Mark, Scope
 from oxicache.errors import LeakError
 from oxicache.testing import is_strict
 
-__all__ = ["leaks", "report", "varied"]
+__all__ = ["leaks", "report"]
 
 logger = logging.getLogger("oxicache.responses")
 
@@ -40,11 +40,7 @@ _UNSPELT_REMEDY: Final = (
 )
 _NOTHING_TO_MEND: Final = frozenset({"messages"})  # a page that shows some is not kept, and that is all
 _NEVER_KEYED: Final = frozenset({"body", "csrf", "language", "messages", "nonce", "session written"})
-
-
-def varied(header: str) -> str:
-    """Return the name in META of a header named in `Vary`."""
-    return meta_name(header)
+_OF_COOKIES: Final = frozenset({"csrf", "messages"})  # Django reads them from a cookie
 
 
 def leaks(  # noqa: PLR0917 -- what there is to compare
@@ -59,8 +55,8 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
     held = set(keyed.roots) - _NEVER_KEYED
     if keying.ignored_params is not None:
         held.add("GET")
-    if "HTTP_COOKIE" in vary_on:
-        held.add("COOKIES")
+    if "HTTP_COOKIE" in vary_on or not _OF_COOKIES.isdisjoint(record.roots):
+        held.add("COOKIES")  # a token, a message is said to be one, and no cookie
     if "user" in record.roots and _holds_user(scope, keying, record.user):
         held.add("user")
     if _is_somebody_else(scope, keying, record.set_user):

@@ -24,6 +24,9 @@ ABSENT: Final = f"{keys.MARK}absent"  # in place of the value of a header; no va
 # Visitors who are no users are of two kinds: a session may hold something of one, and holds nothing of the other.
 ANONYMOUS: Final = "anonymous"
 GUEST: Final = "guest"
+REMEMBERED_MAX_CHARS: Final = (
+    1024  # of one address and its headers: who sends long ones fills no memory with them
+)
 
 Resolver = Callable[[HttpRequest], Any]
 
@@ -113,9 +116,7 @@ class Keying:
             self.key_prefix,
             view,
             self.kind_of(request, scope),
-            (*places(), *_routed(plain))
-            if is_plain
-            else (*places(), *_routed(plain), *rest.segments(request)),
+            places() + _routed(plain) + (() if is_plain else rest.segments(request)),
             _asked(plain, self.ignored_params),
             args,
             _counting(rest.plain(request), kwargs) if kwargs else (),
@@ -156,7 +157,9 @@ def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...])
 
     TypeError names an argument of the view that has no spelling.
     """
-    *_, args, kwargs, said = parts
+    *_, asked, args, kwargs, said = parts
+    if _size(asked, values) > REMEMBERED_MAX_CHARS:
+        return _text(parts, names, values)
     if not (args or kwargs or said):
         return _remembered(parts, names, values, ())
     given = (*args, *[value for _, value in kwargs], *said)
@@ -164,6 +167,13 @@ def key_of(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...])
     if _PLAIN.issuperset(types):
         return _remembered(parts, names, values, types)
     return _text(parts, names, values)
+
+
+def _size(asked: Asked, values: tuple[str | None, ...]) -> int:
+    """Return the characters of what somebody has sent for a key, roughly."""
+    _, host, path, query, *_ = asked
+    size = len(host) + len(path) + (len(query) if type(query) is str else sum(map(len, query)))
+    return size + sum(map(len, filter(None, values))) if values else size
 
 
 @functools.lru_cache(maxsize=4096)
@@ -199,20 +209,16 @@ def _text(parts: Parts, names: tuple[str, ...], values: tuple[str | None, ...]) 
     return keys.bounded(":".join(segments))
 
 
-def _routed(request: HttpRequest) -> list[str]:
+def _routed(request: HttpRequest) -> tuple[str, ...]:
     """Return what a middleware has changed of the way from the address to the view, as segments.
 
     `reverse()` goes by `urlconf`, and of that nothing can be noted. TypeError where it has no name.
     """
-    found = []
-    if request.path_info != request.path:
-        found.append(f"{keys.MARK}path={keys.escape(request.path_info)}")
-    urlconf = vars(request).get("urlconf")
-    if urlconf is not None:
-        found.append(
-            f"{keys.MARK}urlconf={keys.spell(getattr(urlconf, '__name__', urlconf), 'request.urlconf')}"
-        )
-    return found
+    path, urlconf = request.path_info, vars(request).get("urlconf")
+    if path == request.path and urlconf is None:
+        return ()
+    name = keys.spell(getattr(urlconf, "__name__", urlconf), "request.urlconf")
+    return f"{keys.MARK}path={keys.escape(path)}", f"{keys.MARK}urlconf={name}"
 
 
 def _has_begun_session(request: HttpRequest) -> bool:

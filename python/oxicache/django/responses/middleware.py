@@ -114,7 +114,7 @@ def _completed(
         config = conf.current()
         is_somebody = is_known or _is_somebody(request)
         by_cookie = _is_by_cookie(request, record)
-        if _is_once(request, response):
+        if _is_once(request, response) or stored.is_stale(response):
             said = REVALIDATED
         elif is_somebody or by_cookie or "cookie" in vary_names(response) or hasattr(response, LOCAL):
             said = PRIVATE.format(config.private_max_age // 1)

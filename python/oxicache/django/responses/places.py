@@ -4,6 +4,7 @@ Most requests activate neither, and Django takes longest to find that out: it ra
 What a request has activated is asked of Django.
 """
 
+import datetime as dt
 import functools
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -24,8 +25,10 @@ def places() -> tuple[str, ...]:
     if settings.USE_I18N:
         language = settings.LANGUAGE_CODE if _has_no_language() else translation.get_language() or "none"
     if settings.USE_TZ:
-        zone = timezone.get_default_timezone() if _has_no_zone() else timezone.get_current_timezone()
+        zone: Any = timezone.get_default_timezone() if _has_no_zone() else timezone.get_current_timezone()
         name = zone.tzname(None) or str(zone)
+        if type(zone) is dt.timezone:  # whose name is anything that somebody called it
+            name = f"{name} {zone.utcoffset(None)}"
     return _spelt(language, name)
 
 

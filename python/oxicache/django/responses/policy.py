@@ -36,21 +36,22 @@ def directives(header: str) -> dict[str, str]:
 
 def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:  # noqa: PLR0911 -- one for each reason
     """Return what this request wants. `has_scope`: a resolver says whose a request with `Authorization` is."""
-    meta = request.META
     if request.method not in {"GET", "HEAD"}:
         return Wish.NEITHER
-    if not has_scope and meta.get("HTTP_AUTHORIZATION"):
+    # Past the stand-in of an outer view, whose response does not depend on what is wanted of a cache.
+    meta, get = request.META, dict.get
+    if not has_scope and get(meta, "HTTP_AUTHORIZATION"):
         return Wish.NEITHER
-    if meta.get("CONTENT_LENGTH") not in {None, "", "0", 0} or meta.get("HTTP_TRANSFER_ENCODING"):
+    if get(meta, "CONTENT_LENGTH") not in {None, "", "0", 0} or get(meta, "HTTP_TRANSFER_ENCODING"):
         return Wish.NEITHER  # a body may say what is wanted, and is in no key
-    asked = meta.get("HTTP_CACHE_CONTROL")
+    asked = get(meta, "HTTP_CACHE_CONTROL")
     if asked:
         said = directives(asked)
         if "no-store" in said:
             return Wish.NEITHER
         if "no-cache" in said or said.get("max-age") == "0":
             return Wish.RELOAD
-    elif meta.get("HTTP_PRAGMA", "").lower() == "no-cache":
+    elif get(meta, "HTTP_PRAGMA", "").lower() == "no-cache":
         return Wish.RELOAD
     return Wish.CACHED
 

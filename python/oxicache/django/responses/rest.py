@@ -130,12 +130,16 @@ def segments(request: Any) -> tuple[str, ...]:
 
 def user_kind(user: Any) -> str | None:
     """Return of which model a user is, if it is not the project's own: each model numbers its rows for itself."""
-    kind: Any = user.__class__  # of what a lazy object holds
+    return _user_kind(user.__class__, settings.AUTH_USER_MODEL)  # of what a lazy object holds
+
+
+@functools.lru_cache(maxsize=64)
+def _user_kind(kind: Any, usual: str) -> str | None:
     if not issubclass(kind, Model):
         return f"{kind.__module__}.{kind.__qualname__}"
     concrete: Any = kind._meta.concrete_model
     label: str = concrete._meta.label
-    return None if label.lower() == settings.AUTH_USER_MODEL.lower() else label
+    return None if label.lower() == usual.lower() else label
 
 
 # ---------------------------------------------------------------- what a view looks at

@@ -23,7 +23,7 @@ from oxicache.django.responses.guard import watching, watching_names
 from oxicache.django.responses.headers import vary_on_seen
 from oxicache.django.responses.keying import Keying, Parts, key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, take
+from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, meta_name, take
 from oxicache.django.responses.shelves import Loaded, ServerError, Shelf, Wanted, shelf_at
 from oxicache.django.responses.stored import Data, Stored
 from oxicache.errors import MissingScopeError
@@ -286,7 +286,9 @@ class ResponseCache:
             parts = keying.parts_of(request, whose, name, arguments, said)
             key = key_of(parts, headers, tuple([looked_up(request, header) for header in headers]))
         except MissingScopeError as error:
-            self._refused(view, f"nobody knows its {' and '.join(error.missing)}")
+            which = " and ".join(f"OXICACHE[{name.upper()!r}]" for name in error.missing)
+            remedy = f"let {which} say it" + ("" if self.is_of_site else ", or per_tenant=False leave it out")
+            self._refused(view, f"nobody knows its {' and '.join(error.missing)}: {remedy}")
             return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
             self._refused(view, f"its key could not be made: {error!r}")
@@ -446,7 +448,7 @@ class ResponseCache:
     def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
         """Return the headers that this view has looked at or named so far; None where they are too many."""
         # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
-        named = {findings.varied(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
+        named = {meta_name(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
         others = {ATTRIBUTE + name for name in record.read_attributes().keys() - ask.keyed.attributes.keys()}
         headers = {*ask.headers, *record.headers, *others, *(named - {"HTTP_AUTHORIZATION"})}
         if len(headers) > MAX_HEADERS:
@@ -496,7 +498,7 @@ class ResponseCache:
         if ask.further is not None and ask.further.permit is not None:
             ask.further.permit()
         now = ask.shelf.now()
-        status = "HIT" if found.is_fresh(now) else "STALE"
+        status = "HIT" if found.is_fresh(now) else stored.STALE
         if type(found.body) is tuple:
             from oxicache.django.responses import rest_data
 

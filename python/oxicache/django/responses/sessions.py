@@ -96,6 +96,16 @@ def _key(kind: Any) -> Any:
     return property(key)
 
 
+def _is_empty(kind: Any) -> Any:
+    def is_empty(self: Any) -> bool:
+        attributes = vars(self)
+        if _QUIET not in attributes and (record := attributes.get(_RECORD)) is not None:
+            record.note("session")
+        return bool(kind.is_empty(self))
+
+    return is_empty
+
+
 def _content(kind: Any) -> Any:
     def content(self: Any) -> Any:
         attributes = vars(self)
@@ -116,6 +126,7 @@ def _watched(kind: Any) -> type[Any]:
     methods = {name: _one(kind, name) for name in ("__getitem__", "__contains__", "get", "has_key")}
     methods |= {name: _aone(kind, name) for name in ("aget", "ahas_key")}
     others = {
+        "is_empty": _is_empty(kind),
         "session_key": _key(kind),
         "_session": _content(kind),
         "__slots__": (),

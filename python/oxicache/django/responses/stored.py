@@ -15,10 +15,23 @@ from django.utils.http import parse_http_date_safe
 from oxicache.django.responses.headers import LOCAL, weakened
 from oxicache.django.responses.remarks import Remarks, give, told
 
-__all__ = ["AGE", "CACHE_STATUS", "Data", "Stored", "answer", "conditional", "freeze", "thaw", "with_etag"]
+__all__ = [
+    "AGE",
+    "CACHE_STATUS",
+    "Data",
+    "Stored",
+    "answer",
+    "conditional",
+    "freeze",
+    "is_stale",
+    "thaw",
+    "with_etag",
+]
 
 CACHE_STATUS: Final = "X-Cache"  # HIT, MISS or STALE. Source: document 003, `cached_view`
 AGE: Final = "Age"
+STALE: Final = "STALE"
+_STATUSES: Final = (CACHE_STATUS, "X-Cache-Status")  # the second is that of document 004
 FORM: Final = (
     "oxicache.response.3"  # another release may hold them in another form, in a store that outlives it
 )
@@ -135,6 +148,11 @@ def _blank() -> dict[str, Any] | None:
     others = {name: value for name, value in made.items() if name not in _OWN}
     is_known = made.keys() >= _OWN and vars(made["headers"]).keys() == {"_store"}
     return others if is_known and all(isinstance(value, _SHARED) for value in others.values()) else None
+
+
+def is_stale(response: HttpResponseBase) -> bool:
+    """Whether a response is one past its time, given because the view failed: the next one may be right again."""
+    return any(response.get(name) == STALE for name in _STATUSES)
 
 
 def conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
