@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, override_settings
+from django.utils.functional import SimpleLazyObject
+from django.views.generic import View
 
 from oxicache.django.responses import cached_view
 
@@ -62,6 +65,39 @@ class TestSharedRequests:
             assert await page("a", is_first_done=True) == b"a a"
             assert await page("b", is_first_done=True) == b"b b"
             assert await page("c", is_first_done=False) == b"c c"
+
+        asyncio.run(main())
+
+    def test_what_two_views_have_on_themselves(self) -> None:
+        """Two view classes that are asked with one request at once are each keyed by what they have themselves."""
+
+        @cached_view()
+        class Shown(View):
+            def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+                super().setup(request, *args, **kwargs)
+                self.theme = request.headers.get("X-Theme")
+
+            async def get(self, request: HttpRequest) -> HttpResponse:
+                return HttpResponse(str(self.theme))
+
+        @cached_view()
+        class Other(View):
+            def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+                super().setup(request, *args, **kwargs)
+                self.theme = "dark"
+
+            async def get(self, request: HttpRequest) -> HttpResponse:
+                return HttpResponse(str(self.theme))
+
+        async def main() -> None:
+            shown: Any = Shown.as_view()
+            other: Any = Other.as_view()
+            for theme in ("dark", "light", "light", "dark"):
+                request: Any = AsyncRequestFactory().get("/page/", headers={"X-Theme": theme})
+                request.COOKIES["sessionid"] = "x"
+                request.user = SimpleLazyObject(AnonymousUser)  # so that a key is made in a thread
+                answers = await asyncio.gather(shown(request), other(request))
+                assert [answer.content.decode() for answer in answers] == [theme, "dark"]
 
         asyncio.run(main())
 

@@ -8,6 +8,7 @@ import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from django.views import View
@@ -18,7 +19,6 @@ from oxicache.django.responses import rest
 __all__ = ["VIEW", "asked_of", "is_stand_in", "left_on", "noting_view", "value_of"]
 
 VIEW: Final = "view:"  # begins, among the names of headers, that of what a view has on itself
-_VIEW: Final = "_oxicache_view"
 _WATCHED: Final = "_oxicache_watched"
 
 # What Django and its REST framework set: in the key by the address, or about no request.
@@ -46,20 +46,24 @@ _KNOWN: Final = frozenset(
     }
 )
 _FRAMEWORKS: Final = frozenset({"django", "rest_framework"})
+_answering: ContextVar[tuple[Any, Any] | None] = ContextVar("oxicache_view", default=None)
 _HARMLESS: Final = frozenset({"builtins", "typing"})  # whose classes do nothing when one is derived
 
 
 def asked_of(view: Any, request: Any) -> None:
-    """Remember on a request of Django's which instance answers it. One of the REST framework knows that itself."""
+    """Remember which instance answers a request of Django's here. One of the REST framework knows that itself.
+
+    Not on the request: several tasks may ask several views with one.
+    """
     if isinstance(view, View) and rest.is_plain(request):
-        vars(request)[_VIEW] = view
+        _answering.set((weakref.ref(request), weakref.ref(view)))  # both are to go when they are done
 
 
 def _view_of(request: Any) -> Any:
-    attributes = vars(request)
-    if rest.is_plain(request):
-        return attributes.get(_VIEW)
-    return (attributes.get("parser_context") or {}).get("view")
+    if not rest.is_plain(request):
+        return (vars(request).get("parser_context") or {}).get("view")
+    held = _answering.get()
+    return held[1]() if held is not None and held[0]() is request else None
 
 
 def value_of(request: Any, name: str) -> Any:
