@@ -6,6 +6,7 @@ class derived from its own, which notes what it is asked for.
 
 import functools
 import inspect
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
