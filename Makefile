@@ -237,7 +237,7 @@ $(VENV)/.stamp-venv: pyproject.toml | prerequisites
 
 # Without its wheel the stamp is worth nothing: a user may have emptied dist/.
 dist/.stamp-$(TAG): $(SOURCES) $(VENV)/.stamp-venv $(if $(WHEEL),,FORCE) | prerequisites
-	$(call say,$(TAG): building the wheel)
+	$(call say,$(TAG): building the wheel (some minutes the first time))
 	@mkdir -p dist
 	@rm -f dist/oxicache-*-$(TAG)-*.whl
 	@"$(RUN)" -m maturin build --release $(LOCKED) --quiet --interpreter "$(RUN)" --out dist --target-dir "$(TARGET)/wheel-$(TAG)"

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser, User
-from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
@@ -286,35 +284,6 @@ class TestTheRest:
         assert ask(first).split()[1] == "1"
         assert ask(second).split()[1] == "2"
         assert first.META["CSRF_COOKIE_NEEDS_UPDATE"]
-
-    def test_a_token_of_who_has_its_cookie_is_said_as_a_token(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Its cookie is not named beside it: to key by that cookie would not help."""
-        ask = cached(get_token)
-        for _ in range(2):
-            request = asked()
-            request.COOKIES["csrftoken"] = "a" * 32
-            request.META["CSRF_COOKIE"] = "a" * 32
-            ask(request)
-        assert [record.message.partition(", ")[0].split()[-1] for record in caplog.records] == ["csrf"]
-
-    def test_messages_of_a_cookie_are_nothing_to_mend(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A page that shows some is not kept, without a word about the cookie that they stood in."""
-
-        def told() -> HttpRequest:
-            request = asked()
-            storage = CookieStorage(request)
-            storage.add(messages.INFO, "saved")
-            response = HttpResponse()
-            storage.update(response)
-            request = asked()
-            request.COOKIES["messages"] = response.cookies["messages"].value
-            request._messages = CookieStorage(request)  # type: ignore[attr-defined]
-            return request
-
-        ask = cached(lambda request: [str(one) for one in messages.get_messages(request)])
-        with testing.strict():
-            assert [ask(told()) for _ in range(2)] == ["['saved'] 1", "['saved'] 2"]
-        assert caplog.records == []
 
     def test_each_language_has_its_entry(self) -> None:
         """The language that is active before the view is in the key; one that it activates is not cached."""

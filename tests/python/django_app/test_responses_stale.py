@@ -15,7 +15,7 @@ from django.test import RequestFactory, override_settings
 
 from oxicache import testing
 from oxicache.django import invalidate
-from oxicache.django.responses import cached_view, shelves
+from oxicache.django.responses import CacheMiddleware, cached_view, shelves
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "responses"}}
 
@@ -137,6 +137,20 @@ class TestServerErrors:
             saying.says = 200
             clock.advance(31)
             assert (view().content, view()["X-Cache"]) == (b"page 3", "HIT")
+
+    def test_browsers_are_to_ask_again_for_a_stale_response(self, ask: Any, clock: Clock) -> None:
+        """And proxies not to keep it: the next one may be right again."""
+        saying = Saying()
+        view = ask(saying, timeout=60, grace=600)
+        told = []
+        for saying.says in (200, ConnectionError("away")):
+            response = view()
+            told.append(CacheMiddleware(lambda _, said=response: said)(RequestFactory().get("/page/")))
+            clock.advance(61)
+        assert [(one["X-Cache"], one["Cache-Control"]) for one in told] == [
+            ("MISS", "public, max-age=3600"),
+            ("STALE", "private, no-cache"),
+        ]
 
     def test_a_5xx_replaces_no_good_response(self, ask: Any, clock: Clock) -> None:
         """Also where errors are cached."""

@@ -75,6 +75,13 @@ HELD: dict[str, Any] = {
 }
 
 
+def called_back(data: Any) -> Response:
+    """A response that counts itself, or the like, when it is rendered."""
+    response = Response(data)
+    response.add_post_render_callback(lambda one: one.headers.setdefault("X-Counted", "1"))
+    return response
+
+
 class TestDetached:
     @pytest.mark.parametrize("name", HELD)
     @pytest.mark.parametrize(
@@ -136,8 +143,9 @@ class TestDetached:
                 lambda _: type("Own", (Response,), {"rendered_content": b"{}"})({}),
                 "renders itself in a way of its own",
             ),
+            (lambda _: called_back({"n": 1}), "something is to be done when it is rendered"),
         ],
-        ids=["queryset", "generator", "map", "response", "template", "class"],
+        ids=["queryset", "generator", "map", "response", "template", "class", "callback"],
     )
     def test_what_cannot_be_held(self, make: Make, reason: str, caplog: pytest.LogCaptureFixture) -> None:
         """The view's response goes through as it is, each time, and one line says why nothing is kept."""

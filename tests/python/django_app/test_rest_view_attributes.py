@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.urls import include, path
 from project.catalogue.models import Author, Item
 from rest_framework import permissions, serializers, viewsets
@@ -54,6 +54,11 @@ class OfOrganisation(permissions.BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return bool(view.organisation)
+
+
+class Plain(DetailCacheMixin, viewsets.ReadOnlyModelViewSet[Item]):
+    queryset = Item.objects.order_by("id")
+    serializer_class = ItemSerializer
 
 
 class Permitted(Remembering):
@@ -169,3 +174,17 @@ def test_a_view_that_is_watched_has_the_caches_of_its_class(client: Client) -> N
     asked(client, "/permitted/", "red")
     (derived,) = Permitted.__subclasses__()
     assert derived._oxicache_caches is before
+
+
+class Anybody(permissions.BasePermission):
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        return True
+
+
+def test_a_view_that_is_called_without_an_address() -> None:
+    """As tests do: what `as_view()` was given is of no request, though nothing says what that was."""
+    item = Item.objects.get(title="red 1")
+    options = {"permission_classes": [Anybody], "queryset": Item.objects.all()}
+    view = Plain.as_view({"get": "retrieve"}, **options)
+    answers = [view(RequestFactory().get("/"), pk=item.pk) for _ in range(2)]
+    assert [one.get("X-Cache") for one in answers] == ["MISS", "HIT"]

@@ -141,7 +141,9 @@ class _Before:
 
     def _messages(self) -> tuple[bool, ...]:
         storage = vars(self.request).get("_messages")
-        return tuple(bool(getattr(storage, name, False)) for name in ("used", "added_new"))
+        # Who goes through none has shown none; a template asks first how many there are, and Jinja does not.
+        shown = getattr(storage, "used", False) and storage
+        return bool(shown), bool(getattr(storage, "added_new", False))
 
     @contextmanager
     def session_apart(self) -> Iterator[None]:

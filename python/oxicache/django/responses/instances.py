@@ -46,6 +46,7 @@ _KNOWN: Final = frozenset(
         *View.http_method_names,
     }
 )
+_FRAMEWORKS: Final = frozenset({"django", "rest_framework"})
 _answering: ContextVar[tuple[Any, Any] | None] = ContextVar("oxicache_view", default=None)
 _HARMLESS: Final = frozenset({"builtins", "typing"})  # whose classes do nothing when one is derived
 
@@ -77,9 +78,7 @@ def left_on(request: Any) -> dict[str, Any]:
     view = _view_of(request)
     if view is None:
         return {}
-    match = getattr(rest.plain(request), "resolver_match", None)
-    answers = getattr(match, "func", None)
-    given = {**getattr(answers, "view_initkwargs", {}), **getattr(answers, "initkwargs", {})}
+    given = _given(view, getattr(rest.plain(request), "resolver_match", None))
     return {
         name: value
         for name, value in vars(view).items()
@@ -87,6 +86,16 @@ def left_on(request: Any) -> dict[str, Any]:
         and not (name in given and given[name] is value)
         and not (inspect.ismethod(value) and value.__self__ is view)
     }
+
+
+def _given(view: Any, match: Any) -> dict[str, Any]:
+    """Return what `as_view()` was given. Where its function is not to be found: what frameworks know by name."""
+    answers = getattr(match, "func", None)
+    for name in ("initkwargs", "view_initkwargs"):
+        if hasattr(answers, name):
+            return dict(getattr(answers, name))
+    kinds = [one for one in type(view).__mro__ if one.__module__.partition(".")[0] in _FRAMEWORKS]
+    return {name: value for name, value in vars(view).items() if any(name in vars(one) for one in kinds)}
 
 
 @contextmanager

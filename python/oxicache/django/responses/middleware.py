@@ -170,7 +170,7 @@ def _is_once(request: HttpRequest, response: HttpResponseBase) -> bool:
     return (
         dict.__contains__(request.META, CSRF_NOTE)  # a guard around this middleware is not to see it asked
         or bool(getattr(attributes.get("session"), "modified", False))
-        or bool(getattr(messages, "used", False) or getattr(messages, "added_new", False))
+        or bool((getattr(messages, "used", False) and messages) or getattr(messages, "added_new", False))
     )
 
 

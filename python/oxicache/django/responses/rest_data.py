@@ -179,10 +179,14 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def data_of(request: Any, response: Any) -> tuple[tuple[Any, ...] | None, str | None]:
+def data_of(  # noqa: PLR0911 -- one for each reason
+    request: Any, response: Any
+) -> tuple[tuple[Any, ...] | None, str | None]:
     """Return what is to be held of a response, as a plain tuple; or None, and why it cannot be."""
     if not _is_plain_response(response):
         return None, f"{type(response).__name__} renders itself in a way of its own"
+    if any(getattr(one, "func", None) is not _tagged for one in response._post_render_callbacks):
+        return None, "something is to be done when it is rendered"  # which a hit would not do
     if not isinstance(response.template_name, str | types.NoneType):
         return None, "its template is no name"
     pickled = io.BytesIO()

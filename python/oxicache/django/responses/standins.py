@@ -124,7 +124,10 @@ class Headers(HttpHeaders):
 
 
 class Cookies(_StandIn):
-    """`request.COOKIES`. A cookie that is not there says the same of all who lack it: its name goes into the key."""
+    """`request.COOKIES`. A cookie that is not there, or empty, says the same of all who lack it: it goes into the key.
+
+    Django's test client goes on to send, without a value, what has been deleted.
+    """
 
     __slots__ = ()
     root = "COOKIES"
@@ -133,7 +136,7 @@ class Cookies(_StandIn):
 
     def note(self, name: Any) -> None:
         """Note a cookie."""
-        if dict.__contains__(self, name):
+        if dict.get(self, name):
             self.record.note_cookie(name)
         else:
             self.record.note_meta(f"{COOKIE}{name}")
