@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from asked_views import Session
 from django.contrib.auth.models import AnonymousUser, User
-from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
@@ -21,17 +21,6 @@ TENANT = {
 }  # of a session. Source: document 004, "Tenant-Aware Caching"
 
 _numbers = itertools.count()
-
-
-class Session(SessionBase):
-    """A session whose content is given."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        super().__init__("k" * 8 if content else None)
-        self._content = content
-
-    def load(self) -> dict[str, Any]:
-        return dict(self._content)
 
 
 def asked(

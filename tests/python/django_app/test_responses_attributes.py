@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from asked_views import Session, cached
 from django.contrib.auth.models import AnonymousUser, Group
-from django.contrib.sessions.backends.base import SessionBase
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
@@ -40,21 +40,6 @@ def asked(path: str = "/page/", **attributes: Any) -> HttpRequest:
     request.user = AnonymousUser()
     vars(request).update(attributes)
     return request
-
-
-def cached(say: Callable[[Any], Any], **options: Any) -> Callable[[HttpRequest], str]:
-    """Decorate a view that says `say(request)` and how often it was called; return what asks it."""
-    calls: list[None] = []
-
-    @cached_view(**options)
-    def view(request: HttpRequest) -> HttpResponse:
-        calls.append(None)
-        return HttpResponse(f"{say(request)} {len(calls)}")
-
-    def ask(request: HttpRequest) -> str:
-        return view(request).content.decode()
-
-    return ask
 
 
 class TestInTheKey:
@@ -250,17 +235,6 @@ class TestRestored:
         assert seen == [WSGIRequest, True, "<WSGIRequest: GET '/page/'>"]
         assert type(request) is WSGIRequest
         assert vars(request).keys() == before.keys()
-
-
-class Session(SessionBase):
-    """A session whose content is given."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        super().__init__("k" * 8)
-        self._content = content
-
-    def load(self) -> dict[str, Any]:
-        return dict(self._content)
 
 
 def with_session(**content: Any) -> HttpRequest:

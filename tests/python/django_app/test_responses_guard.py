@@ -1,13 +1,12 @@
 """The leak guard of `cached_view`: a view that looks at what its key does not hold is not cached."""
-# Long because each thing that a view may look at has a test of its own.
 
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from asked_views import Session, cached
 from django.contrib.auth.models import AnonymousUser, User
-from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.test import RequestFactory, override_settings
@@ -30,17 +29,6 @@ def _caches() -> Iterator[None]:
         yield
 
 
-class Session(SessionBase):
-    """A session whose content is given."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        super().__init__("k" * 8 if content else None)
-        self._content = content
-
-    def load(self) -> dict[str, Any]:
-        return dict(self._content)
-
-
 def asked(
     user: User | None = None, session: dict[str, Any] | None = None, path: str = "/page/", **extra: Any
 ) -> HttpRequest:
@@ -57,21 +45,6 @@ def asked(
 
     request.user = SimpleLazyObject(load)  # type: ignore[assignment]
     return request
-
-
-def cached(say: Callable[[HttpRequest], Any], **options: Any) -> Callable[[HttpRequest], str]:
-    """Decorate a view that says `say(request)` and how often it was called; return what asks it."""
-    calls: list[None] = []
-
-    @cached_view(**options)
-    def view(request: HttpRequest) -> HttpResponse:
-        calls.append(None)
-        return HttpResponse(f"{say(request)} {len(calls)}")
-
-    def ask(request: HttpRequest) -> str:
-        return view(request).content.decode()
-
-    return ask
 
 
 class TestUsers:

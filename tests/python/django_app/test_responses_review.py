@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from asked_views import Session, cached
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.messages import INFO, get_messages
 from django.contrib.messages.storage.cookie import CookieStorage
-from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.utils import timezone
@@ -28,34 +28,12 @@ def _caches() -> Iterator[None]:
         yield
 
 
-class Session(SessionBase):
-    """A session that nobody has begun."""
-
-    def load(self) -> dict[str, Any]:
-        return {}
-
-
 def asked(path: str = "/page/", **extra: Any) -> Any:
     """A GET of a visitor who is nobody, with a session that is empty."""
     request: Any = RequestFactory().get(path, **extra)
     request.user = AnonymousUser()
     request.session = Session()
     return request
-
-
-def cached(say: Callable[[Any], Any], **options: Any) -> Callable[[HttpRequest], str]:
-    """Decorate a view that says `say(request)` and how often it was called; return what asks it."""
-    calls: list[None] = []
-
-    @cached_view(**options)
-    def view(request: HttpRequest) -> HttpResponse:
-        calls.append(None)
-        return HttpResponse(f"{say(request)} {len(calls)}")
-
-    def ask(request: HttpRequest) -> str:
-        return view(request).content.decode()
-
-    return ask
 
 
 class TestWhatAContentTypeSays:
