@@ -46,6 +46,8 @@ BRIEFLY := OXICACHE_EXAMPLES=50
 AGAIN :=
 # What one run of pytest has compiled the next need not compile again, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
+# In which order: in another each time, unless a SEED is given. What a change is refused for is to be seen again.
+ORDER := $(if $(SEED),--randomly-seed=$(SEED))
 # Where PYTEST_ARGS chooses, a run may be left with no test, which is code 5.
 SOME := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 RUST := $(shell sed -n 's/^rust-version = "1\.\([0-9]*\)".*/\1/p' Cargo.toml)
@@ -98,12 +100,12 @@ test-python: ## Run pytest and the README's blocks on the installed wheel, with 
 .PHONY: test-raw
 test-raw: $(VENV)/.stamp-dev
 	$(call say,$(TAG): pytest on the wheel with the raw methods)
-	@$(if $(AGAIN),$(BRIEFLY)) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server$(if $(AGAIN), and not once)" $(PYTEST_ARGS) $(SOME)
+	@$(if $(AGAIN),$(BRIEFLY)) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server$(if $(AGAIN), and not once)" $(ORDER) $(PYTEST_ARGS) $(SOME)
 
 .PHONY: test-safe
 test-safe: $(VENV)/.stamp-dev
 	$(call say,$(TAG): pytest on the wheel with the safe methods (OXICACHE_SAFE_METHODS=1))
-	@$(BRIEFLY) OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server and not once and not any_methods" $(PYTEST_ARGS) $(SOME)
+	@$(BRIEFLY) OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server and not once and not any_methods" $(ORDER) $(PYTEST_ARGS) $(SOME)
 
 # For how many seconds hostile bytes are thrown at the control socket; `make test` does so for one.
 FUZZ_SECONDS ?= 60
@@ -131,7 +133,7 @@ test-servers: $(VENV)/.stamp-dev ## Run the tests that need Redis, PostgreSQL or
 	@rm -f dist/.stamp-served
 	$(call say,$(TAG): the tests that need a server)
 	@bash .ci/servers
-	@OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(PYTEST_ARGS)
+	@OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(ORDER) $(PYTEST_ARGS)
 	@$(if $(PYTEST_ARGS),:,touch dist/.stamp-served)
 
 # The second Python brings another Django: the newest one that it can have.

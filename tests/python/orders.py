@@ -29,10 +29,12 @@ def post(order: str, about: str = "", *, names: list[str] | None = None) -> int:
     return _post(names, [(order, about)], PATIENCE_SECONDS)
 
 
-def answer(number: int) -> dict[str, list[int | None]]:
-    """What came of an order, once whoever waits for it was told."""
+def answer(number: int, *, attending: bool = False) -> dict[str, list[int | None]]:
+    """What came of an order, once whoever waits for it was told; `attending`: carried out by this thread meanwhile."""
     end = time.monotonic() + PATIENCE_SECONDS
     while (found := _answer(number)) is None:
+        if attending:
+            attend()  # a bite at a time: where the machine is busy, one may have ended before it did anything
         assert time.monotonic() < end, "nobody answered"
     return found
 
@@ -41,7 +43,7 @@ def ordered(order: str, about: str = "", *, names: list[str] | None = None) -> d
     """As `post`, and have it carried out here and now."""
     number = post(order, about, names=names)
     attend()
-    return answer(number)
+    return answer(number, attending=True)
 
 
 def drain() -> None:

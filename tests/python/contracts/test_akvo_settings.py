@@ -17,6 +17,9 @@ def reloaded() -> Iterator[Any]:
     before = vars(akvo_rsr).copy()
     yield lambda: importlib.reload(akvo_rsr)
     vars(akvo_rsr).update(before)
+    _native.set_default_cleanup_interval(
+        akvo_rsr.DEFAULT_CACHE_CLEANUP_INTERVAL
+    )  # which an assignment had told it
 
 
 def test_the_constants_have_the_documented_values() -> None:

@@ -71,6 +71,8 @@ class TestReceivers:
 
     def test_watching_twice_connects_once(self) -> None:
         """`watch` and `begin` may be called again."""
+        signals.watch(Item)
+        signals.begin()
         before = len(post_save.receivers), len(post_delete.receivers), len(m2m_changed.receivers)
         signals.watch(Item)
         signals.begin()
