@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,12 @@ pytest.importorskip("celery")
 
 CONCURRENCY = 2
 STUCK_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What celery adds to the places of modules goes with the test."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
 
 
 @pytest.fixture
