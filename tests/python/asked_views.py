@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from oxicache.django.responses import cached_view
 
-__all__ = ["Session", "cached"]
+__all__ = ["Counter", "Session", "cached"]
 
 
 class Session(SessionBase):
@@ -20,6 +20,19 @@ class Session(SessionBase):
 
     def load(self) -> dict[str, Any]:
         return dict(self._content)
+
+
+class Counter:
+    """A view that counts its calls, and says what `say` makes of the request before their number."""
+
+    def __init__(self, say: Callable[[HttpRequest], Any] = lambda _: "page") -> None:
+        self.calls = 0
+        self.say = say
+
+    def __call__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        said = self.say(request)
+        return HttpResponse(f"{said} {self.calls}") if isinstance(said, str) else said
 
 
 def cached(say: Callable[[Any], Any], **options: Any) -> Callable[[HttpRequest], str]:

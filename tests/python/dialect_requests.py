@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from asked_views import Session
+from asked_views import Counter, Session
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
@@ -43,19 +43,6 @@ def asked(
 
     request.user = SimpleLazyObject(load)  # type: ignore[assignment]
     return request
-
-
-class Counter:
-    """A view that counts its calls, and says what `say` makes of the request before their number."""
-
-    def __init__(self, say: Callable[[HttpRequest], Any] = lambda _: "page") -> None:
-        self.calls = 0
-        self.say = say
-
-    def __call__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        self.calls += 1
-        said = self.say(request)
-        return HttpResponse(f"{said} {self.calls}") if isinstance(said, str) else said
 
 
 def bodies(view: Callable[..., Any], *requests: HttpRequest) -> list[str]:

@@ -2,10 +2,13 @@
 
 import base64
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.test import Client
+from django.contrib.sessions.models import Session
+from django.test import Client, override_settings
 from django.urls import path
 from rest_framework import authentication, exceptions, permissions
 from rest_framework.decorators import api_view, authentication_classes, permission_classes
@@ -19,6 +22,24 @@ NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATI
 QUICK = "django.contrib.auth.hashers.MD5PasswordHasher"  # a password is no part of what is tested
 
 calls: Counter[str] = Counter()
+
+
+@contextmanager
+def people_site() -> Iterator[None]:
+    """Have these views be the site, with a cache of their own, and nobody's session left."""
+    calls.clear()
+    with override_settings(CACHES=NATIVE, ROOT_URLCONF="rest_people", PASSWORD_HASHERS=[QUICK]):
+        yield
+    Session.objects.all().delete()
+
+
+@contextmanager
+def people() -> Iterator[list[User]]:
+    """Ada, and Bob."""
+    made = [User.objects.create_user(name, password=f"of {name}") for name in ("ada", "bob")]
+    yield made
+    for user in made:
+        user.delete()
 
 
 class Token:

@@ -5,7 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
-__all__ = ["model_named"]
+__all__ = ["model_named", "with_rows"]
 
 
 def model_named(name: type[Model] | str) -> type[Model]:

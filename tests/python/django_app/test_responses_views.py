@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from asked_views import Counter
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.http import (
@@ -41,19 +42,6 @@ def asked(path: str = "/page/", user: Any = None, session: bool = False, **extra
         request.COOKIES["sessionid"] = "s"
     request.user = SimpleLazyObject(lambda: user or AnonymousUser())  # type: ignore[assignment]
     return request
-
-
-class Counter:
-    """A view that counts its calls, and says what `say` makes of the request."""
-
-    def __init__(self, say: Callable[[HttpRequest], Any] = lambda _: "page") -> None:
-        self.calls = 0
-        self.say = say
-
-    def __call__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        self.calls += 1
-        said = self.say(request)
-        return HttpResponse(f"{said} {self.calls}") if isinstance(said, str) else said
 
 
 def cached(say: Callable[[HttpRequest], Any] = lambda _: "page", **options: Any) -> tuple[Any, Counter]:

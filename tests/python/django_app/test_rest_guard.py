@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.contrib.sessions.models import Session
-from django.test import Client, RequestFactory, override_settings
+from django.test import Client, RequestFactory
 from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_people import NATIVE, QUICK, Tokens, as_user, calls
+from rest_people import Tokens, as_user, people, people_site
 
 from oxicache import testing
 from oxicache.django.responses import cached_view
@@ -19,19 +18,15 @@ from oxicache.errors import LeakError
 
 @pytest.fixture(autouse=True)
 def _site() -> Iterator[None]:
-    calls.clear()
-    with override_settings(CACHES=NATIVE, ROOT_URLCONF="rest_people", PASSWORD_HASHERS=[QUICK]):
+    with people_site():
         yield
-    Session.objects.all().delete()
 
 
 @pytest.fixture
 def users() -> Iterator[list[User]]:
     """Ada, and Bob."""
-    made = [User.objects.create_user(name, password=f"of {name}") for name in ("ada", "bob")]
-    yield made
-    for user in made:
-        user.delete()
+    with people() as made:
+        yield made
 
 
 class TestGuard:

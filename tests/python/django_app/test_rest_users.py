@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
-from django.test import Client, override_settings
-from rest_people import MEANS, NATIVE, QUICK, as_user, calls
+from django.test import Client
+from rest_people import MEANS, as_user, calls, people, people_site
 
 from oxicache import testing
 from oxicache.errors import LeakError
@@ -14,19 +13,15 @@ from oxicache.errors import LeakError
 
 @pytest.fixture(autouse=True)
 def _site() -> Iterator[None]:
-    calls.clear()
-    with override_settings(CACHES=NATIVE, ROOT_URLCONF="rest_people", PASSWORD_HASHERS=[QUICK]):
+    with people_site():
         yield
-    Session.objects.all().delete()
 
 
 @pytest.fixture
 def users() -> Iterator[list[User]]:
     """Ada, and Bob."""
-    made = [User.objects.create_user(name, password=f"of {name}") for name in ("ada", "bob")]
-    yield made
-    for user in made:
-        user.delete()
+    with people() as made:
+        yield made
 
 
 def asked(url: str, how: str, user: User | None) -> tuple[str | None, str]:

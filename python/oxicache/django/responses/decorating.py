@@ -103,7 +103,7 @@ class Decorator:
 
     def __post_init__(self) -> None:
         """Hear of transactions from now on."""
-        _watched()
+        transactions.watch_connections()  # a response that shows what is not committed is nobody else's
 
     def __call__(self, view: _V) -> _V:
         """Return the view, cached. TypeError names what is none."""
@@ -258,11 +258,3 @@ def _numbered(name: str) -> str:
     """
     _counts[name] = count = _counts.get(name, 0) + 1
     return name if count == 1 else f"{name}#{count}"
-
-
-# ---------------------------------------------------------------- models
-
-
-@functools.cache
-def _watched() -> None:
-    transactions.watch_connections()  # a response that shows what is not committed is nobody else's

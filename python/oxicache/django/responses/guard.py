@@ -24,7 +24,7 @@ from oxicache.django.responses.sessions import naming, quiet
 from oxicache.django.responses.standins import AsgiScope, Cookies, Headers, Meta, carry_over, copied, stand_in
 from oxicache.django.scope import STANDS_FOR
 
-__all__ = ["watch_cookies", "watching", "watching_names"]
+__all__ = ["message_marks", "watch_cookies", "watching", "watching_names"]
 
 # What Django remembers of headers that it has read.
 _REMEMBERED: Final = ("headers", "accepted_types", "accepted_types_by_precedence")
@@ -92,6 +92,14 @@ def watch_cookies(request: HttpRequest, record: Record) -> None:
     request.COOKIES = stand_in(Cookies, request.COOKIES, record)
 
 
+def message_marks(request: HttpRequest) -> tuple[bool, bool]:
+    """Return whether messages were shown to the visitor of a request, and whether some were added."""
+    storage = vars(request).get("_messages")
+    # Who goes through none has shown none; a template asks first how many there are, and Jinja does not.
+    shown = getattr(storage, "used", False) and storage
+    return bool(shown), bool(getattr(storage, "added_new", False))
+
+
 def _people(request: HttpRequest, record: Record, before: "_Before") -> dict[str, Any]:
     """Return stand-ins of who the visitor is, sync and async, as far as the request knows."""
     attributes = vars(request)
@@ -134,16 +142,10 @@ class _Before:
         self.was_modified = bool(getattr(session, "modified", False))
         if session is not None:
             session.accessed = session.modified = False
-        self.messages = self._messages()
+        self.messages = message_marks(request)
         storage = vars(self.request).get("_messages")
         # Some of a middleware's, or that somebody has fetched: a view that counts them does not use them up.
         self.has_messages = any(getattr(storage, name, ()) for name in ("_queued_messages", "_loaded_data"))
-
-    def _messages(self) -> tuple[bool, ...]:
-        storage = vars(self.request).get("_messages")
-        # Who goes through none has shown none; a template asks first how many there are, and Jinja does not.
-        shown = getattr(storage, "used", False) and storage
-        return bool(shown), bool(getattr(storage, "added_new", False))
 
     @contextmanager
     def session_apart(self) -> Iterator[None]:
@@ -174,7 +176,7 @@ class _Before:
             record.note("language")
         if vars(self.request).get("_body"):  # which HTTP/2 may send unannounced
             record.note("body")
-        if self.has_messages or self._messages() != self.messages:
+        if self.has_messages or message_marks(self.request) != self.messages:
             record.note("messages")
         if vars(self.request).get("_csp_nonce"):  # made, by Django's own middleware or django-csp
             record.note("nonce")

@@ -119,7 +119,7 @@ class Keying:
             places() + _routed(plain) + (() if is_plain else rest.segments(request)),
             _asked(plain, self.ignored_params),
             args,
-            _counting(rest.plain(request), kwargs) if kwargs else (),
+            _counting(plain, kwargs) if kwargs else (),
             said,
         )
 

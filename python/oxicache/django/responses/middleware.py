@@ -14,7 +14,7 @@ from django.utils.cache import patch_vary_headers
 
 from oxicache.django import conf
 from oxicache.django.responses import rendering, stored
-from oxicache.django.responses.guard import watch_cookies
+from oxicache.django.responses.guard import message_marks, watch_cookies
 from oxicache.django.responses.headers import LOCAL, PRIVATE, PUBLIC, REVALIDATED, VARY
 from oxicache.django.responses.policy import directives, vary_names
 from oxicache.django.responses.records import COOKIE, CSRF_NOTE, Record
@@ -165,12 +165,10 @@ def _is_once(request: HttpRequest, response: HttpResponseBase) -> bool:
     """Whether it is an answer to this one request: it sets a cookie, or holds a form's token or a message."""
     if response.cookies or response.has_header("Set-Cookie"):
         return True
-    attributes = vars(request)
-    messages = attributes.get("_messages")
     return (
         dict.__contains__(request.META, CSRF_NOTE)  # a guard around this middleware is not to see it asked
-        or bool(getattr(attributes.get("session"), "modified", False))
-        or bool((getattr(messages, "used", False) and messages) or getattr(messages, "added_new", False))
+        or bool(getattr(vars(request).get("session"), "modified", False))
+        or any(message_marks(request))
     )
 
 

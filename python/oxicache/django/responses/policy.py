@@ -3,7 +3,7 @@
 import re
 import time
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import parse_http_date_safe
@@ -57,11 +57,9 @@ def wish_of(request: HttpRequest, *, has_scope: bool) -> Wish:  # noqa: PLR0911 
 
 
 def refusal(  # noqa: PLR0911 -- one for each reason
-    response: Any, statuses: frozenset[int], max_bytes: int | None, size: int | None = None
+    response: HttpResponseBase, statuses: frozenset[int], max_bytes: int | None, size: int | None = None
 ) -> str | None:
     """Say why a response is not cached; None where it may be. `size`: bytes of what is held of one not yet rendered."""
-    if not isinstance(response, HttpResponseBase):
-        return f"the view returned {type(response).__name__}, which is no response"
     if getattr(response, "streaming", True):  # the base of all has no content either
         return "it is streamed"
     if response.status_code not in statuses:

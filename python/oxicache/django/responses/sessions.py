@@ -58,10 +58,20 @@ def quiet(session: Any) -> Iterator[None]:
             del attributes[_QUIET]
 
 
-def _note(session: Any, name: Any) -> None:
+def _noted_in(session: Any) -> Record | None:
+    """Return what looks at a session are noted in now."""
     attributes = vars(session)
-    if _QUIET not in attributes and (record := attributes.get(_RECORD)) is not None:
+    return None if _QUIET in attributes else attributes.get(_RECORD)
+
+
+def _note(session: Any, name: Any) -> None:
+    if (record := _noted_in(session)) is not None:
         record.note_session(name)
+
+
+def _note_all(session: Any) -> None:
+    if (record := _noted_in(session)) is not None:
+        record.note("session")
 
 
 def _one(kind: Any, method: str) -> Callable[..., Any]:
@@ -88,9 +98,7 @@ def _aone(kind: Any, method: str) -> Callable[..., Any]:
 
 def _key(kind: Any) -> Any:
     def key(self: Any) -> Any:
-        attributes = vars(self)
-        if _QUIET not in attributes and (record := attributes.get(_RECORD)) is not None:
-            record.note("session")
+        _note_all(self)
         return kind.session_key.__get__(self)
 
     return property(key)
@@ -98,9 +106,7 @@ def _key(kind: Any) -> Any:
 
 def _is_empty(kind: Any) -> Any:
     def is_empty(self: Any) -> bool:
-        attributes = vars(self)
-        if _QUIET not in attributes and (record := attributes.get(_RECORD)) is not None:
-            record.note("session")
+        _note_all(self)
         return bool(kind.is_empty(self))
 
     return is_empty
