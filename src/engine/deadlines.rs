@@ -84,6 +84,8 @@ impl Deadlines {
             self.queue.renew(slab, slot);
         } else if home != NOWHERE || deadline != FOREVER {
             self.relink_elsewhere(slab, slot, deadline, own_ttl);
+        } else {
+            slab[slot].meta.set_born(false); // as there
         }
     }
 
