@@ -1,0 +1,140 @@
+"""What a cached query finds, or loads: its key, the versions of what it reads, and when its result may be kept."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connections, router
+from django.db.models import Model
+
+from oxicache import keys
+from oxicache._native import MISSING, Stamps
+from oxicache.django import conf, host, signals, transactions, words
+from oxicache.django.queries.holding import Found, holder_at
+from oxicache.django.queries.tables import models_read
+from oxicache.versions import MAX_WORDS
+
+__all__ = ["Caching", "Statement", "fetch"]
+
+logger = logging.getLogger("oxicache.queries")
+
+KIND: Final = "query"  # begins every key
+MAX_LEARNED: Final = 4096  # queries that read more than their own text names
+MAX_SAID: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """What a cached queryset was told."""
+
+    ttl: float | None
+    alias: str
+    tags: tuple[str, ...] = ()
+    depends_on: tuple[type[Model], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is asked of a database. `is_all`: nothing but this text is executed."""
+
+    using: str
+    kind: str
+    model: type[Model]
+    sql: str
+    params: tuple[Any, ...]
+    is_all: bool
+
+    def key(self) -> str:
+        """Return the key of its result. TypeError names a parameter that has no spelling."""
+        connection = connections[self.using]
+        spelt = [keys.spell(value, f"parameter {number}") for number, value in enumerate(self.params, 1)]
+        # A schema for each tenant: one text asks different tables.
+        schema = getattr(connection, "schema_name", None)
+        whole = "\0".join([self.using, str(schema), self.sql, *spelt])
+        digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return f"{KIND}:{self.model._meta.label_lower}:{keys.escape(self.kind)}:{digest}"
+
+
+_learned: dict[str, frozenset[type[Model]]] = {}  # by key: models that a query read and its text did not name
+_said: set[tuple[str, str]] = set()
+
+
+def fetch(caching: Caching, statement: Statement, run: Callable[[], Any]) -> Any:
+    """Return what is held of a statement's result, or what `run()` returns: something that may be held."""
+    if transactions.is_written(statement.using):
+        return run()
+    try:
+        key = statement.key()
+    except TypeError as error:
+        _say(statement.model, f"its key could not be made: {error}")
+        return run()
+    holder = holder_at(caching.alias)
+    held = holder.key(key)
+    found = holder.find(held)
+    if found is not MISSING:
+        return found
+
+    def load() -> Found:
+        models = frozenset((statement.model, *caching.depends_on)) | models_read([statement.sql])
+        return _load(statement, key, models | _learned.get(key, frozenset()), run)
+
+    # Who is in a transaction may hold what the one that he waited for needs.
+    return holder.load(held, load, caching.ttl, caching.tags, alone=transactions.in_transaction())
+
+
+def _load(statement: Statement, key: str, models: frozenset[type[Model]], run: Callable[[], Any]) -> Found:
+    names = {word for model in models for word in words.model_words(model)}
+    if len(names) > MAX_WORDS:
+        _say(
+            statement.model,
+            f"it reads {len(models)} models, of {len(names)} version words; {MAX_WORDS} is the limit",
+        )
+        return Found(run(), None)
+    for model in models:
+        signals.watch(model)
+    stamps = host.capture(sorted(names))
+    if statement.is_all:
+        value = run()
+    else:
+        with _noting() as statements:
+            value = run()
+        more = models_read(statements) - models
+        if more:
+            if len(_learned) < MAX_LEARNED:
+                _learned[key] = models | more
+            return Found(value, None)
+    return Found(value, stamps if _may_keep(statement, models, stamps) else None)
+
+
+def _may_keep(statement: Statement, models: frozenset[type[Model]], stamps: Stamps) -> bool:
+    if not transactions.allows_storing(statement.using, stamps):
+        return False
+    if not settings.DATABASE_ROUTERS or all(router.db_for_write(one) == statement.using for one in models):
+        return True
+    return not stamps.was_bumped_within(conf.current().replica_hold)  # a replica may not have caught up
+
+
+@contextmanager
+def _noting() -> Iterator[list[str]]:
+    """Note the text of every statement that this thread executes."""
+    statements: list[str] = []
+
+    def note(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        statements.append(str(sql))
+        return execute(sql, params, many, context)
+
+    with ExitStack() as stack:
+        for connection in connections.all():
+            stack.enter_context(connection.execute_wrapper(note))
+        yield statements
+
+
+def _say(model: type[Model], reason: str) -> None:
+    mark = (model._meta.label, reason)
+    if mark not in _said and len(_said) < MAX_SAID:
+        _said.add(mark)
+        logger.warning("A queryset of %s is not cached: %s.", *mark)

@@ -1,0 +1,202 @@
+"""`cached()`: on the querysets of a `CachedManager`, and of any other by `cached_queryset`.
+
+    class Book(models.Model):
+        objects = CachedManager()
+
+    Book.objects.filter(year=2026).select_related("author").cached(300)
+
+Its results are held until any row changes of a model that it reads, through joins, subqueries and prefetches too, or
+their time has passed. Changes that go past signals are noticed as everywhere (bulk.py, execution.py): the manager's
+own `update()` and bulk operations are, and those of another manager are for `invalidate`.
+"""
+
+import functools
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Self, TypeVar
+
+from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.db.models import Model, QuerySet
+
+from oxicache import options
+from oxicache.django import labels, signals
+from oxicache.django.queries import compiling, whole
+from oxicache.django.queries.fetching import Caching
+from oxicache.django.queries.holding import holder_at
+from oxicache.django.querysets import InvalidatingManager, InvalidatingQuerySet
+from oxicache.tags import checked_tags
+
+__all__ = ["CachedManager", "CachedQuerySet", "cached_queryset"]
+
+_Row = TypeVar("_Row", bound=Model)
+
+DEFAULT_TTL = 300.0  # seconds
+
+
+class _CachedRows(QuerySet[_Row, _Row]):
+    """What cached querysets do, to stand before the class of any queryset."""
+
+    def cached(
+        self,
+        ttl: float | timedelta | None = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        depends_on: Iterable[type[Model] | str] = (),
+        alias: str = DEFAULT_CACHE_ALIAS,
+    ) -> Self:
+        """Return a copy whose results are held, in a NativeCache, until a row changes of a model that they read.
+
+        `ttl` is in seconds, None for ever. What is derived from the copy is cached too: filters, slices, `values`,
+        `count`, `exists`, `aggregate`. Each hit builds instances of its own. `tags` reach the results by name.
+        `depends_on` names models that a statement reads without naming their tables: through a view of the database,
+        or a function. TypeError and ValueError name a wrong argument, and what cannot be cached: `select_for_update`;
+        ImproperlyConfigured says that `alias` is no NativeCache.
+        """
+        if isinstance(depends_on, str) or not isinstance(depends_on, Iterable):
+            raise TypeError(f"depends_on must be a list of models, not {depends_on!r}")
+        caching = Caching(
+            None if ttl is None else options.seconds("ttl", ttl),
+            alias,
+            checked_tags(tags),
+            tuple(labels.model_named(one) for one in depends_on),
+        )
+        holder_at(alias)
+        compiling.check(self.query)
+        clone: Self = self._chain()  # type: ignore[attr-defined]
+        query: Any = clone.query
+        query.__class__ = compiling.cached_class(type(query))
+        query.caching = caching
+        return clone
+
+    def uncached(self) -> Self:
+        """Return a copy that asks the database."""
+        clone: Self = self._chain()  # type: ignore[attr-defined]
+        clone.query = compiling.uncached(clone.query)
+        return clone
+
+    @property
+    def _caching(self) -> Caching | None:
+        return getattr(self.query, "caching", None)
+
+    def _fetch_all(self) -> None:
+        caching = self._caching
+        known: Any = self
+        if caching is not None and known._result_cache is None and whole.is_wanted(self):
+            known._result_cache = whole.fetch_all(self, caching, self.uncached())
+            known._prefetch_done = True
+        super()._fetch_all()  # type: ignore[misc]
+
+    # ------------------------------------------------------------ what asks the database
+
+    def iterator(self, *args: Any, **kwargs: Any) -> Any:
+        """As Django's. TypeError for a cached queryset: this holds no rows."""
+        self._forbid("iterator()")
+        return super().iterator(*args, **kwargs)
+
+    def aiterator(self, *args: Any, **kwargs: Any) -> Any:
+        """As `iterator`."""
+        self._forbid("aiterator()")
+        return super().aiterator(*args, **kwargs)
+
+    def select_for_update(self, *args: Any, **kwargs: Any) -> Any:
+        """As Django's. TypeError for a cached queryset: this locks rows in the database."""
+        self._forbid("select_for_update()")
+        return super().select_for_update(*args, **kwargs)
+
+    def raw(self, *args: Any, **kwargs: Any) -> Any:
+        """As Django's. TypeError for a cached queryset: of what raw SQL reads nobody knows when it changes."""
+        self._forbid("raw()")
+        return super().raw(*args, **kwargs)
+
+    def _forbid(self, what: str) -> None:
+        if self._caching is not None:
+            raise TypeError(
+                f"{what} asks the database, and a cached queryset does not: call it before cached()"
+            )
+
+
+def _asking_the_database(name: str) -> Any:
+    plain = getattr(QuerySet, name)
+
+    @functools.wraps(plain)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # Decided by what a cache holds, it would write over what others have written since.
+        of = self if self._caching is None else self.uncached()
+        return getattr(super(_CachedRows, of), name)(*args, **kwargs)
+
+    return method
+
+
+for _method in (
+    "bulk_create",
+    "bulk_update",
+    "delete",
+    "get_or_create",
+    "update",
+    "update_or_create",
+    "_raw_delete",
+):
+    setattr(_CachedRows, _method, _asking_the_database(_method))
+
+
+class CachedQuerySet(_CachedRows[_Row], InvalidatingQuerySet[_Row]):
+    """A queryset with `cached()`, whose writes invalidate. Stands before other bases."""
+
+    @classmethod
+    def as_manager(cls) -> Any:
+        """As Django's, and every process notices changes from its start."""
+        _watch_all()
+        return super().as_manager()
+
+
+class CachedManager(InvalidatingManager[_Row]):
+    """A manager whose querysets are CachedQuerySet; `from_queryset` takes a class derived from that."""
+
+    _queryset_class = CachedQuerySet
+
+    def contribute_to_class(self, cls: type[Model], name: str) -> None:
+        """Be the manager of a model: from now on changes of all models are noticed, whichever a queryset joins."""
+        _watch_all()
+        super().contribute_to_class(cls, name)
+
+
+def cached_queryset(
+    queryset: QuerySet[_Row, Any], ttl: float | timedelta | None = DEFAULT_TTL, **given: Any
+) -> Any:
+    """Return a copy of any queryset with its results held; parameters as of `cached`.
+
+    For models whose manager is another's. Changes are noticed from now on, so where no model of the project has a
+    CachedManager, call this in each process that writes, or before it does: in `AppConfig.ready`, say.
+    """
+    if not isinstance(queryset, QuerySet):
+        raise TypeError(f"cached_queryset takes a queryset, not {queryset!r}; raw() has no results to hold")
+    _watch_all()
+    copied: Any = queryset._chain()  # type: ignore[attr-defined]
+    copied.__class__ = _cached_class(type(copied))
+    return copied.cached(ttl, **given)
+
+
+@functools.cache
+def _cached_class(plain: type[Any]) -> type[Any]:
+    if issubclass(plain, _CachedRows):
+        return plain
+    return type(
+        f"Cached{plain.__name__}", (_CachedRows, plain), {"__module__": __name__, "__reduce__": _reduced}
+    )
+
+
+def _reduced(queryset: Any) -> Any:
+    return _restored, (type(queryset).__mro__[2], queryset.__getstate__())
+
+
+def _restored(plain: type[Any], state: dict[str, Any]) -> Any:
+    queryset = plain.__new__(_cached_class(plain))
+    queryset.__setstate__(state)
+    return queryset
+
+
+@functools.cache
+def _watch_all() -> None:
+    for model in signals.known_models():
+        signals.watch(model)
+    signals.when_known(signals.watch)

@@ -1,0 +1,62 @@
+"""Querysets with prefetches: their instances are held together with what was prefetched, pickled."""
+
+import pickle
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import Prefetch
+from django.db.models.query import ModelIterable
+
+from oxicache.django.queries.fetching import Caching, Statement, fetch
+
+__all__ = ["fetch_all", "is_wanted"]
+
+
+def is_wanted(queryset: Any) -> bool:
+    """Whether a queryset prefetches: without that its rows are held, not its instances."""
+    return bool(queryset._prefetch_related_lookups) and issubclass(queryset._iterable_class, ModelIterable)
+
+
+def fetch_all(queryset: Any, caching: Caching, plain: Any) -> list[Any]:
+    """Return the instances of a queryset; `plain` is the same without a cache."""
+    try:
+        statement = _statement(queryset)
+    except EmptyResultSet:
+        return list(plain)
+    found: list[Any] = pickle.loads(fetch(caching, statement, lambda: _frozen(plain)))  # noqa: S301 -- made here, in this process
+    for field, instances in queryset._known_related_objects.items():
+        for one in found:
+            if (related := instances.get(getattr(one, field.attname))) is not None:
+                setattr(one, field.name, related)
+    return found
+
+
+def _frozen(plain: Any) -> bytes:
+    return pickle.dumps(list(plain), pickle.HIGHEST_PROTOCOL)
+
+
+def _statement(queryset: Any) -> Statement:
+    parts: list[Any] = []
+    sql, params = _compiled(queryset)
+    for lookup in queryset._prefetch_related_lookups:
+        parts += _spelt(lookup)
+    return Statement(queryset.db, "prefetch", queryset.model, sql, (*params, *parts), is_all=False)
+
+
+def _spelt(lookup: Any) -> list[Any]:
+    if not isinstance(lookup, Prefetch):
+        return [lookup]
+    parts: list[Any] = [lookup.prefetch_through, lookup.prefetch_to, lookup.to_attr]
+    for queryset in lookup.get_current_querysets(lookup.prefetch_to.count("__")) or ():
+        try:
+            sql, params = _compiled(queryset)
+        except EmptyResultSet:
+            parts.append("empty")
+            continue
+        parts += [sql, *params, queryset.db, [_spelt(one) for one in queryset._prefetch_related_lookups]]
+    return parts
+
+
+def _compiled(queryset: Any) -> tuple[str, tuple[Any, ...]]:
+    sql, params = queryset.query.clone().get_compiler(queryset.db).as_sql()
+    return sql, tuple(params)

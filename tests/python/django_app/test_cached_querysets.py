@@ -1,0 +1,228 @@
+"""`cached()`: querysets whose results are held until what they read changes."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.cache import cache
+from django.core.paginator import Paginator
+from django.db import connection, transaction
+from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Sum
+from django.test import TestCase, TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
+
+from oxicache.django.queries import cached_queryset
+
+
+def queries(ask: Callable[[], Any]) -> int:
+    with CaptureQueriesContext(connection) as found:
+        ask()
+    return len(found)
+
+
+def copied(one: Any) -> Any:
+    return pickle.loads(pickle.dumps(one))  # noqa: S301 -- made here
+
+
+NATIVE = override_settings(CACHES={"default": {"BACKEND": "oxicache.django.backends.NativeCache"}})
+
+
+@pytest.fixture(autouse=True)
+def _empty() -> None:
+    with NATIVE:
+        cache.clear()
+
+
+@NATIVE
+class TestReads(TestCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.ann = User.objects.create(username="ann", last_login=None)
+        cls.bob = User.objects.create(username="bob")
+        cls.staff = Group.objects.create(name="staff")
+        cls.ann.groups.add(cls.staff)
+
+    def check(self, ask: Callable[[], Any], change: Callable[[], Any]) -> None:
+        """The second time nothing is asked, and after a change the database is."""
+        first = ask()
+        assert queries(lambda: self.assertEqual(ask(), first)) == 0
+        change()
+        assert queries(ask) > 0
+
+    def users(self) -> Any:
+        return cached_queryset(User.objects.order_by("pk"), 60)
+
+    def rename(self) -> None:
+        self.ann.username += "a"
+        self.ann.save()
+
+    def test_instances(self) -> None:
+        """Each hit builds its own."""
+        self.check(lambda: list(self.users()), self.rename)
+        one, other = self.users()[0], self.users()[0]
+        assert one == other
+        one.username = "changed"
+        assert self.users()[0].username == self.ann.username
+
+    def test_what_is_derived(self) -> None:
+        """Filters, slices, values, counts, existence, aggregates, pages."""
+        for ask in (
+            lambda: list(self.users().filter(username__startswith="a")),
+            lambda: list(self.users()[:1]),
+            lambda: list(self.users().values("username")),
+            lambda: list(self.users().values_list("username", flat=True)),
+            lambda: list(self.users().values_list("username", "pk", named=True)),
+            lambda: self.users().count(),
+            lambda: self.users()[:1].count(),  # noqa: PLW0108 -- a new queryset each time
+            lambda: self.users().distinct().count(),
+            lambda: self.users().exists(),
+            lambda: self.users().filter(pk=-1).exists(),
+            lambda: self.users().first(),
+            lambda: self.users().get(pk=self.bob.pk),
+            lambda: self.users().aggregate(most=Max("username"), all=Count("*")),
+            lambda: [user.n for user in self.users().annotate(n=Count("groups"))],
+            lambda: self.users().annotate(n=Count("groups")).aggregate(sum=Sum("n")),
+            lambda: list(Paginator(self.users(), 1).page(2)),
+            lambda: Paginator(self.users(), 1).num_pages,
+            lambda: self.users().in_bulk([self.ann.pk]),
+            lambda: list(self.users().dates("date_joined", "year")),
+            lambda: list(self.users().only("username")),
+            lambda: sorted(user.pk for user in self.users().order_by().union(User.objects.order_by())),
+            lambda: list(self.users().extra(select={"one": "1"}).values_list("one", "pk")),
+        ):
+            self.check(ask, self.rename)
+
+    def test_joins_and_subqueries(self) -> None:
+        """A change of any model that is read is a change."""
+
+        def rename_group() -> None:
+            self.staff.name += "s"
+            self.staff.save()
+
+        through = User.groups.through
+        for ask in (
+            lambda: list(self.users().filter(groups__name__startswith="staff")),
+            lambda: list(self.users().filter(groups__in=Group.objects.filter(name__startswith="s"))),
+            lambda: list(
+                self.users().filter(Exists(Group.objects.filter(user=OuterRef("pk"), name__startswith="s")))
+            ),
+            lambda: list(cached_queryset(through.objects.select_related("group", "user"), 60)),
+            lambda: self.users().aggregate(Max("groups__name")),
+        ):
+            ask()  # what an aggregate joins is known once it has run
+            self.check(ask, rename_group)
+
+    def test_m2m(self) -> None:
+        """So is one of the relation between."""
+        self.check(
+            lambda: self.users().filter(groups=self.staff).count(), lambda: self.bob.groups.add(self.staff)
+        )
+        assert self.users().filter(groups=self.staff).count() == 2
+
+    def test_prefetches(self) -> None:
+        """Their instances are held with them."""
+
+        def names() -> list[list[str]]:
+            return [
+                [group.name for group in user.groups.all()]
+                for user in self.users().prefetch_related("groups")
+            ]
+
+        names()
+        self.check(names, lambda: Group.objects.create(name="new").user_set.add(self.ann))
+        assert names() == [["staff", "new"], []]
+
+        def chosen() -> list[list[str]]:
+            chosen = Prefetch("groups", Group.objects.filter(name="new"), to_attr="chosen")
+            return [[group.name for group in user.chosen] for user in self.users().prefetch_related(chosen)]
+
+        chosen()
+        self.check(chosen, self.ann.groups.clear)
+        assert chosen() == [[], []]
+
+    def test_prefetches_of_other_filters(self) -> None:
+        """Are other results."""
+        for name in ("staff", "none"):
+            chosen = Prefetch("groups", Group.objects.filter(name=name), to_attr="chosen")
+            found = [len(user.chosen) for user in self.users().prefetch_related(chosen)]
+            assert found == ([1, 0] if name == "staff" else [0, 0])
+
+    def test_parameters_apart(self) -> None:
+        """And types: nothing is found by a value that only looks alike."""
+        assert [self.users().filter(username=name).count() for name in ("ann", "bob", "None", "1")] == [
+            1,
+            1,
+            0,
+            0,
+        ]
+
+    def test_nothing_to_ask(self) -> None:
+        """An empty result that Django knows is asked of nobody."""
+        assert queries(lambda: list(self.users().none())) == 0
+        assert self.users().filter(pk__in=[]).count() == 0
+        assert self.users().filter(pk__in=[]).aggregate(Count("pk")) == {"pk__count": 0}
+
+    def test_decisions_ask_the_database(self) -> None:
+        """What writes is not told by what is held."""
+        list(self.users())
+        with CaptureQueriesContext(connection):
+            User.objects.filter(pk=self.bob.pk).update(username="rob")  # past every signal
+        assert self.users().get(pk=self.bob.pk).username in {"bob", "rob"}
+        assert self.users().get_or_create(username="rob")[1] is False
+        assert self.users().filter(username="rob").delete()[0] == 1
+
+    def test_pickles(self) -> None:
+        """As querysets do."""
+        again = copied(self.users())
+        assert list(again) == [self.ann, self.bob]
+        assert list(again.all()) == [self.ann, self.bob]
+        query = copied(self.users().query)
+        unevaluated = User.objects.all()
+        unevaluated.query = query
+        assert list(unevaluated) == [self.ann, self.bob]
+
+
+@NATIVE
+class TestRefusals(TestCase):
+    def test_what_must_ask_the_database(self) -> None:
+        """Says so where it is called."""
+        users = cached_queryset(User.objects.all())
+        for ask in (
+            users.select_for_update,
+            users.iterator,
+            users.aiterator,
+            lambda: users.raw("SELECT 1"),
+            lambda: cached_queryset(User.objects.select_for_update()),
+        ):
+            with pytest.raises(TypeError, match="database"):
+                ask()
+        with pytest.raises(TypeError, match="takes a queryset"):
+            cached_queryset(User.objects.raw("SELECT 1"))
+        with pytest.raises(TypeError, match="depends_on"):
+            users.cached(depends_on="auth.User")
+        with pytest.raises(ValueError, match="ttl"):
+            users.cached(-1)
+
+    def test_uncached(self) -> None:
+        """Asks the database again."""
+        users = cached_queryset(User.objects.all())
+        list(users)
+        assert queries(lambda: list(users.uncached())) == 1
+
+
+@NATIVE
+class TestTransactions(TransactionTestCase):
+    def test_who_has_written_reads_his_own(self) -> None:
+        """And stores nothing that a rollback takes back."""
+        users = cached_queryset(User.objects.all())
+        assert users.all().count() == 0
+        with transaction.atomic():
+            User.objects.create(username="ann")
+            assert users.all().count() == 1
+            transaction.set_rollback(True)
+        assert users.all().count() == 0
+        with transaction.atomic():
+            User.objects.create(username="ann")
+        assert users.all().count() == 1
