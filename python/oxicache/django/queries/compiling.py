@@ -11,29 +11,31 @@ from itertools import chain
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db.models import Model
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
-from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI, SINGLE
+from django.db.models.sql.constants import MULTI, SINGLE
 
 from oxicache.django.queries import rows
 from oxicache.django.queries.fetching import Caching, Statement, fetch
 
-__all__ = ["CachedQuery", "cached_class", "check", "uncached"]
+__all__ = ["CachedQuery", "cached", "check", "derived", "uncached"]
 
 
 class CachedQuery(Query):
     """Stands before the class of a query."""
 
+    model: type[Model]
     caching: Caching | None
 
     def get_compiler(
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
     ) -> SQLCompiler:
         """As Django does; what the compiler executes is looked for in the cache first."""
-        compiler = super().get_compiler(using, connection, elide_empty)
+        compiler: Any = super().get_compiler(using, connection, elide_empty)
         if self.caching is not None and not self.subquery:
-            compiler.__class__ = _compiler_class(type(compiler))
-        return compiler
+            compiler.__class__ = derived(_CachedCompiler, type(compiler))
+        return compiler  # type: ignore[no-any-return]
 
     def get_aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> dict[str, Any]:
         """As Django does, which may execute another query than this one: it is the values that are held."""
@@ -54,26 +56,38 @@ class CachedQuery(Query):
 
 
 def _restored(plain: type[Query], state: dict[str, Any]) -> Query:
-    query = plain.__new__(cached_class(plain))
+    query: Query = object.__new__(derived(CachedQuery, plain))
     vars(query).update(state)
     return query
 
 
-@functools.cache
-def cached_class(plain: type[Query]) -> type[CachedQuery]:
-    """Return the class that a query of the class `plain` has once it is cached."""
-    if issubclass(plain, CachedQuery):
+_derived: dict[tuple[type[Any], type[Any]], type[Any]] = {}
+
+
+def derived(front: type[Any], plain: type[Any], **members: Any) -> type[Any]:
+    """Return the one class that has `front` before `plain`: `plain` itself where it has."""
+    if issubclass(plain, front):
         return plain
-    return type(f"Cached{plain.__name__}", (CachedQuery, plain), {"__module__": __name__})
+    found = _derived.get((front, plain))
+    if found is None:
+        made = type(f"Cached{plain.__name__}", (front, plain), {"__module__": __name__, **members})
+        found = _derived.setdefault((front, plain), made)
+    return found
+
+
+def cached(query: Any, caching: Caching) -> None:
+    """Have a query, a queryset's own copy, take its rows from a cache."""
+    query.__class__ = derived(CachedQuery, type(query))
+    query.caching = caching
 
 
 def uncached(query: Query) -> Query:
     """Return a query as it is without a cache: itself, or a copy."""
     if getattr(query, "caching", None) is None:
         return query
-    copied = query.clone()
+    copied: Any = query.clone()
     copied.caching = None
-    return copied
+    return copied  # type: ignore[no-any-return]
 
 
 def check(query: Query) -> None:
@@ -88,17 +102,15 @@ def check(query: Query) -> None:
 class _CachedCompiler(SQLCompiler):
     """Stands before the class of a compiler."""
 
-    def execute_sql(
-        self, result_type: str = MULTI, chunked_fetch: bool = False, chunk_size: int = GET_ITERATOR_CHUNK_SIZE
-    ) -> Any:
+    def execute_sql(self, result_type: Any = MULTI, *args: Any, **kwargs: Any) -> Any:
         """Return what is held of this query, or what the database says."""
         query: Any = self.query
         caching = query.caching
-        run = functools.partial(super().execute_sql, result_type, chunked_fetch, chunk_size)
+        run: Any = functools.partial(super().execute_sql, result_type, *args, **kwargs)
         if caching is None or result_type not in {MULTI, SINGLE} or query.explain_info:
             return run()
         check(query)
-        if chunked_fetch:
+        if kwargs.get("chunked_fetch") or args[:1] == (True,):
             raise TypeError(
                 "iterator() holds no rows, and a cached queryset does: iterate over the queryset itself, or call "
                 "iterator() on one without cached()"
@@ -107,13 +119,8 @@ class _CachedCompiler(SQLCompiler):
             sql, params = self.as_sql()
         except EmptyResultSet:
             return run()
-        statement = Statement(self.using, result_type, query.model, sql, tuple(params), is_all=True)
+        statement = Statement(str(self.using), result_type, query.model, sql, tuple(params), is_all=True)
         if result_type == SINGLE:
             found = rows.thaw(fetch(caching, statement, lambda: rows.freeze([row] if (row := run()) else [])))
             return found[0] if found else None
         return [rows.thaw(fetch(caching, statement, lambda: rows.freeze(chain.from_iterable(run()))))]
-
-
-@functools.cache
-def _compiler_class(plain: type[SQLCompiler]) -> type[SQLCompiler]:
-    return type(f"Cached{plain.__name__}", (_CachedCompiler, plain), {"__module__": __name__})

@@ -39,6 +39,7 @@ class Holder:
     early_refresh = 0.0
 
     def __init__(self, cache: NativeCache, store: NativeStore) -> None:
+        """Hold results in the memory of this cache."""
         self.name = store.name
         self._cache = cache
         self._store = store
@@ -80,6 +81,7 @@ class Holder:
     # ------------------------------------------------------------ what a loader asks for
 
     def peek(self, key: Any, default: Any) -> Any:
+        """Return what is held, counting nothing."""
         return self._store.peek(key, default)
 
     get = peek

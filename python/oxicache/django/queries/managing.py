@@ -63,9 +63,7 @@ class _CachedRows(QuerySet[_Row, _Row]):
         holder_at(alias)
         compiling.check(self.query)
         clone: Self = self._chain()  # type: ignore[attr-defined]
-        query: Any = clone.query
-        query.__class__ = compiling.cached_class(type(query))
-        query.caching = caching
+        compiling.cached(clone.query, caching)
         return clone
 
     def uncached(self) -> Self:
@@ -84,7 +82,7 @@ class _CachedRows(QuerySet[_Row, _Row]):
         if caching is not None and known._result_cache is None and whole.is_wanted(self):
             known._result_cache = whole.fetch_all(self, caching, self.uncached())
             known._prefetch_done = True
-        super()._fetch_all()  # type: ignore[misc]
+        super()._fetch_all()
 
     # ------------------------------------------------------------ what asks the database
 
@@ -172,17 +170,12 @@ def cached_queryset(
         raise TypeError(f"cached_queryset takes a queryset, not {queryset!r}; raw() has no results to hold")
     _watch_all()
     copied: Any = queryset._chain()  # type: ignore[attr-defined]
-    copied.__class__ = _cached_class(type(copied))
+    copied.__class__ = _class_of(type(copied))
     return copied.cached(ttl, **given)
 
 
-@functools.cache
-def _cached_class(plain: type[Any]) -> type[Any]:
-    if issubclass(plain, _CachedRows):
-        return plain
-    return type(
-        f"Cached{plain.__name__}", (_CachedRows, plain), {"__module__": __name__, "__reduce__": _reduced}
-    )
+def _class_of(plain: type[Any]) -> type[Any]:
+    return compiling.derived(_CachedRows, plain, __reduce__=_reduced)
 
 
 def _reduced(queryset: Any) -> Any:
@@ -190,7 +183,7 @@ def _reduced(queryset: Any) -> Any:
 
 
 def _restored(plain: type[Any], state: dict[str, Any]) -> Any:
-    queryset = plain.__new__(_cached_class(plain))
+    queryset = object.__new__(_class_of(plain))
     queryset.__setstate__(state)
     return queryset
 
