@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.conf import settings
 from django.db import connections, router
@@ -18,7 +18,7 @@ from oxicache.django.queries.holding import Found, holder_at
 from oxicache.django.queries.tables import models_read
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["Caching", "Statement", "fetch"]
+__all__ = ["Asked", "Caching", "Statement", "fetch", "learned"]
 
 logger = logging.getLogger("oxicache.queries")
 
@@ -58,12 +58,43 @@ class Statement:
         digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         return f"{KIND}:{self.model._meta.label_lower}:{keys.escape(self.kind)}:{digest}"
 
+    def reads(self) -> frozenset[type[Model]]:
+        """Return the models that its text names."""
+        return models_read([self.sql]) | {self.model}
+
+
+class Asked(Protocol):
+    """What `fetch` wants to know of what is asked: as `Statement` has it."""
+
+    @property
+    def using(self) -> str:
+        """The alias of the database."""
+        ...
+
+    @property
+    def model(self) -> type[Model]:
+        """What it is about."""
+        ...
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing but this is executed."""
+        ...
+
+    def key(self) -> str:
+        """Return the key of what is held. TypeError where it has none."""
+        ...
+
+    def reads(self) -> frozenset[type[Model]]:
+        """Return the models whose changes outdate it."""
+        ...
+
 
 _learned: dict[str, frozenset[type[Model]]] = {}  # by key: models that a query read and its text did not name
 _said: set[tuple[str, str]] = set()
 
 
-def fetch(caching: Caching, statement: Statement, run: Callable[[], Any]) -> Any:
+def fetch(caching: Caching, statement: Asked, run: Callable[[], Any]) -> Any:
     """Return what is held of a statement's result, or what `run()` returns: something that may be held."""
     if transactions.is_written(statement.using):
         return run()
@@ -79,14 +110,18 @@ def fetch(caching: Caching, statement: Statement, run: Callable[[], Any]) -> Any
         return found
 
     def load() -> Found:
-        models = frozenset((statement.model, *caching.depends_on)) | models_read([statement.sql])
-        return _load(statement, key, models | _learned.get(key, frozenset()), run)
+        return _load(statement, key, statement.reads() | frozenset(caching.depends_on) | learned(key), run)
 
     # Who is in a transaction may hold what the one that he waited for needs.
     return holder.load(held, load, caching.ttl, caching.tags, alone=transactions.in_transaction())
 
 
-def _load(statement: Statement, key: str, models: frozenset[type[Model]], run: Callable[[], Any]) -> Found:
+def learned(key: str) -> frozenset[type[Model]]:
+    """Return the models that what is held under a key turned out to read besides."""
+    return _learned.get(key, frozenset())
+
+
+def _load(statement: Asked, key: str, models: frozenset[type[Model]], run: Callable[[], Any]) -> Found:
     names = {word for model in models for word in words.model_words(model)}
     if len(names) > MAX_WORDS:
         _say(
@@ -110,7 +145,7 @@ def _load(statement: Statement, key: str, models: frozenset[type[Model]], run: C
     return Found(value, stamps if _may_keep(statement, models, stamps) else None)
 
 
-def _may_keep(statement: Statement, models: frozenset[type[Model]], stamps: Stamps) -> bool:
+def _may_keep(statement: Asked, models: frozenset[type[Model]], stamps: Stamps) -> bool:
     if not transactions.allows_storing(statement.using, stamps):
         return False
     if not settings.DATABASE_ROUTERS or all(router.db_for_write(one) == statement.using for one in models):

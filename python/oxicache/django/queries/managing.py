@@ -26,7 +26,7 @@ from oxicache.django.queries.holding import holder_at
 from oxicache.django.querysets import InvalidatingManager, InvalidatingQuerySet
 from oxicache.tags import checked_tags
 
-__all__ = ["CachedManager", "CachedQuerySet", "cached_queryset"]
+__all__ = ["CachedManager", "CachedQuerySet", "cached_queryset", "watch_all"]
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -143,7 +143,7 @@ class CachedQuerySet(_CachedRows[_Row], InvalidatingQuerySet[_Row]):
     @classmethod
     def as_manager(cls) -> Any:
         """As Django's, and every process notices changes from its start."""
-        _watch_all()
+        watch_all()
         return super().as_manager()
 
 
@@ -154,7 +154,7 @@ class CachedManager(InvalidatingManager[_Row]):
 
     def contribute_to_class(self, cls: type[Model], name: str) -> None:
         """Be the manager of a model: from now on changes of all models are noticed, whichever a queryset joins."""
-        _watch_all()
+        watch_all()
         super().contribute_to_class(cls, name)
 
 
@@ -168,7 +168,7 @@ def cached_queryset(
     """
     if not isinstance(queryset, QuerySet):
         raise TypeError(f"cached_queryset takes a queryset, not {queryset!r}; raw() has no results to hold")
-    _watch_all()
+    watch_all()
     copied: Any = queryset._chain()  # type: ignore[attr-defined]
     copied.__class__ = _class_of(type(copied))
     return copied.cached(ttl, **given)
@@ -189,7 +189,8 @@ def _restored(plain: type[Any], state: dict[str, Any]) -> Any:
 
 
 @functools.cache
-def _watch_all() -> None:
+def watch_all() -> None:
+    """Notice changes of every model, those to come too: which of them a queryset joins is known when it runs."""
     for model in signals.known_models():
         signals.watch(model)
     signals.when_known(signals.watch)
