@@ -14,7 +14,7 @@ from django.db.models import Model
 from oxicache import keys
 from oxicache._native import MISSING, Stamps
 from oxicache.django import conf, host, signals, transactions, words
-from oxicache.django.queries.holding import Found, holder_at
+from oxicache.django.holding import Found, holder_at
 from oxicache.django.queries.tables import models_read
 from oxicache.versions import MAX_WORDS
 
@@ -110,10 +110,11 @@ def fetch(caching: Caching, statement: Asked, run: Callable[[], Any]) -> Any:
         return found
 
     def load() -> Found:
-        return _load(statement, key, statement.reads() | frozenset(caching.depends_on) | learned(key), run)
+        models = statement.reads() | frozenset(caching.depends_on) | learned(key)
+        return _load(caching, statement, key, models, run)
 
     # Who is in a transaction may hold what the one that he waited for needs.
-    return holder.load(held, load, caching.ttl, caching.tags, alone=transactions.in_transaction())
+    return holder.load(held, load, caching.ttl, alone=transactions.in_transaction())
 
 
 def learned(key: str) -> frozenset[type[Model]]:
@@ -121,14 +122,16 @@ def learned(key: str) -> frozenset[type[Model]]:
     return _learned.get(key, frozenset())
 
 
-def _load(statement: Asked, key: str, models: frozenset[type[Model]], run: Callable[[], Any]) -> Found:
+def _load(
+    caching: Caching, statement: Asked, key: str, models: frozenset[type[Model]], run: Callable[[], Any]
+) -> Found:
     names = {word for model in models for word in words.model_words(model)}
     if len(names) > MAX_WORDS:
         _say(
             statement.model,
             f"it reads {len(models)} models, of {len(names)} version words; {MAX_WORDS} is the limit",
         )
-        return Found(run(), None)
+        return Found(run(), shared=False)
     for model in models:
         signals.watch(model)
     stamps = host.capture(sorted(names))
@@ -141,8 +144,8 @@ def _load(statement: Asked, key: str, models: frozenset[type[Model]], run: Calla
         if more:
             if len(_learned) < MAX_LEARNED:
                 _learned[key] = models | more
-            return Found(value, None)
-    return Found(value, stamps if _may_keep(statement, models, stamps) else None)
+            return Found(value, shared=False)
+    return Found(value, shared=_may_keep(statement, models, stamps), stamps=stamps, tags=caching.tags)
 
 
 def _may_keep(statement: Asked, models: frozenset[type[Model]], stamps: Stamps) -> bool:

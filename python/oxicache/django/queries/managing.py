@@ -16,13 +16,14 @@ from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 
 from oxicache import options
 from oxicache.django import labels, signals
+from oxicache.django.holding import NativeHolder, holder_at
 from oxicache.django.queries import compiling, whole
 from oxicache.django.queries.fetching import Caching
-from oxicache.django.queries.holding import holder_at
 from oxicache.django.querysets import InvalidatingManager, InvalidatingQuerySet
 from oxicache.tags import checked_tags
 
@@ -60,7 +61,10 @@ class _CachedRows(QuerySet[_Row, _Row]):
             checked_tags(tags),
             tuple(labels.model_named(one) for one in depends_on),
         )
-        holder_at(alias)
+        if not isinstance(holder_at(alias), NativeHolder):
+            raise ImproperlyConfigured(
+                f"CACHES[{alias!r}] is no NativeCache, and only that knows what has changed: name one with alias="
+            )
         compiling.check(self.query)
         clone: Self = self._chain()  # type: ignore[attr-defined]
         compiling.cached(clone.query, caching)
