@@ -66,7 +66,9 @@ class TestDropdowns(TestCase):
             if "data" not in given:  # which is looked for in the database
                 with CaptureQueriesContext(connection) as found:
                     str(Cached(**given)["author"])
-                assert [sql for one in found if "author\"" in (sql := one["sql"]) and "item_labels" not in sql] == []
+                assert [
+                    sql for one in found if 'author"' in (sql := one["sql"]) and "item_labels" not in sql
+                ] == []
             assert str(Cached(**given)) == expected
 
     def test_a_change_is_seen(self) -> None:
