@@ -26,7 +26,7 @@ class CachedQuery(Query):
     """Stands before the class of a query."""
 
     model: type[Model]
-    caching: Caching | None
+    caching: Caching | None = None  # of those that Django makes of the class: what an exclude asks
 
     def get_compiler(
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
