@@ -47,6 +47,7 @@ FILLED: Final = ("_name_sequence", "clock")  # of tempfile, and of time by freez
 SAID: Final = (
     ("oxicache.tags", "_reported"),
     ("oxicache.django.execution", "_logged"),
+    ("oxicache.django.queries.fetching", "_said"),
     ("oxicache.django.reaching", "_said"),
 )
 # What the package keeps for as long as the process lives, and what is computed anew when it is missing.
@@ -57,9 +58,15 @@ KEPT: Final = frozenset(
         "oxicache.django.conf._resolvers",
         "oxicache.django.execution._logged",
         "oxicache.django.execution._tables",
+        "oxicache.django.holding._holders",
         "oxicache.django.host._said",
         "oxicache.django.marks._executors",  # compared by their names: the first is replaced by what does the same
         "oxicache.django.probes._tries",
+        "oxicache.django.queries.compiling._derived",
+        "oxicache.django.queries.fetching._learned",
+        "oxicache.django.queries.fetching._said",
+        "oxicache.django.queries.fetching._settings",  # counts changes
+        "oxicache.django.queries.plans._plans",
         "oxicache.django.reaching._said",
         "oxicache.django.responses.decorating._counts",
         "oxicache.django.responses.rest_mixins._caches",
