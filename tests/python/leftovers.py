@@ -73,6 +73,7 @@ KEPT: Final = frozenset(
         "oxicache.django.responses.shelves._found",
         "oxicache.django.responses.shelves._shelves",
         "oxicache.django.dependencies._unsettled",
+        "oxicache.django.signals._listeners",  # the first cached queryset has all models watched, those to come too
         "oxicache.django.signals._relations",  # of models that a test defines, which nobody can undo
         "oxicache.loader._defaults",  # compared by parts: errors are named in one of two ways
         "oxicache.rows._sources",  # compared by its class: who takes it away gives a new one back

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -231,3 +232,23 @@ class TestFar:
         clock.advance(61)
         saying.says = OperationalError("down")
         assert (view("/stale/").content, view("/stale/")["X-Cache"]) == (b"page 1", "STALE")
+
+
+class TestNear:
+    def test_what_waits_for_nothing_is_asked_where_the_task_runs(
+        self, ask: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """LocMemCache itself: to ask it in another thread costs more than the answer."""
+        threads = set()
+        plain = LocMemCache.get
+
+        def get(self: LocMemCache, *args: Any, **options: Any) -> Any:
+            threads.add(threading.current_thread())
+            return plain(self, *args, **options)
+
+        monkeypatch.setattr(LocMemCache, "get", get)
+        near = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "near"}}
+        with override_settings(CACHES=near):
+            view = ask(Saying(), timeout=60)
+            assert [view("/near/")["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+        assert threads == {threading.current_thread()}

@@ -7,10 +7,12 @@ cached there.
 
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import setting_changed
 
 from oxicache import _native
@@ -224,11 +226,10 @@ class NativeShelf(_Shelf):
 class CacheShelf(_Shelf):
     """Any other cache of Django's."""
 
-    is_far = True
-
-    def __init__(self, alias: str, grace: float) -> None:
+    def __init__(self, alias: str, grace: float, *, is_far: bool) -> None:
         super().__init__(f"django:{alias}", grace)
         self._alias = alias
+        self.is_far = is_far
 
     @property
     def _cache(self) -> BaseCache:
@@ -267,6 +268,9 @@ class CacheShelf(_Shelf):
         """Count nothing: such a cache has no figures."""
 
 
+# Nothing waits for these, and their own `aget` goes to another thread. A class derived from them may do anything.
+_NEAR: Final = frozenset({LocMemCache, DummyCache})
+
 # By what reaches the memory, and for how long what has expired is kept. Stores live as long as the process.
 _shelves: dict[tuple[Any, ...], Any] = {}
 
@@ -292,7 +296,8 @@ def _shelf_at(alias: str, grace: float) -> Shelf:
     cache = caches[alias]
     if not isinstance(cache, NativeCache):
         mark: tuple[Any, ...] = (alias, type(cache), grace)
-        found = _shelves.get(mark) or _shelves.setdefault(mark, CacheShelf(alias, grace))
+        is_far = type(cache) not in _NEAR
+        found = _shelves.get(mark) or _shelves.setdefault(mark, CacheShelf(alias, grace, is_far=is_far))
         return cast("Shelf", found)
     store = cache._memory
     mark = (store, cache.key_prefix, cache.version, cache.key_func, grace)
