@@ -56,9 +56,9 @@ class Dropdown:
 
     def rows(self, request: HttpRequest | None) -> QuerySet[Any] | None:
         """Return the queryset that the manager's method gives; None where no method is named."""
-        model = self.resolved()
         if self.filter_method is None:
             return None
+        model = self.resolved()
         found = self._asked(_method(self, model, self.filter_method), request)
         if not isinstance(found, QuerySet):
             raise TypeError(
@@ -86,13 +86,14 @@ class Dropdown:
             'form_kwargs={"request": request}, in the admin as docs/forms.md shows'
         )
 
-    def check_field(self, field: Any) -> None:
+    def check_field(self, field: Any, model: type[Model] | str | None = None) -> None:
         """TypeError for a field that chooses no row, or those of another model."""
         if not isinstance(field, ModelChoiceField):
             raise TypeError(f"{self.where}: {type(field).__name__} chooses no row of a model")
         queryset: Any = field.queryset
-        if queryset is not None and isinstance(self.model, type):
-            self.check_rows(queryset.model, self.model)
+        model = model or self.model
+        if queryset is not None and isinstance(model, type):
+            self.check_rows(queryset.model, model)
 
     def check_rows(self, given: type[Model], model: type[Model]) -> None:
         """TypeError where rows of `given` are none of `model`, nor the other way round."""
@@ -268,7 +269,7 @@ def field_of(form: Any, dropdown: Dropdown) -> Any:
     """Return the field of a form; None where somebody has taken it away. ValueError: there never was one."""
     field = form.fields.get(dropdown.field)
     if field is not None:
-        dropdown.check_field(field)
+        dropdown.check_field(field, dropdown.resolved())
         return field
     if any(dropdown.field in getattr(kind, "base_fields", ()) for kind in type(form).__mro__):
         return None  # as the admin takes away what may only be read
@@ -301,8 +302,6 @@ def _mistakes(form: type[Any]) -> Iterator[str]:
             model = dropdown.resolved()
             field: Any = getattr(form, "base_fields", {}).get(dropdown.field)
             if field is not None:
-                dropdown.check_field(field)
-                if field.queryset is not None:
-                    dropdown.check_rows(field.queryset.model, model)
+                dropdown.check_field(field, model)
         except (TypeError, ValueError) as error:
             yield str(error)
