@@ -138,8 +138,8 @@ class NativeHolder(Holder):
     def now(self) -> float:
         return _native.now()
 
-    def _read(self, key: Any) -> Any:
-        return self._store.get(key, MISSING)
+    def find(self, key: Any) -> Any:
+        return attempt(cast("LoadStore", self), self._store.get, MISSING, key, MISSING)
 
     def peek(self, key: Any, default: Any) -> Any:
         return self._store.peek(key, default)
