@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import profiles  # noqa: F401 -- what hypothesis draws, and how long, also in files that ask for nothing of their own
 import pytest
 from demo_runs import demo_data, demo_run
 from leftovers import Leftovers

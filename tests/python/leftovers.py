@@ -47,6 +47,7 @@ FILLED: Final = ("_name_sequence", "clock")  # of tempfile, and of time by freez
 SAID: Final = (
     ("oxicache.tags", "_reported"),
     ("oxicache.django.execution", "_logged"),
+    ("oxicache.django.queries.fetching", "_said"),
     ("oxicache.django.reaching", "_said"),
 )
 # What the package keeps for as long as the process lives, and what is computed anew when it is missing.
@@ -60,12 +61,16 @@ KEPT: Final = frozenset(
         "oxicache.django.host._said",
         "oxicache.django.marks._executors",  # compared by their names: the first is replaced by what does the same
         "oxicache.django.probes._tries",
+        "oxicache.django.queries.compiling._derived",
+        "oxicache.django.queries.fetching._learned",
+        "oxicache.django.queries.fetching._said",
         "oxicache.django.reaching._said",
         "oxicache.django.responses.decorating._counts",
         "oxicache.django.responses.rest_mixins._caches",
         "oxicache.django.responses.shelves._found",
         "oxicache.django.responses.shelves._shelves",
         "oxicache.django.dependencies._unsettled",
+        "oxicache.django.signals._listeners",  # the first cached queryset has all models watched, those to come too
         "oxicache.django.signals._relations",  # of models that a test defines, which nobody can undo
         "oxicache.loader._defaults",  # compared by parts: errors are named in one of two ways
         "oxicache.rows._sources",  # compared by its class: who takes it away gives a new one back

@@ -15,6 +15,7 @@ from django.db.models import Model
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI, SINGLE
+from django.utils import timezone
 
 from oxicache.django.queries import rows
 from oxicache.django.queries.fetching import Caching, Statement, fetch
@@ -26,7 +27,7 @@ class CachedQuery(Query):
     """Stands before the class of a query."""
 
     model: type[Model]
-    caching: Caching | None
+    caching: Caching | None = None  # of those that Django makes of the class: what an exclude asks
 
     def get_compiler(
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
@@ -45,7 +46,8 @@ class CachedQuery(Query):
             return run()
         try:
             sql, params = self.clone().get_compiler(using).as_sql()
-            asked = pickle.dumps(tuple(aggregate_exprs.items()))
+            # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone.
+            asked = pickle.dumps((timezone.get_current_timezone_name(), *aggregate_exprs.items()))
         except Exception:  # noqa: BLE001 -- nothing to ask for, or the project's own expression: Django says what is wrong
             return run()
         statement = Statement(using, "aggregate", self.model, sql, (*params, asked), is_all=False)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -92,11 +93,13 @@ class Asked(Protocol):
 
 _learned: dict[str, frozenset[type[Model]]] = {}  # by key: models that a query read and its text did not name
 _said: set[tuple[str, str]] = set()
+# What the cached queries read that are asked while another is loaded: a hit executes no statement that tells.
+_outer: ContextVar[set[type[Model]] | None] = ContextVar("oxicache_queries_outer", default=None)
 
 
 def fetch(caching: Caching, statement: Asked, run: Callable[[], Any]) -> Any:
     """Return what is held of a statement's result, or what `run()` returns: something that may be held."""
-    if transactions.is_written(statement.using):
+    if transactions.is_written(statement.using) or (not statement.is_all and transactions.is_any_written()):
         return run()
     try:
         key = statement.key()
@@ -106,15 +109,19 @@ def fetch(caching: Caching, statement: Asked, run: Callable[[], Any]) -> Any:
     holder = holder_at(caching.alias)
     held = holder.key(key)
     found = holder.find(held)
-    if found is not MISSING:
-        return found
+
+    def models() -> frozenset[type[Model]]:
+        return statement.reads() | frozenset(caching.depends_on) | learned(key)
 
     def load() -> Found:
-        models = statement.reads() | frozenset(caching.depends_on) | learned(key)
-        return _load(caching, statement, key, models, run)
+        return _load(caching, statement, key, models(), run)
 
-    # Who is in a transaction may hold what the one that he waited for needs.
-    return holder.load(held, load, caching.ttl, alone=transactions.in_transaction())
+    if found is MISSING:
+        # Who is in a transaction may hold what the one that he waited for needs.
+        found = holder.load(held, load, caching.ttl, alone=transactions.in_transaction())
+    if (outer := _outer.get()) is not None:
+        outer.update(models())
+    return found
 
 
 def learned(key: str) -> frozenset[type[Model]]:
@@ -138,9 +145,9 @@ def _load(
     if statement.is_all:
         value = run()
     else:
-        with _noting() as statements:
+        with _noting() as statements, _asked_within() as inner:
             value = run()
-        more = models_read(statements) - models
+        more = (models_read(statements) | inner) - models
         if more:
             if len(_learned) < MAX_LEARNED:
                 _learned[key] = models | more
@@ -151,6 +158,8 @@ def _load(
 def _may_keep(statement: Asked, models: frozenset[type[Model]], stamps: Stamps) -> bool:
     if not transactions.allows_storing(statement.using, stamps):
         return False
+    if not statement.is_all and not transactions.allows_storing_anywhere(stamps):
+        return False  # a prefetch may ask another database
     if not settings.DATABASE_ROUTERS or all(router.db_for_write(one) == statement.using for one in models):
         return True
     return not stamps.was_bumped_within(conf.current().replica_hold)  # a replica may not have caught up
@@ -169,6 +178,20 @@ def _noting() -> Iterator[list[str]]:
         for connection in connections.all():
             stack.enter_context(connection.execute_wrapper(note))
         yield statements
+
+
+@contextmanager
+def _asked_within() -> Iterator[set[type[Model]]]:
+    """Collect what cached queries read that are asked in this block, and tell the next outer block."""
+    outer = _outer.get()
+    inner: set[type[Model]] = set()
+    token = _outer.set(inner)
+    try:
+        yield inner
+    finally:
+        _outer.reset(token)
+        if outer is not None:
+            outer |= inner
 
 
 def _say(model: type[Model], reason: str) -> None:
