@@ -134,15 +134,16 @@ class Example:
             exec(code, names)  # noqa: S102 -- as above
         return names
 
-    def rendered(self, templates: Mapping[str, str] | None = None, **context: Any) -> str:
-        """Render a block of a template, which may include others."""
+    def rendered(
+        self, libraries: Mapping[str, str], templates: Mapping[str, str] | None = None, **context: Any
+    ) -> str:
+        """Render a block of a template, with libraries of tags and other templates."""
         from django.template import Context, Engine
-        from django.template.backends.django import get_installed_libraries
 
         assert self.language == "django"
         self.was_used = True
         loader = ("django.template.loaders.locmem.Loader", {**(templates or {}), "page.html": self.text})
-        engine = Engine(loaders=[loader], libraries=get_installed_libraries())
+        engine = Engine(loaders=[loader], libraries=libraries)
         return engine.get_template("page.html").render(Context(context))
 
 

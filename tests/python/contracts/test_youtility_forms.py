@@ -12,6 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from document_pages import EXAMPLES, Example, Key, example
 from project.facilities.models import Job, Location, People
 
+from oxicache.compat import youtility
+
 
 @pytest.fixture(autouse=True)
 def _site(django_databases: None) -> Iterator[None]:
@@ -54,6 +56,7 @@ def shown_names(form: Any, field: str) -> tuple[list[str], int]:
 
 def check_people(form: Any, field: str = "people") -> None:
     """One query, then none, by tenant; until a row changes; what is submitted is looked for in the database."""
+    assert issubclass(form, youtility.CachedDropdownMixin)
     assert shown_names(form(request=request_of()), field) == (["Ann", "Bob"], 1)
     assert shown_names(form(request=request_of()), field) == (["Ann", "Bob"], 0)
     assert shown_names(form(request=request_of(2)), field) == (["Cleo"], 1)

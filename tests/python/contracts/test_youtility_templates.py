@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from dialect_requests import ANN, BOB, TENANT, asked, own_responses
 from django.contrib.auth.models import User
+from django.template.backends.django import get_installed_libraries
 from document_pages import Example, example
 
 from oxicache import testing
+
+LIBRARIES = get_installed_libraries()  # as a project's own engine has them
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +45,12 @@ def test_template_fragment_caching(shown: Example) -> None:
     included = {"dashboard/stats_widget.html": "{% for row in rows %}<i>{{ row }}</i>{% endfor %}"}
     with testing.clock() as clock:
         for tenant, reads in ((1, 1), (1, 1), (2, 2), (1, 2)):
-            assert "<i>one</i><i>two</i>" in shown.rendered(included, rows=rows, **of_tenant(tenant))
+            assert "<i>one</i><i>two</i>" in shown.rendered(
+                LIBRARIES, included, rows=rows, **of_tenant(tenant)
+            )
             assert rows.reads == reads
         clock.advance(901)
-        shown.rendered(included, rows=rows, **of_tenant())
+        shown.rendered(LIBRARIES, included, rows=rows, **of_tenant())
         assert rows.reads == 3
 
 
@@ -70,7 +75,7 @@ def test_two_fragments(shown: Example) -> None:
     def page(user: User, tenant: int = 1) -> str:
         context = of_tenant(tenant, user)
         context["request"].user = context["user"] = Named(user)
-        return shown.rendered(top_performers=performers, **context)
+        return shown.rendered(LIBRARIES, top_performers=performers, **context)
 
     with testing.clock() as clock:
         for user, tenant in ((ANN, 1), (ANN, 1), (BOB, 1), (ANN, 2), (BOB, 1)):
