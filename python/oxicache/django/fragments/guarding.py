@@ -152,7 +152,9 @@ def watched(request: HttpRequest | None, looks: Looks) -> Iterator[None]:
                 if match is not None:
                     attributes["resolver_match"] = match
         if not looks.has_seen_messages and message_marks(request) == marks:
-            looks.roots.discard("messages")  # somebody else's: there are some for this visitor, and it shows none
+            looks.roots.discard(
+                "messages"
+            )  # somebody else's: there are some for this visitor, and it shows none
     finally:
         _inmost.reset(token)
 
@@ -283,5 +285,3 @@ def learns(fragment: Fragment, keyed: Looks, looks: Looks) -> bool:
     elif len(known) < MAX_KNOWN or fragment.digest in known:
         known[fragment.digest] = tuple(sorted({*before, *new}))
     return True
-
-

@@ -14,7 +14,16 @@ from oxicache.django.fragments.keying import FRAGMENT, Fragment
 from oxicache.django.labels import model_named
 from oxicache.tags import checked_tags
 
-__all__ = ["DEFAULT_TTL", "OPTIONS", "VARIES", "check_option", "fragment_of", "listed", "varies_of", "words_of"]
+__all__ = [
+    "DEFAULT_TTL",
+    "OPTIONS",
+    "VARIES",
+    "check_option",
+    "fragment_of",
+    "listed",
+    "varies_of",
+    "words_of",
+]
 
 DEFAULT_TTL: Final = 300.0  # seconds, as Django's own caches
 VARIES: Final = ("none", "tenant", "user")

@@ -13,7 +13,17 @@ from oxicache import keys
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import conf, nesting, transactions
 from oxicache.django.fragments import guarding
-from oxicache.django.fragments.guarding import Looks, known, leaks, learns, report, say, segments, stand_ins, watched
+from oxicache.django.fragments.guarding import (
+    Looks,
+    known,
+    leaks,
+    learns,
+    report,
+    say,
+    segments,
+    stand_ins,
+    watched,
+)
 from oxicache.django.fragments.keying import Fragment, default_alias
 from oxicache.django.fragments.options import words_of
 from oxicache.django.holding import Found, Holder, NativeHolder, holder_at
@@ -60,8 +70,7 @@ class Block(Protocol):
 # What is held: the text, when it expires by the holder's time, and, if it depends on any, its tags, its words, and where
 # its tags are.
 Held: TypeAlias = (
-    tuple[str, float | None]
-    | tuple[str, float | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+    tuple[str, float | None] | tuple[str, float | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 )
 
 
@@ -272,9 +281,7 @@ def _may_keep(stamps: Stamps | None) -> bool:
     )
 
 
-def _tell(
-    whole: Gathered, fragment: Fragment, whose: Scope, holder: Holder, held: Any, found: Held
-) -> None:
+def _tell(whole: Gathered, fragment: Fragment, whose: Scope, holder: Holder, held: Any, found: Held) -> None:
     """Tell what this one is part of on what it depends, and by whom it is told apart."""
     _, until, *depends = found
     around = guarding.outer()

@@ -16,7 +16,8 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
 from oxicache._native import MISSING, Stamps, TTLCache
-from oxicache.django import host, scope, transactions
+from oxicache.django import host, nesting, scope, transactions
+from oxicache.django.nesting import Gathered, Needs
 from oxicache.django.responses import findings, policy, rendering, rest, stored
 from oxicache.django.responses.attributes import is_waiting, is_watched_elsewhere
 from oxicache.django.responses.guard import watching, watching_names
@@ -83,6 +84,7 @@ class Ask:
         "tags",
         "view",
         "wanted",
+        "words",
     )
 
     wanted: Wanted  # from here on where nothing was found
@@ -112,6 +114,7 @@ class Ask:
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
         self.has_begun = False  # to ask its view
+        self.words: list[str] = []  # of models that it depends on
         self.problem: str | None = None  # why nothing can be kept, known before its view is asked
 
 
@@ -349,7 +352,7 @@ class ResponseCache:
         if is_watched_elsewhere(rest.plain(ask.request)):
             return Loaded(ask.wanted, call())
         record, data = Record(), None
-        with watching(ask.request, record):
+        with watching(ask.request, record), nesting.gathering() as inner:
             stamps = self._stamps(ask)  # which may ask the view for its rows, and it remembers whose they are
             response = call()
             if rest.is_data(ask.request, response):
@@ -360,19 +363,19 @@ class ResponseCache:
                 problem = rendering.problem(response)
                 if problem is None:
                     response = rendering.rendered(response)
-        return self._judged(ask, response, record, stamps, problem, data)
+        return self._judged(ask, response, record, stamps, problem, inner, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
         ask.has_begun = True
         if is_watched_elsewhere(rest.plain(ask.request)):
             return Loaded(ask.wanted, await call())
         record, stamps = Record(), self._stamps(ask)
-        with watching(ask.request, record):
+        with watching(ask.request, record), nesting.gathering() as inner:
             response = await call()
             problem = rendering.problem(response)
             if problem is None and rendering.is_unrendered(response):
                 response = await sync_to_async(rendering.rendered)(response)
-        return self._judged(ask, response, record, stamps, problem)
+        return self._judged(ask, response, record, stamps, problem, inner)
 
     def _stamps(self, ask: Ask) -> Stamps | None:
         words = [] if self.words is None else self.words()
@@ -381,6 +384,7 @@ class ResponseCache:
         if len(words) > MAX_WORDS:
             ask.problem = f"it depends on {len(words)} version words, and {MAX_WORDS} is the limit"
             return None
+        ask.words = words
         return host.capture(words) if words else None
 
     def _passes(self, ask: Ask) -> bool:
@@ -394,11 +398,14 @@ class ResponseCache:
         record: Record,
         stamps: Stamps | None,
         problem: str | None,
+        inner: Gathered,
         data: Data | None = None,
     ) -> Loaded:
         """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
         loaded = Loaded(ask.wanted, response)
         problem = problem or ask.problem or rendering.no_response(response)
+        if problem is None and inner.needs:
+            problem, stamps = self._depends(ask, loaded, inner, stamps)
         if problem is not None:
             self._refused(ask.view, problem)
         elif response.status_code >= SERVER_ERRORS and ask.shelf.stale(ask.wanted) is not MISSING:
@@ -407,12 +414,14 @@ class ResponseCache:
             logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
             not self._leaks(ask, record, policy.vary_names(response))
+            and not inner.is_spoilt
             and transactions.allows_storing_anywhere(stamps)
             and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
                 ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
+                ttl = inner.limited(ttl)
                 vary_on_seen(
                     response, record.headers, has_cookies=record.has_cookies, is_local=record.has_attributes
                 )
@@ -430,6 +439,25 @@ class ResponseCache:
         if loaded.stored is None:
             self._passing.set(ask.wanted.key, True)
         return loaded
+
+    def _depends(
+        self, ask: Ask, loaded: Loaded, inner: Gathered, stamps: Stamps | None
+    ) -> tuple[str | None, Stamps | None]:
+        """Have the response depend on what fragments in it do. Return why it cannot, and the versions of all."""
+        if not ask.shelf.has_tags:
+            return (
+                f"a fragment in it has tags or depends on models, and CACHES[{self.alias!r}] has no tags",
+                None,
+            )
+        fitted = (inner.needs | Needs(ask.tags, ask.words, ask.shelf.locations)).fitted()
+        tags, names = fitted or ((), frozenset())
+        if fitted is None or len({*tags, *ask.tags}) + len(names) > nesting.ROOM:
+            return f"it and the fragments in it depend on more than {nesting.ROOM} version words", None
+        loaded.tags = tuple(set(tags) - set(ask.tags))
+        found = inner.captured(names, () if stamps is None else (stamps,))
+        if found is None:
+            inner.spoil()  # outdated already: for who asked alone
+        return None, found
 
     def _is_success(self, view: View, response: Any) -> bool:
         if self.success_func is None:

@@ -118,7 +118,9 @@ class _BlockNode(Node):
 
     child_nodelists = ("nodelist",)
 
-    def __init__(self, arguments: _Arguments, nodelist: NodeList, name: FilterExpression | str, **made: Any) -> None:
+    def __init__(
+        self, arguments: _Arguments, nodelist: NodeList, name: FilterExpression | str, **made: Any
+    ) -> None:
         self.nodelist = nodelist
         self._arguments = arguments
         self._name = name
@@ -256,7 +258,9 @@ def cached_widget(parser: Parser, token: Token) -> Node:
     """
     arguments = _Arguments(parser, token, None)
     if len(arguments.given) != 1:
-        raise arguments.error("it wants one name, and the rest as key=value: {% cached_widget 'name' limit=5 %}")
+        raise arguments.error(
+            "it wants one name, and the rest as key=value: {% cached_widget 'name' limit=5 %}"
+        )
     arguments.check_literals()
     return _WidgetNode(arguments)
 
