@@ -1,4 +1,4 @@
-"""Where results are held that are neither responses nor a model's members: an alias of CACHES, as the loader asks for it.
+"""Where results are held that are neither responses nor a model's members: an alias of CACHES, for the loader.
 
 In a NativeCache each result knows what it depends on: version words, and tags, told once it is there. Another cache
 holds it for its time.

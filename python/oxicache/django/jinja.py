@@ -1,14 +1,14 @@
 """Jinja2: `{% cache_fragment %}`, `{% cache_conditional %}`, and what else the tags of `{% load cache_tags %}` are.
 
-`oxicache.django.jinja.CacheExtension` among the extensions of Django's Jinja2 backend, or of any environment where Django
-is set up. `cached_widget()`, `cache_key_for()`, `cache_stats()` are functions, `cache_bust` is a filter. What is done:
-fragments/.
+`oxicache.django.jinja.CacheExtension` among the extensions of Django's Jinja2 backend, or of any environment where
+Django is set up. `cached_widget()`, `cache_key_for()`, `cache_stats()` are functions, `cache_bust` is a filter. What is
+done: fragments/.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from django.http import HttpRequest
 from jinja2 import Environment, TemplateNotFound, nodes, pass_context
@@ -25,7 +25,6 @@ from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of
 
 __all__ = ["CacheExtension"]
 
-_N = TypeVar("_N", bound=nodes.Node)
 Fixed = tuple[str, str, str, bool, tuple[str, ...], tuple[str, ...]]
 
 _UNNAMED: Final = "unnamed"  # a template made of a string
@@ -100,7 +99,8 @@ class CacheExtension(Extension):
             if not inner.stream.eos:
                 parser.fail(f"{tag}: condition is no expression: {given.value!r}", given.lineno)
         soft: nodes.Expr = _Soft(self).visit(found)
-        return soft.set_lineno(given.lineno, override=True)
+        soft.set_lineno(given.lineno, override=True)
+        return soft
 
     def _shown(  # noqa: PLR0917 -- as `parse` calls it
         self,
@@ -151,7 +151,7 @@ _replaced: ContextVar[dict[str, tuple[Any, Any]]] = ContextVar("oxicache_jinja_r
 class _Block:
     """A block in a context, as `fragments.rendering.Block` has it."""
 
-    def __init__(  # noqa: PLR0917 -- what a tag knows
+    def __init__(
         self,
         context: Context,
         html: Callable[[], Any],
