@@ -46,8 +46,22 @@ BRIEFLY := OXICACHE_EXAMPLES=50
 AGAIN :=
 # What one run of pytest has compiled the next need not compile again, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
-# In which order: in another each time, unless a SEED is given. What a change is refused for is to be seen again.
-ORDER := $(if $(SEED),--randomly-seed=$(SEED))
+# What is left to chance follows from one number: the order of the tests, what hypothesis and proptest draw, the order of a
+# set of strings, the bytes of the fuzz run. Another number in each run, unless a SEED is given; a run says its own first, and
+# the same one draws the same again. How threads and processes take turns is nobody's to say.
+ifeq ($(strip $(SEED)),)
+SEED := $(shell awk 'BEGIN { srand(); printf "%d", 2147483647 * rand() }')
+endif
+ifneq ($(shell awk -v seed='$(SEED)' 'BEGIN { print seed ~ /^[0-9]+$$/ && seed <= 4294967295 }'),1)
+$(error SEED is "$(SEED)", but must be a whole number of at most 4294967295, which is where PYTHONHASHSEED ends)
+endif
+export SEED
+export PYTHONHASHSEED := $(SEED)
+# A failure of cargo's names these two: whoever gives them by hand has them.
+PROPTEST_RNG_SEED ?= $(SEED)
+OXICACHE_FUZZ_SEED ?= $(SEED)
+export PROPTEST_RNG_SEED OXICACHE_FUZZ_SEED
+CHANCE := --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 # Where PYTEST_ARGS chooses, a run may be left with no test, which is code 5.
 SOME := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 RUST := $(shell sed -n 's/^rust-version = "1\.\([0-9]*\)".*/\1/p' Cargo.toml)
@@ -89,7 +103,7 @@ test: ## Run every test that needs no server and no root, on one or two Pythons
 
 .PHONY: test-engine
 test-engine: prerequisites ## Run the tests of the engine, which is built without Python
-	$(call say,Engine: cargo test without Python)
+	$(call say,Engine: cargo test without Python (SEED=$(SEED)))
 	@cargo test $(LOCKED)
 
 .PHONY: test-python
@@ -99,21 +113,42 @@ test-python: ## Run pytest and the README's blocks on the installed wheel, with 
 
 .PHONY: test-raw
 test-raw: $(VENV)/.stamp-dev
-	$(call say,$(TAG): pytest on the wheel with the raw methods)
-	@$(if $(AGAIN),$(BRIEFLY)) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server$(if $(AGAIN), and not once)" $(ORDER) $(PYTEST_ARGS) $(SOME)
+	$(call say,$(TAG): pytest on the wheel with the raw methods (SEED=$(SEED)))
+	@$(if $(AGAIN),$(BRIEFLY)) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server$(if $(AGAIN), and not once)" $(CHANCE) $(PYTEST_ARGS) $(SOME)
 
 .PHONY: test-safe
 test-safe: $(VENV)/.stamp-dev
-	$(call say,$(TAG): pytest on the wheel with the safe methods (OXICACHE_SAFE_METHODS=1))
-	@$(BRIEFLY) OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server and not once and not any_methods" $(ORDER) $(PYTEST_ARGS) $(SOME)
+	$(call say,$(TAG): pytest on the wheel with the safe methods (OXICACHE_SAFE_METHODS=1 SEED=$(SEED)))
+	@$(BRIEFLY) OXICACHE_SAFE_METHODS=1 "$(RUN)" -m pytest -m "not server and not once and not any_methods" $(CHANCE) $(PYTEST_ARGS) $(SOME)
 
 # For how many seconds hostile bytes are thrown at the control socket; `make test` does so for one.
 FUZZ_SECONDS ?= 60
 
 .PHONY: fuzz
 fuzz: prerequisites ## Throw hostile bytes at the control socket for a minute (FUZZ_SECONDS=600 for longer)
-	$(call say,Hostile bytes for $(FUZZ_SECONDS) seconds)
+	$(call say,Hostile bytes for $(FUZZ_SECONDS) seconds (SEED=$(SEED)))
 	@OXICACHE_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test $(LOCKED) --quiet --test fuzz_control -- --nocapture
+
+# How often `make hunt` looks, and how far in each round: cases of a property of the engine, examples of one of Python's.
+ROUNDS ?= 1
+CASES ?= 100000
+EXAMPLES ?= 2000
+
+.PHONY: hunt
+hunt: ## Look long for what fails rarely: many random draws, in ROUNDS=1 other orders (CASES=, EXAMPLES=)
+	@round=0; while [ $$round -lt $(ROUNDS) ]; do \
+		$(MAKE) --no-print-directory hunt-once SEED=$$(( ($(SEED) + round) % 4294967296 )) || exit; \
+		round=$$((round + 1)); \
+	done
+
+# A machine that tries thousands of examples takes longer than the five minutes after which a test counts as hanging.
+.PHONY: hunt-once
+hunt-once: $(VENV)/.stamp-dev
+	$(call say,Engine: $(CASES) cases of each property (SEED=$(SEED)))
+	@PROPTEST_RNG_SEED=$(SEED) OXICACHE_FUZZ_SEED=$(SEED) PROPTEST_CASES=$(CASES) cargo test $(LOCKED) --release --quiet
+	$(call say,$(TAG): $(EXAMPLES) examples of each property (SEED=$(SEED)))
+	@OXICACHE_EXAMPLES=$(EXAMPLES) OXICACHE_SAFE_METHODS= "$(RUN)" -m pytest -m "not server and not once" \
+		-o faulthandler_timeout=3600 $(CHANCE) $(PYTEST_ARGS) $(SOME)
 
 # The newest CPython of 3.13 and 3.12 that is not the first one: on PATH, or kept by pyenv.
 SECOND_PYTHON ?= $(shell for minor in 13 12; do \
@@ -131,9 +166,9 @@ test-second: prerequisites ## Run test-python once more, on CPython 3.13 or 3.12
 .PHONY: test-servers
 test-servers: $(VENV)/.stamp-dev ## Run the tests that need Redis, PostgreSQL or memcached; installs these where it may
 	@rm -f dist/.stamp-served
-	$(call say,$(TAG): the tests that need a server)
+	$(call say,$(TAG): the tests that need a server (SEED=$(SEED)))
 	@bash .ci/servers
-	@OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(ORDER) $(PYTEST_ARGS)
+	@OXICACHE_SERVERS=required "$(RUN)" -m pytest -m server $(CHANCE) $(PYTEST_ARGS)
 	@$(if $(PYTEST_ARGS),:,touch dist/.stamp-served)
 
 # The second Python brings another Django: the newest one that it can have.

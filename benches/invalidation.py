@@ -5,17 +5,11 @@ changes by round, and every few rounds they are replaced by new ones, because tw
 differ a little for as long as they live.
 """
 
-import contextlib
 import random
-import shutil
 import statistics
 from collections.abc import Iterator
-from importlib.util import find_spec
 
-import backends  # finds the servers that tests start
-import django
-import server_process
-from children import Child
+import invalidation_sides
 from invalidation_sides import (
     ALONE,
     CACHALOT,
@@ -31,6 +25,7 @@ from invalidation_sides import (
     WATCHING,
 )
 from rows import Result, Target
+from sides import Need, Sides, redis_port
 from timing import SEED, quartiles
 
 SAVE_ROW = "save() that invalidates"
@@ -41,14 +36,13 @@ MANY_ROUNDS = 15  # each is prepared anew, which takes seconds, and each process
 ROUNDS_OF_A_CHILD = 8
 SAVE_NS = 200_000  # about what a save takes here: how many a sample has
 
-# Which package a side needs besides Django, and whether it needs Redis.
 NEEDS = {
-    ALONE: ("django", False),
-    OURS: ("oxicache", False),
-    WATCHING: ("oxicache", False),
-    CACHEOPS: ("cacheops", True),
-    CACHALOT: ("cachalot", True),
-    DJANGO_REDIS: ("django_redis", True),
+    ALONE: Need("django", is_rival=False),
+    OURS: Need("oxicache", is_rival=False),
+    WATCHING: Need("oxicache", is_rival=False),
+    CACHEOPS: Need("cacheops", is_served=True),
+    CACHALOT: Need("cachalot", is_served=True),
+    DJANGO_REDIS: Need("django_redis", is_served=True),
 }
 TARGETS = {
     "save, no dependants": Target("<=", 2, "us"),
@@ -58,55 +52,6 @@ TARGETS = {
     TAG_OF_TTLCACHE: Target("<=", 1_000, "us"),
     GLOB: Target("<=", 20_000, "us"),
 }
-
-
-class _Sides:
-    """The processes that can be had, for one stretch of rounds, and why the others cannot."""
-
-    def __init__(self, names: list[str], port: int | None, members: int, keys: int) -> None:
-        self.children: dict[str, Child] = {}
-        self.absent: dict[str, str] = {}
-        for name in names:
-            package, is_served = NEEDS[name]
-            if find_spec(package) is None:
-                self.absent[name] = f"no {package}"
-            elif is_served and port is None:
-                self.absent[name] = "no redis-server"
-            else:
-                child = Child(invalidation_sides_file(), name, str(port or 0), str(members), str(keys))
-                if child.first < 0:
-                    child.end()
-                    if not is_served:  # ours, or Django: no reason to be left out
-                        raise RuntimeError(f"{name} fails, as the lines above say")
-                    self.absent[name] = f"fails on Django {django.get_version()}"
-                else:
-                    self.children[name] = child
-
-    def time(self, name: str, task: str, count: int) -> float:
-        """Microseconds of one run of a task, the mean of `count`."""
-        return self.children[name].answer(f"{task} {count}") / count / 1_000
-
-    def end(self) -> None:
-        """Let all of them end."""
-        for child in self.children.values():
-            child.end()
-
-
-def invalidation_sides_file() -> str:
-    """The script that a side runs."""
-    import invalidation_sides
-
-    return str(invalidation_sides.__file__)
-
-
-@contextlib.contextmanager
-def _port() -> Iterator[int | None]:
-    """The port of a Redis of this bench's own; None where there is none."""
-    if shutil.which(backends.REDIS.program) is None:
-        yield None
-        return
-    with server_process.redis() as server:
-        yield server.port
 
 
 Times = dict[tuple[str, str], list[float]]  # microseconds, one figure a round, by side and task
@@ -121,10 +66,10 @@ def _measured(
     shuffle = random.Random(SEED).shuffle
     names = list(dict.fromkeys(side for sides in tasks.values() for side in sides))
     count = max(1, sample_ns // SAVE_NS)
-    with _port() as port:
+    with redis_port() as port:
         done = 0
         while done < rounds:
-            sides = _Sides(names, port, *held)
+            sides = Sides(invalidation_sides.__file__, {name: NEEDS[name] for name in names}, port, held)
             absent.update(sides.absent)
             try:
                 stretch = min(of_a_child, rounds - done)

@@ -1,21 +1,15 @@
 """The processes that invalidation.py compares: Django alone, oxicache, django-cacheops, django-cachalot, django-redis.
 
-Each answers "TASK COUNT" with the nanoseconds that COUNT runs of the task took, what it prepares left out. The first
-line it says is the number of its tasks, or -1 when this package cannot work with this Django.
-
-    python benches/invalidation_sides.py SIDE PORT MEMBERS KEYS     (what run.py starts; PORT is Redis's)
+python benches/invalidation_sides.py SIDE PORT MEMBERS KEYS     (what run.py starts; PORT is Redis's)
 """
 
-import gc
 import re
 import sys
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from time import perf_counter_ns
 from typing import Any
 
 import django_setup
+from children import Task, serve
 from django.apps import AppConfig
 
 ALONE = "Django alone"
@@ -35,15 +29,6 @@ PATTERN = "key:*7:9?:*"  # finds one key in a hundred
 FOUND = re.compile("key:[0-9]*7:9[0-9]:value")
 APP = "invalidation_sides.Benches"
 TIMEOUT = 3_600
-
-
-@dataclass(frozen=True)
-class Task:
-    """`act` is timed; `prepare` goes before each, and `check` says once that `act` does what it claims."""
-
-    act: Callable[[], object]
-    prepare: Callable[[], object] = lambda: None
-    check: Callable[[], object] = lambda: True
 
 
 def key(number: int) -> str:
@@ -286,32 +271,6 @@ SIDES: dict[str, Callable[..., dict[str, Task]]] = {
 }
 
 
-def serve(side: str, port: int, members: int, keys: int) -> None:
-    """Check each task once; then answer."""
-    try:
-        tasks = SIDES[side](port, members, keys)
-        for name, task in tasks.items():
-            task.prepare()
-            task.act()
-            assert task.check(), f"{name}: {side} does not invalidate"
-    # Another project's code on a Django it may not know: whatever it raises, the others are compared.
-    except Exception:  # noqa: BLE001 -- as above
-        traceback.print_exc()
-        print(-1, flush=True)
-        return
-    print(len(tasks), flush=True)
-    gc.disable()
-    for line in sys.stdin:
-        name, _, count = line.strip().rpartition(" ")
-        prepare, act = tasks[name].prepare, tasks[name].act
-        spent = 0
-        for _ in range(int(count)):
-            prepare()
-            started = perf_counter_ns()
-            act()
-            spent += perf_counter_ns() - started
-        print(spent, flush=True)
-
-
 if __name__ == "__main__":
-    serve(sys.argv[1], *map(int, sys.argv[2:]))
+    asked, *given = sys.argv[1:]
+    serve(asked, lambda: SIDES[asked](*map(int, given)))

@@ -9,13 +9,13 @@ everywhere. The views stand in cached_pages.py and cached_sites.py.
 import dataclasses
 import functools
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import cached_pages as pages
 import cached_sites as sites
+import children
 from cached_pages import (
     ANONYMOUS,
     BARE,
@@ -135,20 +135,7 @@ def available() -> bool:
 
 def results(group: str, rounds: int, sample_ns: int) -> Iterator[Result]:
     """The rows of a group, from a process of its own."""
-    command = [sys.executable, __file__, group, str(rounds), str(sample_ns)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 (this very file)
-        assert child.stdout is not None
-        for line in child.stdout:
-            found = json.loads(line)
-            target = found.pop("target")
-            spread = found.pop("spread")
-            yield Result(
-                **found,
-                target=target and Target(**target),
-                spread=spread and tuple(spread),
-            )
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, command)
+    return children.results_of(__file__, group, rounds, sample_ns)
 
 
 if __name__ == "__main__":

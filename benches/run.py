@@ -21,7 +21,9 @@ try:
     import invalidation
     import memory
     import page
+    import page_parts
     import pauses
+    import querysets
     import report
     import responses
     import save_cost
@@ -113,6 +115,8 @@ def jobs(options: argparse.Namespace) -> list[Job]:
             for group in responses.GROUPS
             if not (options.quick and group in responses.SLOW)
         ]
+    found += [(group, partial(page_parts.results, group, rounds, sample)) for group in page_parts.GROUPS]
+    found.append((querysets.ROW, partial(querysets.results, rounds, sample)))
     found.append((pauses.ROW, partial(pauses.results, QUICK_ROUNDS if options.quick else PAUSES, count)))
     if memory.available():
         found.append((memory.ROW, partial(memory.results, count)))

@@ -31,6 +31,7 @@ __all__ = [
     "CachedFunction",
     "CachedMethod",
     "CachedProperty",
+    "CallOptions",
     "DecoratesFunction",
     "DecoratesMethod",
     "DecoratesProperty",
@@ -38,6 +39,7 @@ __all__ = [
     "FunctionOptions",
     "Identity",
     "MethodOptions",
+    "PropertyOptions",
     "Seconds",
     "Vary",
 ]
@@ -50,7 +52,7 @@ _R_co = TypeVar("_R_co", covariant=True)
 
 Seconds: TypeAlias = float | timedelta
 Identity: TypeAlias = Literal["auto", "row", "instance", "class"] | Callable[[Any], Hashable]
-Vary: TypeAlias = Literal["language", "timezone"] | Callable[[Any], Hashable]
+Vary: TypeAlias = Literal["language", "timezone", "scope"] | Callable[[Any], Hashable]
 Dependency: TypeAlias = str | type
 
 
@@ -70,7 +72,14 @@ class CacheOptions(TypedDict, total=False):
     name: str
 
 
-class MethodOptions(CacheOptions, total=False):
+class CallOptions(TypedDict, total=False):
+    """What `cached_method` and `cached_function` take besides."""
+
+    key: Callable[..., Any] | None
+    condition: Callable[..., Any] | None
+
+
+class PropertyOptions(CacheOptions, total=False):
     """What `cached_method` and `ttl_cached_property` take besides."""
 
     identity: Identity
@@ -79,9 +88,14 @@ class MethodOptions(CacheOptions, total=False):
     depends_on: Dependency | Iterable[Dependency]
 
 
-class FunctionOptions(CacheOptions, total=False):
+class MethodOptions(PropertyOptions, CallOptions, total=False):
+    """What `cached_method` takes."""
+
+
+class FunctionOptions(CacheOptions, CallOptions, total=False):
     """What `cached_function` takes besides."""
 
+    vary: Literal["language", "timezone", "scope"] | Callable[[], Hashable] | Iterable[Any]
     background: bool
 
 

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from oxicache import memos, options
 from oxicache._native import MISSING, TTLCache
+from oxicache.adaptive import AdaptiveTtl
 from oxicache.decorated import (
     CachedFunction,
     CachedMethod,
@@ -20,6 +21,7 @@ from oxicache.decorated import (
     DecoratesProperty,
     FunctionOptions,
     MethodOptions,
+    PropertyOptions,
     Seconds,
 )
 from oxicache.loader import Loader
@@ -45,13 +47,16 @@ _T = TypeVar("_T")
 def cached_function(function: Callable[_P, _R], /) -> CachedFunction[_P, _R]: ...
 @overload
 def cached_function(
-    ttl: Seconds | None = ..., max_size: int = ..., **given: Unpack[FunctionOptions]
+    ttl: Seconds | AdaptiveTtl | None = ..., max_size: int = ..., **given: Unpack[FunctionOptions]
 ) -> DecoratesFunction: ...
 def cached_function(ttl: Any = MISSING, max_size: Any = MISSING, **given: Any) -> Any:
     """Cache what a function, sync or async, returns for each set of arguments.
 
     One caller computes, the others wait for it. Arguments are keyed by type and content; None is a result like any
-    other; an exception is not kept. Results are handed out by reference unless `copy=True`.
+    other; an exception is not kept. Results are handed out by reference unless `copy=True`. `key(*args)` says what
+    stands for the arguments, `vary` ("scope", "language", "timezone", a callable of nothing, or several) what else a
+    result depends on; where `condition(*args)` is false the call passes the cache by. An `AdaptiveTtl` as `ttl` lets
+    live longer what is asked for often.
     `function.invalidate(*args)`, `.cache_clear()`, `.cache_info()` and `.cache` are there afterwards.
     """
     return _decorate("cached_function", memos.memo_function, ttl, max_size, given)
@@ -63,7 +68,7 @@ def cached_method(function: Callable[Concatenate[_S, _P], _R], /) -> CachedMetho
 def cached_method(function: Callable[..., _R], /) -> CachedMethod[Any, ..., _R]: ...
 @overload
 def cached_method(
-    ttl: Seconds | None = ..., max_size: int = ..., **given: Unpack[MethodOptions]
+    ttl: Seconds | AdaptiveTtl | None = ..., max_size: int = ..., **given: Unpack[MethodOptions]
 ) -> DecoratesMethod: ...
 def cached_method(ttl: Any = MISSING, max_size: Any = MISSING, **given: Any) -> Any:
     """Cache what a method, sync or async, returns for each instance and set of arguments.
@@ -88,7 +93,7 @@ def cached_method(ttl: Any = MISSING, max_size: Any = MISSING, **given: Any) -> 
 def ttl_cached_property(function: Callable[[Any], _R], /) -> CachedProperty[_R]: ...
 @overload
 def ttl_cached_property(
-    ttl: Seconds | None = ..., max_size: int = ..., **given: Unpack[MethodOptions]
+    ttl: Seconds | None = ..., max_size: int = ..., **given: Unpack[PropertyOptions]
 ) -> DecoratesProperty: ...
 def ttl_cached_property(ttl: Any = MISSING, max_size: Any = MISSING, **given: Any) -> Any:
     """Make a property whose value is computed once per instance, or row, and `ttl`; `del obj.prop` forgets it.

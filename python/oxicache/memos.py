@@ -7,28 +7,28 @@ import copy
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from oxicache import rows
+from oxicache import rows, wrapping
 from oxicache._native import MISSING, Memo, MemoKey, MemoProperty, TTLCache
+from oxicache.adaptive import AdaptiveTtl, Meter
+from oxicache.awaiting import AsyncCachedProperty
 from oxicache.grace import validated_errors
 from oxicache.loader import Loader, lock_timeout_seconds
 from oxicache.loads import tag_names
 from oxicache.options import seconds
 from oxicache.registry import cache_manager
 from oxicache.results import full_name
+from oxicache.signatures import check_function, keyword_defaults, parameters
 
 __all__ = ["Options", "decorated", "memo_function", "memo_method", "memo_property"]
 
 IDENTITIES = ("auto", "row", "instance", "class")
-OF_METHODS = {
-    "identity",
-    "fresh",
-    "vary",
-    "depends_on",
-}  # a function has no instance that these could be about
+OF_METHODS = {"identity", "fresh", "depends_on"}  # a function has no instance that these could be about
+OF_FUNCTIONS = {"background"}
+OF_CALLS = {"key", "condition"}  # a property is given no arguments
 _WANTED_IDENTITY = '"auto", "row", "instance", "class" or a callable'
 
 
@@ -36,14 +36,23 @@ _WANTED_IDENTITY = '"auto", "row", "instance", "class" or a callable'
 class Options:
     """What a decorated callable was asked for. Durations are seconds or timedeltas."""
 
-    ttl: Any = MISSING  # how long a result lives; None is for ever, omitted is the setting's
+    ttl: Any = (
+        MISSING  # how long a result lives; None is for ever, omitted is the setting's; or an AdaptiveTtl
+    )
     max_size: Any = MISSING  # entries of this callable, over all instances; omitted is the setting's
     identity: Any = (
         "auto"  # who shares an entry: "row" for a saved model instance, else "instance"; or "row",
     )
     # "instance", "class" or a callable; "none" for functions
     fresh: bool = True  # a row's value is computed on a copy loaded for it; False: on the instance as it is
-    vary: Any = ()  # what a value depends on besides: "language", "timezone", a callable of the instance, or several
+    # what a value depends on besides: "language", "timezone", "scope", a callable of the instance, or several; of
+    vary: Any = ()  # a function a callable of nothing
+    key: Any = (
+        None  # a callable of the call's arguments: what it returns stands for them, and for the instance
+    )
+    condition: Any = (
+        None  # a callable of the call's arguments: where it is false, the call passes the cache by
+    )
     depends_on: Any = ()  # whose changes invalidate a row's value: models, "app.Model", "self", names of relations
     policy: Any = "lru"  # who goes when room is needed: "lru" or "s3fifo"
     max_bytes: int | None = None
@@ -69,6 +78,7 @@ class Options:
             raise TypeError(f"name must be a string that is not empty, or None, not {self.name!r}")
         if not callable(self.identity) and self.identity not in ("none", *IDENTITIES):
             raise ValueError(f"identity must be {_WANTED_IDENTITY}, not {self.identity!r}")
+        self._check_callables()
         if not callable(self.tags):
             object.__setattr__(self, "tags", tag_names(self.tags))
         seconds("grace", self.grace)
@@ -77,14 +87,32 @@ class Options:
         if self.lock_timeout is not None:
             lock_timeout_seconds(self.lock_timeout)
 
+    def _check_callables(self) -> None:
+        for name in ("key", "condition"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable or None, not {getattr(self, name)!r}")
+        if self.key is None:
+            return
+        given = [
+            name
+            for name, default in (("fresh", True), ("vary", ()), ("depends_on", ()))
+            if getattr(self, name) != default
+        ]
+        given += ["identity"] if self.identity not in ("none", "auto") else []
+        if given:
+            raise ValueError(f"key decides alone whose an entry is, so {given[0]} has no effect beside it")
+
     @classmethod
     def of(cls, decorator: str, given: dict[str, Any]) -> "Options":
         """Take a decorator's keywords. TypeError names the one that it does not have."""
         known = {field.name for field in fields(cls)}
-        known -= OF_METHODS if decorator == "cached_function" else {"background"}
+        known -= OF_METHODS if decorator == "cached_function" else OF_FUNCTIONS
+        known -= OF_CALLS if decorator == "ttl_cached_property" else set()
         for keyword in given:
             if keyword not in known:
                 raise TypeError(f"{decorator}() got an unexpected keyword argument {keyword!r}")
+        if decorator == "ttl_cached_property" and isinstance(given.get("ttl"), AdaptiveTtl):
+            raise TypeError("ttl of a property must be seconds, a timedelta or None, not an AdaptiveTtl")
         if decorator == "cached_function":
             given = {**given, "identity": "none"}
         elif given.get("identity") == "none":
@@ -96,6 +124,8 @@ class Options:
         given = {
             name: getattr(self, name) for name in ("ttl", "max_size") if getattr(self, name) is not MISSING
         }
+        if isinstance(self.ttl, AdaptiveTtl):
+            given["ttl"] = self.ttl.high  # each entry is stored with its own
         return TTLCache(
             **given,
             policy=self.policy,
@@ -118,19 +148,23 @@ class _Plan:
     """One decorated callable: its function, its cache and how a miss is computed."""
 
     def __init__(self, decorator: str, function: Callable[..., Any], options: Options) -> None:
-        _check_function(decorator, function, takes_instance=options.identity != "none")
+        check_function(decorator, function, takes_instance=options.identity != "none")
         name = full_name(function)
-        self.function = function
+        way = wrapping.way_of(function, decorator, name, options)
+        self.called = function
+        self.way = way
+        self.function = way.function
         self.options = options
+        self.meter = Meter(options.ttl) if isinstance(options.ttl, AdaptiveTtl) else None
         self.member = rows.Member(
             name,
             decorator,
-            options.identity,
+            way.identity,
             options.fresh,
             rows.checked_dependencies(name, decorator, options.depends_on, options.identity),
             has_tags=bool(options.tags),
         )
-        self.vary = rows.vary_reader(name, decorator, options.vary)
+        self.vary = rows.vary_reader(name, decorator, options.vary) if way.is_natural else None
         self.cache = options.cache()
         self.loader = Loader(
             self.cache,
@@ -145,11 +179,17 @@ class _Plan:
         call = self._row_call(key, args, kwargs)
         if call is not None:
             return self.loader.load_missed(
-                key, call.compute, tags=self._row_tags(call), current=current, row_call=call
+                key,
+                call.compute,
+                ttl=self._ttl(key),
+                tags=self._row_tags(call),
+                current=current,
+                row_call=call,
             )
         return self.loader.load_missed(
             key,
             functools.partial(self.function, *args, **kwargs),
+            ttl=self._ttl(key),
             tags=self.tags(args, kwargs),
             current=current,
         )
@@ -159,11 +199,17 @@ class _Plan:
         call = self._row_call(key, args, kwargs)
         if call is not None:
             return await self.loader.aload_missed(
-                key, call.acompute, tags=self._row_tags(call), current=current, row_call=call
+                key,
+                call.acompute,
+                ttl=self._ttl(key),
+                tags=self._row_tags(call),
+                current=current,
+                row_call=call,
             )
         return await self.loader.aload_missed(
             key,
             functools.partial(self.function, *args, **kwargs),
+            ttl=self._ttl(key),
             tags=self.tags(args, kwargs),
             current=current,
         )
@@ -173,13 +219,30 @@ class _Plan:
         key, value, is_fresh = memo.lookup(*args, **kwargs)
         if key is None:  # rows are bypassed, because this caller's transaction has written
             return await self.function(*args, **kwargs)
+        if self.meter is not None:
+            self.meter.note(key)
         if not is_fresh:
             value = await self.aload(key, args, kwargs, value)
         return copy.deepcopy(value) if self.options.copy else value
 
+    def call(self, memo: Memo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the result of a call whose hits do not stay native."""
+        if self.meter is None:
+            return memo(*args, **kwargs)
+        key, value, is_fresh = memo.lookup(*args, **kwargs)
+        if key is None:
+            return self.function(*args, **kwargs)
+        self.meter.note(key)
+        if not is_fresh:
+            value = self.load(key, args, kwargs, value)
+        return copy.deepcopy(value) if self.options.copy else value
+
+    def _ttl(self, key: Any) -> Any:
+        return MISSING if self.meter is None else self.meter.ttl(key)
+
     def tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the tags of this call, or how to compute them if it is loaded."""
-        tags = self.options.tags
+        tags = self.way.tags
         return functools.partial(tags, *args, **kwargs) if callable(tags) else tags
 
     def forgotten(self, key: MemoKey | None) -> None:
@@ -188,18 +251,26 @@ class _Plan:
 
     def memo(self) -> Memo:
         """Build the native callable."""
-        parameters, defaults = _parameters(self.function, skips_instance=self.options.identity != "none")
+        names, defaults, keywords = self._parameters()
         return Memo(
             self.function,
             self.cache,
             self.load,
-            identity=self.options.identity,
-            parameters=parameters,
+            identity=self.way.identity,
+            parameters=names,
             defaults=defaults,
-            keyword_defaults=_keyword_defaults(self.function),
+            keyword_defaults=keywords,
             copy=self.options.copy,
             vary=self.vary,
             forgotten=self.forgotten if self.member.is_of_rows else None,
+        )
+
+    def _parameters(self) -> tuple[tuple[str, ...], tuple[Any, ...], dict[str, Any]]:
+        if self.options.key is not None:
+            return (), (), {}
+        return (
+            *parameters(self.called, skips_instance=self.options.identity != "none"),
+            keyword_defaults(self.called),
         )
 
     def property(self) -> MemoProperty:
@@ -258,7 +329,11 @@ def memo_property(function: Callable[..., Any], options: Options) -> Any:
 def _memo(decorator: str, function: Callable[..., Any], options: Options) -> Any:
     plan = _Plan(decorator, function, options)
     memo = plan.memo()
-    decorated: Any = _async_twin(plan, memo) if inspect.iscoroutinefunction(function) else memo
+    decorated: Any = memo
+    if not plan.way.is_natural or plan.meter is not None or options.condition is not None:
+        decorated = wrapping.wrapped(plan, memo)
+    elif inspect.iscoroutinefunction(function):
+        decorated = _async_twin(plan, memo)
     functools.update_wrapper(decorated, function)
     plan.register(decorated)
     return decorated
@@ -272,129 +347,3 @@ def _async_twin(plan: _Plan, memo: Memo) -> Any:
     for name in ("cache", "cache_clear", "cache_info", "invalidate", "key"):
         setattr(decorated, name, getattr(memo, name))
     return decorated
-
-
-class AsyncCachedProperty(property):
-    """A cached property over an `async def`: `await obj.prop`. The awaited value is cached, not the coroutine."""
-
-    def __init__(self, plan: _Plan, native: MemoProperty) -> None:
-        """Answer for `native`, which makes the keys and holds the cache."""
-        super().__init__(plan.function)
-        self._plan = plan
-        self._native = native
-        self.cache = native.cache
-        self.cache_clear = native.cache_clear
-        self.cache_info = native.cache_info
-        self.invalidate = native.invalidate
-        self.key = native.key
-
-    def __get__(self, instance: Any, owner: type | None = None, /) -> Any:
-        """Return something to await, new at each access."""
-        return self if instance is None else AwaitableValue(self._plan, self._native, instance)
-
-    def __set__(self, instance: Any, value: Any, /) -> None:
-        """Refuse, in the words of the sync property."""
-        self._native.__set__(instance, value)
-
-    def __delete__(self, instance: Any, /) -> None:
-        """Forget the value of `instance`."""
-        self._native.__delete__(instance)
-
-
-class AwaitableValue(Coroutine[Any, Any, Any]):
-    """What `obj.prop` gives: may be awaited again and again, or not at all; a task can be made of it.
-
-    Each `await` asks the cache anew. As a coroutine, which is what `asyncio.create_task` asks for, it runs once.
-    """
-
-    __slots__ = ("_coroutine", "_instance", "_native", "_plan")
-
-    def __init__(self, plan: _Plan, native: MemoProperty, instance: Any) -> None:
-        """Await the value of `instance`."""
-        self._plan = plan
-        self._native = native
-        self._instance = instance
-        self._coroutine: Coroutine[Any, Any, Any] | None = None
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._begin().__await__()
-
-    def send(self, value: Any, /) -> Any:
-        """Go on, as a coroutine does."""
-        return self._as_coroutine().send(value)
-
-    def throw(self, *error: Any) -> Any:
-        """Raise inside, as a coroutine does."""
-        return self._as_coroutine().throw(*error)
-
-    def close(self) -> None:
-        """End it, as a coroutine does."""
-        if self._coroutine is not None:
-            self._coroutine.close()
-
-    def _begin(self) -> Coroutine[Any, Any, Any]:
-        return self._plan.acall(self._native, (self._instance,), {})
-
-    def _as_coroutine(self) -> Coroutine[Any, Any, Any]:
-        if self._coroutine is None:
-            self._coroutine = self._begin()
-        return self._coroutine
-
-
-def _check_function(decorator: str, function: Any, *, takes_instance: bool) -> None:
-    if isinstance(function, staticmethod | classmethod):
-        kind = type(function).__name__
-        inner = "cached_function" if kind == "staticmethod" else "cached_method"
-        raise TypeError(f"@{decorator} got a {kind}: write @{kind} above, and @{inner} below it")
-    if isinstance(function, property):
-        raise TypeError(
-            f"@{decorator} got a property: write @ttl_cached_property alone, it makes the property itself"
-        )
-    if not callable(function) or isinstance(function, type):
-        raise TypeError(f"@{decorator} decorates functions, not {function!r}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"@{decorator} cannot cache {full_name(function)}: a generator can be consumed only once; return a list"
-        )
-    if takes_instance and not _takes_positional(function):
-        raise TypeError(f"@{decorator} needs a method, and {full_name(function)} takes no instance")
-
-
-def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        # A wrapper's own parameters: those of the function below it may be shifted against what callers pass.
-        return list(inspect.signature(function, follow_wrapped=False).parameters.values())
-    except ValueError:  # some callables written in C have none
-        return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
-
-
-def _takes_positional(function: Callable[..., Any]) -> bool:
-    taking = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.VAR_POSITIONAL,
-    )
-    return any(parameter.kind in taking for parameter in _signature(function))
-
-
-def _parameters(
-    function: Callable[..., Any], *, skips_instance: bool
-) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Return the names of the positional parameters, and the defaults of the last of them."""
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    found = [parameter for parameter in _signature(function) if parameter.kind in positional]
-    if skips_instance:
-        found = found[1:]
-    # A keyword may have a positional-only parameter's name and then belongs to `**kwargs`: no keyword has a slash.
-    names = [f"{one.name}/" if one.kind is inspect.Parameter.POSITIONAL_ONLY else one.name for one in found]
-    defaults = [one.default for one in found if one.default is not inspect.Parameter.empty]
-    return tuple(names), tuple(defaults)
-
-
-def _keyword_defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the defaults of the keyword-only parameters: a call that leaves one out is the call that repeats it."""
-    return {
-        one.name: one.default
-        for one in _signature(function)
-        if one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is not inspect.Parameter.empty
-    }

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 __all__ = [
+    "ADAPTIVE_MAX_KEYS",
     "DEFAULT_CACHE_CLEANUP_INTERVAL",
     "DEFAULT_CACHE_MAX_SIZE",
     "DEFAULT_CACHE_NAME",
@@ -102,6 +103,7 @@ TRAIL_SIZE: Final = 256  # invalidations that a process remembers, with the line
 PUBLIC_MAX_AGE: Final = 3600.0  # seconds
 PRIVATE_MAX_AGE: Final = 300.0  # seconds
 SITE_TTL: Final = 300.0  # seconds; as views that are decorated. Source: document 003, `cached_view`
+ADAPTIVE_MAX_KEYS: Final = 10_000  # keys of one callable whose asks are remembered
 REPLICA_HOLD: Final = 5.0  # seconds; longer than a replica that is well lags behind
 
 # Times to live by name, in seconds. Source: documents 002, "TTL Presets", and 004, "Tiered Timeout Configuration".

@@ -31,7 +31,7 @@ __all__ = [
 Row: TypeAlias = tuple[type[Any], str, Any]  # the instance's own class, database alias, primary key
 
 MEMBER_ATTRIBUTE: Final = "oxicache_member"  # where a decorated object carries its Member
-VARY_NAMES: Final = ("language", "timezone")
+VARY_NAMES: Final = ("language", "timezone", "scope")
 ROW_IDENTITIES: Final = ("auto", "row")
 
 
@@ -156,7 +156,7 @@ def checked_dependencies(member: str, decorator: str, given: Any, identity: Any)
 def vary_reader(member: str, decorator: str, given: Any) -> Callable[[Any], tuple[Any, ...]] | None:
     """Return how to read from an instance what `vary` names; None for nothing. TypeError and ValueError as above."""
     values = (given,) if isinstance(given, str) or callable(given) else given
-    wanted = '"language", "timezone", a callable that gets the instance, or a tuple of those'
+    wanted = '"language", "timezone", "scope", a callable that gets the instance, or a tuple of those'
     if not isinstance(values, Iterable):
         raise TypeError(f"@{decorator} of {member}: vary must be {wanted}, not {given!r}")
     readers = []

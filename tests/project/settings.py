@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "project.facilities",
     "project.assessments",
     "project.parcels",
+    "project.library",
 ]
 
 MIDDLEWARE = [

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import profiles  # noqa: F401 -- what hypothesis draws, and how long, also in files that ask for nothing of their own
 import pytest
 from demo_runs import demo_data, demo_run
 from leftovers import Leftovers
@@ -29,17 +30,24 @@ NEED_DJANGO = [
     "contracts/test_enterpriseland_defects.py",
     "contracts/test_enterpriseland_invalidation.py",
     "contracts/test_enterpriseland_monitor.py",
+    "contracts/test_enterpriseland_examples.py",
+    "contracts/test_enterpriseland_responses.py",
     "contracts/test_akvo_commands.py",
     "contracts/test_akvo_examples.py",
     "contracts/test_akvo_hierarchy.py",
+    "contracts/test_akvo_reference.py",
     "contracts/test_akvo_settings.py",
     "contracts/test_dialects_processes.py",
+    "contracts/test_the_bot_examples.py",
     "contracts/test_the_bot_invalidation.py",
     "contracts/test_the_bot_keys.py",
+    "contracts/test_the_bot_responses.py",
     "contracts/test_youtility_defects.py",
+    "contracts/test_youtility_examples.py",
     "contracts/test_youtility_invalidation.py",
     "contracts/test_youtility_commands.py",
     "contracts/test_youtility_keys.py",
+    "contracts/test_youtility_responses.py",
 ]
 HAS_DJANGO = importlib.util.find_spec("django") is not None
 

@@ -1,4 +1,4 @@
-"""What the contract tests of document 003 share: its module name, entries that depend on something, jobs by hand."""
+"""What the contract tests of document 003 share: entries that depend on something, jobs by hand."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from dialect_caches import BACKENDS, own_default
 from django.contrib.auth.models import User
-from document_pages import dialect
 
-from oxicache.compat import enterpriseland
 from oxicache.compat.enterpriseland import DependencyInvalidator, TagInvalidator, invalidation
 from oxicache.scheduling import scheduler
 
@@ -19,11 +17,8 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(params=BACKENDS)
-def platform_cache(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, django_databases: None
-) -> Iterator[Any]:
-    """The default alias, empty; the module name of the document."""
-    dialect(monkeypatch, platform_core__caching=enterpriseland)
+def platform_cache(request: pytest.FixtureRequest, django_databases: None) -> Iterator[Any]:
+    """The default alias, empty."""
     with own_default(BACKENDS[request.param]) as default:
         yield default
     forget_dependencies()

@@ -1,10 +1,11 @@
 """Two users of one database in one thread: each session is a connection, and takes its alias for as long as it acts."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from django.db import connections, transaction
+from django.db.models import Model, QuerySet
 from django.db.utils import ConnectionHandler
 from django.test import TransactionTestCase
 from project.catalogue.models import Atlas, Author, Book, Crate, Item, Label, Stock, computed
@@ -28,28 +29,31 @@ def rolled_back(**options: Any) -> Iterator[None]:
 
 
 class Session:
-    """One user's connection. `with session:` makes it what `connections[ALIAS]` is."""
+    """One user's connection. `with session:` makes it what `connections[ALIAS]` is, or that of another alias."""
 
-    def __init__(self) -> None:
-        self.connection = connections[ALIAS].copy()
+    looks_at: type[Model] = Item  # what a block reads as it begins
+
+    def __init__(self, alias: str = ALIAS) -> None:
+        self.alias = alias
+        self.connection = connections[alias].copy()
         self.blocks: list[transaction.Atomic] = []
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
-        self._before.append(connections[ALIAS])
-        connections[ALIAS] = self.connection
+        self._before.append(connections[self.alias])
+        connections[self.alias] = self.connection
         return self
 
     def __exit__(self, *_: object) -> None:
-        connections[ALIAS] = self._before.pop()
+        connections[self.alias] = self._before.pop()
 
     def begin(self, **options: Any) -> None:
         """Enter a block, whose transaction sees the database from now on where the database has such a thing."""
         with self:
-            block = transaction.atomic(using=ALIAS, **options)
+            block = transaction.atomic(using=self.alias, **options)
             block.__enter__()
             self.blocks.append(block)
-            Item.objects.using(ALIAS).exists()
+            QuerySet(self.looks_at, using=self.alias).exists()
 
     def commit(self) -> None:
         """Leave the innermost block as one that ends well."""
@@ -85,22 +89,24 @@ class Session:
 
 
 @contextlib.contextmanager
-def catalogue_database(settings: dict[str, Any]) -> Iterator[None]:
-    """A database with the tables of the catalogue, empty, under ALIAS."""
-    handler = ConnectionHandler({"default": {}, ALIAS: settings})
-    connections.settings[ALIAS] = handler.settings[ALIAS]
+def catalogue_database(
+    settings: dict[str, Any], alias: str = ALIAS, models: Sequence[type[Model]] = MODELS
+) -> Iterator[None]:
+    """A database with the tables of the catalogue, or of other models, empty, under ALIAS or another."""
+    handler = ConnectionHandler({"default": {}, alias: settings})
+    connections.settings[alias] = handler.settings[alias]
     try:
-        with connections[ALIAS].schema_editor() as editor:
-            for model in MODELS:
+        with connections[alias].schema_editor() as editor:
+            for model in models:
                 editor.create_model(model)
         yield
-        with connections[ALIAS].schema_editor() as editor:
-            for model in reversed(MODELS):
+        with connections[alias].schema_editor() as editor:
+            for model in reversed(models):
                 editor.delete_model(model)
     finally:
-        connections[ALIAS].close()
-        del connections[ALIAS]
-        del connections.settings[ALIAS]
+        connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
 
 
 class Words:

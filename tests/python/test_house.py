@@ -226,6 +226,12 @@ class TestInstalled:
             relative(path) for path in wanted if not (installed / path.relative_to(PACKAGE)).exists()
         ] == []
 
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="Django 6 needs Python 3.12")
+    def test_no_tool_holds_django_back(self) -> None:
+        """A later Python is tested with a later Django: nothing that is installed beside it forbids Django 6."""
+        django = importlib.metadata.version("django")
+        assert int(django.partition(".")[0]) >= 6, django
+
     @pytest.mark.parametrize(("chosen", "methods"), [("", "raw"), ("1", "safe")])
     def test_the_environment_chooses_the_methods(self, chosen: str, methods: str) -> None:
         """OXICACHE_SAFE_METHODS=1 at import selects the safe methods; one wheel holds both."""

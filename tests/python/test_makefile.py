@@ -37,11 +37,11 @@ def have(folder: Path, *, venv: str = "echo yes", rust: str = "1.95.0") -> None:
     put(folder, "cc", LINKER)
 
 
-def make(folder: Path, target: str) -> subprocess.CompletedProcess[str]:
+def make(folder: Path, *target: str) -> subprocess.CompletedProcess[str]:
     found = shutil.which("make")
     assert found is not None, "this suite is run by make"
     return subprocess.run(
-        [found, "--no-print-directory", target],
+        [found, "--no-print-directory", *target],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -112,3 +112,38 @@ class TestHelp:
             "conformance",
         } <= listed
         assert "prerequisites" not in listed
+
+
+# What `make` hands to whatever it starts, and to pytest.
+SHOW = "--eval=show: ; @env | grep -E '^[A-Z_]*SEED=' | sort; echo '$(CHANCE)'"
+
+
+class TestChance:
+    @pytest.fixture(autouse=True)
+    def _tools(self, folder: Path) -> None:
+        have(folder)
+        for tool in ("grep", "sort"):
+            (folder / tool).symlink_to(shutil.which(tool) or "")
+
+    def test_it_follows_from_one_number(self, folder: Path) -> None:
+        """The order, hypothesis, proptest, the order of sets and the fuzz run have the one SEED that was given."""
+        assert make(folder, SHOW, "SEED=17", "show").stdout.split() == [
+            "OXICACHE_FUZZ_SEED=17",
+            "PROPTEST_RNG_SEED=17",
+            "PYTHONHASHSEED=17",
+            "SEED=17",
+            "--randomly-seed=17",
+            "--hypothesis-seed=17",
+        ]
+
+    def test_without_a_number_one_is_drawn(self, folder: Path) -> None:
+        """And it is the same one for everything."""
+        (drawn,) = {word.partition("=")[2] for word in make(folder, SHOW, "show").stdout.split()}
+        assert drawn.isdigit()
+
+    @pytest.mark.parametrize("seed", ["last", "4294967296", "-1"])
+    def test_what_is_no_seed_is_refused(self, folder: Path, seed: str) -> None:
+        """What Python could not take is said before anything is built."""
+        done = make(folder, f"SEED={seed}", "help")
+        assert done.returncode != 0
+        assert f'SEED is "{seed}", but must be a whole number of at most 4294967295' in done.stderr

@@ -11,7 +11,7 @@ import pytest
 from django.http import HttpRequest, HttpResponseNotModified, QueryDict
 
 from oxicache import keys
-from oxicache.django.responses import findings, keying, policy, serving
+from oxicache.django.responses import findings, judging, keying, policy, serving
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.records import Record
 from oxicache.django.responses.serving import ResponseCache
@@ -183,7 +183,7 @@ def conditions_ask_for_the_address_alone(patch: Patch) -> None:
 
 
 def hits_do_not_vary(patch: Patch) -> None:
-    patch.setattr(serving, "vary_on_seen", lambda *_: None)
+    patch.setattr(judging, "vary_on_seen", lambda *_: None)
 
 
 # ---------------------------------------------------------------- who waits for whom

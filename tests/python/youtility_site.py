@@ -6,12 +6,11 @@ from typing import Any, Final
 
 import pytest
 from dialect_caches import BACKENDS, own_default
-from document_pages import dialect
+from document_pages import EXAMPLES, Key
 
-from oxicache.compat import youtility
 from oxicache.compat.youtility import cache_invalidation_manager, get_tenant_cache_key
 
-__all__ = ["ALL_OF_IT", "DEPENDENCY_MAPPING", "of_tenant", "own_dependencies", "row", "youtility_cache"]
+__all__ = ["ALL_OF_IT", "mapped", "of_tenant", "own_dependencies", "row", "youtility_cache"]
 
 
 @contextmanager
@@ -24,12 +23,8 @@ def own_dependencies() -> Iterator[None]:
 
 
 @pytest.fixture(params=BACKENDS)
-def youtility_cache(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, django_databases: None
-) -> Iterator[Any]:
-    """The default alias, empty; the module names of the document; no dependencies but a test's own."""
-    names = ("apps__core__caching__invalidation", "apps__core__caching__utils")
-    dialect(monkeypatch, **dict.fromkeys(names, youtility))
+def youtility_cache(request: pytest.FixtureRequest, django_databases: None) -> Iterator[Any]:
+    """The default alias, empty; no dependencies but a test's own."""
     with own_dependencies(), own_default(BACKENDS[request.param]) as default:
         yield default
 
@@ -54,16 +49,11 @@ def of_tenant(tenant: int, *rests: str) -> list[str]:
     return [get_tenant_cache_key(rest, tenant_id=tenant, client_id=2, bu_id=3) for rest in rests]
 
 
-DEPENDENCY_MAPPING: Final = """
-from apps.core.caching.invalidation import cache_invalidation_manager
+def mapped() -> None:
+    """Have the dependencies of the document, as it maps them."""
+    EXAMPLES[Key("004", "Intelligent Cache Invalidation")].run()
 
-# Dependency mapping
-cache_invalidation_manager.model_dependencies = {
-    'People': {'dropdown:people', 'dashboard:metrics', 'attendance:summary'},
-    'Asset': {'dropdown:asset', 'dashboard:metrics', 'asset:status'},
-    'PeopleEventlog': {'dashboard:metrics', 'attendance:summary', 'trends:monthly'}
-}
-"""
+
 ALL_OF_IT: Final = (
     "dropdown:people:all",
     "dropdown:asset",

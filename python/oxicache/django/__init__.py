@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oxicache.django.functions import cached_in
     from oxicache.django.handles import cache, caches
     from oxicache.django.invalidation import (
         ainvalidate,
@@ -24,6 +25,7 @@ __all__ = [
     "InvalidatingQuerySet",
     "ainvalidate",
     "cache",
+    "cached_in",
     "caches",
     "cancel",
     "invalidate",
@@ -37,6 +39,7 @@ _MODULES = {
     "InvalidatingManager": "oxicache.django.querysets",
     "InvalidatingQuerySet": "oxicache.django.querysets",
     "cache": "oxicache.django.handles",
+    "cached_in": "oxicache.django.functions",
     "caches": "oxicache.django.handles",
     "ainvalidate": "oxicache.django.invalidation",
     "cancel": "oxicache.django.invalidation",

@@ -20,6 +20,7 @@ from oxicache import _native, rows
 from oxicache._native import Stamps
 from oxicache.django import conf, dependencies, host, transactions, words
 from oxicache.django.dependencies import dependencies_of
+from oxicache.django.scope import current_scope
 from oxicache.rows import Member, Row
 from oxicache.tags import captured_words
 from oxicache.versions import MAX_WORDS
@@ -79,7 +80,12 @@ class DjangoRows:
             transactions.invalidate_words(names, using=alias, kind="forget")
 
     def vary(self, name: str) -> Hashable:
-        """Return the language or the time zone that is active where the call is made."""
+        """Return the language, the time zone or the scope that is in use where the call is made.
+
+        MissingScopeError where the settings want a tenant and nobody can say which.
+        """
+        if name == "scope":
+            return current_scope().prefix()
         return translation.get_language() if name == "language" else timezone.get_current_timezone_name()
 
 

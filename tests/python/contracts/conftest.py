@@ -1,6 +1,7 @@
 """What the contracts of the source documents share: a `time.time` moved by hand, as their callers patch it."""
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -23,3 +24,16 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
     wall = Wall()
     monkeypatch.setattr(time, "time", lambda: wall.now)
     return wall
+
+
+@pytest.fixture(autouse=True)
+def _shown_was_used(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have a test fail that takes a block of a document and does not run it."""
+    callspec = getattr(request.node, "callspec", None)
+    shown = callspec.params.get("shown") if callspec else None
+    if shown is None:
+        yield
+        return
+    shown.was_used = False
+    yield
+    assert shown.was_used, f"{shown.key} was not run"

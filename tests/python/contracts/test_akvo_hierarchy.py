@@ -1,20 +1,15 @@
-"""The examples of document 000 (akvo) that read many rows, as they are printed, on a database; and oxicache's way.
+"""The examples of document 000 (akvo) that read many rows, on a database; and oxicache's way.
 
-What an example leaves out (its imports, its own functions and models) stands in the prelude of its test. Names under
-`akvo` are those of oxicache.compat.akvo_rsr. The rest of the document: test_akvo_examples.py.
+The rest of the document: test_akvo_examples.py.
 """
-
-# Long because each example is quoted whole, with what it needs to run.
 
 import json
 import logging
-import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from akvo_texts import PROCESS_LARGE_DATASET, WARM_CRITICAL_CACHES
 from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.signals import post_delete, post_save
@@ -22,27 +17,21 @@ from django.dispatch import receiver
 from django.http import StreamingHttpResponse
 from django.test import RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
+from document_pages import Example, example
 from project.programmes.models import Indicator, Organisation, Period, Programme, Result
 from rest_framework import serializers, viewsets
 from sessions import rolled_back
 
 from oxicache import cache_manager
-from oxicache.compat import akvo_rsr
 from oxicache.django.chunking import iter_rows
 from oxicache.django.hierarchy import aggregate_upwards, descendants_response
 from oxicache.django.streaming import should_stream_response
 from oxicache.django.viewsets import StreamedListMixin
 
-Run = Callable[..., dict[str, Any]]
-
 
 @pytest.fixture(autouse=True)
-def _akvo(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[None]:
-    """The module names that the document imports from; caches and rows that an example makes are removed again."""
-    for name in ("akvo", "akvo.rsr", "akvo.rsr.models"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    for name in ("akvo.rsr.cache_management", "akvo.rsr.models.project"):
-        monkeypatch.setitem(sys.modules, name, akvo_rsr)
+def _akvo(django_databases: None) -> Iterator[None]:
+    """Caches and rows that an example makes are removed again."""
     before = set(cache_manager.names())
     with rolled_back():
         yield
@@ -50,16 +39,9 @@ def _akvo(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[N
         cache_manager.remove(name)
 
 
-@pytest.fixture
-def run() -> Run:
-    """Run an example with a prelude of names; return its names."""
-
-    def execute(source: str, **prelude: Any) -> dict[str, Any]:
-        names = {"__name__": "examples", "logger": logging.getLogger("example"), **prelude}
-        exec(compile(source, "<example>", "exec"), names)  # noqa: S102 -- the examples are constants of this file
-        return names
-
-    return execute
+def run(shown: Example, **prelude: Any) -> dict[str, Any]:
+    """Run an example that says something to a logger."""
+    return shown.run(logger=logging.getLogger("example"), **prelude)
 
 
 def programmes(count: int, **fields: Any) -> list[Programme]:
@@ -67,17 +49,19 @@ def programmes(count: int, **fields: Any) -> list[Programme]:
 
 
 class TestLargeDatasets:
-    def test_process_large_dataset(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    @example("000", "Large Dataset Processing")
+    def test_process_large_dataset(self, shown: Example, caplog: pytest.LogCaptureFixture) -> None:
         """000, "Large Dataset Processing": every row is processed, with a line for each five thousand."""
         programmes(5001)
-        names = run(PROCESS_LARGE_DATASET, expensive_processing=lambda item: item.title)
+        names = run(shown, expensive_processing=lambda item: item.title)
         with caplog.at_level(logging.INFO, logger="example"):
             found = list(names["process_large_dataset"](Programme.objects.order_by("pk")))
         assert found == [f"p{number}" for number in range(5001)]
         assert caplog.messages == ["Processed 5000 items"]
         assert len(cache_manager.get_cache("large_dataset_processing")) == 500
 
-    def test_rows_in_chunks_are_all_of_them(self, run: Run) -> None:
+    @example("000", "Large Dataset Processing")
+    def test_rows_in_chunks_are_all_of_them(self, shown: Example) -> None:
         """Where processing takes a row out of the queryset, the slices skip rows and iter_rows does not."""
 
         def archive(item: Programme) -> str:
@@ -86,7 +70,7 @@ class TestLargeDatasets:
 
         active = Programme.objects.filter(status="A").order_by("pk")
         programmes(2500)
-        process = run(PROCESS_LARGE_DATASET, expensive_processing=archive)["process_large_dataset"]
+        process = run(shown, expensive_processing=archive)["process_large_dataset"]
         assert len(list(process(active))) == 1500
         Programme.objects.update(status="A")
         assert [archive(item) for item in iter_rows(active, 1000)] == [f"p{number}" for number in range(2500)]
@@ -99,48 +83,6 @@ class Serializer(serializers.ModelSerializer):  # type: ignore[misc]
 
 
 class TestStreaming:
-    VIEWSET = """
-from django.http import StreamingHttpResponse
-from akvo.rsr.cache_management import cached_method
-
-class MemoryEfficientViewSet(viewsets.ModelViewSet):
-
-    @cached_method(ttl=300, max_size=20)
-    def get_expensive_data(self, filters):
-        \"\"\"Cache expensive data queries\"\"\"
-        return self.get_queryset().complex_filter(**filters)
-
-    def list(self, request):
-        \"\"\"Memory-efficient list with streaming response\"\"\"
-        if self.should_stream_response(request):
-            return self.stream_response(request)
-        return super().list(request)
-
-    def should_stream_response(self, request):
-        \"\"\"Determine if response should be streamed\"\"\"
-        # Stream for large datasets
-        total_count = self.get_queryset().count()
-        return total_count > 10000
-
-    def stream_response(self, request):
-        \"\"\"Stream large responses to avoid memory issues\"\"\"
-        def generate_data():
-            queryset = self.get_queryset()
-            chunk_size = 100
-
-            for offset in range(0, queryset.count(), chunk_size):
-                chunk = queryset[offset:offset + chunk_size]
-                serializer = self.get_serializer(chunk, many=True)
-
-                for item in serializer.data:
-                    yield json.dumps(item) + '\\n'
-
-        return StreamingHttpResponse(
-            generate_data(),
-            content_type='application/json'
-        )
-"""
-
     def answers(self, viewset: Any) -> Any:
         class View(viewset):  # type: ignore[misc]
             queryset = Programme.objects.order_by("pk")
@@ -149,9 +91,10 @@ class MemoryEfficientViewSet(viewsets.ModelViewSet):
         response = View.as_view({"get": "list"})(RequestFactory().get("/"))
         return response if response.streaming else response.render()
 
-    def test_memory_efficient_viewset(self, run: Run) -> None:
+    @example("000", "Memory-Efficient API Views")
+    def test_memory_efficient_viewset(self, shown: Example) -> None:
         """000, "Memory-Efficient API Views": as printed, and the mixin in its place gives the same rows and type."""
-        printed = run(self.VIEWSET, viewsets=viewsets, json=json)["MemoryEfficientViewSet"]
+        printed = run(shown, viewsets=viewsets, json=json)["MemoryEfficientViewSet"]
         mixed = type("Mixed", (StreamedListMixin, viewsets.ModelViewSet), {})
         programmes(10_000)
         for viewset in (printed, mixed):
@@ -168,13 +111,15 @@ class MemoryEfficientViewSet(viewsets.ModelViewSet):
         assert found[0] == found[1]
         assert len(found[0]) == 10_001
 
-    def test_an_example_that_overrides_the_mixin_is_what_it_asks(self, run: Run) -> None:
+    @example("000", "Memory-Efficient API Views")
+    def test_an_example_that_overrides_the_mixin_is_what_it_asks(self, shown: Example) -> None:
         """Over the mixin the example streams past ten thousand rows still, whatever stream_limit says."""
-        source = self.VIEWSET.replace("viewsets.ModelViewSet", "Base")
         base = type("Base", (StreamedListMixin, viewsets.ModelViewSet), {"stream_limit": 2})
         programmes(5)
         assert self.answers(base).streaming
-        assert not self.answers(run(source, Base=base, json=json)["MemoryEfficientViewSet"]).streaming
+        assert not self.answers(
+            run(shown, viewsets=types.SimpleNamespace(ModelViewSet=base), json=json)["MemoryEfficientViewSet"]
+        ).streaming
 
     def test_the_count_is_bounded(self) -> None:
         """000's `total_count > 10000` counts all rows; should_stream_response stops at the limit."""
@@ -187,7 +132,8 @@ class MemoryEfficientViewSet(viewsets.ModelViewSet):
 
 
 class TestWarmingAndInvalidation:
-    def test_warm_critical_caches(self, run: Run) -> None:
+    @example("000", "Cache Warming")
+    def test_warm_critical_caches(self, shown: Example) -> None:
         """000, "Cache Warming": the first hundred active projects are computed, once."""
         programmes(120)
         programmes(5, status="H")
@@ -198,7 +144,7 @@ class TestWarmingAndInvalidation:
             return {"title": project.title}
 
         warm = run(
-            WARM_CRITICAL_CACHES,
+            shown,
             Project=Programme,
             compute_project_statistics=compute_project_statistics,
         )["warm_critical_caches"]
@@ -206,40 +152,13 @@ class TestWarmingAndInvalidation:
         warm()
         assert len(computed) == len(set(computed)) == 100
 
-    def test_invalidate_project_caches(self, run: Run) -> None:
+    @example("000", "Cache Invalidation Patterns")
+    def test_invalidate_project_caches(self, shown: Example) -> None:
         """000, "Cache Invalidation Patterns": connected to Django's own signals, a save drops it and its parent."""
         [parent, other] = programmes(2)
         child = Programme.objects.create(title="child", parent=parent)
         kept = run(
-            """
-from django.db.models.signals import post_save, post_delete
-from akvo.rsr.cache_management import cache_manager
-
-@receiver(post_save, sender=Project)
-def invalidate_project_caches(sender, instance, **kwargs):
-    \"\"\"Invalidate related caches when project changes\"\"\"
-
-    # Clear specific cache entries
-    caches_to_clear = [
-        'project_aggregations',
-        'project_statistics',
-        'project_hierarchy'
-    ]
-
-    for cache_name in caches_to_clear:
-        cache = cache_manager.get_cache(cache_name)
-
-        # Clear entries related to this project
-        cache_key = f"project_{instance.id}"
-        cache._cache.pop(cache_key, None)
-        cache._expiry_times.pop(cache_key, None)
-
-        # Also clear parent project caches
-        if instance.parent:
-            parent_key = f"project_{instance.parent.id}"
-            cache._cache.pop(parent_key, None)
-            cache._expiry_times.pop(parent_key, None)
-""",
+            shown,
             receiver=receiver,
             Project=Programme,
         )["invalidate_project_caches"]
@@ -269,30 +188,11 @@ class TestHierarchies:
             Period.objects.create(indicator=indicator)
         return root
 
-    def test_get_project_hierarchy_efficient(self, run: Run) -> None:
+    @example("000", "Database Query Optimization")
+    def test_get_project_hierarchy_efficient(self, shown: Example) -> None:
         """000, "Database Query Optimization": two levels with all that belongs to them; the same rows in chunks."""
         get = run(
-            """
-def get_project_hierarchy_efficient(project_id):
-    \"\"\"Memory-efficient project hierarchy retrieval\"\"\"
-
-    # Use select_related and prefetch_related strategically
-    queryset = Project.objects.select_related(
-        'parent',
-        'primary_organisation'
-    ).prefetch_related(
-        'children__children',  # Only 2 levels deep
-        'results__indicators__periods'
-    ).filter(
-        Q(id=project_id) | Q(parent_id=project_id) | Q(parent__parent_id=project_id)
-    )
-
-    # Use iterator() for large datasets to avoid caching all objects
-    if queryset.count() > 1000:
-        return queryset.iterator(chunk_size=100)
-    else:
-        return queryset.all()
-""",
+            shown,
             Project=Programme,
             Q=Q,
         )["get_project_hierarchy_efficient"]

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_save
 from django.test import override_settings
-from document_pages import run_example
+from document_pages import Example, example
 from platform_site import dependent, platform_cache, run_later, tagged, user
 from project.assessments.models import Assessment, Partner
 
@@ -36,7 +36,8 @@ def cache(platform_cache: Any) -> Any:
 
 
 class TestExamples:
-    def test_smart_invalidation(self, cache: Any) -> None:
+    @example("003", "Smart Invalidation")
+    def test_smart_invalidation(self, shown: Example, cache: Any) -> None:
         """003, "Smart Invalidation": each criterion finds its own."""
         gone = [
             tagged(cache, "a", "user"),
@@ -49,19 +50,7 @@ class TestExamples:
             *filled(cache, "superuser:1", "users"),
             dependent(cache, "e", "auth.User", 124),
         ]
-        run_example(
-            """
-from platform_core.caching import cache_manager
-
-# Invalidate by multiple criteria
-cache_manager.invalidate('smart', context={
-    'tags': ['user', 'profile'],
-    'pattern': '^user:.*',
-    'model': 'auth.User',
-    'instance_id': 123
-})
-"""
-        )
+        shown.run()
         assert left(cache, [*gone, *kept]) == kept
 
     @pytest.mark.parametrize(
@@ -81,76 +70,38 @@ cache_manager.invalidate('smart', context={
         assert SmartInvalidator().cascade_invalidation(keys) == len(gone)
         assert left(cache, [*gone, *kept]) == kept
 
-    def test_scheduled_invalidation(self, cache: Any, run_later: Callable[[float], None]) -> None:
+    @example("003", "Scheduled Invalidation")
+    def test_scheduled_invalidation(
+        self, shown: Example, cache: Any, run_later: Callable[[float], None]
+    ) -> None:
         """003, "Scheduled Invalidation": after five minutes, and not before."""
         keys = [tagged(cache, "a", "temporary_data"), tagged(cache, "b", "other")]
-        page = run_example(
-            """
-from platform_core.caching import cache_manager
-
-# Schedule invalidation after 5 minutes
-job_id = cache_manager.schedule_invalidation(
-    delay_seconds=300,
-    invalidation_type='tag',
-    tags=['temporary_data']
-)
-"""
-        )
+        page = shown.run(cache_manager=cache_manager)
         assert str(uuid.UUID(page["job_id"], version=4)) == page["job_id"]
         run_later(299)
         assert left(cache, keys) == keys
         run_later(2)
         assert left(cache, keys) == keys[1:]
 
-    def test_with_celery_tasks(self, cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @example("003", "With Celery Tasks")
+    def test_with_celery_tasks(self, shown: Example, cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """003, "With Celery Tasks": what it invalidates is gone before it computes. What it warms is noted here."""
         warmed: list[Any] = []
         monkeypatch.setattr(
             cache_manager, "warm_cache", lambda *_, **given: warmed.append(given), raising=False
         )
         keys = [tagged(cache, "a", "data:5"), tagged(cache, "b", "data:55")]
-        page = run_example(
-            """
-from celery import shared_task
-from platform_core.caching import cache_manager
-
-@shared_task
-def process_data(data_id):
-    # Invalidate related cache
-    cache_manager.invalidate('tag', tags=[f'data:{data_id}'])
-
-    # Process data
-    result = expensive_processing(data_id)
-
-    # Warm cache with result
-    cache_manager.warm_cache('api', endpoint_configs=[{
-        'endpoint': f'data/{data_id}',
-        'data_func': lambda: result
-    }])
-""",
+        page = shown.run(
             expensive_processing=lambda data_id: left(cache, keys),
             __name__=f"project.examples_{uuid.uuid4().hex}",  # celery knows tasks by it
         )
         page["process_data"](5)
         assert warmed[0]["endpoint_configs"][0]["data_func"]() == ["b"]
 
-    def test_with_django_signals(self, cache: Any, user: User) -> None:
+    @example("003", "With Django Signals")
+    def test_with_django_signals(self, shown: Example, cache: Any, user: User) -> None:
         """003, "With Django Signals": tags and keys of the user who is saved."""
-        page = run_example(
-            """
-from django.db import transaction
-from django.db.models.signals import post_save
-from django.dispatch import receiver
-from platform_core.caching import cache_manager
-
-@receiver(post_save, sender=User)
-def invalidate_user_cache(sender, instance, **kwargs):
-    # Invalidate user-related caches
-    cache_manager.invalidate('smart', context={
-        'tags': [f'user:{instance.id}', 'user_list'],
-        'pattern': f'^user:{instance.id}:.*'
-    })
-""",
+        page = shown.run(
             User=User,
         )
         gone = [
@@ -165,27 +116,10 @@ def invalidate_user_cache(sender, instance, **kwargs):
             post_save.disconnect(page["invalidate_user_cache"], sender=User)
         assert left(cache, [*gone, *kept]) == kept
 
-    def test_model_based_invalidation(self, cache: Any, user: User) -> None:
+    @example("003", "3. Model-Based Invalidation")
+    def test_model_based_invalidation(self, shown: Example, cache: Any, user: User) -> None:
         """003, "Model-Based Invalidation": the settings as they are printed, and what follows from them."""
-        page = run_example(
-            """
-# Automatic invalidation on model changes
-CACHE_STRATEGIES = {
-    'models': [
-        {
-            'model': 'auth.User',
-            'invalidate_on': ['save', 'delete'],
-            'related': ['profile', 'permissions']
-        },
-        {
-            'model': 'assessments.Assessment',
-            'invalidate_on': ['save', 'delete'],
-            'cascade': True
-        }
-    ]
-}
-"""
-        )
+        page = shown.run()
         with override_settings(CACHE_STRATEGIES=page["CACHE_STRATEGIES"]):
             pk = user.pk
             for change in (user.save, user.delete):

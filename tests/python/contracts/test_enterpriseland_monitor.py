@@ -5,9 +5,7 @@ Names under `platform_core` are those of oxicache.compat.enterpriseland.
 
 import itertools
 import json
-import sys
 import threading
-import types
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
+from document_pages import Example, example
 from prometheus_client.parser import text_string_to_metric_families
 
 from oxicache.compat import enterpriseland
@@ -38,10 +37,8 @@ class FailingCache(LocMemCache):
 
 
 @pytest.fixture(autouse=True)
-def _platform(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[None]:
-    """The module name that the document imports from; aliases whose figures no other test has touched."""
-    monkeypatch.setitem(sys.modules, "platform_core", types.ModuleType("platform_core"))
-    monkeypatch.setitem(sys.modules, "platform_core.caching", enterpriseland)
+def _platform(django_databases: None) -> Iterator[None]:
+    """Aliases whose figures no other test has touched."""
     number = next(_numbers)
     cache_monitor.metrics._recorder.reset()
     with override_settings(
@@ -55,42 +52,20 @@ def _platform(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterat
 
 
 class TestExamples:
-    def test_cache_analytics(self) -> None:
-        """003, "Cache Analytics", as it is printed."""
+    @example("003", "4. Cache Analytics")
+    def test_cache_analytics(self, shown: Example) -> None:
+        """003, "Cache Analytics"."""
         cache.set("user:1", "Ada")
         cache.get("user:1")
-        names: dict[str, Any] = {}
-        exec(  # noqa: S102 -- the document's own example
-            """
-# Get detailed cache analytics
-from platform_core.caching import cache_monitor
-
-# Memory usage by pattern
-memory_analysis = cache_monitor.analyze_memory_usage()
-
-# Performance by key pattern
-key_stats = cache_monitor.metrics.get_key_statistics()
-
-# Export for monitoring systems
-prometheus_metrics = cache_monitor.export_metrics('prometheus')
-""",
-            names,
-        )
+        names = shown.run()
         assert names["key_stats"]["user:*"]["hits"] == 1
         assert set(names["memory_analysis"]["by_pattern"]) == {"user:*"}
         assert 'cache_hit_rate{cache="default"} 1' in names["prometheus_metrics"]
 
-    def test_performance_reports(self) -> None:
-        """003, "Performance Reports", as it is printed."""
-        names: dict[str, Any] = {}
-        exec(  # noqa: S102 -- the document's own example
-            """
-from platform_core.caching import cache_manager
-
-report = cache_manager.get_cache_status()
-""",
-            names,
-        )
+    @example("003", "Performance Reports")
+    def test_performance_reports(self, shown: Example) -> None:
+        """003, "Performance Reports": each of the four things that its comments name."""
+        names = shown.run(cache_manager=cache_manager)
         assert {"health", "performance", "warming_schedule", "configuration"} <= set(names["report"])
 
 

@@ -10,47 +10,32 @@ from typing import Any
 import pytest
 from dialect_requests import ANN, BOB, asked, bodies, own_responses
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from document_pages import dialect, run_example
+from document_pages import Example, example
 
 from oxicache import testing
-from oxicache.compat import enterpriseland
 from oxicache.compat.enterpriseland import cache_manager
 
 
 @pytest.fixture(autouse=True)
-def _site(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[None]:
-    dialect(monkeypatch, platform_core__caching=enterpriseland)
+def _site(django_databases: None) -> Iterator[None]:
     with own_responses():
         yield
 
 
 class TestViewCaching:
-    SOURCE = """
-from platform_core.caching import cached_view
-
-@cached_view(
-    timeout=600,
-    key_prefix='dashboard',
-    vary_on=['Accept-Language'],
-    tags=['dashboard', 'stats']
-)
-def dashboard_view(request):
-    # Expensive dashboard calculations
-    return render(request, 'dashboard.html', context)
-"""
-
-    def view(self) -> Any:
+    def view(self, shown: Example) -> Any:
         pages: list[str] = []
 
         def render(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
             pages.append(template)
             return HttpResponse(f"{template} {context['title']} {len(pages)}")
 
-        return run_example(self.SOURCE, render=render, context={"title": "stats"})["dashboard_view"]
+        return shown.run(render=render, context={"title": "stats"})["dashboard_view"]
 
-    def test_view_caching(self) -> None:
+    @example("003", "View Caching")
+    def test_view_caching(self, shown: Example) -> None:
         """003, "View Caching": for 600 s, by language."""
-        view = self.view()
+        view = self.view(shown)
         requests = [asked(HTTP_ACCEPT_LANGUAGE=name) for name in ("en", "de", "en")]
         with testing.clock() as clock:
             assert bodies(view, *requests) == [f"dashboard.html stats {number}" for number in (1, 2, 1)]
@@ -59,9 +44,10 @@ def dashboard_view(request):
             clock.advance(2)
             assert view(requests[0])["X-Cache"] == "MISS"
 
-    def test_its_tags_are_invalidated(self) -> None:
+    @example("003", "View Caching")
+    def test_its_tags_are_invalidated(self, shown: Example) -> None:
         """003, "Cache Invalidation": by either tag; there nothing was deleted."""
-        view = self.view()
+        view = self.view(shown)
         for tag in ("dashboard", "stats"):
             view(asked())
             assert view(asked())["X-Cache"] == "HIT"
@@ -71,7 +57,8 @@ def dashboard_view(request):
         assert view(asked())["X-Cache"] == "MISS"
 
 
-def test_api_caching() -> None:
+@example("003", "API Caching")
+def test_api_caching(shown: Example) -> None:
     """003, "API Caching": by user and by parameters; an error is not kept."""
     answers: list[dict[str, Any]] = []
 
@@ -80,20 +67,7 @@ def test_api_caching() -> None:
         return JsonResponse({**data, "number": len(answers)}, status=data.get("status", 200))
 
     data: dict[str, Any] = {"a": 1}
-    source = """
-from platform_core.caching import cached_api
-
-@cached_api(
-    timeout=300,
-    vary_on_auth=True,
-    vary_on_params=True,
-    cache_errors=False
-)
-def api_endpoint(request):
-    # API logic
-    return JsonResponse(data)
-"""
-    view = run_example(source, JsonResponse=respond, data=data)["api_endpoint"]
+    view = shown.run(JsonResponse=respond, data=data)["api_endpoint"]
     paths = [
         asked("/?a=1&a=2", ANN),
         asked("/?a=3&a=2", ANN),
@@ -106,7 +80,8 @@ def api_endpoint(request):
     assert [(one.status_code, one.has_header("X-Cache")) for one in failing] == [(500, False)] * 2
 
 
-def test_conditional_caching() -> None:
+@example("003", "3. Conditional Caching")
+def test_conditional_caching(shown: Example) -> None:
     """003, "Conditional Caching": staff is answered by the view, and alice's page is not bob's."""
     calls: list[str] = []
 
@@ -114,18 +89,7 @@ def test_conditional_caching() -> None:
         calls.append(request.user.username)
         return HttpResponse(f"page of {request.user.username}")
 
-    source = """
-from platform_core.caching import conditional_cache
-
-@conditional_cache(
-    condition_func=lambda request: not request.user.is_staff,
-    timeout=300
-)
-def public_view(request):
-    # Only cache for non-staff users
-    return expensive_view_logic(request)
-"""
-    view = run_example(source, expensive_view_logic=logic)["public_view"]
+    view = shown.run(expensive_view_logic=logic)["public_view"]
     carl = type(ANN)(pk=3, username="carl")
     requests = [asked(user=one) for one in (ANN, carl, BOB, BOB, ANN, carl)]
     assert bodies(view, *requests) == [

@@ -14,10 +14,9 @@ from django.core.cache import caches
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.test import override_settings
-from document_pages import dialect, run_example
+from document_pages import Example, example
 from project.facilities.models import Material
 
-from oxicache.compat import the_bot
 from oxicache.compat.the_bot import CacheInvalidator, CacheKeyBuilder, check_cache_freshness, invalidate_cache
 
 make, of_user = CacheKeyBuilder.make_key, CacheKeyBuilder.user_key
@@ -27,8 +26,7 @@ make, of_user = CacheKeyBuilder.make_key, CacheKeyBuilder.user_key
 def cache(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, django_databases: None
 ) -> Iterator[Any]:
-    """The default alias, empty; the module names of the document."""
-    dialect(monkeypatch, config__cache=the_bot, core__cache_utils=the_bot)
+    """The default alias, empty."""
     monkeypatch.delenv("ENVIRONMENT", raising=False)
     with own_default(BACKENDS[request.param], VERSION=2) as default:
         yield default
@@ -60,26 +58,20 @@ def layers_of_material(pk: int) -> list[str]:
 
 
 class TestExamples:
-    def test_pattern_deletion(self, cache: Any) -> None:
+    @example("002", "Pattern Deletion")
+    def test_pattern_deletion(self, shown: Example, cache: Any) -> None:
         """002, "Pattern Deletion": NativeCache has the method; of Django's own backends no memory has it."""
         inside, outside = make("materials", "list"), make("materials_old", "list")
         filled(cache, inside, outside)
-        source = """
-from config.cache import CacheKeyBuilder
-from django.core.cache import cache
-
-# Delete all materials cache
-pattern = CacheKeyBuilder.pattern_key('materials', '*')
-cache.delete_pattern(pattern)
-"""
         if not hasattr(cache, "delete_pattern"):
             with pytest.raises(AttributeError, match="delete_pattern"):
-                run_example(source)
+                shown.run()
             return
-        run_example(source)
+        shown.run()
         assert left(cache, [inside, outside]) == [outside]
 
-    def test_manual_invalidation(self, cache: Any) -> None:
+    @example("002", "Manual Invalidation")
+    def test_manual_invalidation(self, shown: Example, cache: Any) -> None:
         """002, "Manual Invalidation": of each what is named, of everybody else nothing."""
         gone = filled(
             cache,
@@ -100,38 +92,14 @@ cache.delete_pattern(pattern)
             of_user("profile", 421),
             of_user("dashboard", 4),
         )
-        run_example(
-            """
-from config.cache import CacheInvalidator
-
-# Invalidate material caches
-CacheInvalidator.invalidate_material(material_id=123)
-
-# Invalidate all user caches
-CacheInvalidator.invalidate_user_data(user_id=42)
-
-# Clear dashboard cache
-CacheInvalidator.clear_dashboard_cache(user_id=42)
-
-# Invalidate assignment caches
-CacheInvalidator.invalidate_assignments(assignment_id=456)
-"""
-        )
+        shown.run()
         assert left(cache, gone) == []
         assert left(cache, kept) == kept
 
-    def test_invalidate_cache_on_save(self, cache: Any, receivers: None) -> None:
+    @example("002", "3. Invalidate Cache on Save")
+    def test_invalidate_cache_on_save(self, shown: Example, cache: Any, receivers: None) -> None:
         """002, "Invalidate Cache on Save" and "Best Practices": the receiver is all there is to write."""
-        page = run_example(
-            """
-from django.db.models.signals import post_save
-from django.dispatch import receiver
-from config.cache import CacheInvalidator
-
-@receiver(post_save, sender=Material)
-def invalidate_material_cache(sender, instance, **kwargs):
-    CacheInvalidator.invalidate_material(instance.id)
-""",
+        page = shown.run(
             Material=Material,
         )
         material = Material.objects.create(title="before")
@@ -141,27 +109,10 @@ def invalidate_material_cache(sender, instance, **kwargs):
         material.delete()
         del page  # which has held the receiver
 
-    def test_automatic_invalidation_with_signals(self, cache: Any, receivers: None) -> None:
+    @example("002", "Automatic Invalidation with Signals")
+    def test_automatic_invalidation_with_signals(self, shown: Example, cache: Any, receivers: None) -> None:
         """002, "Automatic Invalidation with Signals": at each save and at the deletion."""
-        page = run_example(
-            """
-from django.db.models.signals import post_save, post_delete
-from django.dispatch import receiver
-from config.cache import CacheInvalidator
-
-@receiver(post_save, sender=Material)
-def material_saved(sender, instance, created, **kwargs):
-    # Invalidate cache when material is saved
-    CacheInvalidator.invalidate_material(instance.id)
-    if not created:
-        # If updating, also invalidate user caches if material affects them
-        pass
-
-@receiver(post_delete, sender=Material)
-def material_deleted(sender, instance, **kwargs):
-    # Invalidate cache when material is deleted
-    CacheInvalidator.invalidate_material(instance.id)
-""",
+        page = shown.run(
             Material=Material,
         )
         assert {"material_saved", "material_deleted"} <= page.keys()
@@ -171,24 +122,14 @@ def material_deleted(sender, instance, **kwargs):
             change()
             assert left(cache, keys) == []
 
-    def test_progressive_cache_warming(self, cache: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    @example("002", "Progressive Cache Warming")
+    def test_progressive_cache_warming(
+        self, shown: Example, cache: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """002, "Progressive Cache Warming": runs, and invalidates, which is all that its lines do."""
         materials = [Material.objects.create(popular=True) for _ in range(2)]
         keys = filled(cache, *(make("materials", "detail", one.pk) for one in materials))
-        page = run_example(
-            """
-from django.core.management.base import BaseCommand
-from config.cache import CacheInvalidator
-
-class Command(BaseCommand):
-    def handle(self, *args, **options):
-        # Warm up cache for popular materials
-        popular = Material.objects.filter(popular=True)[:100]
-        for material in popular:
-            # This forces cache population
-            CacheInvalidator.invalidate_material(material.id)
-        print(f"Warmed cache for {len(popular)} materials")
-""",
+        page = shown.run(
             Material=Material,
         )
         page["Command"]().handle()
@@ -197,45 +138,22 @@ class Command(BaseCommand):
         for one in materials:
             one.delete()
 
-    def test_cache_expiration_tracking(self, cache: Any) -> None:
-        """002, "Cache Expiration Tracking": as printed it asks for a literal '*', so nothing is ever fresh."""
-        page = run_example(
-            '''
-from django.core.cache import cache
-from config.cache import CacheKeyBuilder
-
-def check_cache_freshness(namespace):
-    """Check if cache is fresh or expired"""
-    key = CacheKeyBuilder.pattern_key(namespace)
-    value = cache.get(key)
-    return value is not None  # True if cached, False if expired
-'''
-        )
+    @example("002", "Cache Expiration Tracking")
+    def test_cache_expiration_tracking(self, shown: Example, cache: Any) -> None:
+        """002, "Cache Expiration Tracking": whether the namespace has a live entry."""
+        page = shown.run()
         filled(cache, make("materials", "list"))
-        assert page["check_cache_freshness"]("materials") is False
-        assert check_cache_freshness("materials") is True  # the correction: the function of oxicache
+        assert page["check_cache_freshness"]("materials") is True
+        assert page["check_cache_freshness"]("dashboard") is False
 
+    @example("002", "Cache Not Invalidating?")
     def test_cache_not_invalidating(
-        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+        self, shown: Example, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """002, "Cache Not Invalidating?"."""
         signals = ModuleType("your_app.signals")
         signals.invalidate_cache = SimpleNamespace()  # type: ignore[attr-defined]  # the reader's own
-        dialect(monkeypatch, your_app__signals=signals)
-        run_example(
-            """
-# Check if signal is registered
-from django.db.models.signals import post_save
-from your_app.signals import invalidate_cache
-
-# Verify connection
-print(post_save.receivers)
-
-# Manual invalidation for testing
-from config.cache import CacheInvalidator
-CacheInvalidator.invalidate_material(1)
-"""
-        )
+        shown.run(modules={"your_app.signals": signals})
         assert capsys.readouterr().out.startswith("[")
 
 

@@ -4,15 +4,14 @@
 """
 
 import hashlib
-import sys
-import types
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.test import override_settings
+from document_pages import Example, example
 
 from oxicache.compat import the_bot
 from oxicache.compat.the_bot import CacheKeyBuilder
@@ -22,9 +21,7 @@ NATIVE = "oxicache.django.backends.NativeCache"
 
 @pytest.fixture(autouse=True)
 def _thebot(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[None]:
-    """The module name that the document imports from; no environment of its own; a cache of its own."""
-    monkeypatch.setitem(sys.modules, "config", types.ModuleType("config"))
-    monkeypatch.setitem(sys.modules, "config.cache", the_bot)
+    """No environment of its own; a cache of its own."""
     monkeypatch.delenv("ENVIRONMENT", raising=False)
     with override_settings(
         CACHES={"default": {"BACKEND": NATIVE, "LOCATION": "thebot", "KEY_PREFIX": "site"}}
@@ -33,29 +30,24 @@ def _thebot(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator
 
 
 class TestExamples:
-    def test_generate_cache_keys(self) -> None:
+    @example("002", "Generate Cache Keys")
+    def test_generate_cache_keys(self, shown: Example) -> None:
         """002, "Generate Cache Keys", with the results that its comments give."""
-        page: dict[str, Any] = {}
-        exec(  # noqa: S102 -- the document's own lines
-            """\
-from config.cache import CacheKeyBuilder
+        made: list[str] = []
 
-# Simple key
-key = CacheKeyBuilder.make_key('materials', 'list')
-assert key == "thebot:production::materials:list"
+        def noted(method: Callable[..., str]) -> Callable[..., str]:
+            return lambda *given, **named: made.append(method(*given, **named)) or made[-1]
 
-# With parameters
-key = CacheKeyBuilder.make_key('search', query='python', page=1)
-assert key == "thebot:production::search:page=1:query=python"
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("make_key", "user_key"):
+                patch.setattr(CacheKeyBuilder, name, staticmethod(noted(getattr(CacheKeyBuilder, name))))
+            shown.run()
+        told = [line.split('"')[1] for line in shown.text.splitlines() if line.startswith("# Result: ")]
+        assert len(told) == 3
+        assert made == told
 
-# Per-user key
-key = CacheKeyBuilder.user_key('notifications', user_id=42)
-assert key == "thebot:production::user_42:notifications"
-""",
-            page,
-        )
-
-    def test_pattern_deletion(self) -> None:
+    @example("002", "Pattern Deletion")
+    def test_pattern_deletion(self, shown: Example) -> None:
         """002, "Pattern Deletion": what is in the namespace goes, and nothing else. An earlier glob never matched."""
         cache = caches["default"]
         inside = [CacheKeyBuilder.make_key("materials", *parts) for parts in (["list"], ["detail", 7])]
@@ -65,19 +57,7 @@ assert key == "thebot:production::user_42:notifications"
         ]
         for key in (*inside, *outside):
             cache.set(key, 1)
-        page: dict[str, Any] = {}
-        exec(  # noqa: S102 -- the document's own lines
-            """\
-from config.cache import CacheKeyBuilder
-from django.core.cache import cache
-
-# Delete all materials cache
-pattern = CacheKeyBuilder.pattern_key('materials', '*')
-cache.delete_pattern(pattern)
-""",
-            page,
-        )
-        assert page["pattern"] == "thebot:production::materials:*"
+        assert shown.run()["pattern"] == "thebot:production::materials:*"
         assert [cache.get(key) for key in (*inside, *outside)] == [None, None, 1, 1]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dialect_requests import ANN, BOB, asked, own_responses
 from django.http import HttpRequest
-from document_pages import dialect, run_example
+from document_pages import Example, example
 from project.facilities.models import Material
 from rest_framework import serializers, viewsets
 from rest_framework.decorators import api_view
@@ -25,8 +25,7 @@ from oxicache.compat import the_bot
 
 
 @pytest.fixture(autouse=True)
-def _site(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[None]:
-    dialect(monkeypatch, config__cache=the_bot, core__cache_utils=the_bot)
+def _site(django_databases: None) -> Iterator[None]:
     with own_responses():
         yield
 
@@ -82,22 +81,11 @@ def user(pk: int, **attributes: Any) -> Any:
 
 
 class TestQuickStart:
-    def test_cache_api_response(self) -> None:
+    @example("002", "1. Cache API Response")
+    def test_cache_api_response(self, shown: Example) -> None:
         """002, "1. Cache API Response": there no response of the framework was ever kept."""
         rows = materials()
-        names = run_example(
-            """
-from rest_framework.decorators import api_view
-from rest_framework.response import Response
-from config.cache import cache_response
-
-@api_view(['GET'])
-@cache_response(ttl=1800)  # Cache for 30 minutes
-def list_materials(request):
-    materials = Material.objects.all()
-    serializer = MaterialSerializer(materials, many=True)
-    return Response(serializer.data)
-""",
+        names = shown.run(
             Material=rows,
             MaterialSerializer=Serializer,
         )
@@ -111,16 +99,10 @@ def list_materials(request):
         rendered = view(asked(user=ANN, HTTP_ACCEPT="application/json")).render()
         assert rendered.content.startswith(b'[{"id":1,')
 
-    def test_per_user_cache(self) -> None:
+    @example("002", "2. Per-User Cache")
+    def test_per_user_cache(self, shown: Example) -> None:
         """002, "2. Per-User Cache"."""
-        names = run_example(
-            """
-@api_view(['GET'])
-@cache_response(ttl=300, key_func=lambda r: f"user_{r.user.id}_dashboard")
-def get_user_dashboard(request):
-    data = get_dashboard_data(request.user)
-    return Response(data)
-""",
+        names = shown.run(
             api_view=api_view,
             cache_response=the_bot.cache_response,
             Response=Response,
@@ -130,20 +112,10 @@ def get_user_dashboard(request):
         answers = [answer(view, asked(user=one)) for one in (ANN, BOB, ANN)]
         assert answers == [({"of": "ann"}, "MISS"), ({"of": "bob"}, "MISS"), ({"of": "ann"}, "HIT")]
 
-    def test_cache_viewset_responses(self) -> None:
+    @example("002", "4. Cache ViewSet Responses")
+    def test_cache_viewset_responses(self, shown: Example) -> None:
         """002, "4. Cache ViewSet Responses": lists and details, each user's; there neither was ever kept."""
-        names = run_example(
-            """
-from rest_framework import viewsets
-from core.cache_utils import ListCacheMixin, DetailCacheMixin
-
-class MaterialViewSet(ListCacheMixin, DetailCacheMixin, viewsets.ModelViewSet):
-    queryset = Material.objects.all()
-    serializer_class = MaterialSerializer
-    cache_timeout = 1800  # 30 minutes
-
-    # List and retrieve methods are automatically cached
-""",
+        names = shown.run(
             Material=Material,
             MaterialSerializer=MaterialSerializer,
         )
@@ -180,70 +152,28 @@ class MaterialViewSet(ListCacheMixin, DetailCacheMixin, viewsets.ModelViewSet):
 
 
 class TestConfiguration:
-    def test_ttl_presets(self) -> None:
+    @example("002", "TTL Presets")
+    def test_ttl_presets(self, shown: Example) -> None:
         """002, "TTL Presets": the seconds that its comments tell."""
-        source = """
-from config.cache import CACHE_TIMEOUTS
-
-# Available presets:
-CACHE_TIMEOUTS['default']           # 300 seconds (5 minutes)
-CACHE_TIMEOUTS['short']             # 60 seconds (1 minute)
-CACHE_TIMEOUTS['medium']            # 600 seconds (10 minutes)
-CACHE_TIMEOUTS['long']              # 3600 seconds (1 hour)
-CACHE_TIMEOUTS['static']            # 86400 seconds (24 hours)
-
-# Endpoint-specific:
-CACHE_TIMEOUTS['materials_list']    # 1800 seconds (30 minutes)
-CACHE_TIMEOUTS['material_detail']   # 3600 seconds (1 hour)
-CACHE_TIMEOUTS['reports']           # 300 seconds (5 minutes)
-"""
-        timeouts = run_example(source)["CACHE_TIMEOUTS"]
-        told = [line.partition("#") for line in source.splitlines() if line.startswith("CACHE_TIMEOUTS[")]
+        timeouts = shown.run()["CACHE_TIMEOUTS"]
+        told = [line.partition("#") for line in shown.text.splitlines() if line.startswith("CACHE_TIMEOUTS[")]
         assert len(told) == 8
         for name, _, comment in told:
             assert timeouts[name.split("'")[1]] == int(comment.split()[0])
 
-    def test_use_presets_in_decorators(self) -> None:
+    @example("002", "Use Presets in Decorators")
+    def test_use_presets_in_decorators(self, shown: Example) -> None:
         """002, "Use Presets in Decorators": views that return nothing return nothing, and nothing is kept of them."""
-        names = run_example(
-            """
-from config.cache import cache_response, CACHE_TIMEOUTS
-
-@cache_response(ttl=CACHE_TIMEOUTS['materials_list'])
-def list_materials(request):
-    # Cached for 30 minutes by default
-    pass
-
-@cache_response(ttl=CACHE_TIMEOUTS['material_detail'])
-def get_material(request, pk):
-    # Cached for 1 hour by default
-    pass
-"""
-        )
+        names = shown.run()
         assert names["list_materials"](asked(user=ANN)) is None
         assert names["get_material"](asked(user=ANN), pk=1) is None
 
 
 class TestHeaders:
-    def test_generate_appropriate_headers(self) -> None:
+    @example("002", "Generate Appropriate Headers")
+    def test_generate_appropriate_headers(self, shown: Example) -> None:
         """002, "Generate Appropriate Headers"."""
-        names = run_example(
-            """
-from config.cache import get_cache_headers
-from rest_framework.response import Response
-
-def list_materials(request):
-    materials = Material.objects.all()
-    response = Response(MaterialSerializer(materials, many=True).data)
-
-    # Add cache headers
-    headers = get_cache_headers(ttl=1800, is_private=False)
-    for header, value in headers.items():
-        if value is not None:
-            response[header] = value
-
-    return response
-""",
+        names = shown.run(
             Material=materials(),
             MaterialSerializer=Serializer,
         )
@@ -251,49 +181,29 @@ def list_materials(request):
         assert response["Cache-Control"] == "public, max-age=1800"
         assert (response["Vary"].startswith("Accept, "), response.has_header("ETag")) == (True, False)
 
-    def test_header_examples(self) -> None:
+    @example("002", "Header Examples")
+    def test_header_examples(self, shown: Example) -> None:
         """002, "Header Examples": the results that its comments tell."""
         response: dict[str, str] = {}
-        source = """
-# Public data (static files, materials list)
-headers = get_cache_headers(ttl=3600, is_private=False)
-# Result: {'Cache-Control': 'public, max-age=3600', 'Vary': 'Accept, ...'}
-
-# Private data (user dashboard, profile)
-headers = get_cache_headers(ttl=300, is_private=True)
-# Result: {'Cache-Control': 'private, max-age=300', 'Vary': 'Accept, ...'}
-
-# Real-time data (notifications, live feeds)
-# Use no-cache instead:
-response['Cache-Control'] = 'no-cache'
-"""
         found: list[Any] = []
 
         def noted(**given: Any) -> Any:
             found.append(the_bot.get_cache_headers(**given))
             return found[-1]
 
-        run_example(source, get_cache_headers=noted, response=response)
-        told = [line.split("'")[3] for line in source.splitlines() if line.startswith("# Result")]
+        shown.run(get_cache_headers=noted, response=response)
+        told = [line.split("'")[3] for line in shown.text.splitlines() if line.startswith("# Result")]
         assert [headers["Cache-Control"] for headers in found] == told
         assert all(headers["Vary"].startswith("Accept, ") for headers in found)
         assert response == {"Cache-Control": "no-cache"}
 
 
 class TestAdvancedUsage:
-    def test_conditional_caching(self) -> None:
+    @example("002", "Conditional Caching")
+    def test_conditional_caching(self, shown: Example) -> None:
         """002, "Conditional Caching": by itself, and below the framework's own decorator."""
         reports = Rows(SimpleNamespace(id=7, title="seven"), SimpleNamespace(id=8, title="eight"))
-        names = run_example(
-            """
-from core.cache_utils import cache_page_conditional
-
-@cache_page_conditional(ttl=600)
-def get_report(request, report_id):
-    # Caches response for 10 minutes
-    report = Report.objects.get(id=report_id)
-    return Response(ReportSerializer(report).data)
-""",
+        names = shown.run(
             Report=reports,
             ReportSerializer=Serializer,
             Response=Response,
@@ -309,27 +219,13 @@ def get_report(request, report_id):
             clock.advance(601)
             assert answer(view, asked(), report_id=7)[1] == "MISS"
 
-    def test_etag_support(self) -> None:
+    @example("002", "ETag Support")
+    def test_etag_support(self, shown: Example) -> None:
         """002, "ETag Support": 304 where the client has what is there, and not when it has changed."""
         rows = materials()
         for row in rows:
             row.updated_at = datetime(2025, 1, row.pk, tzinfo=UTC)
-        names = run_example(
-            '''
-from core.cache_utils import cache_etag_condition
-
-def material_etag(request, pk=None):
-    """Generate ETag from material's updated_at timestamp"""
-    material = Material.objects.get(pk=pk)
-    return str(material.updated_at.timestamp())
-
-@cache_etag_condition(etag_func=material_etag)
-def get_material(request, pk=None):
-    material = Material.objects.get(pk=pk)
-    return Response(MaterialSerializer(material).data)
-
-# Returns 304 Not Modified if client's ETag matches
-''',
+        names = shown.run(
             Material=rows,
             MaterialSerializer=Serializer,
             Response=Response,
@@ -345,30 +241,20 @@ def get_material(request, pk=None):
 
 
 class TestCommonPatterns:
-    def test_cache_everything_except_login(self) -> None:
+    @example("002", "Cache Everything Except Login")
+    def test_cache_everything_except_login(self, shown: Example) -> None:
         """002, "Cache Everything Except Login": with bodies that answer something; only GET is kept."""
-        source = """
-from config.cache import cache_response
-
-class AuthViewSet(viewsets.ViewSet):
-    @cache_response(ttl=1800)
-    def list(self, request):
-        # GET is cached
-        pass
-
-    def create(self, request):
-        # POST (login) is not cached
-        pass
-"""
         calls: list[str] = []
 
         def said(what: str) -> Response:
             calls.append(what)
             return Response({"said": what})
 
-        for comment, what in (("# GET is cached", "list"), ("# POST (login) is not cached", "create")):
-            source = source.replace(f"{comment}\n        pass", f"{comment}\n        return said({what!r})")
-        names = run_example(source, viewsets=viewsets, said=said)
+        filled = {
+            f"        {comment}\n        pass": f"        return said({what!r})"
+            for comment, what in (("# GET is cached", "list"), ("# POST (login) is not cached", "create"))
+        }
+        names = shown.run(viewsets=viewsets, said=said, filled=filled)
         view = names["AuthViewSet"].as_view(
             {"get": "list", "post": "create"}, authentication_classes=[ByUser]
         )
@@ -378,16 +264,10 @@ class AuthViewSet(viewsets.ViewSet):
         assert answers == ["MISS", "HIT", None, None]
         assert calls == ["list", "create", "create"]
 
-    def test_per_department_cache(self) -> None:
+    @example("002", "Per-Department Cache")
+    def test_per_department_cache(self, shown: Example) -> None:
         """002, "Per-Department Cache": those of one department share, and others have another page."""
-        names = run_example(
-            """
-@cache_response(ttl=600, key_func=lambda r: f"dept_{r.user.department_id}")
-def get_department_materials(request):
-    # Cache separated by department
-    materials = Material.objects.filter(department=request.user.department)
-    return Response(MaterialSerializer(materials, many=True).data)
-""",
+        names = shown.run(
             cache_response=the_bot.cache_response,
             Material=materials(),
             MaterialSerializer=Serializer,
@@ -409,37 +289,3 @@ class ByUser:
 
     def authenticate_header(self, request: Any) -> str:
         return "hand"
-
-
-class TestBestPractices:
-    def test_dont_cache_sensitive_data_without_user_isolation(self) -> None:
-        """002, "DON'Ts": what the document calls bad keeps users apart here, as cache_response always does."""
-        names = run_example(
-            """
-# DON'T: Cache sensitive data without user isolation
-@cache_response(ttl=3600)  # ✗ Bad - no user isolation
-def get_private_data(request):
-    return private(request)
-""",
-            cache_response=the_bot.cache_response,
-            private=lambda request: Response({"of": request.user.username}),
-        )
-        view = api_view(["GET"])(names["get_private_data"])
-        assert [answer(view, asked(user=one))[0]["of"] for one in (ANN, BOB, ANN)] == ["ann", "bob", "ann"]
-
-    def test_dont_cache_writes(self) -> None:
-        """002, "DON'Ts": a decorated view that is posted to runs each time."""
-        calls: list[int] = []
-        names = run_example(
-            """
-# DON'T: Cache POST/PUT/DELETE requests
-@cache_response(ttl=300)  # ✗ Bad - only GET should be cached
-def create_material(request):
-    return created()
-""",
-            cache_response=the_bot.cache_response,
-            created=lambda: calls.append(1) or Response({}, status=201),
-        )
-        for _ in range(2):
-            assert names["create_material"](asked(user=ANN, method="POST")).status_code == 201
-        assert calls == [1, 1]

@@ -8,9 +8,8 @@ import pytest
 from dialect_caches import BROKEN, FILES, filled, left, roll_back
 from django.db import transaction
 from django.test import override_settings
-from document_pages import run_example
 from project.facilities.models import People
-from youtility_site import DEPENDENCY_MAPPING, of_tenant, row, youtility_cache
+from youtility_site import mapped, of_tenant, row, youtility_cache
 
 from oxicache.compat.youtility import (
     cache_invalidation_manager,
@@ -36,7 +35,7 @@ class TestDefects:
         self, row: Callable[..., Any], caplog: pytest.LogCaptureFixture
     ) -> None:
         """There it raised NameError, for names of an except tuple that nobody had imported."""
-        run_example(DEPENDENCY_MAPPING)
+        mapped()
         with caplog.at_level(logging.WARNING):
             assert row(People, tenant_id=1).pk is not None
         assert caplog.records == []
@@ -45,7 +44,7 @@ class TestDefects:
         self, cache: Any, row: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A backend out of reach is one line of the log; the row is saved."""
-        run_example(DEPENDENCY_MAPPING)
+        mapped()
 
         def fail(*args: Any, **kwargs: Any) -> Any:
             raise ConnectionError("out of reach")
@@ -123,7 +122,7 @@ class TestDefects:
 
     def test_after_the_commit(self, cache: Any, row: Callable[..., Any]) -> None:
         """There a save invalidated before its commit, and after a rollback nothing had been changed."""
-        run_example(DEPENDENCY_MAPPING)
+        mapped()
         keys = filled(cache, *of_tenant(1, "dropdown:people"))
         roll_back(lambda: People.objects.create(tenant_id=1))
         assert left(cache, keys) == keys

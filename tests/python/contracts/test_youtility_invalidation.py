@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from dialect_caches import filled, left
-from document_pages import run_example
+from document_pages import Example, example
 from project.facilities.models import Asset, NewModel, People, PeopleEventlog, YourModel
-from youtility_site import ALL_OF_IT, DEPENDENCY_MAPPING, of_tenant, row, youtility_cache
+from youtility_site import ALL_OF_IT, mapped, of_tenant, row, youtility_cache
 
 from oxicache.compat.youtility import (
     cache_invalidation_manager,
@@ -39,11 +39,12 @@ class TestExamples:
         ],
         ids=lambda value: getattr(value, "__name__", ""),
     )
+    @example("004", "Intelligent Cache Invalidation")
     def test_intelligent_cache_invalidation(
-        self, cache: Any, row: Callable[..., Any], model: Any, gone: set[str]
+        self, shown: Example, cache: Any, row: Callable[..., Any], model: Any, gone: set[str]
     ) -> None:
         """004, "Intelligent Cache Invalidation": what each model maps to, in the tenant of the row, at each save."""
-        run_example(DEPENDENCY_MAPPING)
+        shown.run()
         instance = row(model, tenant_id=1)
         for change in (instance.save, instance.delete):
             mine, others = filled(cache, *of_tenant(1, *ALL_OF_IT)), filled(cache, *of_tenant(2, *ALL_OF_IT))
@@ -53,7 +54,7 @@ class TestExamples:
 
     def test_many_to_many_changes(self, cache: Any, row: Callable[..., Any]) -> None:
         """004, "Invalidation Triggers": m2m_changed of a mapped model's relation."""
-        run_example(DEPENDENCY_MAPPING)
+        mapped()
         asset, person = row(Asset, tenant_id=1), row(People, tenant_id=1)
         for change in (
             lambda: asset.users.add(person),
@@ -65,50 +66,29 @@ class TestExamples:
             change()
             assert left(cache, keys) == of_tenant(1, "trends:monthly")
 
-    def test_manual_cache_invalidation(self, cache: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    @example("004", "Example 4: Manual Cache Invalidation")
+    def test_manual_cache_invalidation(
+        self, shown: Example, cache: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """004, "Example 4: Manual Cache Invalidation": the figures are what went."""
-        run_example(DEPENDENCY_MAPPING)
+        mapped()
         filled(cache, *of_tenant(1, *ALL_OF_IT, "dashboard:trends"))
         others = filled(cache, *of_tenant(2, *ALL_OF_IT))
-        run_example(
-            """
-from apps.core.caching.invalidation import invalidate_cache_pattern
-
-# Invalidate all dashboard caches for tenant 1
-result = invalidate_cache_pattern('dashboard', tenant_id=1)
-print(f"Cleared {result['keys_cleared']} cache keys")
-
-# Invalidate all People-related caches
-from apps.core.caching.invalidation import invalidate_model_caches
-result = invalidate_model_caches('People', tenant_id=1)
-print(f"Cleared {result['total_cleared']} keys across {result['patterns_processed']} patterns")
-"""
-        )
+        shown.run()
         assert capsys.readouterr().out == "Cleared 2 cache keys\nCleared 2 keys across 3 patterns\n"
         assert left(cache, others) == others
 
     def test_a_missing_dependency(self, cache: Any, row: Callable[..., Any]) -> None:
         """004, "Issue: Stale Cached Data": a dependency that is registered counts from then on."""
-        run_example(
-            """
-# Register model dependency if missing
-from apps.core.caching.invalidation import cache_invalidation_manager
-cache_invalidation_manager.register_dependency('YourModel', ['pattern:to:invalidate'])
-"""
-        )
+        cache_invalidation_manager.register_dependency("YourModel", ["pattern:to:invalidate"])
         keys = filled(cache, *of_tenant(1, "pattern:to:invalidate", "pattern:to:keep"))
         row(YourModel, tenant_id=1)
         assert left(cache, keys) == keys[1:]
 
-    def test_best_practices(self, cache: Any, row: Callable[..., Any]) -> None:
+    @example("004", "Do's")
+    def test_best_practices(self, shown: Example, cache: Any, row: Callable[..., Any]) -> None:
         """004, "Do's": dependencies of a new model."""
-        run_example(
-            """
-cache_invalidation_manager.register_dependency(
-    'NewModel',
-    ['dropdown:newmodel', 'dashboard:metrics']
-)
-""",
+        shown.run(
             cache_invalidation_manager=cache_invalidation_manager,
         )
         keys = filled(cache, *of_tenant(1, "dropdown:newmodel", "dashboard:metrics", "dropdown:people"))
@@ -126,8 +106,12 @@ cache_invalidation_manager.register_dependency(
             ("tenant:1:*form:*:people:*", of_tenant(1, "form:Schd_I_TourJobForm:people:1.0")),
         ],
     )
-    def test_wildcard_patterns_for_invalidation(self, cache: Any, pattern: str, gone: list[str]) -> None:
+    @example("004", "Wildcard Patterns for Invalidation")
+    def test_wildcard_patterns_for_invalidation(
+        self, shown: Example, cache: Any, pattern: str, gone: list[str]
+    ) -> None:
         """004, "Wildcard Patterns for Invalidation": each by clear_cache_pattern, which says how many went."""
+        assert pattern in [line.split()[0] for line in shown.lines()]
         rests = ("dashboard:metrics", "dropdown:people:all", "form:Schd_I_TourJobForm:people:1.0", "user:9:x")
         keys = filled(cache, *of_tenant(1, *rests), *of_tenant(5, *rests))
         assert clear_cache_pattern(pattern) == {
@@ -211,7 +195,7 @@ class TestSettled:
 
     def test_the_mapping(self) -> None:
         """It reads as it was assigned, and is changed in place as a dict of sets is."""
-        run_example(DEPENDENCY_MAPPING)
+        mapped()
         mapping = cache_invalidation_manager.model_dependencies
         assert mapping == {
             "People": {"dropdown:people", "dashboard:metrics", "attendance:summary"},

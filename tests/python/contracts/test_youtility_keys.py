@@ -1,21 +1,18 @@
 """Document 004, "Tenant-Aware Caching" and "Cache Key Patterns": its keys, and no tenant's data for another.
 
-`apps.core.caching.utils` is oxicache.compat.youtility.
+What those patterns find: test_youtility_invalidation.py.
 """
 
 import hashlib
-import sys
-import types
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory, override_settings
+from document_pages import Example, example
 
-from oxicache.compat import youtility
 from oxicache.compat.youtility import cache_key_generator, get_tenant_cache_key, get_user_cache_key
 from oxicache.django.scope import Scope, use_scope
 from oxicache.errors import MissingScopeError
@@ -25,11 +22,8 @@ NATIVE = "oxicache.django.backends.NativeCache"
 
 
 @pytest.fixture(autouse=True)
-def _youtility(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[None]:
-    """The module name that the document imports from; a cache of its own."""
-    for name in ("apps", "apps.core", "apps.core.caching"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, "apps.core.caching.utils", youtility)
+def _youtility(django_databases: None) -> Iterator[None]:
+    """A cache of its own."""
     with override_settings(CACHES={"default": {"BACKEND": NATIVE, "LOCATION": "youtility", "VERSION": 3}}):
         yield
 
@@ -48,74 +42,27 @@ def request_() -> HttpRequest:
 
 
 class TestExamples:
-    def test_tenant_aware_caching(self, request_: HttpRequest) -> None:
+    @example("004", "Tenant-Aware Caching")
+    def test_tenant_aware_caching(self, shown: Example, request_: HttpRequest) -> None:
         """004, "Tenant-Aware Caching", with the result that its comment gives."""
-        page: dict[str, Any] = {"request": request_, "get_tenant_cache_key": get_tenant_cache_key}
-        exec(  # noqa: S102 -- the document's own line
-            "cache_key = get_tenant_cache_key('dashboard:metrics', request)\n", page
-        )
-        assert page["cache_key"] == "tenant:1:client:2:bu:3:dashboard:metrics"
+        page = shown.run(request=request_, get_tenant_cache_key=get_tenant_cache_key)
+        [told] = [line.split("'")[1] for line in shown.text.splitlines() if line.startswith("# Result: ")]
+        assert page["cache_key"] == told == "tenant:1:client:2:bu:3:dashboard:metrics"
 
-    @pytest.mark.parametrize(
-        "rest", ["dashboard:metrics", "dropdown:people:all", "form:Schd_I_TourJobForm:people:1.0"]
-    )
-    def test_standard_patterns(self, request_: HttpRequest, rest: str) -> None:
-        """004, "Standard Patterns": each of its examples."""
-        assert get_tenant_cache_key(rest, request_) == f"tenant:1:client:2:bu:3:{rest}"
-
-    def test_the_pattern_of_a_user(self, request_: HttpRequest) -> None:
-        """004, "Standard Patterns": the last of its examples."""
-        assert (
-            get_user_cache_key("preferences", 123, request_) == "tenant:1:client:2:bu:3:user:123:preferences"
-        )
-
-    @pytest.mark.parametrize(
-        ("pattern", "gone"),
-        [
-            ("tenant:1:*dashboard:*", {"tenant:1:client:2:bu:3:dashboard:metrics"}),
-            (
-                "tenant:*:*dropdown:people:*",
-                {"tenant:1:client:2:bu:3:dropdown:people:all", "tenant:5:client:2:bu:3:dropdown:people:all"},
-            ),
-            ("tenant:1:*form:*:people:*", {"tenant:1:client:2:bu:3:form:Schd_I_TourJobForm:people:1.0"}),
-        ],
-    )
-    def test_wildcard_patterns_for_invalidation(self, pattern: str, gone: set[str]) -> None:
-        """004, "Wildcard Patterns for Invalidation": each finds what its comment says, and nothing else."""
-        cache = caches["default"]
-        rests = ("dashboard:metrics", "dropdown:people:all", "form:Schd_I_TourJobForm:people:1.0", "user:9:x")
-        keys = {
-            get_tenant_cache_key(rest, tenant_id=tenant, client_id=2, bu_id=3)
-            for tenant in (1, 5)
-            for rest in rests
-        }
+    @example("004", "Standard Patterns")
+    def test_standard_patterns(self, shown: Example, request_: HttpRequest) -> None:
+        """004, "Standard Patterns": its form, and each of its examples."""
+        form, _, *keys = shown.lines()
+        assert len(keys) == 4
         for key in keys:
-            cache.set(key, 1)
-        cache.delete_pattern(pattern)  # type: ignore[attr-defined]  # NativeCache's own
-        assert {key for key in keys if cache.get(key) is None} == gone
-
-    def test_cache_warming_patterns(self) -> None:
-        """004, "Cache Warming Patterns": a generator without a request names the tenant itself."""
-        page: dict[str, Any] = {
-            "get_tenant_cache_key": get_tenant_cache_key,
-            "active_tenants": [SimpleNamespace(id=0), SimpleNamespace(id=7)],
-            "generate_expensive_data": lambda tenant: tenant.id,
-        }
-        exec(  # noqa: S102 -- the document's own lines
-            '''\
-def custom_cache_warmer():
-    """Generator function for cache warming"""
-    for tenant in active_tenants:
-        key = get_tenant_cache_key('custom:data', tenant_id=tenant.id)
-        data = generate_expensive_data(tenant)
-        yield (key, data)
-''',
-            page,
-        )
-        assert list(page["custom_cache_warmer"]()) == [
-            ("tenant:0:custom:data", 0),
-            ("tenant:7:custom:data", 7),
-        ]
+            rest = key.split(":", 6)[6]
+            kind, _, identifier = rest.partition(":")
+            if kind == "user":
+                user, _, rest = identifier.partition(":")
+                assert get_user_cache_key(rest, int(user), request_) == key
+            else:
+                assert get_tenant_cache_key(rest, request_) == key
+            assert form.format(tid=1, cid=2, bid=3, category=kind, identifier=identifier or rest) == key
 
 
 class TestSettled:

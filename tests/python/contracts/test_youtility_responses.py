@@ -1,7 +1,6 @@
 """Document 004 (YOUTILITY5): its examples of cached views, run as they are printed.
 
-`apps.core.caching.decorators` is oxicache.compat.youtility. What an example leaves out stands in the prelude of its
-test; the one thing that an example gets wrong is in CORRECTION.
+What an example leaves out stands in the prelude of its test.
 """
 
 import json
@@ -19,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
-from document_pages import dialect, run_example
+from document_pages import Example, example
 from project.facilities.models import Asset, Job, People, PeopleEventlog
 from youtility_site import own_dependencies
 
@@ -27,15 +26,11 @@ from oxicache import testing
 from oxicache.compat import youtility
 from oxicache.compat.youtility import cache_dashboard_metrics, cache_invalidation_manager
 
-# `Model` stands for any model of the reader's: no app has one of this name.
-CORRECTION = ("invalidate_on=['Model']", "invalidate_on=['Asset']")
-
 QUERIES = 15  # of a dashboard that is not cached. Source: document 004, "Performance Metrics"
 
 
 @pytest.fixture(autouse=True)
-def _site(monkeypatch: pytest.MonkeyPatch, django_databases: None) -> Iterator[None]:
-    dialect(monkeypatch, apps__core__caching__decorators=youtility)
+def _site(django_databases: None) -> Iterator[None]:
     with own_responses(), own_dependencies():
         yield
 
@@ -64,18 +59,11 @@ def answers(view: Any, *requests: HttpRequest) -> list[tuple[Any, str | None]]:
 
 
 class TestViewLevelCaching:
-    def test_dashboard_metrics(self) -> None:
+    @example("004", "View-Level Caching")
+    def test_dashboard_metrics(self, shown: Example) -> None:
         """004, "View-Level Caching": the method in a view of its own."""
         data = {"people": 3}
-        names = run_example(
-            """
-from apps.core.caching.decorators import cache_dashboard_metrics
-
-@method_decorator(cache_dashboard_metrics(timeout=15*60))
-def get(self, request):
-    # Expensive dashboard queries cached for 15 minutes
-    return JsonResponse(dashboard_data)
-""",
+        names = shown.run(
             method_decorator=method_decorator,
             JsonResponse=JsonResponse,
             dashboard_data=data,
@@ -143,31 +131,14 @@ def get(self, request):
 
 
 class TestUsageExamples:
-    SOURCE = """
-from apps.core.caching.decorators import smart_cache_view
-
-class ReportView(LoginRequiredMixin, View):
-    @method_decorator(smart_cache_view(
-        timeout=30*60,  # 30 minutes
-        key_prefix='report:monthly',
-        per_tenant=True,
-        invalidate_on=['PeopleEventlog', 'Job']
-    ))
-    def get(self, request):
-        # Expensive report generation
-        report_data = generate_monthly_report(request)
-        return JsonResponse(report_data)
-"""
-
-    def view(self) -> Any:
+    def view(self, shown: Example) -> Any:
         calls: list[int] = []
 
         def report(request: HttpRequest) -> dict[str, Any]:
             calls.append(1)
             return {"of": request.session["client_id"], "calls": len(calls)}
 
-        names = run_example(
-            self.SOURCE,
+        names = shown.run(
             LoginRequiredMixin=LoginRequiredMixin,
             View=View,
             method_decorator=method_decorator,
@@ -176,9 +147,10 @@ class ReportView(LoginRequiredMixin, View):
         )
         return names["ReportView"].as_view()
 
-    def test_caching_an_expensive_view(self) -> None:
+    @example("004", "Example 1: Caching an Expensive View")
+    def test_caching_an_expensive_view(self, shown: Example) -> None:
         """004, "Example 1": by tenant; the session's client, which the key holds, may be in the report."""
-        view = self.view()
+        view = self.view(shown)
         found = answers(view, visit(), visit(), visit(tenant=2))
         assert found == [
             ({"of": 2, "calls": 1}, "MISS"),
@@ -186,46 +158,34 @@ class ReportView(LoginRequiredMixin, View):
             ({"of": 2, "calls": 2}, "MISS"),
         ]
 
-    def test_a_login_is_asked_for_on_hits_too(self) -> None:
+    @example("004", "Example 1: Caching an Expensive View")
+    def test_a_login_is_asked_for_on_hits_too(self, shown: Example) -> None:
         """What lies around the cached method runs for each request."""
-        view = self.view()
+        view = self.view(shown)
         answers(view, visit())
         assert view(asked("/dashboard/", session=TENANT)).status_code == 302
 
     @pytest.mark.parametrize("model", [PeopleEventlog, Job])
-    def test_its_models_invalidate(self, model: Any, row: Callable[..., Any]) -> None:
+    @example("004", "Example 1: Caching an Expensive View")
+    def test_its_models_invalidate(self, shown: Example, model: Any, row: Callable[..., Any]) -> None:
         """There `invalidate_on` did nothing."""
-        view = self.view()
+        view = self.view(shown)
         answers(view, visit())
         row(model)
         assert answers(view, visit())[0][1] == "MISS"
 
-    def test_other_models_do_not(self, row: Callable[..., Any]) -> None:
+    @example("004", "Example 1: Caching an Expensive View")
+    def test_other_models_do_not(self, shown: Example, row: Callable[..., Any]) -> None:
         """A person is neither."""
-        view = self.view()
+        view = self.view(shown)
         answers(view, visit())
         row(People)
         assert answers(view, visit())[0][1] == "HIT"
 
 
-def test_migrating_existing_views(row: Callable[..., Any]) -> None:
+@example("004", "Migrating Existing Views to Use Caching", 2)
+def test_migrating_existing_views(shown: Example, row: Callable[..., Any]) -> None:
     """004, "Migrating Existing Views to Use Caching"."""
-    source = """
-from apps.core.caching.decorators import smart_cache_view
-
-class MyView(View):
-    @method_decorator(smart_cache_view(
-        timeout=30*60,
-        key_prefix='myview:data',
-        per_tenant=True,
-        invalidate_on=['Model']
-    ))
-    def get(self, request):
-        # Same expensive query, now cached
-        data = Model.objects.expensive_query()
-        return JsonResponse(data)
-"""
-    assert source.count(CORRECTION[0]) == 1
 
     class Model:
         class objects:  # noqa: N801 -- as models have it
@@ -233,8 +193,7 @@ class MyView(View):
             def expensive_query() -> dict[str, Any]:
                 return {"assets": Asset.objects.count()}
 
-    names = run_example(
-        source.replace(*CORRECTION),
+    names = shown.run(
         View=View,
         method_decorator=method_decorator,
         JsonResponse=JsonResponse,
@@ -247,21 +206,10 @@ class MyView(View):
     assert answers(view, visit()) == [({"assets": before + 1}, "MISS")]
 
 
-def test_dont_cache_user_specific_data() -> None:
+@example("004", "Don'ts")
+def test_dont_cache_user_specific_data(shown: Example) -> None:
     """004, "Don'ts": what it calls wrong is right here, since users are told apart unless sharing is asked for."""
-    source = """
-# WRONG - will leak user data across users
-@smart_cache_view(timeout=300)
-def user_profile(request):
-    return JsonResponse({'user': request.user.id})
-wrong = user_profile
-
-# CORRECT - isolates per user
-@smart_cache_view(timeout=300, per_user=True)
-def user_profile(request):
-    return JsonResponse({'user': request.user.id})
-"""
-    names = run_example(source, smart_cache_view=youtility.smart_cache_view, JsonResponse=JsonResponse)
+    names = shown.run(smart_cache_view=youtility.smart_cache_view, JsonResponse=JsonResponse)
     for view in (names["wrong"], names["user_profile"]):
         found = answers(view, visit(ANN), visit(BOB), visit(ANN))
         assert found == [({"user": 1}, "MISS"), ({"user": 2}, "MISS"), ({"user": 1}, "HIT")]

@@ -52,11 +52,11 @@ def test_every_root_of_the_guard_has_a_row() -> None:
 
 
 def logged(source: str) -> list[str]:
-    """The fixed parts of what a file has logged: `_refused(view, reason)`, or `return None, reason`."""
+    """The fixed parts of what a file has logged: `view.refuse(reason)`, or `return None, reason`."""
     said: list[ast.expr] = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "_refused":
-            said.append(node.args[1])
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "refuse":
+            said.append(node.args[0])
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
             given = node.value.elts
             if len(given) == 2 and isinstance(given[0], ast.Constant) and given[0].value is None:

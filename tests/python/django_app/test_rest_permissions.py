@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from oxicache.django.responses import DetailCacheMixin, cached_view, rest_mixins
-from oxicache.django.responses.serving import Further
+from oxicache.django.responses.asking import Further
 from oxicache.flights import flights
 
 NATIVE = {"default": {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "rest-permissions"}}

@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.test import Client, RequestFactory, override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from profiles import MODEL
 from rest_framework.decorators import api_view, authentication_classes, permission_classes
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +25,12 @@ URLS = st.one_of(
     st.sampled_from([f"/{name}/" for name in WHO]), st.sampled_from([f"/reads/{name}/" for name in READS])
 )
 
+# Each example is up to twelve visits, twice. The fixture signs in once for all of them.
+FEW = settings(
+    MODEL,
+    max_examples=max(MODEL.max_examples // 10, 10),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 # What of a request may be there, and then is one of these.
 VISITORS = st.fixed_dictionaries(
     {},
@@ -93,7 +100,7 @@ def site() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FEW
 @given(visits=st.lists(st.tuples(URLS, VISITORS), min_size=1, max_size=12))
 def test_everybody_gets_his_own(sessions: dict[str, str], visits: list[Any]) -> None:
     """Whatever was asked before, by whomever."""
@@ -101,7 +108,7 @@ def test_everybody_gets_his_own(sessions: dict[str, str], visits: list[Any]) -> 
         visited(visits, sessions)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FEW
 @given(url=URLS, visitors=st.lists(VISITORS, min_size=2, max_size=8))
 def test_everybody_gets_his_own_of_one_view(sessions: dict[str, str], url: str, visitors: list[Any]) -> None:
     """As above, where all ask for the same."""

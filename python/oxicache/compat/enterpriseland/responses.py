@@ -17,9 +17,9 @@ from oxicache import decorators
 from oxicache.django import responses
 from oxicache.django.responses import arguments
 from oxicache.django.responses.apis import ANY_STATUS, cached_api
+from oxicache.django.responses.asking import Tags
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, is_asked
 from oxicache.django.responses.fitting import fitted
-from oxicache.django.responses.serving import Tags
 
 __all__ = ["cache_on_success", "cached_api", "cached_view", "conditional_cache"]
 

@@ -54,6 +54,7 @@ def fragment_of(
         depends_on=found.get("depends_on", ()),
         alias=found.get("alias") or found.get("using"),
         kind=kind,
+        names_tenant="tenant" in found.get("vary_on", ()),
     )
 
 

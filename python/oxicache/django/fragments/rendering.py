@@ -31,7 +31,7 @@ from oxicache.django.nesting import Gathered, Needs
 from oxicache.django.responses.attributes import is_watched_elsewhere, noting
 from oxicache.django.responses.rest import user_kind
 from oxicache.django.responses.sessions import naming
-from oxicache.django.scope import Mark, Scope, request_scope, scope_of
+from oxicache.django.scope import SESSION, Mark, Scope, request_scope, scope_of
 from oxicache.errors import MissingScopeError
 
 __all__ = ["Block", "Rendered", "render"]
@@ -139,9 +139,20 @@ def _scope(fragment: Fragment, request: HttpRequest | None, block: Callable[[], 
         return scope_of(None, per_tenant=fragment.per_tenant, per_user=fragment.per_user)
     if fragment.per_tenant and _asks_settings():
         return _within(request, lambda: scope_of(request, per_user=fragment.per_user))
-    if not fragment.per_user:
-        return request_scope(request, per_user=False)
-    return _within(request, lambda: _user_scope(request))
+    if fragment.names_tenant:
+        return _within(request, lambda: _session_scope(request, fragment))
+    if fragment.per_user:
+        return _within(request, lambda: _user_scope(request))
+    return request_scope(request, per_user=False)
+
+
+def _session_scope(request: HttpRequest, fragment: Fragment) -> Scope:
+    """Whose it is where the settings name nobody: by what the session says, as document 004 has it."""
+    places = {part: ask(request) for part, ask in SESSION.items()}
+    given = {part: found for part, found in places.items() if found is not None and found != ""}
+    if not given and conf.resolver("user") is None:
+        return request_scope(request, per_user=fragment.per_user)
+    return scope_of(request, per_tenant=False, per_user=fragment.per_user, **given)
 
 
 def _user_scope(request: HttpRequest) -> Scope:

@@ -8,9 +8,9 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from oxicache.django.responses import arguments
+from oxicache.django.responses.asking import Tags
 from oxicache.django.responses.decorating import DEFAULT_TTL, Decorator, cached_view
 from oxicache.django.responses.policy import OF_ONE_CLIENT
-from oxicache.django.responses.serving import Tags
 
 __all__ = ["ANY_STATUS", "ERRORS", "ViewOptions", "cached_api"]
 

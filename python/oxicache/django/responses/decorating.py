@@ -16,13 +16,14 @@ from django.views.generic import View
 from oxicache import options
 from oxicache.django import transactions
 from oxicache.django.responses import arguments, rest
+from oxicache.django.responses.asking import Tags
 from oxicache.django.responses.fitting import fitted
 from oxicache.django.responses.instances import asked_of
 from oxicache.django.responses.keying import Keying
 from oxicache.django.responses.leaving import answers_itself
 from oxicache.django.responses.outdating import words_of
 from oxicache.django.responses.records import meta_name
-from oxicache.django.responses.serving import ResponseCache, Tags
+from oxicache.django.responses.serving import ResponseCache
 from oxicache.tags import checked_tags
 
 __all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "view_name"]

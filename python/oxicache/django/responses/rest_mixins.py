@@ -20,9 +20,10 @@ from rest_framework.request import Request
 
 from oxicache.django import signals, words
 from oxicache.django.responses import rest
+from oxicache.django.responses.asking import Further
 from oxicache.django.responses.decorating import cached_view
 from oxicache.django.responses.instances import is_stand_in
-from oxicache.django.responses.serving import Further, ResponseCache
+from oxicache.django.responses.serving import ResponseCache
 
 __all__ = ["DetailCacheMixin", "ListCacheMixin"]
 

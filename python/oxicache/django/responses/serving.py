@@ -1,146 +1,55 @@
 """From a request to a response: what is held, or what the view returns, loaded once for all who wait.
 
-What may be cached: policy.py. What is in the key: keying.py. What a view must not look at: guard.py and findings.py.
+What may be cached: policy.py. What is in the key: keying.py. What is kept: judging.py. What a view must not look at:
+guard.py and findings.py.
 Where it is held: shelves.py. By what views get here: decorating.py.
 """
-# Long because each step is there for sync and for async views.
 
 import functools
-import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
-from oxicache._native import MISSING, Stamps, TTLCache
-from oxicache.django import host, nesting, scope, transactions
-from oxicache.django.nesting import Gathered, Needs
-from oxicache.django.responses import findings, policy, rendering, rest, stored
+from oxicache._native import MISSING, Stamps
+from oxicache.django import host, nesting, scope
+from oxicache.django.responses import policy, rendering, rest, stored
+from oxicache.django.responses.asking import Arguments, Ask, Further, Tags, View
 from oxicache.django.responses.attributes import is_waiting, is_watched_elsewhere
 from oxicache.django.responses.guard import watching, watching_names
-from oxicache.django.responses.headers import vary_on_seen
-from oxicache.django.responses.keying import Keying, Parts, key_of
+from oxicache.django.responses.judging import Judging
+from oxicache.django.responses.keying import key_of
 from oxicache.django.responses.policy import Wish
-from oxicache.django.responses.records import ATTRIBUTE, Record, looked_up, meta_name, take
-from oxicache.django.responses.shelves import Loaded, ServerError, Shelf, Wanted, shelf_at
-from oxicache.django.responses.stored import Data, Stored
+from oxicache.django.responses.records import Record, looked_up, take
+from oxicache.django.responses.shelves import Loaded, ServerError, Wanted, shelf_at
+from oxicache.django.responses.stored import Stored
 from oxicache.errors import MissingScopeError
 from oxicache.grace import is_graced
 from oxicache.store import attempt
 from oxicache.tags import checked_tags
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["Further", "ResponseCache", "Tags"]
-
-logger = logging.getLogger("oxicache.responses")
-
-Tags: TypeAlias = Iterable[str] | Callable[..., Iterable[str]]
-Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+__all__ = ["ResponseCache"]
 
 NOTHING: Final = Record()  # what was looked at for a key, where no function of the project is asked
-PASS_SECONDS: Final = 10.0  # for so long requests whose response was not kept do not wait for one another
-SERVER_ERRORS: Final = 500  # and above
-PASS_MAX_KEYS: Final = 1024
 MAX_TURNS: Final = 3  # keys that a request tries while others find out which headers its view looks at
-MAX_HEADERS: Final = 16  # of one view; past that its responses are nearly each their own
-
-
-@dataclass(slots=True)
-class View:
-    """What is known of one view in this process."""
-
-    name: str
-    headers: tuple[str, ...] = ()  # whose values are in its keys, by their names in a record
-    said: set[str] = field(default_factory=set)  # each reason not to cache is logged once
-
-
-@dataclass(frozen=True, slots=True)
-class Further:
-    """What a view adds to how its responses are cached, for one request."""
-
-    permit: Callable[[], object] | None = None  # raises where this request may not have what is held
-    words: Callable[[], list[str]] | None = None  # of what this response depends on
-    tags: Tags | None = None  # in place of those of its cache
-
-
-class Ask:
-    """One request on its way."""
-
-    __slots__ = (
-        "arguments",
-        "further",
-        "has_begun",
-        "headers",
-        "key",
-        "keyed",
-        "parts",
-        "problem",
-        "request",
-        "scope",
-        "shelf",
-        "tags",
-        "view",
-        "wanted",
-        "words",
-    )
-
-    wanted: Wanted  # from here on where nothing was found
-    tags: tuple[str, ...]
-
-    def __init__(  # noqa: PLR0917 -- what there is to know of a request
-        self,
-        request: HttpRequest,
-        arguments: Arguments,
-        view: View,
-        shelf: Shelf,
-        scope: scope.Scope,
-        headers: tuple[str, ...],
-        parts: Parts,
-        key: str,
-        keyed: Record,
-        further: Further | None,
-    ) -> None:
-        self.request = request
-        self.arguments = arguments
-        self.view = view
-        self.shelf = shelf
-        self.scope = scope
-        self.headers = headers  # whose values are in the key
-        self.parts = parts
-        self.key = key
-        self.keyed = keyed  # what functions that are part of the key have looked at
-        self.further = further
-        self.has_begun = False  # to ask its view
-        self.words: list[str] = []  # of models that it depends on
-        self.problem: str | None = None  # why nothing can be kept, known before its view is asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseCache:
+class ResponseCache(Judging):
     """Responses of views, as one decorator wants them cached. See `cached_view` for what each parameter means."""
 
-    ttl: float | Callable[[], float | None] | None  # a callable is asked for each response
-    keying: Keying
     alias: str
-    vary_on: frozenset[str] = frozenset()  # by their names in META
     tags: Tags = ()
     words: Callable[[], list[str]] | None = None  # version words of the models that invalidate
     condition_func: Callable[..., Any] | None = None
-    success_func: Callable[[Any], Any] | None = None
     cache_anonymous: bool = True
     cache_users: bool = True
-    statuses: frozenset[int] = frozenset({200})
-    max_bytes: int | None = None
     grace: float = 0.0
-    header: str = stored.CACHE_STATUS  # which says HIT, MISS or STALE
-    is_of_site: bool = (
-        False  # of views that nobody has decorated: what does not fit is not cached, and no mistake
-    )
     _views: dict[str, View] = field(default_factory=dict)
-    _passing: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(PASS_MAX_KEYS, PASS_SECONDS))
 
     def serve(
         self,
@@ -260,7 +169,7 @@ class ResponseCache:
         view = self._views.get(name) or self._views.setdefault(name, View(name, tuple(sorted(self.vary_on))))
         shelf = shelf_at(self.alias, self.grace)
         if not shelf.has_tags and (self.words or self.tags != () or (further and further.words)):
-            self._refused(view, f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
+            view.refuse(f"CACHES[{self.alias!r}] has no tags, and tags= or invalidate_on= needs them")
             return None
         keying, headers = self.keying, view.headers
         args, kwargs = arguments
@@ -291,10 +200,10 @@ class ResponseCache:
         except MissingScopeError as error:
             which = " and ".join(f"OXICACHE[{name.upper()!r}]" for name in error.missing)
             remedy = f"let {which} say it" + ("" if self.is_of_site else ", or per_tenant=False leave it out")
-            self._refused(view, f"nobody knows its {' and '.join(error.missing)}: {remedy}")
+            view.refuse(f"nobody knows its {' and '.join(error.missing)}: {remedy}")
             return None
         except Exception as error:  # noqa: BLE001 -- the project's own functions: the view must not fail for them
-            self._refused(view, f"its key could not be made: {error!r}")
+            view.refuse(f"its key could not be made: {error!r}")
             return None
         return Ask(request, arguments, view, shelf, whose, headers, parts, key, keyed, further)
 
@@ -317,12 +226,12 @@ class ResponseCache:
             try:
                 ask.tags = checked_tags(tags(ask.request, *args, **kwargs)) if callable(tags) else tuple(tags)
             except Exception as error:  # noqa: BLE001 -- as above
-                self._refused(ask.view, f"its tags could not be made: {error!r}")
+                ask.view.refuse(f"its tags could not be made: {error!r}")
                 return False
         try:
             held = ask.shelf.held(ask.key)
         except Exception as error:  # noqa: BLE001 -- as above: the KEY_FUNCTION of the cache
-            self._refused(ask.view, f"its key could not be made: {error!r}")
+            ask.view.refuse(f"its key could not be made: {error!r}")
             return False
         ask.wanted = Wanted(ask.key, held, is_reload=wish is Wish.RELOAD)
         return True
@@ -391,104 +300,6 @@ class ResponseCache:
         """Whether this request does not wait for others, nor they for it: nothing was kept a moment ago."""
         return self._passing.peek(ask.wanted.key, False) and ask.shelf.stale(ask.wanted) is MISSING
 
-    def _judged(  # noqa: PLR0917 -- all that a load has found out
-        self,
-        ask: Ask,
-        response: Any,
-        record: Record,
-        stamps: Stamps | None,
-        problem: str | None,
-        inner: Gathered,
-        data: Data | None = None,
-    ) -> Loaded:
-        """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
-        loaded = Loaded(ask.wanted, response)
-        problem = problem or ask.problem or rendering.no_response(response)
-        if problem is None and inner.needs:
-            problem, stamps = self._depends(ask, loaded, inner, stamps)
-        if problem is not None:
-            self._refused(ask.view, problem)
-        elif response.status_code >= SERVER_ERRORS and ask.shelf.stale(ask.wanted) is not MISSING:
-            raise ServerError(response)
-        elif (why := policy.refusal(response, self.statuses, self.max_bytes, rest.size_of(data))) is not None:
-            logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
-        elif (
-            not self._leaks(ask, record, policy.vary_names(response))
-            and not inner.is_spoilt
-            and transactions.allows_storing_anywhere(stamps)
-            and self._is_success(ask.view, response)
-        ):
-            headers = self._headers(ask, response, record)
-            if headers is not None:
-                ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
-                ttl = inner.limited(ttl)
-                vary_on_seen(
-                    response, record.headers, has_cookies=record.has_cookies, is_local=record.has_attributes
-                )
-                if data is None:
-                    stored.with_etag(response)
-                loaded.stored = stored.freeze(response, ask.shelf.now(), ttl, data)
-                loaded.ttl, loaded.stamps = ttl, stamps
-                response[self.header] = "MISS"
-                if headers != ask.headers:
-                    # Two threads may lose one another's names: the next load finds them again.
-                    ask.view.headers = tuple(sorted({*ask.view.headers, *headers}))
-                    loaded.key = key_of(
-                        ask.parts, headers, tuple([record.looked_up(ask.request, one) for one in headers])
-                    )
-        if loaded.stored is None:
-            self._passing.set(ask.wanted.key, True)
-        return loaded
-
-    def _depends(
-        self, ask: Ask, loaded: Loaded, inner: Gathered, stamps: Stamps | None
-    ) -> tuple[str | None, Stamps | None]:
-        """Have the response depend on what fragments in it do. Return why it cannot, and the versions of all."""
-        if not ask.shelf.has_tags:
-            return (
-                f"a fragment in it has tags or depends on models, and CACHES[{self.alias!r}] has no tags",
-                None,
-            )
-        fitted = (inner.needs | Needs(ask.tags, ask.words, ask.shelf.locations)).fitted()
-        tags, names = fitted or ((), frozenset())
-        if fitted is None or len({*tags, *ask.tags}) + len(names) > nesting.ROOM:
-            return f"it and the fragments in it depend on more than {nesting.ROOM} version words", None
-        loaded.tags = tuple(set(tags) - set(ask.tags))
-        found = inner.captured(names, () if stamps is None else (stamps,))
-        if found is None:
-            inner.spoil()  # outdated already: for who asked alone
-        return None, found
-
-    def _is_success(self, view: View, response: Any) -> bool:
-        if self.success_func is None:
-            return True
-        try:
-            return bool(self.success_func(response))
-        except Exception as error:  # noqa: BLE001 -- the project's own function: the view must not fail for it
-            self._refused(view, f"success_func failed: {error!r}")
-            return False
-
-    def _leaks(self, ask: Ask, record: Record, varies: Iterable[str]) -> bool:
-        if self.is_of_site and record.is_taken:
-            return True
-        if self.keying.per_user is False and "cookie" in varies:
-            record.note("COOKIES")  # it says itself that it depends on who asks
-        found = findings.leaks(ask.request, ask.scope, self.keying, ask.keyed, record, self.vary_on)
-        for root in found:
-            findings.report(ask.view.name, root, ask.view.said, is_mistake=not self.is_of_site)
-        return bool(found)
-
-    def _headers(self, ask: Ask, response: Any, record: Record) -> tuple[str, ...] | None:
-        """Return the headers that this view has looked at or named so far; None where they are too many."""
-        # A user's own entries need no cookie in their key, and a shared view that reads one is a leak.
-        named = {meta_name(name) for name in policy.vary_names(response)} - {"HTTP_COOKIE"}
-        others = {ATTRIBUTE + name for name in record.read_attributes().keys() - ask.keyed.attributes.keys()}
-        headers = {*ask.headers, *record.headers, *others, *(named - {"HTTP_AUTHORIZATION"})}
-        if len(headers) > MAX_HEADERS:
-            self._refused(ask.view, f"it looks at more than {MAX_HEADERS} headers")
-            return None
-        return tuple(sorted(headers))
-
     # ------------------------------------------------------------ after it
 
     def _of(self, ask: Ask, loaded: Any) -> Any:
@@ -540,12 +351,6 @@ class ResponseCache:
             response = stored.answer(found, ask.request, now, status, self.header)
         _note_session(ask.request, response)
         return response
-
-    def _refused(self, view: View, reason: str) -> None:
-        kind = reason.partition("(")[0]  # an error may say something else of each request
-        if kind not in view.said and len(view.said) < PASS_MAX_KEYS:
-            view.said.add(kind)
-            logger.warning("A response of %s is not cached: %s.", view.name, reason)
 
 
 def _note_session(request: HttpRequest, response: Any) -> None:
