@@ -140,11 +140,9 @@ class _BlockNode(Node):
         def block() -> _Block:
             return _Block(context, lambda: self.nodelist.render(context), given)
 
-        arguments = given()
-        found = render(
-            fragment, _request(context), lambda: arguments, block, is_raw=not context.autoescape
-        )
-        return SafeString(found.html)
+        values = given() if self._given else ()
+        html, _ = render(fragment, _request(context), values, block, is_raw=not context.autoescape)
+        return SafeString(html)
 
     def _fragment(self, context: Context) -> Fragment:
         arguments = self._arguments
@@ -275,7 +273,7 @@ class _WidgetNode(Node):
         said = {option: arguments.value(one, context) for option, one in arguments.named.items()}
         engine = context.template.engine  # type: ignore[union-attr]  # which a context has while it is rendered
 
-        def html() -> Any:
+        def made() -> Any:
             own = {option: value for option, value in said.items() if option not in OPTIONS}
             with context.push(own):
                 return engine.get_template(widgets.template_name(name)).render(context)
@@ -287,19 +285,19 @@ class _WidgetNode(Node):
             fragment, varies_by = widgets.widget(name, said, "django")
         except (TypeError, ValueError) as error:
             raise arguments.error(error) from error
-        found = render(
+        html, was_held = render(
             fragment,
             _request(context),
-            lambda: varies_by,
-            lambda: _Block(context, html, given),
+            varies_by,
+            lambda: _Block(context, made, given),
             is_raw=not context.autoescape,
         )
-        content = mark_safe(found.html)  # noqa: S308 -- what a template has rendered
+        content = mark_safe(html)  # noqa: S308 -- what a template has rendered
         try:
             wrapper = engine.get_template(widgets.WRAPPER)
         except TemplateDoesNotExist:
             return content  # `oxicache.django` is not among the apps, or their folders are not looked into
-        with context.push(content=content, cached=found.cached, error=None):
+        with context.push(content=content, cached=was_held, error=None):
             return SafeString(wrapper.render(context))
 
 
