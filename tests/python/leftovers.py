@@ -46,6 +46,7 @@ FILLED: Final = ("_name_sequence", "clock")  # of tempfile, and of time by freez
 # What the log is told once.
 SAID: Final = (
     ("oxicache.tags", "_reported"),
+    ("oxicache.django.choices", "_said"),
     ("oxicache.django.execution", "_logged"),
     ("oxicache.django.queries.fetching", "_said"),
     ("oxicache.django.reaching", "_said"),
@@ -55,6 +56,7 @@ KEPT: Final = frozenset(
     {
         "oxicache.django.backends.loads._loaders",
         "oxicache.django.backends.stores._stores",
+        "oxicache.django.choices._said",
         "oxicache.django.conf._resolvers",
         "oxicache.django.execution._logged",
         "oxicache.django.execution._tables",

@@ -4,6 +4,7 @@ In a NativeCache each result knows what it depends on: version words, and tags, 
 holds it for its time.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
@@ -11,6 +12,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.signals import setting_changed
 
+from oxicache import _native
 from oxicache._native import MISSING, NativeStore, Stamps
 from oxicache.django.backends import NativeCache
 from oxicache.loader import Loader
@@ -24,10 +26,11 @@ MAX_TURNS: Final = 3  # as many as loads of others that are for them alone are w
 class Found:
     """What a load gave: to who ran it and, if it is `shared`, to those who waited and those to come.
 
-    `stamps` and `tags` are what it depends on. Of a value that can be changed, `give` makes each caller's own.
+    `stamps` and `tags` are what it depends on; `ttl`, where the load has found out, how long it lives. Of a value that
+    can be changed, `give` makes each caller's own.
     """
 
-    __slots__ = ("give", "shared", "stamps", "tags", "value")
+    __slots__ = ("give", "shared", "stamps", "tags", "ttl", "value")
 
     def __init__(
         self,
@@ -37,8 +40,10 @@ class Found:
         stamps: Stamps | None = None,
         tags: tuple[str, ...] = (),
         give: Callable[[Any], Any] | None = None,
+        ttl: Any = MISSING,
     ) -> None:
         self.value = value
+        self.ttl = ttl
         self.shared = shared
         self.stamps = stamps
         self.tags = tags
@@ -66,6 +71,10 @@ class Holder:
 
     def key(self, key: str) -> Any:
         """Return a key as the cache has it."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        """Return the time that all who read this cache count by, in seconds."""
         raise NotImplementedError
 
     def find(self, key: Any) -> Any:
@@ -129,8 +138,18 @@ class NativeHolder(Holder):
         """Return a key as the memory has it: with the cache's prefix and version."""
         return self._cache._key(key)
 
-    def _read(self, key: Any) -> Any:
-        return self._store.get(key, MISSING)
+    @property
+    def location(self) -> str:
+        """The LOCATION of its memory, by which the words of its tags are spelt."""
+        return self._store.location
+
+    def now(self) -> float:
+        """Return the time of its clock, in seconds."""
+        return _native.now()
+
+    def find(self, key: Any) -> Any:
+        """As every holder's, with one step less."""
+        return attempt(cast("LoadStore", self), self._store.get, MISSING, key, MISSING)
 
     def peek(self, key: Any, default: Any) -> Any:
         """Return what is held, counting nothing."""
@@ -156,7 +175,8 @@ class NativeHolder(Holder):
     ) -> bool:
         if not found.shared:
             return False
-        return self._store._fill(key, found.value, token, ttl, found.tags, cost, found.stamps)
+        seconds = ttl if found.ttl is MISSING else found.ttl
+        return self._store._fill(key, found.value, token, seconds, found.tags, cost, found.stamps)
 
     def _loaded(self, key: Any, seconds: float, has_failed: bool) -> None:
         self._store._loaded(key, seconds, has_failed)
@@ -179,6 +199,10 @@ class CacheHolder(Holder):
         """Return the key: this cache makes its own of it."""
         return key
 
+    def now(self) -> float:
+        """Return the wall clock's time, in seconds."""
+        return time.time()  # another process reads it, of another host perhaps
+
     def _read(self, key: Any) -> Any:
         return self._cache.get(key, MISSING)
 
@@ -197,7 +221,7 @@ class CacheHolder(Holder):
     def _fill(self, key: Any, found: Found, token: int, ttl: Any = None, **_: Any) -> bool:  # noqa: ARG002 -- as above
         if not found.shared or found.tags or found.stamps is not None:
             return False
-        self._cache.set(key, found.value, ttl)
+        self._cache.set(key, found.value, ttl if found.ttl is MISSING else found.ttl)
         return True
 
     def _loaded(self, key: Any, seconds: float, has_failed: bool) -> None:
