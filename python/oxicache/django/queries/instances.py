@@ -225,7 +225,7 @@ def _is_made_plainly(model: Any, names: Iterable[str]) -> bool:
         and getattr(model.from_db, "__func__", None) is Model.from_db.__func__  # type: ignore[attr-defined]
         and model.__setattr__ is object.__setattr__
         and model.__new__ is object.__new__
-        and all(type(inspect.getattr_static(model, name)) in ATTRIBUTES for name in names)
+        and all(type(inspect.getattr_static(model, name, None)) in ATTRIBUTES for name in names)
     )
 
 
