@@ -28,6 +28,8 @@ KIND: Final = "query"  # begins every key
 MAX_LEARNED: Final = 4096  # queries that read more than their own text names
 MAX_SAID: Final = 1024
 DIGEST_BYTES: Final = 16
+DRIVERS: Final = frozenset({"psycopg", "psycopg2"})
+RANGE: Final = ("lower", "upper", "lower_inc", "upper_inc", "isempty")
 # By which values are converted that are held: a change of theirs, in a test, begins keys anew.
 CONVERTING: Final = frozenset({"DATABASES", "TIME_ZONE", "USE_TZ"})
 
@@ -72,7 +74,9 @@ class Statement:
 
     def key(self) -> str:
         """Return the key of its result. TypeError names a parameter that has no spelling."""
-        spelt = [keys.spell(value, f"parameter {number}") for number, value in enumerate(self.params, 1)]
+        spelt = [
+            keys.spell(_content(value), f"parameter {number}") for number, value in enumerate(self.params, 1)
+        ]
         whole = "\0".join([scope_of(self.using), self.sql, *spelt])
         digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
         return key_of(self.model, self.kind, digest)
@@ -80,6 +84,25 @@ class Statement:
     def reads(self) -> frozenset[type[Model]]:
         """Return the models that its text names."""
         return models_read([self.sql]) | {self.model}
+
+
+def _content(value: Any) -> Any:
+    """Return what tells a parameter apart: of what drivers wrap values in, their names and what is within."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return [_content(one) for one in value]
+    if kind is memoryview:
+        return kind.__name__, bytes(value)
+    if kind.__module__ == "ipaddress":
+        return kind.__name__, str(value)
+    if kind.__module__.partition(".")[0] not in DRIVERS:
+        return value
+    for name in ("obj", "adapted"):  # of JSON and of bytes, in psycopg 3 and 2
+        if hasattr(value, name):
+            return kind.__name__, _content(getattr(value, name))
+    if all(hasattr(value, name) for name in RANGE):
+        return kind.__name__, [_content(getattr(value, name)) for name in RANGE]
+    return value
 
 
 class Asked(Protocol):
