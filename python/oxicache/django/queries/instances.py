@@ -166,7 +166,10 @@ def layout_of(compiler: Any) -> Layout | None:
     if info is None or not all(_is_plain(expression) for expression, *_ in select[: compiler.col_count]):
         return None
     start, end = info["select_fields"][0], info["select_fields"][-1] + 1
-    names = [expression.target.attname for expression, *_ in select[start:end]]
+    targets: list[Any] = [getattr(expression, "target", None) for expression, *_ in select[start:end]]
+    if None in targets:
+        return None  # of `values()`, which make no instances
+    names = [target.attname for target in targets]
     parts = [Part(info["model"], names, operator.itemgetter(slice(start, end)))]
     for populator in _populators(info, select):
         _add(parts, 0, populator)
