@@ -157,7 +157,7 @@ STEPS: Final[dict[str, dict[str, tuple[list[Any], Step]]]] = {
         "distinct": ([[]], _plain("distinct")),
         "only": ([["title"], ["writer"]], _plain("only")),
         "defer": ([["title"]], _plain("defer")),
-        "with": ([["writer"], ["writer", "sequel__writer"], []], _plain("select_related")),
+        "with": ([["writer"], ["writer", "sequel__writer"], ["sequel"]], _plain("select_related")),
         "prefetch": (
             [["subjects"], ["remarks", "readers"], ["writer__works"], ["reading_set__reader"]],
             _plain("prefetch_related"),

@@ -29,7 +29,8 @@ MAX_LEARNED: Final = 4096  # queries that read more than their own text names
 MAX_SAID: Final = 1024
 DIGEST_BYTES: Final = 16
 DRIVERS: Final = frozenset({"psycopg", "psycopg2"})
-RANGE: Final = ("lower", "upper", "lower_inc", "upper_inc", "isempty")
+# What their JSON, their bytes and their ranges have within.
+WRAPPED: Final = (("obj",), ("adapted",), ("lower", "upper", "lower_inc", "upper_inc", "isempty"))
 # By which values are converted that are held: a change of theirs, in a test, begins keys anew.
 CONVERTING: Final = frozenset({"DATABASES", "TIME_ZONE", "USE_TZ"})
 
@@ -89,20 +90,17 @@ class Statement:
 def _content(value: Any) -> Any:
     """Return what tells a parameter apart: of what drivers wrap values in, their names and what is within."""
     kind = type(value)
+    found: Any = value
     if kind is list or kind is tuple:
         return [_content(one) for one in value]
     if kind is memoryview:
-        return kind.__name__, bytes(value)
-    if kind.__module__ == "ipaddress":
-        return kind.__name__, str(value)
-    if kind.__module__.partition(".")[0] not in DRIVERS:
-        return value
-    for name in ("obj", "adapted"):  # of JSON and of bytes, in psycopg 3 and 2
-        if hasattr(value, name):
-            return kind.__name__, _content(getattr(value, name))
-    if all(hasattr(value, name) for name in RANGE):
-        return kind.__name__, [_content(getattr(value, name)) for name in RANGE]
-    return value
+        found = bytes(value)
+    elif kind.__module__ == "ipaddress":
+        found = str(value)
+    elif kind.__module__.partition(".")[0] in DRIVERS:
+        parts = next((names for names in WRAPPED if all(hasattr(value, name) for name in names)), ())
+        found = [_content(getattr(value, name)) for name in parts] or value
+    return value if found is value else (kind.__name__, found)
 
 
 class Asked(Protocol):
