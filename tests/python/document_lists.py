@@ -112,7 +112,6 @@ _TIERS: Final = "tiers: MultiTierCache, DistributedCache, EdgeCache"
 _WARMERS: Final = "warmers: warm_cache, start_warming_schedule, warm_caches"
 
 STILL_TO_COME: Final[dict[tuple[str, str, int], str]] = {
-    ("004", "Conditional Template Caching", 1): "templates",
     ("003", "TTL (Time-To-Live) Strategy", 1): _STRATEGIES,
     ("003", "LRU (Least Recently Used) Strategy", 1): _STRATEGIES,
     ("003", "Tag-Based Strategy", 1): _STRATEGIES,

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from document_lists import CORRECTIONS, LINES_TO_COME
 
-__all__ = ["EXAMPLES", "FOLDER", "MODULES", "Example", "Key", "dialect", "example", "examples"]
+__all__ = ["EXAMPLES", "FOLDER", "MODULES", "Example", "Key", "dialect", "example", "examples", "run_example"]
 
 FOLDER: Final = Path(__file__).parent / "contracts" / "examples"
 MODULES: Final = {  # what the documents import from, and what that is here
@@ -145,6 +145,11 @@ class Example:
         loader = ("django.template.loaders.locmem.Loader", {**(templates or {}), "page.html": self.text})
         engine = Engine(loaders=[loader], libraries=libraries)
         return engine.get_template("page.html").render(Context(context))
+
+
+def run_example(source: str, **prelude: Any) -> dict[str, Any]:
+    """Run lines that stand in no document, as a block is run; return their names."""
+    return Example(Key("none", "none"), "python", source).run(**prelude)
 
 
 def _read(page: Path) -> Iterator[Example]:
