@@ -1,9 +1,10 @@
-"""The names of the YOUTILITY5 document: `apps.core.caching.utils`, `.invalidation` and `.decorators`.
+"""The names of the YOUTILITY5 document: `apps.core.caching.utils`, `.invalidation`, `.decorators`, `.form_mixins`.
 
 Tenant, client and unit are those of the session where the settings name nobody else. There a missing one was taken for
 1, and 0 for a missing one; here it raises `oxicache.errors.MissingScopeError`, and 0 is an id.
 """
 
+from oxicache.compat.youtility.forms import CachedDropdownMixin, OptimizedDropdownForm, OptimizedModelForm
 from oxicache.compat.youtility.invalidation import (
     CacheInvalidationManager,
     cache_invalidation_manager,
@@ -23,6 +24,9 @@ from oxicache.compat.youtility.responses import (
 __all__ = [
     "CACHE_TIMEOUTS",
     "CacheInvalidationManager",
+    "CachedDropdownMixin",
+    "OptimizedDropdownForm",
+    "OptimizedModelForm",
     "cache_dashboard_metrics",
     "cache_dropdown_data",
     "cache_invalidation_manager",
