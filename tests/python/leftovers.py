@@ -60,12 +60,15 @@ KEPT: Final = frozenset(
         "oxicache.django.conf._resolvers",
         "oxicache.django.execution._logged",
         "oxicache.django.execution._tables",
+        "oxicache.django.holding._holders",
         "oxicache.django.host._said",
         "oxicache.django.marks._executors",  # compared by their names: the first is replaced by what does the same
         "oxicache.django.probes._tries",
         "oxicache.django.queries.compiling._derived",
         "oxicache.django.queries.fetching._learned",
         "oxicache.django.queries.fetching._said",
+        "oxicache.django.queries.fetching._settings",  # counts changes
+        "oxicache.django.queries.plans._plans",
         "oxicache.django.reaching._said",
         "oxicache.django.responses.decorating._counts",
         "oxicache.django.responses.rest_mixins._caches",

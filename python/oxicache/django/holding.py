@@ -1,9 +1,10 @@
-"""Where results are held that are neither responses nor a model's members: an alias of CACHES, as the loader asks for it.
+"""Where results are held that are neither responses nor a model's members: an alias of CACHES, as the loader has it.
 
 In a NativeCache each result knows what it depends on: version words, and tags, told once it is there. Another cache
 holds it for its time.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
@@ -11,6 +12,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.signals import setting_changed
 
+from oxicache import _native
 from oxicache._native import MISSING, NativeStore, Stamps
 from oxicache.django.backends import NativeCache
 from oxicache.loader import Loader
@@ -24,18 +26,32 @@ MAX_TURNS: Final = 3  # as many as loads of others that are for them alone are w
 class Found:
     """What a load gave: to who ran it and, if it is `shared`, to those who waited and those to come.
 
-    `stamps` and `tags` are what it depends on.
+    `stamps` and `tags` are what it depends on; `ttl`, where the load has found out, how long it lives. Of a value that
+    can be changed, `give` makes each caller's own.
     """
 
-    __slots__ = ("shared", "stamps", "tags", "value")
+    __slots__ = ("give", "shared", "stamps", "tags", "ttl", "value")
 
     def __init__(
-        self, value: Any, *, shared: bool = True, stamps: Stamps | None = None, tags: tuple[str, ...] = ()
+        self,
+        value: Any,
+        *,
+        shared: bool = True,
+        stamps: Stamps | None = None,
+        tags: tuple[str, ...] = (),
+        give: Callable[[Any], Any] | None = None,
+        ttl: Any = MISSING,
     ) -> None:
         self.value = value
+        self.ttl = ttl
         self.shared = shared
         self.stamps = stamps
         self.tags = tags
+        self.give = give
+
+    def given(self) -> Any:
+        """Return the value for one caller."""
+        return self.value if self.give is None else self.give(self.value)
 
     def is_current(self) -> bool:
         """Whether it may be given to another who waited for it."""
@@ -55,6 +71,10 @@ class Holder:
 
     def key(self, key: str) -> Any:
         """Return a key as the cache has it."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        """Return the time that all who read this cache count by, in seconds."""
         raise NotImplementedError
 
     def find(self, key: Any) -> Any:
@@ -77,8 +97,8 @@ class Holder:
             if not isinstance(found, Found):  # somebody has stored it meanwhile
                 return found
             if found is own or found.is_current():
-                return found.value
-        return run().value
+                return found.given()
+        return run().given()
 
     def _load_alone(self, key: Any, run: Callable[[], Found], ttl: float | None) -> Any:
         store = cast("LoadStore", self)
@@ -86,7 +106,7 @@ class Holder:
         found = run()
         if token is not None:
             attempt(store, store._fill, False, key, found, token, ttl)
-        return found.value
+        return found.given()
 
     # ------------------------------------------------------------ what a loader asks for
 
@@ -115,12 +135,24 @@ class NativeHolder(Holder):
         self._store = store
 
     def key(self, key: str) -> Any:
+        """Return a key as the memory has it: with the cache's prefix and version."""
         return self._cache._key(key)
 
-    def _read(self, key: Any) -> Any:
-        return self._store.get(key, MISSING)
+    @property
+    def location(self) -> str:
+        """The LOCATION of its memory, by which the words of its tags are spelt."""
+        return self._store.location
+
+    def now(self) -> float:
+        """Return the time of its clock, in seconds."""
+        return _native.now()
+
+    def find(self, key: Any) -> Any:
+        """As every holder's, with one step less."""
+        return attempt(cast("LoadStore", self), self._store.get, MISSING, key, MISSING)
 
     def peek(self, key: Any, default: Any) -> Any:
+        """Return what is held, counting nothing."""
         return self._store.peek(key, default)
 
     get = peek
@@ -143,7 +175,8 @@ class NativeHolder(Holder):
     ) -> bool:
         if not found.shared:
             return False
-        return self._store._fill(key, found.value, token, ttl, found.tags, cost, found.stamps)
+        seconds = ttl if found.ttl is MISSING else found.ttl
+        return self._store._fill(key, found.value, token, seconds, found.tags, cost, found.stamps)
 
     def _loaded(self, key: Any, seconds: float, has_failed: bool) -> None:
         self._store._loaded(key, seconds, has_failed)
@@ -163,12 +196,18 @@ class CacheHolder(Holder):
         return caches[self._alias]
 
     def key(self, key: str) -> Any:
+        """Return the key: this cache makes its own of it."""
         return key
+
+    def now(self) -> float:
+        """Return the wall clock's time, in seconds."""
+        return time.time()  # another process reads it, of another host perhaps
 
     def _read(self, key: Any) -> Any:
         return self._cache.get(key, MISSING)
 
     def peek(self, key: Any, default: Any) -> Any:
+        """Return what is held; whether that counts is the cache's to say."""
         return self._cache.get(key, default)
 
     get = peek
@@ -182,7 +221,7 @@ class CacheHolder(Holder):
     def _fill(self, key: Any, found: Found, token: int, ttl: Any = None, **_: Any) -> bool:  # noqa: ARG002 -- as above
         if not found.shared or found.tags or found.stamps is not None:
             return False
-        self._cache.set(key, found.value, ttl)
+        self._cache.set(key, found.value, ttl if found.ttl is MISSING else found.ttl)
         return True
 
     def _loaded(self, key: Any, seconds: float, has_failed: bool) -> None:

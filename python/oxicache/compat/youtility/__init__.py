@@ -5,6 +5,7 @@ Tenant, client and unit are those of the session where the settings name nobody 
 """
 
 from oxicache.compat.youtility.forms import CachedDropdownMixin, OptimizedDropdownForm, OptimizedModelForm
+from oxicache.compat.youtility.functions import get_cache_stats, method_cache, warm_cache_pattern
 from oxicache.compat.youtility.invalidation import (
     CacheInvalidationManager,
     cache_invalidation_manager,
@@ -33,9 +34,12 @@ __all__ = [
     "cache_key_generator",
     "cache_with_invalidation",
     "clear_cache_pattern",
+    "get_cache_stats",
     "get_tenant_cache_key",
     "get_user_cache_key",
     "invalidate_cache_pattern",
     "invalidate_model_caches",
+    "method_cache",
     "smart_cache_view",
+    "warm_cache_pattern",
 ]

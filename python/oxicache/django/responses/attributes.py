@@ -58,6 +58,7 @@ _DJANGOS: Final = frozenset(
         "path",
         "path_info",
         "resolver_match",
+        "scheme",
         "scope",
         "script_name",
         "sensitive_post_parameters",
@@ -67,11 +68,16 @@ _DJANGOS: Final = frozenset(
     }
 )
 # Of Django's, where nothing stands in for them, and what of META they come from. A GET may have a type of content too.
+# The address and the method are in the key of every response, and not in that of a fragment of a template.
 _NOTED: Final = {
     "GET": "QUERY_STRING",
     "content_params": "CONTENT_TYPE",
     "content_type": "CONTENT_TYPE",
     "encoding": "CONTENT_TYPE",
+    "method": "REQUEST_METHOD",
+    "path": "PATH_INFO",
+    "path_info": "PATH_INFO",
+    "scheme": "wsgi.url_scheme",
 }
 
 

@@ -15,7 +15,7 @@ from oxicache.django.scope import Mark, Scope
 from oxicache.errors import LeakError
 from oxicache.testing import is_strict
 
-__all__ = ["leaks", "report"]
+__all__ = ["leaks", "report", "set_on"]
 
 logger = logging.getLogger("oxicache.responses")
 
@@ -72,7 +72,7 @@ def leaks(  # noqa: PLR0917 -- what there is to compare
         name for name, text in record.read_attributes().items() if text == UNSPELT
     } - keyed.attributes.keys()
     if "user" in record.roots and keying.scope is None and "user" not in keyed.roots:
-        unspelt |= {f"user.{name}" for name in _set_on(record.user)}
+        unspelt |= {f"user.{name}" for name in set_on(record.user)}
     return [*sorted(record.roots - held), *(f"{OF_REQUEST}{name}" for name in sorted(unspelt))]
 
 
@@ -85,7 +85,7 @@ def _holds_user(scope: Scope, keying: Keying, user: Any) -> bool:
     return keying.scope is None and not getattr(user, "is_authenticated", False)
 
 
-def _set_on(user: Any) -> set[str]:
+def set_on(user: Any) -> set[str]:
     """Return what a middleware has set on a user, or on a visitor who is none: it may be of this session alone.
 
     As that he has shown a second factor, or that another has taken his place. What his class has is his own. Users

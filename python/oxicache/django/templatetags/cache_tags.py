@@ -1,161 +1,330 @@
 """`{% load cache_tags %}`: cached fragments and widgets, keys, addresses past a browser's cache, figures.
 
 Source: document 004, "Template Fragment Caching". Every argument may be a variable. Django's own `{% cache %}` is left
-alone. What is done: fragments.py.
+alone. What is done: oxicache/django/fragments/.
 """
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from django.template import Context, Library, Node, NodeList, TemplateSyntaxError
-from django.template.base import FilterExpression, Parser, Token, token_kwargs
+from django.apps import apps
+from django.http import HttpRequest
+from django.template import Context, Library, Node, NodeList, TemplateDoesNotExist, TemplateSyntaxError
+from django.template.base import FilterExpression, Parser, Token, Variable, VariableDoesNotExist, token_kwargs
+from django.template.defaulttags import TemplateIfParser
+from django.template.loader_tags import BLOCK_CONTEXT_KEY, BlockNode
+from django.utils.safestring import SafeString, mark_safe
 
-from oxicache import options
-from oxicache.django.fragments import DEFAULT_TTL, VARIES, Fragment, render
-from oxicache.tags import checked_tags
+from oxicache.django.fragments import Fragment, render, showing, widgets
+from oxicache.django.fragments.keying import CONDITIONAL, FRAGMENT, digest_of
+from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of, words_of
 
 register = Library()
 
-_OPTIONS: Final = frozenset({"alias", "tags", "timeout", "vary_on", "version"})
+_CONSTANTS: Final = ("None", "True", "False")
+_UNNAMED: Final = "unnamed"  # a template made of a string
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+class _Arguments:
+    """What stands in a tag: values without a name, and with one. Literal ones are checked when it is compiled."""
+
+    def __init__(self, parser: Parser, token: Token, known: frozenset[str] | None) -> None:
+        """`known`: the names that there are; None for any."""
+        self.tag, *bits = token.split_contents()
+        self.given: list[FilterExpression] = []
+        self.named: dict[str, FilterExpression] = {}
+        for bit in bits:
+            found = token_kwargs([bit], parser)
+            if not found:
+                if self.named:
+                    raise self.error(f"{bit} stands behind {next(iter(self.named))}=")
+                self.given.append(parser.compile_filter(bit))
+                continue
+            (name,) = found
+            if known is not None and name not in known:
+                raise self.error(f"it knows {', '.join(sorted(known))}, and not {name}")
+            if name in self.named:
+                raise self.error(f"{name} is given twice")
+            self.named |= found
+
+    def error(self, text: object) -> TemplateSyntaxError:
+        """Return an error of this tag."""
+        return TemplateSyntaxError(f"{self.tag}: {text}")
+
+    def check_literals(self) -> None:
+        """TemplateSyntaxError names a literal that its option cannot be."""
+        for option, expression in self.named.items():
+            if option in OPTIONS and is_literal(expression):
+                try:
+                    value = check_option(option, expression.resolve(Context()))
+                    if option == "depends_on" and apps.models_ready:
+                        words_of(value)
+                except (TypeError, ValueError) as error:
+                    raise self.error(error) from error
+
+    def value(self, expression: FilterExpression, context: Context) -> Any:
+        """Return a value. TemplateSyntaxError names a variable that is missing, if no filter makes something of it."""
+        if expression.filters:
+            return expression.resolve(context, ignore_failures=True)
+        asked = expression.var
+        if not isinstance(asked, Variable):
+            return asked
+        try:
+            return asked.resolve(context)
+        except VariableDoesNotExist as error:
+            raise self.error(
+                f"there is no {expression.token} in this context; if there need not be, write "
+                f"{expression.token}|default:..."
+            ) from error
 
 
-class _FragmentNode(Node):
+def is_literal(expression: FilterExpression) -> bool:
+    """Whether a value is the same in every context."""
+    asked = expression.var
+    if expression.filters:
+        return False
+    return not isinstance(asked, Variable) or asked.lookups is None or asked.var in _CONSTANTS
+
+
+def _request(context: Context) -> HttpRequest | None:
+    found: Any = getattr(context, "request", None)
+    if found is None:
+        found = context.get("request")
+    if found is None or isinstance(found, HttpRequest):
+        return found
+    found = getattr(found, "_request", None)  # beneath one of Django REST framework
+    return found if isinstance(found, HttpRequest) else None
+
+
+class _Block:
+    """A block in a context, as `fragments.rendering.Block` has it."""
+
+    def __init__(
+        self, context: Context, html: Callable[[], Any], given: Callable[[], tuple[Any, ...]]
+    ) -> None:
+        self.html = html
+        self.given = given
+        self._context = context
+
+    def names(self) -> Iterable[tuple[str, Any]]:
+        return self._context.flatten().items()  # type: ignore[return-value]
+
+    def put(self, stand_ins: dict[str, Any]) -> AbstractContextManager[Any]:
+        return self._context.push(stand_ins)
+
+
+class _BlockNode(Node):
     """A block whose rendering is held."""
 
     child_nodelists = ("nodelist",)
 
     def __init__(
-        self,
-        tag: str,
-        nodelist: NodeList,
-        given: list[FilterExpression],
-        said: dict[str, FilterExpression],
-        digest: str,
+        self, arguments: _Arguments, nodelist: NodeList, name: FilterExpression | str, **made: Any
     ) -> None:
-        self.tag = tag
         self.nodelist = nodelist
-        self.name, *self.given = given
-        self.said = said
-        self.digest = digest
+        self._arguments = arguments
+        self._name = name
+        self._made: dict[str, Any] = made  # digest and kind
+        self._given = arguments.given
+        self._named = {option: one for option, one in arguments.named.items() if option in OPTIONS}
+        # Templates that extend this one may replace parts of it.
+        self._has_blocks = bool(nodelist.get_nodes_by_type(BlockNode))
+        is_fixed = isinstance(name, str) or is_literal(name)
+        is_fixed = is_fixed and all(map(is_literal, self._named.values())) and not self._has_blocks
+        self._fixed = self._fragment(Context()) if is_fixed else None
 
-    def render(self, context: Context) -> Any:
-        fragment = _fragment(self.tag, _said(self.tag, self.name, context), self.said, self.digest, context)
+    def render(self, context: Context) -> SafeString:
+        fragment = self._fixed or self._fragment(context)
 
-        def make(stand_ins: dict[str, Any]) -> str:
-            with context.push(**stand_ins):
-                return str(self.nodelist.render(context))
+        def given() -> tuple[Any, ...]:
+            return tuple([self._arguments.value(one, context) for one in self._given])
 
-        return render(
-            fragment, _Values(context), make, lambda: tuple(one.resolve(context) for one in self.given)
-        )
+        def block() -> _Block:
+            return _Block(context, lambda: self.nodelist.render(context), given)
 
+        values = given() if self._given else ()
+        html, _ = render(fragment, _request(context), values, block, is_raw=not context.autoescape)
+        return SafeString(html)
 
-class _Values(dict[str, Any]):
-    """What a context says, asked for when it is wanted."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__()
-        self._context = context
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._context
-
-    def __getitem__(self, name: str) -> Any:
-        return self._context[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self._context.get(name, default)
-
-
-def _said(tag: str, given: FilterExpression, context: Context) -> Any:
-    value = given.resolve(context, ignore_failures=True)
-    if value is None and str(given.token) != "None":
-        raise TemplateSyntaxError(f"{tag}: there is no {given.token}")
-    return value
+    def _fragment(self, context: Context) -> Fragment:
+        arguments = self._arguments
+        name = self._name if isinstance(self._name, str) else arguments.value(self._name, context)
+        values = {option: arguments.value(one, context) for option, one in self._named.items()}
+        made = self._made
+        if self._has_blocks:
+            made = {**made, "digest": digest_of(made["digest"], *_overriding(context))}
+        try:
+            return fragment_of(name, values, **made)
+        except (TypeError, ValueError) as error:
+            raise arguments.error(error) from error
 
 
-def _fragment(
-    tag: str, name: Any, said: dict[str, FilterExpression], digest: str, context: Context
-) -> Fragment:
-    values = {option: _said(tag, given, context) for option, given in said.items()}
-    if not isinstance(name, str) or not name:
-        raise TemplateSyntaxError(f"{tag}: the name of a fragment must be text, not {name!r}")
-    try:
-        return Fragment(
-            name=name,
-            digest=digest,
-            ttl=_seconds(values.get("timeout", DEFAULT_TTL)),
-            varies=_varies(values.get("vary_on", "tenant")),
-            version=values.get("version", 1),
-            tags=checked_tags(_listed(values.get("tags", ()))),
-            alias=values.get("alias"),
-        )
-    except (TypeError, ValueError) as error:
-        raise TemplateSyntaxError(f"{tag} {name!r}: {error}") from error
+def _overriding(context: Context) -> list[str]:
+    """Return which templates' blocks take the place of which, of those that are being rendered."""
+    found = context.render_context.get(BLOCK_CONTEXT_KEY)
+    if found is None:
+        return []
+    template = context.template
+    parts = ["" if template is None else str(template.source)]
+    for name, nodes in sorted(found.blocks.items()):
+        parts += [name, *(str(getattr(node, "origin", "")) for node in nodes)]
+    return parts
 
 
-def _seconds(given: Any) -> float | None:
-    if given is None:
-        return None
-    if isinstance(given, str):
-        given = float(given)
-    return options.seconds("timeout", given)
-
-
-def _listed(given: Any) -> list[str]:
-    if isinstance(given, str):
-        return [part for one in given.split(",") if (part := one.strip())]
-    if not isinstance(given, Iterable):
-        raise TypeError(f"must be text with commas, or a list, not {given!r}")
-    return list(given)
-
-
-def _varies(given: Any) -> frozenset[str]:
-    found = frozenset(_listed(given))
-    if unknown := sorted(found - set(VARIES)):
-        raise ValueError(f"vary_on knows {', '.join(VARIES)}, not {', '.join(unknown)}")
-    if "none" in found and len(found) > 1:
-        raise ValueError("vary_on='none' stands alone")
-    return found - {"none"}
-
-
-def _parsed(
-    parser: Parser, token: Token, tag: str
-) -> tuple[list[FilterExpression], dict[str, FilterExpression]]:
-    bits = token.split_contents()[1:]
-    given: list[FilterExpression] = []
-    said: dict[str, FilterExpression] = {}
-    for bit in bits:
-        found = token_kwargs([bit], parser)
-        if not found:
-            if said:
-                raise TemplateSyntaxError(f"{tag}: {bit} stands behind {next(iter(said))}=")
-            given.append(parser.compile_filter(bit))
-            continue
-        (name,) = found
-        if name not in _OPTIONS and name != "condition":
-            raise TemplateSyntaxError(f"{tag} knows {', '.join(sorted(_OPTIONS))}, not {name}")
-        said |= found
-    return given, said
+def _body(parser: Parser, end: str) -> tuple[NodeList, str]:
+    """Return what stands before the end tag, and the digest of that, of its template, and of where it stands there."""
+    before: list[Any] = list(parser.tokens)
+    nodelist = parser.parse((end,))
+    source = [f"{one.token_type}:{one.contents}" for one in before[len(parser.tokens) :]]
+    parser.delete_first_token()
+    origin: Any = getattr(parser, "origin", None)
+    return nodelist, digest_of(
+        "django", str(getattr(origin, "template_name", None)), str(len(parser.tokens)), *source
+    )
 
 
 @register.tag
 def cache_fragment(parser: Parser, token: Token) -> Node:
     """Hold what is rendered until `endcache_fragment`.
 
-    `{% cache_fragment NAME ... timeout=300 vary_on="tenant" version=1 tags="" alias="" %}`: behind the name what else
-    it varies by; `vary_on` is tenant, user, both with a comma, or none; `tags` parted by commas.
+    `{% cache_fragment NAME ... timeout=300 vary_on="tenant" version=1 tags="" depends_on="" alias="" %}`: behind the
+    name what else it varies by. `vary_on` is tenant, user, both with a comma, or none; `tags` and `depends_on`, of
+    models, are parted by commas. TemplateSyntaxError for what is wrong: of literals when the template is compiled.
     """
-    given, said = _parsed(parser, token, "cache_fragment")
-    if not given:
-        raise TemplateSyntaxError("cache_fragment wants a name: {% cache_fragment 'name' %}")
-    before = parser.tokens[:]
-    nodelist = parser.parse(("endcache_fragment",))
-    source = [f"{one.token_type}:{one.contents}" for one in before[len(parser.tokens) :]]
-    parser.delete_first_token()
-    return _FragmentNode("cache_fragment", nodelist, given, said, _digest(*source))
+    arguments = _Arguments(parser, token, OPTIONS)
+    if not arguments.given:
+        raise arguments.error("it wants a name: {% cache_fragment 'name' %}")
+    arguments.check_literals()
+    nodelist, digest = _body(parser, "endcache_fragment")
+    name = arguments.given.pop(0)
+    return _BlockNode(arguments, nodelist, name, digest=digest, kind=FRAGMENT)
+
+
+@register.tag
+def cache_conditional(parser: Parser, token: Token) -> Node:
+    """Hold what is rendered until `endcache_conditional` where a condition is true; else render it each time.
+
+    `{% cache_conditional ... condition="user.is_staff" timeout=300 %}`, with the options of `cache_fragment`. A quoted
+    condition is an expression as in `{% if %}`, where what is not defined is false.
+    """
+    arguments = _Arguments(parser, token, OPTIONS | {"condition"})
+    if "condition" not in arguments.named:
+        raise arguments.error("it wants a condition: {% cache_conditional condition='user.is_staff' %}")
+    arguments.check_literals()
+    condition = _condition(parser, arguments)
+    nodelist, digest = _body(parser, "endcache_conditional")
+    origin: Any = getattr(parser, "origin", None)
+    name = getattr(origin, "template_name", None) or _UNNAMED
+    digest = digest_of(digest, token.contents)
+    return _ConditionalNode(
+        condition, _BlockNode(arguments, nodelist, str(name), digest=digest, kind=CONDITIONAL)
+    )
+
+
+def _condition(parser: Parser, arguments: _Arguments) -> Any:
+    expression = arguments.named["condition"]
+    if isinstance(expression.var, str) and not expression.filters:
+        bits = Token(None, str(expression.var)).split_contents()  # type: ignore[arg-type]  # its kind is not asked
+        if not bits:
+            raise arguments.error("condition must not be empty")
+        return TemplateIfParser(parser, bits).parse()
+    return TemplateIfParser(parser, [expression.token]).parse()
+
+
+class _ConditionalNode(Node):
+    """A block whose rendering is held where a condition is true."""
+
+    child_nodelists = ("nodelist",)
+
+    def __init__(self, condition: Any, block: _BlockNode) -> None:
+        self.nodelist = block.nodelist
+        self._condition = condition
+        self._block = block
+
+    def render(self, context: Context) -> SafeString:
+        try:
+            is_held = bool(self._condition.eval(context))
+        except VariableDoesNotExist:
+            is_held = False
+        return self._block.render(context) if is_held else self.nodelist.render(context)
+
+
+@register.tag
+def cached_widget(parser: Parser, token: Token) -> Node:
+    """Show `widgets/NAME.html`, held, through `core/cached_widget.html`.
+
+    `{% cached_widget NAME key=value ... timeout=300 %}`, with the options of `cache_fragment`. The other values are
+    variables of the widget's template, and are in its key.
+    """
+    arguments = _Arguments(parser, token, None)
+    if len(arguments.given) != 1:
+        raise arguments.error(
+            "it wants one name, and the rest as key=value: {% cached_widget 'name' limit=5 %}"
+        )
+    arguments.check_literals()
+    return _WidgetNode(arguments)
+
+
+class _WidgetNode(Node):
+    """A template of its own whose rendering is held."""
+
+    def __init__(self, arguments: _Arguments) -> None:
+        self._arguments = arguments
+
+    def render(self, context: Context) -> SafeString:
+        arguments = self._arguments
+        name = arguments.value(arguments.given[0], context)
+        said = {option: arguments.value(one, context) for option, one in arguments.named.items()}
+        engine = context.template.engine  # type: ignore[union-attr]  # which a context has while it is rendered
+
+        def made() -> Any:
+            own = {option: value for option, value in said.items() if option not in OPTIONS}
+            with context.push(own):
+                return engine.get_template(widgets.template_name(name)).render(context)
+
+        def given() -> tuple[Any, ...]:
+            return tuple([arguments.value(one, context) for one in arguments.named.values()])
+
+        try:
+            fragment, varies_by = widgets.widget(name, said, "django")
+        except (TypeError, ValueError) as error:
+            raise arguments.error(error) from error
+        html, was_held = render(
+            fragment,
+            _request(context),
+            varies_by,
+            lambda: _Block(context, made, given),
+            is_raw=not context.autoescape,
+        )
+        content = mark_safe(html)  # noqa: S308 -- what a template has rendered
+        try:
+            wrapper = engine.get_template(widgets.WRAPPER)
+        except TemplateDoesNotExist:
+            return content  # `oxicache.django` is not among the apps, or their folders are not looked into
+        with context.push(content=content, cached=was_held, error=None):
+            return SafeString(wrapper.render(context))
+
+
+@register.simple_tag(takes_context=True)
+def cache_key_for(context: Context, key_type: Any, identifier: Any = "", **params: Any) -> Any:
+    """Show the key `tenant:1:...:key_type:identifier`; `vary_on` and `version` as of a fragment."""
+    try:
+        return showing.cache_key(_request(context), key_type, identifier, **params)
+    except (TypeError, ValueError) as error:
+        raise TemplateSyntaxError(f"cache_key_for: {error}") from error
+
+
+@register.simple_tag(takes_context=True)
+def cache_stats(context: Context, alias: str | None = None) -> showing.CacheStats:
+    """Show the figures of a cache to staff; `{% cache_stats as stats %}` gives them by name."""
+    try:
+        return showing.figures(_request(context), alias)
+    except ValueError as error:
+        raise TemplateSyntaxError(f"cache_stats: {error}") from error
+
+
+@register.filter
+def cache_bust(url: Any, version: Any = None) -> str:
+    """Add `_cb=` and a version to an address; without one, that of the file or of the deployment."""
+    return showing.busted(url, version)
