@@ -49,7 +49,11 @@ SIGNALS: Final[dict[str, Signal]] = {
 # Of models that are there now: those that a test makes are nobody else's.
 SENDERS: Final = {id(None): "anybody"} | {id(model): model._meta.label for model in apps.get_models()}
 # Connected once they are wanted, and heedless when they no longer are.
-KEPT: Final = ("oxicache.django.execution.", "oxicache.django.signals.")
+KEPT: Final = (
+    "oxicache.django.execution.",
+    "oxicache.django.fragments.",  # loaded with the first template
+    "oxicache.django.signals.",
+)
 # What `migrate` fills, and a TransactionTestCase empties and fills again; and sessions, which nobody counts.
 FILLED: Final = ("auth_permission", "django_content_type", "django_migrations", "django_session")
 # What Django's test environment changes, for as long as the first test that needs it and all after it run.
