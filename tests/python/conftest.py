@@ -61,6 +61,10 @@ if HAS_DJANGO:
 
     django.setup()
 
+    from django.template.backends.django import get_installed_libraries
+
+    get_installed_libraries()  # imported with the first template otherwise, and what they connect is left behind then
+
 
 # What tests isolation, or patches time.time: there caches count by time.time, as in users' own tests.
 FOLLOW_TIME = ("django_app", "contracts", "test_testing.py", "test_pytest_plugin.py")

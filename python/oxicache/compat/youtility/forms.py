@@ -1,4 +1,4 @@
-"""The forms of document 004: the tenant is the session's where the settings name nobody. What they do: django/forms.py."""
+"""The forms of document 004: the tenant is the session's where the settings name nobody. Beneath: django/forms.py."""
 
 from django.forms import Form, ModelForm
 
