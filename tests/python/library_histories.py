@@ -35,7 +35,7 @@ def ask(*asked: Question) -> Step:
 
 def change(name: str, *given: Any, using: str = NEAR) -> Step:
     """The writer does something."""
-    done = Change(name, *given)
+    done = [Change(name, *given)]
     return lambda one: one.change(done) if using == NEAR else one.change_far(done)
 
 
@@ -73,6 +73,7 @@ HISTORIES: Final[dict[str, tuple[Step, ...]]] = {
     "types_of_parameters_are_not_in_the_key": (
         ask(*(Question(steps=(("constant", value),)) for value in (1, "1"))),
     ),
+    "limits_are_not_in_the_key": (ask(WORKS, Question(end="slice")),),
     "databases_share": (change("save", 1, "y", 2, using=FAR), ask(WORKS, Question(using=FAR))),
     "aggregates_share": (ask(Question(end="highest"), Question(end="of ann")),),
     "time_zones_share": (

@@ -152,15 +152,17 @@ class Library(RuleBasedStateMachine):
             if not writer.connection.needs_rollback:
                 break
 
-    @rule(change=changes(NEAR))
-    def change(self, change: Change) -> None:
+    @rule(each=st.lists(changes(NEAR), min_size=1, max_size=3))
+    def change(self, each: list[Change]) -> None:
         with self.writer:
-            change.do(NEAR)
+            for one in each:
+                one.do(NEAR)
 
-    @rule(change=changes(FAR))
-    def change_far(self, change: Change) -> None:
+    @rule(each=st.lists(changes(FAR), min_size=1, max_size=3))
+    def change_far(self, each: list[Change]) -> None:
         with self.writer:
-            change.do(FAR)
+            for one in each:
+                one.do(FAR)
 
     @rule(question=questions())
     def writer_asks(self, question: Question) -> None:

@@ -9,7 +9,8 @@ from .atlas.counters import totals
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
-FEATURES = ("/features/", "/api/features/")
+# What tells by itself what a cache did for it.
+TELLING = ("/features/", "/api/features/", "/parts/", "/api/parts/")
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -45,7 +46,7 @@ class CacheHeaders:
         response = self.get_response(request)
         spent = totals().since(before)
         response["X-Worker"] = str(os.getpid())
-        if spent.verdict and not request.path.startswith(FEATURES):
+        if spent.verdict and not request.path.startswith(TELLING):
             response["X-Cache"] = spent.verdict
             response["X-Cache-Hits"] = str(spent.hits)
             response["X-Cache-Misses"] = str(spent.misses)

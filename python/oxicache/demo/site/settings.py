@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "oxicache.demo.site.atlas",
     "oxicache.demo.site.features",
+    "oxicache.demo.site.parts",
 ]
 # One name for every demo of a user, so that a second run finds the first one's few bytes of shared memory again.
 OXICACHE = {

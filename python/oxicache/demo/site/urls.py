@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/search/", views.api_search, name="api-search"),
     path("api/cache/", views.api_cache, name="api-cache"),
     path("", include("oxicache.demo.site.features.urls")),
+    path("", include("oxicache.demo.site.parts.urls")),
     path("api/core/", include("oxicache.django.endpoints.urls")),  # for Ada, who looks after the site
     # Two small files on localhost; a real site has whitenoise or nginx do this.
     path("static/<path:path>", serve, {"document_root": STATIC}, name="static"),

@@ -6,7 +6,7 @@ at, the address, a header, what a middleware has set on the request, joins the f
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -152,7 +152,9 @@ def watched(request: HttpRequest | None, looks: Looks) -> Iterator[None]:
                 if match is not None:
                     attributes["resolver_match"] = match
         if not looks.has_seen_messages and message_marks(request) == marks:
-            looks.roots.discard("messages")  # somebody else's: there are some for this visitor, and it shows none
+            looks.roots.discard(
+                "messages"
+            )  # somebody else's: there are some for this visitor, and it shows none
     finally:
         _inmost.reset(token)
 
@@ -283,5 +285,3 @@ def learns(fragment: Fragment, keyed: Looks, looks: Looks) -> bool:
     elif len(known) < MAX_KNOWN or fragment.digest in known:
         known[fragment.digest] = tuple(sorted({*before, *new}))
     return True
-
-

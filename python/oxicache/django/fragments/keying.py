@@ -1,4 +1,4 @@
-"""The key of a fragment: its scope, its kind and name, its version, where it is shown, what it varies by, its source."""
+"""The key of a fragment: its scope, its kind, name and version, where it is shown, what it varies by, its source."""
 
 import hashlib
 from typing import Any, Final

@@ -13,7 +13,17 @@ from oxicache import keys
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import conf, nesting, transactions
 from oxicache.django.fragments import guarding
-from oxicache.django.fragments.guarding import Looks, known, leaks, learns, report, say, segments, stand_ins, watched
+from oxicache.django.fragments.guarding import (
+    Looks,
+    known,
+    leaks,
+    learns,
+    report,
+    say,
+    segments,
+    stand_ins,
+    watched,
+)
 from oxicache.django.fragments.keying import Fragment, default_alias
 from oxicache.django.fragments.options import words_of
 from oxicache.django.holding import Found, Holder, NativeHolder, holder_at
@@ -57,11 +67,10 @@ class Block(Protocol):
         ...
 
 
-# What is held: the text, when it expires by the holder's time, and, if it depends on any, its tags, its words, and where
-# its tags are.
+# What is held: the text, when it expires by the holder's time, and, if it depends on any, its tags, its words, and
+# where its tags are.
 Held: TypeAlias = (
-    tuple[str, float | None]
-    | tuple[str, float | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+    tuple[str, float | None] | tuple[str, float | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 )
 
 
@@ -98,7 +107,7 @@ def render(
         if size == PLAIN and whole is None:
             return found[0], True
         if size != PLAIN and (size != DEPENDENT or transactions.is_any_written()):
-            # Somebody else's, in a cache that others write to; or it may be older than what this transaction has written.
+            # Somebody else's, in a cache that others write to; or perhaps older than what this transaction has written.
             found = MISSING
     else:
         found = MISSING
@@ -178,16 +187,17 @@ def _within(request: HttpRequest, scope: Callable[[], Scope]) -> Scope:
     record = getattr(request.COOKIES, "record", None)
     if around is None or record is not around:
         return scope()
-    stands = [one for one in (request.COOKIES, request.META) if getattr(one, "record", None) is around]
+    places: tuple[Any, ...] = (request.COOKIES, request.META)
+    stands = [one for one in places if getattr(one, "record", None) is around]
     unheard = Looks()
     unheard.outer = None
     for one in stands:
-        one.record = unheard  # type: ignore[attr-defined]
+        one.record = unheard
     try:
         return scope()
     finally:
         for one in stands:
-            one.record = around  # type: ignore[attr-defined]
+            one.record = around
 
 
 class _Making:
@@ -210,9 +220,9 @@ class _Making:
         first = nesting.captured(own)
         keyed, looks = Looks(), Looks()
         self._look_at_key(keyed)
-        with nesting.gathering() as inner, watched(self._request, looks):
-            with self._block.put(stand_ins(self._block.names(), self._request, looks)):
-                html = str(self._block.html())
+        replaced = stand_ins(self._block.names(), self._request, looks)
+        with nesting.gathering() as inner, watched(self._request, looks), self._block.put(replaced):
+            html = str(self._block.html())
         needs, ttl = own | inner.needs, inner.limited(fragment.ttl)
         found = leaks(fragment, keyed, looks)
         for root in found:
@@ -230,7 +240,7 @@ class _Making:
         until = None if ttl is None else holder.now() + ttl
         value: Held = (html, until)
         if needs:
-            value = (html, until, *(tuple(sorted(one)) for one in (needs.tags, needs.words, needs.locations)))
+            value = (html, until, tuple(needs.tags), tuple(needs.words), tuple(needs.locations))
         return Found(value, shared=is_kept, stamps=stamps, tags=tags or (), ttl=ttl)
 
     def _look_at_key(self, keyed: Looks) -> None:
@@ -238,7 +248,8 @@ class _Making:
         request, fragment = self._request, self._fragment
         if request is not None and fragment.per_tenant:
             _look_at_names(request, keyed, lambda: _scope(fragment, request, lambda: self._block))
-        with watched(request, keyed), self._block.put(stand_ins(self._block.names(), request, keyed)):
+        replaced = stand_ins(self._block.names(), request, keyed)
+        with watched(request, keyed), self._block.put(replaced):
             self._block.given()
 
     def _dependence(
@@ -247,8 +258,8 @@ class _Making:
         if not isinstance(self._holder, NativeHolder):
             say(
                 self._fragment,
-                f"it has tags or depends on models, of which {self._holder.name} knows nothing: name an alias that is a "
-                "NativeCache",
+                f"it has tags or depends on models, of which {self._holder.name} knows nothing: name an alias that is "
+                "a NativeCache",
             )
             return (), None
         fitted = needs.fitted()
@@ -283,7 +294,7 @@ def _may_keep(stamps: Stamps | None) -> bool:
     )
 
 
-def _tell(
+def _tell(  # noqa: PLR0917 -- all that is known of it
     whole: Gathered, fragment: Fragment, whose: Scope, holder: Holder, held: Any, found: Held
 ) -> None:
     """Tell what this one is part of on what it depends, and by whom it is told apart."""

@@ -55,7 +55,9 @@ def _spelt(language: str | None, zone: str | None) -> tuple[str, ...]:
     )
 
 
-@functools.lru_cache(maxsize=8)  # there are two, and where a test changes LANGUAGES, Django begins with another
+@functools.lru_cache(
+    maxsize=8
+)  # there are two, and where a test changes LANGUAGES, Django begins with another
 def _variable(local: Any) -> ContextVar[Any] | None:
     """Return the variable in which a Local keeps what was set on it, as far as this asgiref is known here."""
     found = getattr(getattr(local, "_storage", None), "_data", None)

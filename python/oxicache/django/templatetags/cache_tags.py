@@ -27,7 +27,7 @@ _UNNAMED: Final = "unnamed"  # a template made of a string
 
 
 class _Arguments:
-    """What stands in a tag: values without a name, and values with one. Literal ones are checked when it is compiled."""
+    """What stands in a tag: values without a name, and with one. Literal ones are checked when it is compiled."""
 
     def __init__(self, parser: Parser, token: Token, known: frozenset[str] | None) -> None:
         """`known`: the names that there are; None for any."""
@@ -64,7 +64,7 @@ class _Arguments:
                     raise self.error(error) from error
 
     def value(self, expression: FilterExpression, context: Context) -> Any:
-        """Return a value. TemplateSyntaxError names a variable that there is none of, unless a filter makes another of it."""
+        """Return a value. TemplateSyntaxError names a variable that is missing, if no filter makes something of it."""
         if expression.filters:
             return expression.resolve(context, ignore_failures=True)
         asked = expression.var
@@ -74,7 +74,8 @@ class _Arguments:
             return asked.resolve(context)
         except VariableDoesNotExist as error:
             raise self.error(
-                f"there is no {expression.token} in this context; if there need not be, write {expression.token}|default:..."
+                f"there is no {expression.token} in this context; if there need not be, write "
+                f"{expression.token}|default:..."
             ) from error
 
 
@@ -118,7 +119,9 @@ class _BlockNode(Node):
 
     child_nodelists = ("nodelist",)
 
-    def __init__(self, arguments: _Arguments, nodelist: NodeList, name: FilterExpression | str, **made: Any) -> None:
+    def __init__(
+        self, arguments: _Arguments, nodelist: NodeList, name: FilterExpression | str, **made: Any
+    ) -> None:
         self.nodelist = nodelist
         self._arguments = arguments
         self._name = name
@@ -171,7 +174,7 @@ def _overriding(context: Context) -> list[str]:
 
 def _body(parser: Parser, end: str) -> tuple[NodeList, str]:
     """Return what stands before the end tag, and the digest of that, of its template, and of where it stands there."""
-    before = parser.tokens[:]
+    before: list[Any] = list(parser.tokens)
     nodelist = parser.parse((end,))
     source = [f"{one.token_type}:{one.contents}" for one in before[len(parser.tokens) :]]
     parser.delete_first_token()
@@ -185,9 +188,9 @@ def _body(parser: Parser, end: str) -> tuple[NodeList, str]:
 def cache_fragment(parser: Parser, token: Token) -> Node:
     """Hold what is rendered until `endcache_fragment`.
 
-    `{% cache_fragment NAME ... timeout=300 vary_on="tenant" version=1 tags="" depends_on="" alias="" %}`: behind the name
-    what else it varies by. `vary_on` is tenant, user, both with a comma, or none; `tags` and `depends_on`, of models,
-    are parted by commas. TemplateSyntaxError for what is wrong: of literals when the template is compiled.
+    `{% cache_fragment NAME ... timeout=300 vary_on="tenant" version=1 tags="" depends_on="" alias="" %}`: behind the
+    name what else it varies by. `vary_on` is tenant, user, both with a comma, or none; `tags` and `depends_on`, of
+    models, are parted by commas. TemplateSyntaxError for what is wrong: of literals when the template is compiled.
     """
     arguments = _Arguments(parser, token, OPTIONS)
     if not arguments.given:
@@ -256,7 +259,9 @@ def cached_widget(parser: Parser, token: Token) -> Node:
     """
     arguments = _Arguments(parser, token, None)
     if len(arguments.given) != 1:
-        raise arguments.error("it wants one name, and the rest as key=value: {% cached_widget 'name' limit=5 %}")
+        raise arguments.error(
+            "it wants one name, and the rest as key=value: {% cached_widget 'name' limit=5 %}"
+        )
     arguments.check_literals()
     return _WidgetNode(arguments)
 

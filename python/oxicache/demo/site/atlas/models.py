@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from django.db import models
+from django.http import HttpRequest
 
 from oxicache import cached_method, ttl_cached_property
+from oxicache.django.queries import CachedQuerySet
 
 from .figures import Figures, figures_of
 from .geodesy import geodesic_km, haversine_km
@@ -29,6 +31,7 @@ DEGREE_KM = 111.2  # a degree of latitude
 CHUNK = 500  # parents asked for in one query: SQLite took at most 999 parameters for most of its life
 AWAKE = range(7, 23)  # local hours
 DAY = datetime(2026, 3, 20, tzinfo=UTC)  # a fixed day, so that two runs agree; near an equinox
+MILLION, BILLION = 10**6, 10**9  # people; no city has more than the second
 LEAST_GAIN_KM = 1e-6  # a millimetre: less is rounding, and could be won back and forth for ever
 
 RANKINGS: dict[str, Callable[[Figures], float]] = {
@@ -222,10 +225,25 @@ class Region(models.Model):
         return self.name
 
 
+def least_people(request: HttpRequest) -> int:
+    """Return how many people a city is to have at least: `?least=`, or a million."""
+    given = request.GET.get("least", "")
+    return min(int(given), BILLION) if given.isascii() and given.isdecimal() else MILLION
+
+
+class CityQuerySet(CachedQuerySet["City"]):
+    """Cities, whose querysets can be cached."""
+
+    def asked_for(self, request: HttpRequest) -> "CityQuerySet":
+        """Return the cities of the size that a request asks for."""
+        return self.filter(population__gte=least_people(request)).select_related("country")
+
+
 class City(models.Model):
     """A city of at least 15,000 people, or a seat of government, by its geonames id."""
 
     country_id: int
+    objects = CityQuerySet.as_manager()
 
     id = models.IntegerField(primary_key=True)
     country = models.ForeignKey(Country, models.CASCADE, related_name="cities")

@@ -1,8 +1,6 @@
 """Each feature with two requests that this worker sends itself through all of its middleware, and what came back."""
 
-import functools
 import importlib.util
-import io
 import itertools
 import os
 import time
@@ -11,13 +9,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from django.core.handlers.base import BaseHandler
-from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from oxicache.demo.site.requests import ask
 
 from .notes import notes_on
 from .views import MOMENT, is_source_away
@@ -191,23 +189,9 @@ class Look:
         return verdicts and self.replies[1].status == self.feature.status
 
 
-@functools.cache
-def _site() -> BaseHandler:
-    handler = BaseHandler()
-    handler.load_middleware()
-    return handler
-
-
 def _ask(request: HttpRequest, path: str, query: str, headers: dict[str, str]) -> Reply:
-    """Send a GET of this visitor's through the site, in this process."""
-    kept = {name: value for name, value in request.META.items() if not name.startswith("HTTP_IF_")}
-    own = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_LENGTH": ""}
-    for name in ("HTTP_CACHE_CONTROL", "HTTP_PRAGMA"):  # a reload of this page is none of those
-        kept.pop(name, None)
-    asked = WSGIRequest({**kept, **own, "wsgi.input": io.BytesIO(), **headers})
-    response = _site().get_response(asked)
+    response = ask(request, path, query, headers)
     found = {name: str(response[name]) for name in SHOWN if response.has_header(name)}
-    response.close()
     return Reply(response.status_code, found)
 
 
