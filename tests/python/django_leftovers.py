@@ -34,8 +34,8 @@ from oxicache.registry import cache_manager
 
 __all__ = ["django_state", "forget_models", "forget_stores", "remember_models", "remove_rows", "unwatch"]
 
-# Loaded before anybody looks: what listens to signals does so from then on. Else the test that loads it, where it runs alone,
-# would have left that behind.
+# Loaded before anybody looks: what listens to signals does so from then on. Else the test that loads it, where it runs
+# alone, would have left that behind.
 for _one in pkgutil.walk_packages(oxicache.django.__path__, "oxicache.django."):
     with suppress(ModuleNotFoundError):  # an extra that is not installed
         importlib.import_module(_one.name)
