@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 from dialect_caches import BACKENDS, BROKEN, left, own_default
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
-from document_pages import Example, example, examples
+from document_pages import Example, example
 from project.facilities.models import Asset, People
 from youtility_site import row, youtility_cache
 
 from oxicache.compat.youtility import (
     clear_cache_pattern,
     get_cache_stats,
-    get_tenant_cache_key,
     invalidate_cache_pattern,
     method_cache,
     warm_cache_pattern,
@@ -71,27 +69,6 @@ class TestExamples:
             7
         ] * 3
         assert len(calculated) == 2
-
-    @example("004", "Cache Warming Patterns")
-    def test_cache_warming_patterns(self, shown: Example, cache: Any) -> None:
-        """004, "Cache Warming Patterns"."""
-        shown.run(
-            active_tenants=[SimpleNamespace(id=1), SimpleNamespace(id=2)],
-            get_tenant_cache_key=get_tenant_cache_key,
-            generate_expensive_data=lambda tenant: f"data of {tenant.id}",
-        )
-        assert cache.get("tenant:2:custom:data") == "data of 2"
-        assert invalidate_cache_pattern("custom:data", tenant_id=1)["keys_cleared"] == 1
-
-    @examples("004", ("Accessing Cache Metrics", 1), ("Issue: High Memory Usage", 1))
-    def test_statistics(self, shown: Example, capsys: pytest.CaptureFixture[str]) -> None:
-        """004, "Accessing Cache Metrics" and "Issue: High Memory Usage"; off Redis nobody knows these figures."""
-        shown.typed()
-        told = capsys.readouterr().out
-        assert "'redis_memory_used': None" in told or told == "Memory: None\n"
-        for words in shown.commands():
-            call_command(*words)
-            assert "Cache invalidation completed successfully!" in capsys.readouterr().out
 
 
 class TestMethodCache:
