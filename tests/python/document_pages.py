@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from document_lists import CORRECTIONS, LINES_TO_COME
 
-__all__ = ["EXAMPLES", "FOLDER", "MODULES", "Example", "Key", "dialect", "example", "examples", "run_example"]
+__all__ = ["EXAMPLES", "FOLDER", "MODULES", "Example", "Key", "example", "examples"]
 
 FOLDER: Final = Path(__file__).parent / "contracts" / "examples"
 MODULES: Final = {  # what the documents import from, and what that is here
@@ -147,11 +147,6 @@ class Example:
         return engine.get_template("page.html").render(Context(context))
 
 
-def run_example(source: str, **prelude: Any) -> dict[str, Any]:
-    """Run lines that stand in no document, as a block is run; return their names."""
-    return Example(Key("none", "none"), "python", source).run(**prelude)
-
-
 def _read(page: Path) -> Iterator[Example]:
     heading, numbers = "", dict[str, int]()
     for block in BLOCK.finditer(page.read_text("utf-8")):
@@ -186,11 +181,6 @@ def _importable(modules: Mapping[str, ModuleType]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         _install(patch, {**named, **modules})
         yield
-
-
-def dialect(monkeypatch: pytest.MonkeyPatch, **modules: ModuleType) -> None:
-    """Have module names stand for other modules; `a__b` is `a.b`."""
-    _install(monkeypatch, {name.replace("__", "."): module for name, module in modules.items()})
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, modules: Mapping[str, ModuleType]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from dialect_caches import BACKENDS, own_default
-from document_pages import run_example
+from document_pages import Example, example
 from driven_clock import Clock, driven
 from platform_site import platform_cache
 
@@ -33,23 +33,11 @@ def clock() -> Iterator[Clock]:
 
 
 class TestExamples:
-    def test_method_caching(self, cache: Any) -> None:
+    @example("003", "Method Caching")
+    def test_method_caching(self, shown: Example, cache: Any) -> None:
         """003, "Method Caching"; and its tags and patterns find what it keeps."""
         fetched: list[int] = []
-        names = run_example(
-            """
-from platform_core.caching import cached_method
-
-class DataService:
-    @cached_method(
-        timeout=300,
-        key_func=lambda self, user_id: f"user_data:{user_id}",
-        tags_func=lambda self, user_id: [f"user:{user_id}"]
-    )
-    def get_user_data(self, user_id):
-        # Expensive data fetching
-        return fetch_user_data(user_id)
-""",
+        names = shown.run(
             fetch_user_data=lambda user_id: fetched.append(user_id) or {"id": user_id},
         )
         service = names["DataService"]()
@@ -64,29 +52,20 @@ class DataService:
         service.get_user_data(1), service.get_user_data(2)
         assert fetched == [1, 2, 1, 2]
 
-    def test_smart_caching(self, cache: Any) -> None:
+    @example("003", "Smart Caching")
+    def test_smart_caching(self, shown: Example, cache: Any) -> None:
         """003, "Smart Caching"."""
         computed: list[tuple[int, int]] = []
-        names = run_example(
-            """
-from platform_core.caching import smart_cache
-
-@smart_cache(
-    base_timeout=300,
-    min_timeout=60,
-    max_timeout=3600,
-    monitor=True
-)
-def expensive_calculation(param1, param2):
-    # Automatically adjusts cache timeout based on access patterns
-    return complex_calculation(param1, param2)
-""",
+        names = shown.run(
             complex_calculation=lambda *params: computed.append(params) or sum(params),
         )
         calculation = names["expensive_calculation"]
         assert [calculation(1, 2), calculation(1, param2=2), computed] == [3, 3, [(1, 2)]]
         assert (
-            cache_manager.invalidate("pattern", pattern="^smart:project.examples:expensive_calculation") == 1
+            cache_manager.invalidate(
+                "pattern", pattern="^smart:project.projects.examples:expensive_calculation"
+            )
+            == 1
         )
 
 

@@ -139,6 +139,8 @@ class TestFunctions:
             )
             keys = ("tenant:0:custom:data", "tenant:7:custom:data")
             assert [cache.get(key) for key in keys] == [{"of": 0}, {"of": 7}]
+            assert youtility.invalidate_cache_pattern("custom:data", tenant_id=7)["keys_cleared"] == 1
+            assert left(cache, list(keys)) == ["tenant:0:custom:data"]
             clock.advance(3601)
             assert left(cache, list(keys)) == []
 

@@ -11,15 +11,13 @@ from dialect_caches import BACKENDS, BROKEN, left, own_default
 from django.db import connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
-from document_pages import dialect, run_example
+from document_pages import Example, example
 from project.facilities.models import Asset, People
 from youtility_site import row, youtility_cache
 
-from oxicache.compat import youtility
 from oxicache.compat.youtility import (
     clear_cache_pattern,
     get_cache_stats,
-    get_tenant_cache_key,
     invalidate_cache_pattern,
     method_cache,
     warm_cache_pattern,
@@ -33,9 +31,8 @@ Attach = Callable[..., list[Any]]
 
 
 @pytest.fixture(autouse=True)
-def cache(youtility_cache: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The default alias, empty; the module names of the document."""
-    dialect(monkeypatch, apps__core__caching__decorators=youtility, apps__core__caching__utils=youtility)
+def cache(youtility_cache: Any) -> Any:
+    """The default alias, empty."""
     return youtility_cache
 
 
@@ -59,19 +56,11 @@ def attach(monkeypatch: pytest.MonkeyPatch) -> Attach:
 
 
 class TestExamples:
-    def test_method_caching(self) -> None:
+    @example("004", "Method Caching for Model Instances")
+    def test_method_caching(self, shown: Example) -> None:
         """004, "Method Caching for Model Instances"."""
         calculated: list[int] = []
-        names = run_example(
-            """
-from apps.core.caching.decorators import method_cache
-
-class MyModel(models.Model):
-    @method_cache(timeout=3600, key_prefix='expensive_calc')
-    def expensive_calculation(self):
-        # Cached per instance for 1 hour
-        return complex_calculation()
-""",
+        names = shown.run(
             models=SimpleNamespace(Model=object),
             complex_calculation=lambda: calculated.append(1) or 7,
         )
@@ -80,40 +69,6 @@ class MyModel(models.Model):
             7
         ] * 3
         assert len(calculated) == 2
-
-    def test_cache_warming_patterns(self, cache: Any) -> None:
-        """004, "Cache Warming Patterns"."""
-        run_example(
-            """
-from apps.core.caching.utils import warm_cache_pattern
-
-def custom_cache_warmer():
-    \"\"\"Generator function for cache warming\"\"\"
-    for tenant in active_tenants:
-        key = get_tenant_cache_key('custom:data', tenant_id=tenant.id)
-        data = generate_expensive_data(tenant)
-        yield (key, data)
-
-# Warm the pattern
-warm_cache_pattern('custom:data', custom_cache_warmer, timeout=3600)
-""",
-            active_tenants=[SimpleNamespace(id=1), SimpleNamespace(id=2)],
-            get_tenant_cache_key=get_tenant_cache_key,
-            generate_expensive_data=lambda tenant: f"data of {tenant.id}",
-        )
-        assert cache.get("tenant:2:custom:data") == "data of 2"
-        assert invalidate_cache_pattern("custom:data", tenant_id=1)["keys_cleared"] == 1
-
-    def test_statistics(self, cache: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        """004, "Accessing Cache Metrics" and "Issue: High Memory Usage"; off Redis nobody knows these figures."""
-        run_example(
-            """
-from apps.core.caching.utils import get_cache_stats
-stats = get_cache_stats()
-print(f"Memory: {stats['redis_memory_used']}")
-"""
-        )
-        assert capsys.readouterr().out == "Memory: None\n"
 
 
 class TestMethodCache:
