@@ -89,9 +89,9 @@ class Dropdown:
     def _request(self, request: HttpRequest | None) -> HttpRequest:
         if request is not None:
             return request
-        why = "is sitewise" if self.sitewise else f"has {self.filter_method}, which takes the request"
+        why = "it is sitewise" if self.sitewise else f"{self.filter_method} takes the request"
         raise ValueError(
-            f"{self.where} {why}, and the form got none: pass request=, to a formset as "
+            f"{self.where}: {why}, and the form got none; pass request=, to a formset as "
             'form_kwargs={"request": request}, in the admin as docs/forms.md shows'
         )
 

@@ -73,10 +73,10 @@ class TestRequests(DropdownCase):
     def test_a_request_that_is_wanted_and_not_there(self) -> None:
         """Is said with its remedy, in the words of the form."""
         for form, why in (
-            (StaffForm, "is sitewise"),
-            (of("of_tenant"), "has of_tenant, which takes the request"),
+            (StaffForm, "it is sitewise"),
+            (of("of_tenant"), "of_tenant takes the request"),
         ):
-            with pytest.raises(ValueError, match=f"{why}, and the form got none: pass request="):
+            with pytest.raises(ValueError, match=f"{why}, and the form got none; pass request="):
                 form()
 
     def test_limits_of_a_model_field_hold(self) -> None:
