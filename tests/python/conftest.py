@@ -39,6 +39,7 @@ NEED_DJANGO = [
     "contracts/test_akvo_reference.py",
     "contracts/test_akvo_settings.py",
     "contracts/test_dialects_processes.py",
+    "contracts/test_migrating.py",
     "contracts/test_the_bot_examples.py",
     "contracts/test_the_bot_functions.py",
     "contracts/test_the_bot_invalidation.py",
