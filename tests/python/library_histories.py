@@ -20,7 +20,7 @@ def play(machine: Any, *steps: Step) -> None:
     """Have a machine take these steps, and look after each."""
     one = machine()
     try:
-        one.begin_empty()
+        one.begin_anew()
         for step in steps:
             step(one)
             one.nothing_is_stale()
@@ -114,6 +114,7 @@ HISTORIES: Final[dict[str, tuple[Step, ...]]] = {
 # What was wrong once.
 DEFECTS: Final[dict[str, tuple[Step, ...]]] = {
     "an exclude through a relation": (ask(Question(steps=(("subject not", "a"),))),),
+    "part of a column of JSON": (ask(Question(end="facts")),),
     "rolled back in another database": (
         ask(FROM_FAR),
         begin(FAR),

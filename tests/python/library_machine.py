@@ -123,13 +123,15 @@ class Library(RuleBasedStateMachine):
         self.asked: list[Question] = []
         self.one, self.other = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
-    @initialize()
-    def begin_empty(self) -> None:
+    @initialize(first=st.lists(questions(), min_size=2, max_size=MAX_REMEMBERED))
+    def begin_anew(self, first: list[Question] = ()) -> None:  # type: ignore[assignment]
         cache.clear()
         fetching._learned.clear()
         with self.writer:
             for alias in ALIASES:
                 lay_out(alias)
+        for question in first:
+            self.ask(question)
 
     # ------------------------------------------------------------ who writes
 

@@ -1,12 +1,17 @@
 """`cached()`: querysets whose results are held until what they read changes."""
 
+import asyncio
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.core.paginator import Paginator
 from django.db import connection, transaction
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Sum
@@ -27,6 +32,10 @@ def copied(one: Any) -> Any:
 
 
 NATIVE = override_settings(CACHES={"default": {"BACKEND": "oxicache.django.backends.NativeCache"}})
+WITH_PLAIN: Any = {
+    "default": {"BACKEND": "oxicache.django.backends.NativeCache"},
+    "plain": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +194,48 @@ class TestReads(TestCase):
 
 
 @NATIVE
+class TestTwins(TestCase):
+    def test_find_what_is_held(self) -> None:
+        """The async twins ask once and then nothing, and what they hold the others find."""
+        ann = User.objects.create(username="ann")
+        users = cached_queryset(User.objects.order_by("pk"), 60)
+
+        async def names() -> list[str]:
+            return [one.username async for one in users.all()]
+
+        for ask, given in (
+            (names, ["ann"]),
+            (users.acount, 1),
+            (users.aexists, True),
+            (users.afirst, ann),
+            (users.alast, ann),
+            (partial(users.aget, username="ann"), ann),
+            (partial(users.aaggregate, most=Max("username")), {"most": "ann"}),
+            (partial(users.ain_bulk, [ann.pk]), {ann.pk: ann}),
+        ):
+            for count in (1, 0):
+                with CaptureQueriesContext(connection) as found:
+                    assert async_to_sync(ask)() == given
+                assert len(found) == count
+        assert queries(lambda: list(users.all())) == 0
+        with CaptureQueriesContext(connection) as found:
+            for _ in range(2):
+                assert async_to_sync(users.aget_or_create)(username="ann") == (ann, False)
+        assert len(found) == 2
+
+    def test_ask_once_together(self) -> None:
+        """Of tasks that ask at the same time one asks the database."""
+        users = cached_queryset(User.objects.all(), 60)
+
+        async def together() -> list[int]:
+            return await asyncio.gather(*[users.acount() for _ in range(5)])
+
+        with CaptureQueriesContext(connection) as found:
+            assert async_to_sync(together)() == [0] * 5
+        assert len(found) == 1
+
+
+@NATIVE
 class TestRefusals(TestCase):
     def test_what_must_ask_the_database(self) -> None:
         """Says so where it is called."""
@@ -200,10 +251,45 @@ class TestRefusals(TestCase):
                 ask()
         with pytest.raises(TypeError, match="takes a queryset"):
             cached_queryset(User.objects.raw("SELECT 1"))
-        with pytest.raises(TypeError, match="depends_on"):
-            users.cached(depends_on="auth.User")
-        with pytest.raises(ValueError, match="ttl"):
-            users.cached(-1)
+        with pytest.raises(TypeError, match=r"call all\(\)"):
+            cached_queryset(User.objects)
+
+    def test_wrong_arguments(self) -> None:
+        """Are named, with their values and what would be right, where `cached()` is called."""
+        users: Any = cached_queryset(User.objects.all())
+        for error, said, given in (
+            (TypeError, "ttl must be a number of seconds or a timedelta, not 'x'", {"ttl": "x"}),
+            (TypeError, "ttl must be", {"ttl": True}),
+            (ValueError, "ttl must be at least 0 seconds, not -1", {"ttl": -1}),
+            (ValueError, "ttl must be at least 0 seconds, not nan", {"ttl": float("nan")}),
+            (TypeError, "tags must be an iterable of strings, not 'a'", {"tags": "a"}),
+            (TypeError, "tags must be an iterable of strings", {"tags": [1]}),
+            (ValueError, "tag must not be empty", {"tags": [""]}),
+            (TypeError, "depends_on must be a list of models, not 'auth.User'", {"depends_on": "auth.User"}),
+            (TypeError, "depends_on must be a list of models", {"depends_on": User}),
+            (TypeError, "5 is no model", {"depends_on": [5]}),
+            (ValueError, "'auth.Nobody' is no model", {"depends_on": ["auth.Nobody"]}),
+            (
+                ImproperlyConfigured,
+                r"'nowhere' is no alias of CACHES \(default, plain\)",
+                {"alias": "nowhere"},
+            ),
+            (ImproperlyConfigured, "None is no alias", {"alias": None}),
+            (ImproperlyConfigured, "'plain'.* is no NativeCache.*alias='default' is one", {"alias": "plain"}),
+        ):
+            with override_settings(CACHES=WITH_PLAIN), pytest.raises(error, match=said):
+                users.cached(**given)
+
+    def test_what_may_be_cached_late(self) -> None:
+        """A slice, and a queryset whose rows are there already: its copy asks anew."""
+        for name in "abc":
+            User.objects.create(username=name)
+        plain = User.objects.order_by("pk")[1:3]
+        for users in (plain, cached_queryset(plain).cached(None)):
+            assert len(users) == 2
+            again: Any = cached_queryset(users, timedelta(minutes=1))
+            assert [one.username for one in again] == ["b", "c"]
+            assert (again.count(), again.exists(), again[0].username) == (2, True, "b")
 
     def test_uncached(self) -> None:
         """Asks the database again."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 __all__ = ["ask"]
@@ -19,7 +19,9 @@ def _site() -> BaseHandler:
     return handler
 
 
-def ask(request: HttpRequest, path: str, query: str, headers: Mapping[str, str] | None = None) -> HttpResponseBase:
+def ask(
+    request: HttpRequest, path: str, query: str, headers: Mapping[str, str] | None = None
+) -> HttpResponseBase:
     """Send a GET of this visitor's, with META's spelling of more headers; the answer is closed."""
     kept = {name: value for name, value in request.META.items() if not name.startswith("HTTP_IF_")}
     own = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_LENGTH": ""}

@@ -70,7 +70,11 @@ def form(request: HttpRequest) -> HttpResponse:
 def fragment(request: HttpRequest) -> HttpResponse:
     """A table of countries in a template; the queryset in its context is asked for when the fragment is made."""
     countries = Country.objects.order_by("-population")[:ROWS]
-    shown = {"countries": countries, "changed": Country.objects.filter(iso=CHANGED), "least": least_people(request)}
+    shown = {
+        "countries": countries,
+        "changed": Country.objects.filter(iso=CHANGED),
+        "least": least_people(request),
+    }
     with counted() as made:
         part = render_to_string("parts/fragment.html", shown, request)
     return _page(request, "fragment", "A cached fragment", part, made)
@@ -93,7 +97,9 @@ def grow(request: HttpRequest) -> HttpResponse:
     """Let one more person live in a country: every part that shows it is outdated, in all workers."""
     after = request.POST.get("after", "")
     if after and after not in {"form", "fragment", "queryset"}:
-        return HttpResponseBadRequest(f"There is no part {after!r}.", content_type="text/plain; charset=utf-8")
+        return HttpResponseBadRequest(
+            f"There is no part {after!r}.", content_type="text/plain; charset=utf-8"
+        )
     country = Country.objects.get(iso=CHANGED)
     country.population += 1
     country.save()
