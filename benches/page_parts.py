@@ -164,13 +164,12 @@ class Visitor:
 def _fragments(rounds: int, sample_ns: int) -> Iterator[Result]:
     from django.core.cache import caches
     from django.http import HttpRequest
-    from django.template import Context, engines
+    from django.template import RequestContext, engines
 
     engine: Any = engines["django"]
     request: Any = HttpRequest()
     request.user = Visitor()
     shown = {
-        "request": request,
         "user": request.user,
         "title": "A title",
         "numbers": range(FRAGMENTS),
@@ -179,7 +178,7 @@ def _fragments(rounds: int, sample_ns: int) -> Iterator[Result]:
 
     def rendered(source: str) -> Callable[[], str]:
         template = engine.from_string(source).template
-        return lambda: str(template.render(Context(shown)))
+        return lambda: str(template.render(RequestContext(request, shown)))  # as views do
 
     for alias, backend in ALIASES.items():
         for kind, tag in OURS.items():
