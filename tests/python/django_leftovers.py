@@ -96,6 +96,7 @@ _own_models: set[type[models.Model]] = (
 def remember_models() -> None:
     """Keep the models that are there now; to be called once all tests are collected."""
     _own_models.update(watching._known)
+    watching._is_watching_all = False
 
 
 def forget_models() -> None:
@@ -111,6 +112,7 @@ def unwatch() -> None:
 
     The project's stay watched: who depends on them is found once. Who loads anew what he caches watches again.
     """
+    watching._is_watching_all = False
     own = [model for model in apps.get_models(include_auto_created=True) if _is_of_django(model)]
     for model in own:
         watching._watched.discard(model)

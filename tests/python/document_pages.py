@@ -126,20 +126,25 @@ class Example:
         return [words[2:] for words in found if words[:2] == ["python", "manage.py"] and words[2] != "shell"]
 
     def typed(self, **prelude: Any) -> dict[str, Any]:
-        """Run what is typed into `python manage.py shell`, the lines after `>>>`; return its names."""
-        lines = [line.removeprefix(">>> ") for line in self.lines() if line.startswith(">>> ")]
+        """Run what a block for the shell has of Python, with its `>>>` or without; return its names."""
+        lines = [line.removeprefix(">>> ") for line in self.lines() if not line.startswith("python ")]
         names: dict[str, Any] = dict(prelude)
+        code = compile("\n".join(lines), str(self.key), "exec")
         with _importable({}):
-            exec(compile("\n".join(lines), str(self.key), "exec"), names)  # noqa: S102 -- as above
+            exec(code, names)  # noqa: S102 -- as above
         return names
 
-    def rendered(self, context: Mapping[str, Any]) -> str:
-        """Render a block of a template."""
-        from django.template import Context, Template
+    def rendered(
+        self, libraries: Mapping[str, str], templates: Mapping[str, str] | None = None, **context: Any
+    ) -> str:
+        """Render a block of a template, with libraries of tags and other templates."""
+        from django.template import Context, Engine
 
         assert self.language == "django"
         self.was_used = True
-        return Template(self.text).render(Context(dict(context)))
+        loader = ("django.template.loaders.locmem.Loader", {**(templates or {}), "page.html": self.text})
+        engine = Engine(loaders=[loader], libraries=libraries)
+        return engine.get_template("page.html").render(Context(context))
 
 
 def _read(page: Path) -> Iterator[Example]:

@@ -46,6 +46,7 @@ FILLED: Final = ("_name_sequence", "clock")  # of tempfile, and of time by freez
 # What the log is told once.
 SAID: Final = (
     ("oxicache.tags", "_reported"),
+    ("oxicache.django.choices", "_said"),
     ("oxicache.django.execution", "_logged"),
     ("oxicache.django.queries.fetching", "_said"),
     ("oxicache.django.reaching", "_said"),
@@ -55,15 +56,19 @@ KEPT: Final = frozenset(
     {
         "oxicache.django.backends.loads._loaders",
         "oxicache.django.backends.stores._stores",
+        "oxicache.django.choices._said",
         "oxicache.django.conf._resolvers",
         "oxicache.django.execution._logged",
         "oxicache.django.execution._tables",
+        "oxicache.django.holding._holders",
         "oxicache.django.host._said",
         "oxicache.django.marks._executors",  # compared by their names: the first is replaced by what does the same
         "oxicache.django.probes._tries",
         "oxicache.django.queries.compiling._derived",
         "oxicache.django.queries.fetching._learned",
         "oxicache.django.queries.fetching._said",
+        "oxicache.django.queries.fetching._settings",  # counts changes
+        "oxicache.django.queries.plans._plans",
         "oxicache.django.reaching._said",
         "oxicache.django.responses.decorating._counts",
         "oxicache.django.responses.rest_mixins._caches",

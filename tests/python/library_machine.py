@@ -10,7 +10,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from library_changes import Change, changes, lay_out
-from library_questions import FAR, NEAR, Question, questions, ruin, told
+from library_questions import ENDS, FAR, NEAR, ZONES, Question, other_value, questions, ruin, told
 from project.library.models import Novel, Reading, Remark, Subject, Work, Writer
 from sessions import Session, catalogue_database
 
@@ -70,7 +70,7 @@ class Pair(dict[str, Reader]):
         self.meanwhile(number, True)
         return result
 
-    def __enter__(self) -> "Pair":
+    def __enter__(self) -> Self:
         for one in self.values():
             one.__enter__()
         return self
@@ -181,6 +181,19 @@ class Library(RuleBasedStateMachine):
         # The first result of a question that reads more than its text says is not kept, nor are two that read more.
         counts = [self.reader.ask(held)[1] for _ in range(3)]
         assert counts[-1] == 0, (question, counts)
+
+    @rule(
+        number=st.integers(0, MAX_REMEMBERED - 1),
+        using=st.sampled_from(ALIASES),
+        zone=st.sampled_from(ZONES),
+        end=st.sampled_from([None, *ENDS]),
+        seed=st.integers(0, 99),
+    )
+    def ask_alike(self, number: int, using: str, zone: str, end: str | None, seed: int) -> None:
+        """What differs in little has an answer of its own."""
+        for question in self.asked[number : number + 1]:
+            steps = tuple((name, other_value(question, name, seed)) for name, _ in question.steps)
+            self.ask(question.of(using=using, zone=zone, end=end or question.end, steps=steps))
 
     @rule(savepoint=st.booleans(), question=questions())
     def ask_of_old(self, savepoint: bool, question: Question) -> None:

@@ -39,7 +39,7 @@ from project.library.models import Novel, Reading, Remark, Subject, Work, Writer
 
 from oxicache.django.queries import cached_queryset
 
-__all__ = ["ENDS", "FAR", "NEAR", "STEPS", "ZONES", "Question", "questions", "ruin", "told"]
+__all__ = ["ENDS", "FAR", "NEAR", "STEPS", "ZONES", "Question", "other_value", "questions", "ruin", "told"]
 
 NEAR, FAR = "near", "far"  # two databases
 ZONES: Final = ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]
@@ -67,7 +67,7 @@ def _held(question: "Question", queryset: Any) -> Any:
 
 def _prefetched(lookup: str, model: Any, to_attr: str | None = None, **of: Any) -> Step:
     def step(queryset: Any, value: Any, question: "Question") -> Any:
-        inner = _of(question, model).filter(**{name: value for name in of}).order_by("pk")
+        inner = _of(question, model).filter(**dict.fromkeys(of, value)).order_by("pk")
         return queryset.prefetch_related(Prefetch(lookup, inner, to_attr=to_attr))
 
     return step
@@ -317,6 +317,12 @@ def questions(draw: st.DrawFn) -> Question:
         draw(st.sampled_from([None, None, 1, 2])) if model == "work" else None,
         draw(st.booleans()),
     )
+
+
+def other_value(question: Question, name: str, seed: int) -> Any:
+    """Another value of a step, or the same."""
+    values = STEPS[question.model][name][0]
+    return values[seed % len(values)]
 
 
 # ---------------------------------------------------------------- answers

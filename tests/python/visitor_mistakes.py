@@ -11,7 +11,7 @@ import pytest
 from django.http import HttpRequest, HttpResponseNotModified, QueryDict
 
 from oxicache import keys
-from oxicache.django.responses import findings, judging, keying, policy
+from oxicache.django.responses import findings, judging, keying, policy, serving
 from oxicache.django.responses.policy import Wish
 from oxicache.django.responses.records import Record
 from oxicache.django.responses.serving import ResponseCache

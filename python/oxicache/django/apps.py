@@ -108,6 +108,8 @@ def configure() -> None:
     )
     callers.configure(settings.trail_size)
     execution.configure(settings.watch_statements)
+    if settings.watch_models:
+        signals.watch_all()
     walks.conceal(settings.sensitive)
 
 

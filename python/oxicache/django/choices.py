@@ -1,48 +1,58 @@
 """Choices of a model's rows as forms show them, held until a row changes that they are made of.
 
 What is held are pairs of value and label, never a queryset; under the text and the parameters of the queryset that
-they are made of, so whatever narrowed it down (a user, a session, a tenant) tells them apart. The queryset itself goes
-on to check what is submitted against the database.
+they are made of and the code that makes labels of them (choice_keys.py), so whatever narrowed them down (a user, a
+session, a tenant) tells them apart. The queryset itself goes on to check what is submitted against the database.
+How a widget shows them: selects.py.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
+from django.core.exceptions import EmptyResultSet, ObjectDoesNotExist
 from django.db.models import Model
 from django.forms.models import ModelChoiceField, ModelChoiceIterator, ModelChoiceIteratorValue
-from django.forms.renderers import BaseRenderer
-from django.forms.widgets import Select, SelectMultiple
 from django.utils import timezone, translation
 from django.utils.safestring import SafeString, mark_safe
 
-from oxicache import keys
+from oxicache.django.choice_keys import compiled, made_with, prefetched
 from oxicache.django.queries import rows
 from oxicache.django.queries.fetching import Caching, Statement, fetch, learned
+from oxicache.django.queries.managing import cached_queryset
 
-__all__ = ["Choices", "hold"]
+__all__ = ["Choices", "HeldIterator", "hold"]
 
-_END = "\n</select>"
+logger = logging.getLogger("oxicache.forms")
+
+MAX_SAID: Final = 1024  # reasons that the log was told
+PLAIN, OF_ROW, GROUP = 0, 1, 2  # what a value is: as an iterator gave it, a row's, the name of a group
+
+Asking = Callable[[], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The choices of one field. `prefix` begins their keys; `label` spells how their labels are made."""
+    """The choices of one field. `prefix` begins their keys, `where` is what the log calls them."""
 
     caching: Caching
     prefix: str
-    label: str
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is asked for some choices: `fetching.Asked`."""
+    """What is asked for some choices: `fetching.Asked`. `look` tells apart what is made of one statement."""
 
     choices: Choices
     statement: Statement
     kind: str
+    look: str
     is_all: bool = False  # a label may ask for more
 
     @property
@@ -54,19 +64,30 @@ class _Asked:
         return self.statement.model
 
     def key(self) -> str:
-        language = translation.get_language() if settings.USE_I18N else None
-        zone = timezone.get_current_timezone_name() if settings.USE_TZ else None
-        digest = self.statement.key().rpartition(":")[2]
-        places = [keys.spell(one) for one in (self.choices.label, language, zone)]
-        return ":".join([self.choices.prefix, self.kind, *places, digest])
+        parts = [self.statement.key(), self.look]
+        digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16)
+        return f"{self.choices.prefix}:{self.kind}:{digest.hexdigest()}"
 
     def reads(self) -> frozenset[type[Model]]:
-        found = self.statement.reads()
-        return (
-            found | learned(_Asked(self.choices, self.statement, "pairs").key())
-            if self.kind != "pairs"
-            else found
-        )
+        return self.statement.reads()
+
+
+@dataclass(frozen=True, slots=True)
+class _Made(_Asked):
+    """What is asked for something that is made of choices, which reads what they read."""
+
+    of: str = ""  # the key of the choices
+
+    def reads(self) -> frozenset[type[Model]]:
+        return self.statement.reads() | learned(self.of)
+
+
+class _UnheldError(Exception):
+    """What was made cannot be held."""
+
+    def __init__(self, made: list[Any]) -> None:
+        super().__init__()
+        self.made = made
 
 
 class _Value(ModelChoiceIteratorValue):
@@ -78,174 +99,179 @@ class _Value(ModelChoiceIteratorValue):
 
     @property
     def instance(self) -> Model:
-        return self._instances()[self.value]
+        """The row. ObjectDoesNotExist where it has gone since its choice was held, and nobody has noticed."""
+        try:
+            return self._instances()[self.value]
+        except KeyError:
+            raise ObjectDoesNotExist(f"there is no row {self.value!r} any more") from None
 
     @instance.setter
     def instance(self, _: Model) -> None:
         raise AttributeError("the instance of a held choice is the database's")
 
 
-class _Iterator(ModelChoiceIterator):  # type: ignore[type-arg]  # at run time it takes none
-    """As Django's, of choices that are held."""
+class HeldIterator(ModelChoiceIterator):  # type: ignore[type-arg]  # at run time it takes none
+    """Stands before the class of a field's iterator, whose choices are held then."""
 
-    def __init__(
-        self, field: "ModelChoiceField[Any]", choices: Choices, plain: "type[ModelChoiceIterator[Any]]"
-    ) -> None:
-        super().__init__(field)
-        self._choices = choices
-        self._plain = plain
-
-    @functools.cached_property
-    def statement(self) -> Statement:
-        queryset: Any = self.queryset
-        sql, params = queryset.query.clone().get_compiler(queryset.db).as_sql()
-        return Statement(queryset.db, "choices", queryset.model, sql, tuple(params), is_all=False)
-
-    def pairs(self) -> tuple[Any, ...]:
-        """Return the choices but for the empty one: pairs of a value and a label, or of a group and its pairs."""
-        return self._pairs
-
-    @functools.cached_property
-    def _pairs(self) -> tuple[Any, ...]:
-        asked = _Asked(self._choices, self.statement, "pairs")
-        return rows.thaw(fetch(self._choices.caching, asked, lambda: rows.freeze(self._made())))
-
-    def _made(self) -> Iterator[tuple[Any, Any]]:
-        field: Any = self.field
-        iterator = self._plain(field)
-        for value, label in iterator:
-            if not (value == "" and label == field.empty_label):
-                yield _plain(value), _label(label)
-
-    def html(self, made: Callable[[], str], look: str) -> str:
-        """Return what `made()` makes of these choices; `look` spells what it makes it with."""
-        asked = _Asked(self._choices, self.statement, f"html:{look}")
-        ((found,),) = rows.thaw(fetch(self._choices.caching, asked, lambda: rows.freeze([(str(made()),)])))
-        return str(found)
+    choices: Choices
+    plain: Any  # what the field had: a class, or what is called like one
+    field: Any
+    queryset: Any
 
     def __iter__(self) -> Iterator[Any]:
-        field: Any = self.field
-        if field.empty_label is not None:
-            yield "", field.empty_label
-        for value, label in self.pairs():
-            if isinstance(label, tuple):
-                yield value, [(_Value(one, self._instances), text) for one, text in label]
-            else:
-                yield _Value(value, self._instances), label
-
-    @property
-    def empty_label(self) -> Any:
-        """The label of the choice of nothing, None where there is none."""
-        return self.field.empty_label
-
-    def flat(self) -> Iterator[tuple[Any, Any]]:
-        """Yield all values and labels, groups taken apart."""
-        if self.empty_label is not None:
-            yield "", self.empty_label
-        for value, label in self.pairs():
-            yield from label if isinstance(label, tuple) else [(value, label)]
+        if not self._is_django:
+            yield from map(self._given, self._pairs())
+            return
+        # First of all, and without a look at the rows: a widget that shows none of them asks for this one.
+        if self.field.empty_label is not None:
+            yield "", self.field.empty_label
+        instances = self._instances
+        for value, label, _ in self._pairs():
+            yield _Value(value, instances), label
 
     def __len__(self) -> int:
-        return len(self.pairs()) + (self.field.empty_label is not None)
+        if not self._is_django:
+            return super().__len__()
+        return len(self._pairs()) + (self.field.empty_label is not None)
 
     def __bool__(self) -> bool:
-        return self.field.empty_label is not None or bool(self.pairs())
+        if not self._is_django:
+            return super().__bool__()
+        return self.field.empty_label is not None or bool(self._pairs())
 
-    def _instances(self) -> dict[Any, Model]:
-        return self._all
+    @property
+    def _is_django(self) -> bool:
+        """Whether its choices are a row each, in one list, after the empty one."""
+        return super().__iter__.__func__ is ModelChoiceIterator.__iter__  # type: ignore[attr-defined]
+
+    def _given(self, held: tuple[Any, Any, int]) -> tuple[Any, Any]:
+        value, label, kind = held
+        if kind == GROUP:
+            return value, [self._given(one) for one in label]
+        return (_Value(value, self._instances) if kind == OF_ROW else value), label
+
+    # ------------------------------------------------------------ what is held
+
+    def _pairs(self) -> Sequence[tuple[Any, Any, int]]:
+        asked = self._asked("pairs")
+        if asked is None:
+            return self._made()
+        try:
+            return rows.thaw(fetch(self.choices.caching, asked, lambda: _frozen(self._made())))
+        except _UnheldError as error:
+            self._say("a value or a label of theirs cannot be pickled")
+            return error.made
+
+    def _made(self) -> list[tuple[Any, Any, int]]:
+        given = super().__iter__()
+        if self._is_django and self.field.empty_label is not None:
+            next(given)
+        return [_held(value, label) for value, label in given]
+
+    def made_of(self, kind: str, look: str, make: Asking) -> tuple[Any, ...] | None:
+        """Return what `make` makes of these choices, which is held like them; None where they are not held.
+
+        `look` spells what it makes it with. What it makes are rows: `queries.rows`.
+        """
+        pairs, asked = self._asked("pairs"), self._asked(kind, look)
+        if pairs is None or asked is None:
+            return None
+        try:
+            of = pairs.key()
+        except TypeError:  # which `fetch` says of the pairs
+            return None
+        one = _Made(asked.choices, asked.statement, asked.kind, asked.look, of=of)
+        return rows.thaw(fetch(self.choices.caching, one, lambda: rows.freeze(make())))
+
+    def _asked(self, kind: str, look: str = "") -> _Asked | None:
+        if self._statement is None:
+            return None
+        try:
+            made = made_with(self.field, self.plain)
+        except (TypeError, RecursionError) as error:
+            self._say(str(error))
+            return None
+        language = translation.get_language() if settings.USE_I18N else None
+        zone = timezone.get_current_timezone_name() if settings.USE_TZ else None
+        empty = "" if self._is_django and kind == "pairs" else _looks(self.field.empty_label)
+        label = self._statement.model._meta.label_lower
+        looks = "\0".join([label, made, str(language), str(zone), empty, look])
+        return _Asked(self.choices, self._statement, kind, looks)
 
     @functools.cached_property
-    def _all(self) -> dict[Any, Model]:
-        field: Any = self.field
-        return {field.prepare_value(one): one for one in self.queryset}
+    def _statement(self) -> Statement | None:
+        """What its queryset asks; None where it asks for nothing."""
+        queryset = self.queryset
+        try:
+            sql, params = compiled(queryset)
+        except EmptyResultSet:
+            return None
+        params += tuple(prefetched(queryset._prefetch_related_lookups))
+        return Statement(queryset.db, "choices", queryset.model, sql, params, is_all=False)
+
+    def _instances(self) -> dict[Any, Model]:
+        return self._by_value
+
+    @functools.cached_property
+    def _by_value(self) -> dict[Any, Model]:
+        caching = self.choices.caching
+        found = cached_queryset(self.queryset, caching.ttl, alias=caching.alias)
+        return {self.field.prepare_value(one): one for one in found}
+
+    def _say(self, reason: str) -> None:
+        mark = (self.choices.where, reason)
+        if mark not in _said and len(_said) < MAX_SAID:
+            _said.add(mark)
+            logger.warning("The choices of %s are not cached: %s.", *mark)
 
 
-def _plain(value: Any) -> Any:
-    return vars(value)["value"] if isinstance(value, ModelChoiceIteratorValue) else value
+_said: set[tuple[str, str]] = set()
 
 
-def _label(label: Any) -> Any:
+def _frozen(made: list[Any]) -> Any:
+    try:
+        return rows.freeze(made)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:  # as pickle says it
+        raise _UnheldError(made) from error
+
+
+def _held(value: Any, label: Any) -> tuple[Any, Any, int]:
     if isinstance(label, list | tuple):
-        return tuple((_plain(value), _label(text)) for value, text in label)
-    return label if isinstance(label, SafeString) else str(label)
+        return _text(value), tuple(_held(*one) for one in label), GROUP
+    if isinstance(value, ModelChoiceIteratorValue):
+        return vars(value)["value"], _text(label), OF_ROW
+    return value, _text(label), PLAIN
+
+
+def _text(label: Any) -> Any:
+    """Return a label that is the same whenever it is shown: a lazy one is of one language."""
+    if type(label) in rows.ATOMS or type(label) is SafeString:
+        return label
+    return mark_safe(label.__html__()) if hasattr(label, "__html__") else str(label)  # noqa: S308 -- as a template has it
+
+
+def _looks(label: Any) -> str:
+    return "" if label is None else f"{hasattr(label, '__html__')}{label}"
 
 
 def hold(field: "ModelChoiceField[Any]", choices: Choices) -> None:
     """Have the choices of a form's own field held. Its queryset is to be set after that."""
     given: Any = field
     plain = given.iterator
-    given.iterator = functools.partial(_Iterator, choices=choices, plain=plain)
-    widget = given.widget
-    widget = getattr(widget, "widget", widget)  # of the admin's wrapper
-    if type(widget) in _HELD:
-        widget.__class__ = _HELD[type(widget)]
+    if isinstance(plain, functools.partial) and plain.func is _iterator:
+        plain = plain.keywords["plain"]  # of a form whose field is a copy of another's
+    given.iterator = functools.partial(_iterator, choices=choices, plain=plain)
 
 
-# ---------------------------------------------------------------- widgets
+def _iterator(field: Any, *, choices: Choices, plain: Any) -> Any:
+    found = plain(field)
+    if isinstance(found, ModelChoiceIterator):
+        held: Any = found
+        held.__class__ = _class_of(held.__class__)
+        held.choices, held.plain = choices, plain
+    return found
 
 
-class _UnusualError(Exception):
-    """A project's own templates or renderer make something else of a select than Django's do."""
-
-
-class _HeldOptions(Select):
-    """A select whose options are rendered once, with none selected; of those that are, the text is replaced."""
-
-    _plain: type[Select]
-
-    def render(
-        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: BaseRenderer | None = None
-    ) -> SafeString:
-        """Return what Django's own widget returns."""
-        choices: Any = self.choices
-        if isinstance(choices, _Iterator) and self.template_name == self._plain.template_name:
-            try:
-                return self._whole(choices, name, value, attrs, renderer)
-            except _UnusualError:
-                pass
-        return super().render(name, value, attrs, renderer)
-
-    def _whole(self, choices: _Iterator, name: str, value: Any, attrs: Any, renderer: Any) -> SafeString:
-        look = keys.spell((type(renderer).__qualname__, self._plain.__name__, str(choices.empty_label)))
-        options = choices.html(lambda: self._options(choices, renderer), look)
-        for chosen in dict.fromkeys(self.format_value(value)):
-            options = self._selected(choices, options, chosen, renderer)
-        whole = str(self._plain(self.attrs).render(name, value, attrs, renderer))
-        return mark_safe(_before_end(whole) + options + _END)  # noqa: S308 -- all of it rendered by Django
-
-    def _options(self, choices: _Iterator, renderer: Any) -> str:
-        start = _before_end(str(self._plain().render("name", [], None, renderer)))
-        whole = _before_end(str(self._plain(choices=list(choices)).render("name", [], None, renderer)))
-        if not whole.startswith(start):
-            raise _UnusualError
-        return whole.removeprefix(start)
-
-    def _selected(self, choices: _Iterator, options: str, chosen: str, renderer: Any) -> str:
-        found = [(value, label) for value, label in choices.flat() if str(value) == chosen]
-        if not found:
-            return options
-        plain, selected = (self._option(*found[0], renderer, is_selected=one) for one in (False, True))
-        if len(found) > 1 or options.count(plain) != 1:
-            raise _UnusualError
-        return options.replace(plain, selected)
-
-    def _option(self, value: Any, label: Any, renderer: Any, *, is_selected: bool) -> str:
-        option = self.create_option("name", value, label, is_selected, 0)
-        return str(self._render(self.option_template_name, {"widget": option}, renderer))  # type: ignore[attr-defined]
-
-
-def _before_end(whole: str) -> str:
-    if not whole.endswith(_END):
-        raise _UnusualError
-    return whole.removesuffix(_END)
-
-
-class _HeldSelect(_HeldOptions):
-    _plain = Select
-
-
-class _HeldSelectMultiple(_HeldOptions, SelectMultiple):
-    _plain = SelectMultiple
-
-
-_HELD: dict[type[Any], type[Any]] = {Select: _HeldSelect, SelectMultiple: _HeldSelectMultiple}
+@functools.lru_cache(maxsize=256)  # a class that is made in a function is made anew each time
+def _class_of(plain: Any) -> type[Any]:
+    return type(plain.__name__, (HeldIterator, plain), {"__module__": plain.__module__})

@@ -48,6 +48,7 @@ __all__ = [
 
 Resolver: TypeAlias = Callable[[], Hashable]
 ScopeResolver: TypeAlias = Callable[..., Any]  # of the request, or of nothing
+TENANT_OF_NOTHING = "tenant()"  # no part: what is asked for each row and each query
 SCOPE_PARTS = ("tenant", "client", "unit", "user", "language")
 
 DICT = "OXICACHE"
@@ -423,6 +424,13 @@ class Configuration:
         "`manage_cache disable` and `enable`.",
         _switch,
     )
+    watch_models: bool = _setting(
+        False,
+        "on or off",
+        "Whether changes of all models are noticed from the start, as "
+        "[cached querysets](docs/queries.md#other-processes) need it; a CachedManager does so where it is imported.",
+        _switch,
+    )
     watch_statements: bool | tuple[str, ...] = _setting(
         False,
         "on or off, or aliases",
@@ -613,9 +621,12 @@ def takes_request(asked: ScopeResolver) -> bool:
 
 def tenant_resolver() -> Resolver | None:
     """TENANT where it can do without a request, which a connection does not have; else None."""
-    found = resolver("tenant")
-    first = None if found is None else _first_parameter(found)
-    return None if first is not None and first.default is first.empty else found
+    if TENANT_OF_NOTHING not in _resolvers:
+        found = resolver("tenant")
+        first = None if found is None else _first_parameter(found)
+        is_of_request = first is not None and first.default is first.empty
+        _resolvers[TENANT_OF_NOTHING] = None if is_of_request else found
+    return _resolvers[TENANT_OF_NOTHING]
 
 
 def _first_parameter(asked: ScopeResolver) -> inspect.Parameter | None:

@@ -1,4 +1,4 @@
-"""Forms whose dropdowns are cached: `CachedDropdownMixin`. How choices are held: choices.py.
+"""Forms whose dropdowns are cached: `CachedDropdownMixin`. What is held, and until when: choices.py.
 
     class JobForm(CachedDropdownMixin, forms.ModelForm):
         cached_dropdown_fields = {"people": {"model": People, "filter_method": "filter_for_dropdown"}}
@@ -7,164 +7,138 @@ After a hit no query is made for the choices; what is submitted is looked for in
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
-from django.db.models import QuerySet
 from django.forms import Form, ModelForm
-from django.forms.models import ModelChoiceField
+from django.forms.models import BaseModelForm, apply_limit_choices_to_to_formfield
 from django.http import HttpRequest
 
 from oxicache import keys, options
-from oxicache.django.choices import Choices, hold
+from oxicache.django import conf
+from oxicache.django.choices import Choices
+from oxicache.django.dropdowns import Dropdown, check_class, dropdowns_of, field_of
+from oxicache.django.holding import NativeHolder, holder_at
 from oxicache.django.invalidation import invalidate
-from oxicache.django.labels import model_named, with_rows
 from oxicache.django.queries.fetching import Caching
 from oxicache.django.queries.managing import watch_all
-from oxicache.django.scope import scope_of
+from oxicache.django.scope import Resolver, scope_of
+from oxicache.django.selects import hold_field
 
 __all__ = ["CachedDropdownMixin", "OptimizedDropdownForm", "OptimizedModelForm"]
 
-_KNOWN: Final = frozenset({"model", "filter_method", "version", "sitewise"})
+_TIMEOUT: Final = "DROPDOWN_DATA"
+
+
+class _Timeout:
+    """What CACHE_TIMEOUTS has for dropdowns, as it is when somebody looks."""
+
+    def __get__(self, form: Any, kind: Any = None) -> float | None:
+        return conf.current().timeouts[_TIMEOUT]
 
 
 class CachedDropdownMixin:
-    """Stands before the form class. Each field of `cached_dropdown_fields` gets the rows that its manager's
-    `filter_method` returns, and their choices are held until one of these rows changes.
+    """Stands before the form class. The choices of each field of `cached_dropdown_fields` are held until a row changes
+    that they are made of.
 
-    Of a field: `model`, a class or a label; `filter_method`, the name of a method of its manager, called with the
-    request if it takes one, and without the method all rows are offered; `version`, part of the key; `sitewise`: the
-    method wants the request and `sitewise=True`. `dropdown_cache_timeout` is in seconds, None for ever.
+    Of a field: `model`, a class or "app.Model"; `filter_method`, the name of a method of its manager, which gives the
+    rows, called with the request if it takes it; without one the field's own rows are offered. `sitewise`: the method
+    is called with the request and `sitewise=True`. `version` is a part of the key. A class adds to what it inherits;
+    None takes a field out.
 
-    The form takes `request=`. TypeError and ValueError name what is wrong in the class, when it is made or first used.
+    `dropdown_cache_timeout` is in seconds, None for ever; CACHE_TIMEOUTS["DROPDOWN_DATA"] unless it is set.
+    `dropdown_cache_alias` names a NativeCache; with another cache nothing is held. The form takes `request=`. TypeError
+    and ValueError name what is wrong in the class, when it is made or first used; `manage.py check` says it as
+    oxicache.E006. Source: document 004, "Form Dropdown Caching".
     """
 
-    cached_dropdown_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    dropdown_cache_timeout: ClassVar[float | timedelta | None] = 30 * 60
+    cached_dropdown_fields: ClassVar[Mapping[str, Mapping[str, Any] | None]] = {}
+    dropdown_cache_timeout: ClassVar[Any] = _Timeout()  # float | timedelta | None
     dropdown_cache_alias: ClassVar[str] = DEFAULT_CACHE_ALIAS
     cache_prefix: ClassVar[str] = "form:dropdown"
+    dropdown_scope: ClassVar[
+        Mapping[str, Resolver]
+    ] = {}  # who knows the tenant where the settings name nobody
     request: HttpRequest | None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse what is wrong whatever the fields are."""
+        """Refuse what is wrong, as far as it can be told yet, and notice changes of rows from now on."""
         super().__init_subclass__(**kwargs)
-        for field, given in cls.cached_dropdown_fields.items():
-            _check(f"{cls.__qualname__}.cached_dropdown_fields[{field!r}]", given)
+        check_class(cls)
+        if vars(cls).get("cached_dropdown_fields"):
+            watch_all()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take `request=`, and pass it on to a form class that takes it too."""
-        request = kwargs.get("request") or getattr(self, "request", None)
+        request = kwargs.get("request")
         if "request" in kwargs and not _takes_request(type(self)):
             del kwargs["request"]
         super().__init__(*args, **kwargs)
-        self.request = request
-        for name in self.cached_dropdown_fields:
-            self._hold_choices(name)
+        # A form class may have taken it by itself, or been given it.
+        self.request = getattr(self, "request", None) if request is None else request
+        for dropdown in dropdowns_of(type(self)).values():
+            field = field_of(self, dropdown)
+            if field is not None:
+                self._hold_choices(dropdown, field)
 
-    def _hold_choices(self, name: str) -> None:
-        form: Any = self
-        where = f"{type(self).__qualname__}.cached_dropdown_fields[{name!r}]"
-        field = form.fields.get(name)
-        if field is None:
-            raise ValueError(
-                f"{where}: the form has no such field; it has {', '.join(form.fields) or 'none'}"
-            )
-        if not isinstance(field, ModelChoiceField):
-            raise TypeError(f"{where}: {type(field).__name__} chooses no row of a model")
-        given = self.cached_dropdown_fields[name]
-        queryset = _rows(where, given, self.request)
-        version = keys.spell(given.get("version", "1.0"))
-        own: Any = type(self)
-        prefix = ":".join(
-            [*self._scope(), self.cache_prefix, own.__qualname__.rpartition(".")[2], name, version]
-        )
-        watch_all()
-        hold(field, Choices(self._caching(), prefix, f"{own.__module__}.{own.__qualname__}"))
-        field.queryset = queryset
-        limit = field.get_limit_choices_to()
-        if limit:
-            field.queryset = field.queryset.complex_filter(limit)
+    def _hold_choices(self, dropdown: Dropdown, field: Any) -> None:
+        queryset = dropdown.rows(self.request)
+        found = field.queryset if queryset is None else queryset
+        if found is None:
+            return  # the form sets it later, in a way of its own
+        if hasattr(found, "uncached"):  # what is held are its choices
+            found = found.uncached()
+        prefix = self._prefix(dropdown)
+        if prefix is not None:
+            hold_field(field, Choices(self._caching(), prefix, dropdown.where))
+        field.queryset = found
+        if queryset is not None and isinstance(self, BaseModelForm):
+            apply_limit_choices_to_to_formfield(field)
 
-    def _scope(self) -> list[str]:
-        """Return what begins the keys: by it patterns find a tenant's. The choices are told apart by what they are."""
-        if self.request is None:
-            return []
-        found = scope_of(self.request, per_user=False)
-        return [] if found.missing or not (prefix := found.prefix()) else [prefix]
+    def _prefix(self, dropdown: Dropdown) -> str | None:
+        """Return what begins the keys; None where nothing may be held. By it patterns find a tenant's choices."""
+        if not isinstance(holder_at(self.dropdown_cache_alias), NativeHolder):
+            return None
+        scope = scope_of(self.request, per_user=False, otherwise=self.dropdown_scope)
+        if scope.missing:
+            return None
+        parts = [scope.prefix(), self.cache_prefix, _key(dropdown)]
+        return ":".join(part for part in parts if part)
 
     @classmethod
     def _caching(cls) -> Caching:
-        timeout = cls.dropdown_cache_timeout
+        timeout: float | timedelta | None = cls.dropdown_cache_timeout
         seconds = None if timeout is None else options.seconds("dropdown_cache_timeout", timeout)
         return Caching(seconds, cls.dropdown_cache_alias)
 
     @classmethod
     def invalidate_dropdown_cache(cls, field: str | None = None) -> int:
-        """Invalidate the choices of a field, of all if None; how many entries that were. ValueError for another."""
-        if field is not None and field not in cls.cached_dropdown_fields:
+        """Invalidate the choices of a field, of all if None; how many entries that were, of all tenants and versions.
+
+        ValueError for another field.
+        """
+        dropdowns = dropdowns_of(cls)
+        if field is not None and field not in dropdowns:
             raise ValueError(
-                f"{cls.__qualname__} caches no {field!r}; it caches {', '.join(cls.cached_dropdown_fields)}"
+                f"{cls.__qualname__} caches no {field!r}; it caches {', '.join(dropdowns) or 'none'}"
             )
-        start = f"{cls.cache_prefix}:{cls.__name__}:{field or '*'}:"
-        globs = [f"{start}*", f"*:{start}*"]
-        return invalidate(globs=globs, aliases=[cls.dropdown_cache_alias]).total
+        globs = []
+        for name, dropdown in dropdowns.items():
+            if field in {None, name}:
+                start = keys.glob_literal(f"{cls.cache_prefix}:{_key(dropdown).rpartition(':')[0]}:")
+                globs += [f"{start}*", f"*:{start}*"]
+        return invalidate(globs=globs, aliases=[cls.dropdown_cache_alias]).total if globs else 0
 
 
-def _check(where: str, given: Any) -> None:
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{where} must be a dict, not {given!r}")
-    if unknown := set(given) - _KNOWN:
-        raise ValueError(
-            f"{where}: {', '.join(sorted(unknown))}: unknown; known are {', '.join(sorted(_KNOWN))}"
-        )
-    if "model" not in given:
-        raise ValueError(f"{where}: name a model")
-    method = given.get("filter_method")
-    if method is not None and not isinstance(method, str):
-        raise TypeError(f"{where}: filter_method must be the name of a method of the manager, not {method!r}")
-    if isinstance(given["model"], type):
-        _manager(where, with_rows(given["model"]), method)
-
-
-def _manager(where: str, model: Any, method: str | None) -> Any:
-    manager = model._default_manager
-    if method is None or callable(getattr(manager, method, None)):
-        return manager
-    raise ValueError(
-        f"{where}: the manager of {model._meta.label}, {type(manager).__name__}, has no method {method!r}"
-    )
-
-
-def _rows(where: str, given: Mapping[str, Any], request: HttpRequest | None) -> QuerySet[Any]:
-    model, method = model_named(given["model"]), given.get("filter_method")
-    manager = _manager(where, model, method)
-    if method is None:
-        return manager.all()  # type: ignore[no-any-return]
-    ask: Callable[..., Any] = getattr(manager, method)
-    if given.get("sitewise"):
-        if request is None:
-            raise ValueError(f"{where} is sitewise, and the form got no request: pass request=")
-        found = ask(request, sitewise=True)
-    else:
-        found = ask(request) if _wants_one(ask) else ask()
-    if not isinstance(found, QuerySet):
-        raise TypeError(f"{where}: {method} returned {type(found).__name__}; it must return a queryset")
-    return found
-
-
-def _wants_one(ask: Callable[..., Any]) -> bool:
-    """Whether a method takes an argument by position."""
-    try:
-        parameters = inspect.signature(ask).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    return any(one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD} for one in parameters)
+def _key(dropdown: Dropdown) -> str:
+    """The part of the keys that says which field it is: of the class that says so, which others are derived from."""
+    return f"{keys.escape(dropdown.form.__name__)}:{keys.escape(dropdown.field)}:{dropdown.version}"
 
 
 def _takes_request(form: type[Any]) -> bool:
-    """Whether a class behind the mixin names `request`: as a parameter, or by popping it from its keyword arguments."""
+    """Whether a class behind the mixin names `request`: as a parameter, or to take it out of its keyword arguments."""
     behind = form.__mro__[form.__mro__.index(CachedDropdownMixin) + 1 :]
     for kind in behind:
         init = vars(kind).get("__init__")

@@ -24,10 +24,11 @@ from oxicache.django.keeping import Keeping, akept, kept
 from oxicache.django.scope import current_scope
 from oxicache.errors import MissingScopeError
 from oxicache.results import full_name
+from oxicache.rows import RowCall
 from oxicache.signatures import check_function
 from oxicache.tags import checked_tags
 
-__all__ = ["Calls", "Spelt", "cached_in", "ttl_of"]
+__all__ = ["Calls", "Spelt", "by_arguments", "cached_in", "globs_of", "scoped", "ttl_of"]
 
 logger = logging.getLogger("oxicache.functions")
 
@@ -37,6 +38,7 @@ MAX_SAID: Final = 1024
 _F = TypeVar("_F", bound=Callable[..., Any])
 Ttl: TypeAlias = float | timedelta | str | AdaptiveTtl | None
 Spelt: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], str | None]  # a call's key; None: it has none
+RowOf: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], RowCall | None]
 Asked: TypeAlias = Callable[[str, Literal["hit", "miss"]], None]
 
 
@@ -67,16 +69,16 @@ def cached_in(
 
     def decorate(function: _F) -> _F:
         name = full_name(function)
-        spelt = _by_key(name, key) if key is not None else _by_arguments(name, function)
-        globs = [f"*:{keys.glob_literal(name)}"] if key is not None else _globs_of(f"{KIND}:{name}")
+        spelt = _by_key(name, key) if key is not None else by_arguments(f"{KIND}:{name}", function)
+        globs = [f"*:{keys.glob_literal(name)}"] if key is not None else globs_of(f"{KIND}:{name}")
         calls = Calls(
             function,
             ttl,
-            _scoped(spelt) if per_tenant else spelt,
+            scoped(spelt) if per_tenant else spelt,
             Keeping(alias=alias, cache_none=cache_none, keeps=keeps),
             tags=tags,
             condition=condition,
-            globs=globs,
+            globs=lambda: globs,
         )
         return cast("_F", calls.face())
 
@@ -115,7 +117,7 @@ def ttl_of(ttl: Any, alias: str = DEFAULT_CACHE_ALIAS) -> float | None:
 class Calls:
     """The calls of one function, kept under the keys that `spelt` gives them. For dialects; see `cached_in`.
 
-    `globs` match all keys; `asked` is told of each hit and miss.
+    `globs()` match all keys; `asked` is told of each hit and miss; `row_of` says of which row a call's result is.
     """
 
     def __init__(
@@ -127,8 +129,9 @@ class Calls:
         *,
         tags: Iterable[str] | Callable[..., Iterable[str]] = (),
         condition: Callable[..., Any] | None = None,
-        globs: Iterable[str] = (),
+        globs: Callable[[], Iterable[str]] = tuple,
         asked: Asked | None = None,
+        row_of: RowOf | None = None,
     ) -> None:
         """Refuse what is no function, and what is no tag."""
         check_function("cached_in", function, takes_instance=False)
@@ -139,8 +142,9 @@ class Calls:
         self._keeping = keeping
         self._tags = tags if callable(tags) else checked_tags(tags)
         self._condition = condition
-        self._globs = list(globs)
+        self._globs = globs
         self._asked = asked
+        self._row_of = row_of
 
     def face(self) -> Any:
         """Return the decorated function."""
@@ -162,8 +166,11 @@ class Calls:
         """Return the result of a call."""
         if (key := self._key(args, kwargs)) is None:
             return self._function(*args, **kwargs)
-        compute = _Computing(functools.partial(self._function, *args, **kwargs))
-        value = kept(self._keeping, key, compute, self._seconds(key), self._tags_of(args, kwargs))
+        row = None if self._row_of is None else self._row_of(args, kwargs)
+        compute = _Computing(
+            functools.partial(self._function, *args, **kwargs) if row is None else row.compute
+        )
+        value = kept(self._keeping, key, compute, self._seconds(key), self._tags_of(args, kwargs), row)
         self._tell(key, compute)
         return value
 
@@ -171,8 +178,11 @@ class Calls:
         """As `call`, of an async function."""
         if (key := self._key(args, kwargs)) is None:
             return await self._function(*args, **kwargs)
-        compute = _Computing(functools.partial(self._function, *args, **kwargs))
-        value = await akept(self._keeping, key, compute, self._seconds(key), self._tags_of(args, kwargs))
+        row = None if self._row_of is None else self._row_of(args, kwargs)
+        compute = _Computing(
+            functools.partial(self._function, *args, **kwargs) if row is None else row.acompute
+        )
+        value = await akept(self._keeping, key, compute, self._seconds(key), self._tags_of(args, kwargs), row)
         self._tell(key, compute)
         return value
 
@@ -190,7 +200,7 @@ class Calls:
 
         CannotEnumerateError where the alias cannot list its keys.
         """
-        return invalidate(globs=self._globs, aliases=(self._keeping.alias,)).total
+        return invalidate(globs=list(self._globs()), aliases=(self._keeping.alias,)).total
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         if self._condition is not None and not self._condition(*args, **kwargs):
@@ -214,11 +224,12 @@ class Calls:
 class _Computing:
     """A call, which knows whether it was made."""
 
-    def __init__(self, call: "functools.partial[Any]") -> None:
+    def __init__(self, call: Callable[[], Any]) -> None:
+        inner = call.func if isinstance(call, functools.partial) else call
         self._call = call
         self.has_run = False
-        self.__module__ = getattr(call.func, "__module__", "unknown")
-        self.__qualname__ = getattr(call.func, "__qualname__", "call")
+        self.__module__ = getattr(inner, "__module__", "unknown")
+        self.__qualname__ = getattr(inner, "__qualname__", "call")
 
     def __call__(self) -> Any:
         self.has_run = True
@@ -245,8 +256,10 @@ def _bounded(start: str, name: str) -> str:
     return f"{keys.bounded(start, max(options.KEY_MAX_CHARS - len(name) - 1, 64))}:{name}"
 
 
-def _by_arguments(name: str, function: Callable[..., Any]) -> Spelt:
-    signature, start = inspect.signature(function), f"{KIND}:{name}"
+def by_arguments(start: str, function: Callable[..., Any], *, skips: int = 0) -> Spelt:
+    """Return how calls are spelt behind `start`, by the names of their arguments without the first `skips`."""
+    signature = inspect.signature(function)
+    skipped = set(list(signature.parameters)[:skips])
 
     def spelt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         bound = signature.bind(*args, **kwargs)
@@ -254,7 +267,7 @@ def _by_arguments(name: str, function: Callable[..., Any]) -> Spelt:
         params = {
             each: value
             for each, value in bound.arguments.items()
-            if not _is_left_out(signature.parameters[each], value)
+            if each not in skipped and not _is_left_out(signature.parameters[each], value)
         }
         return keys.make_key(params=params, prefix=start) if params else start
 
@@ -274,7 +287,8 @@ def _is_left_out(parameter: inspect.Parameter, value: Any) -> bool:
     return False
 
 
-def _globs_of(start: str) -> list[str]:
+def globs_of(start: str) -> list[str]:
+    """Return the globs of the keys that begin so, in any scope."""
     whole = keys.glob_literal(start)
     return [f"{before}{whole}{after}" for before in ("", "*:") for after in ("", ":*")]
 
@@ -282,7 +296,9 @@ def _globs_of(start: str) -> list[str]:
 _said: set[str] = set()  # names of functions
 
 
-def _scoped(spelt: Spelt) -> Spelt:
+def scoped(spelt: Spelt) -> Spelt:
+    """Return how calls are spelt within the scope in use."""
+
     def within(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         key = spelt(args, kwargs)
         try:

@@ -1,4 +1,4 @@
-"""Where results are held that are neither responses nor a model's members: an alias of CACHES, as the loader asks for it.
+"""Where results are held that are neither responses nor a model's members: an alias of CACHES, as the loader has it.
 
 In a NativeCache each result knows what it depends on: version words, and tags, told once it is there. Another cache
 holds it for its time.
@@ -26,10 +26,11 @@ MAX_TURNS: Final = 3  # as many as loads of others that are for them alone are w
 class Found:
     """What a load gave: to who ran it and, if it is `shared`, to those who waited and those to come.
 
-    `stamps` and `tags` are what it depends on; `ttl`, where the load has found out, how long it lives.
+    `stamps` and `tags` are what it depends on; `ttl`, where the load has found out, how long it lives. Of a value that
+    can be changed, `give` makes each caller's own.
     """
 
-    __slots__ = ("shared", "stamps", "tags", "ttl", "value")
+    __slots__ = ("give", "shared", "stamps", "tags", "ttl", "value")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Found:
         shared: bool = True,
         stamps: Stamps | None = None,
         tags: tuple[str, ...] = (),
+        give: Callable[[Any], Any] | None = None,
         ttl: Any = MISSING,
     ) -> None:
         self.value = value
@@ -45,6 +47,11 @@ class Found:
         self.shared = shared
         self.stamps = stamps
         self.tags = tags
+        self.give = give
+
+    def given(self) -> Any:
+        """Return the value for one caller."""
+        return self.value if self.give is None else self.give(self.value)
 
     def is_current(self) -> bool:
         """Whether it may be given to another who waited for it."""
@@ -90,8 +97,8 @@ class Holder:
             if not isinstance(found, Found):  # somebody has stored it meanwhile
                 return found
             if found is own or found.is_current():
-                return found.value
-        return run().value
+                return found.given()
+        return run().given()
 
     def _load_alone(self, key: Any, run: Callable[[], Found], ttl: float | None) -> Any:
         store = cast("LoadStore", self)
@@ -99,7 +106,7 @@ class Holder:
         found = run()
         if token is not None:
             attempt(store, store._fill, False, key, found, token, ttl)
-        return found.value
+        return found.given()
 
     # ------------------------------------------------------------ what a loader asks for
 
@@ -128,6 +135,7 @@ class NativeHolder(Holder):
         self._store = store
 
     def key(self, key: str) -> Any:
+        """Return a key as the memory has it: with the cache's prefix and version."""
         return self._cache._key(key)
 
     @property
@@ -136,12 +144,15 @@ class NativeHolder(Holder):
         return self._store.location
 
     def now(self) -> float:
+        """Return the time of its clock, in seconds."""
         return _native.now()
 
-    def _read(self, key: Any) -> Any:
-        return self._store.get(key, MISSING)
+    def find(self, key: Any) -> Any:
+        """As every holder's, with one step less."""
+        return attempt(cast("LoadStore", self), self._store.get, MISSING, key, MISSING)
 
     def peek(self, key: Any, default: Any) -> Any:
+        """Return what is held, counting nothing."""
         return self._store.peek(key, default)
 
     get = peek
@@ -185,15 +196,18 @@ class CacheHolder(Holder):
         return caches[self._alias]
 
     def key(self, key: str) -> Any:
+        """Return the key: this cache makes its own of it."""
         return key
 
     def now(self) -> float:
+        """Return the wall clock's time, in seconds."""
         return time.time()  # another process reads it, of another host perhaps
 
     def _read(self, key: Any) -> Any:
         return self._cache.get(key, MISSING)
 
     def peek(self, key: Any, default: Any) -> Any:
+        """Return what is held; whether that counts is the cache's to say."""
         return self._cache.get(key, default)
 
     get = peek

@@ -13,11 +13,12 @@ from asgiref.sync import sync_to_async
 from django.core.cache import caches
 
 from oxicache._native import MISSING, Stamps
-from oxicache.django import host, transactions
+from oxicache.django import host, signals, transactions
 from oxicache.django.enumeration import enumerator_of
 from oxicache.django.holding import Found, Holder, NativeHolder, holder_at
 from oxicache.errors import CannotEnumerateError
 from oxicache.results import checked
+from oxicache.rows import RowCall
 from oxicache.store import LoadStore, attempt
 from oxicache.tags import captured_words, checked_tags
 from oxicache.versions import MAX_WORDS
@@ -41,12 +42,20 @@ class Keeping:
     keeps: Callable[[Any], Any] | None = None  # whether a result is to be kept; None is all of them
 
 
-def kept(keeping: Keeping, key: str, compute: Callable[[], Any], ttl: float | None, tags: Tags = ()) -> Any:
+def kept(  # noqa: PLR0917 -- the first four always
+    keeping: Keeping,
+    key: str,
+    compute: Callable[[], Any],
+    ttl: float | None,
+    tags: Tags = (),
+    row: RowCall | None = None,
+) -> Any:
     """Return what the alias holds under `key`, or what `compute()` returns, called by one caller at a time.
 
     `ttl` in seconds, None for ever. Who has written in a transaction passes the cache by, and stores nothing. A cache
     that fails is a miss. What carries `tags` is invalidated with them; where an alias cannot say what carries a tag,
-    nothing that has one is kept there.
+    nothing that has one is kept there. `row`: the result is a row's, and `compute` calls this; in a NativeCache it goes
+    when the row changes.
     """
     if transactions.is_any_written():
         return checked(compute, compute())
@@ -55,10 +64,12 @@ def kept(keeping: Keeping, key: str, compute: Callable[[], Any], ttl: float | No
     found = holder.find(held)
     if found is not MISSING:
         return found
-    result = _Result(keeping, holder, key, ttl, tags)
+    result = _Result(keeping, holder, key, ttl, tags, row)
 
     def run() -> Found:
         result.begin()
+        if row is not None:
+            row.load_instance(_store(holder), result.stamps)
         return result.found(checked(compute, compute()))
 
     value = holder.load(held, run, ttl, alone=transactions.in_transaction())
@@ -66,8 +77,13 @@ def kept(keeping: Keeping, key: str, compute: Callable[[], Any], ttl: float | No
     return value
 
 
-async def akept(
-    keeping: Keeping, key: str, compute: Callable[[], Awaitable[Any]], ttl: float | None, tags: Tags = ()
+async def akept(  # noqa: PLR0917 -- as above
+    keeping: Keeping,
+    key: str,
+    compute: Callable[[], Awaitable[Any]],
+    ttl: float | None,
+    tags: Tags = (),
+    row: RowCall | None = None,
 ) -> Any:
     """As `kept`, for a task. Another cache than a NativeCache is asked in a thread, and each task computes there."""
     if transactions.is_any_written():
@@ -78,10 +94,12 @@ async def akept(
     found = holder.find(held) if is_native else await sync_to_async(holder.find)(held)
     if found is not MISSING:
         return found
-    result = _Result(keeping, holder, key, ttl, tags)
+    result = _Result(keeping, holder, key, ttl, tags, row)
 
     async def run() -> Found:
         result.begin()
+        if row is not None:
+            await row.aload_instance(_store(holder), result.stamps)
         return result.found(checked(compute, await compute()))
 
     if not is_native:
@@ -107,46 +125,64 @@ async def akept(
 class _Result:
     """What one caller loads: what it depends on, and how other caches than oxicache's learn of its tags."""
 
-    def __init__(self, keeping: Keeping, holder: Holder, key: str, ttl: float | None, tags: Tags) -> None:
+    def __init__(  # noqa: PLR0917 -- made in two places, from what stands there under these names
+        self,
+        keeping: Keeping,
+        holder: Holder,
+        key: str,
+        ttl: float | None,
+        tags: Tags,
+        row: RowCall | None,
+    ) -> None:
         self._keeping = keeping
         self._holder = holder
         self._is_native = isinstance(holder, NativeHolder)
         self._key = key
         self._ttl = ttl
         self._given = tags
+        self._row = row
         self._tags: tuple[str, ...] = ()
-        self._stamps: Stamps | None = None
+        self.stamps: Stamps | None = None
         self._is_to_tag = False
 
     def begin(self) -> None:
         """Note the tags and their versions, before anything is read that they stand for."""
         self._tags = checked_tags(self._given() if callable(self._given) else self._given)
-        self._stamps = host.capture(captured_words(self._tags, MAX_WORDS)) if self._tags else None
+        if self._row is not None:
+            signals.watch(self._row.row[0])
+            self.stamps = self._row.capture(self._tags)
+        elif self._tags:
+            self.stamps = host.capture(captured_words(self._tags, MAX_WORDS))
 
     def found(self, value: Any) -> Found:
         """Judge what was computed."""
         shared = (
             (value is not None or self._keeping.cache_none)
             and (self._keeping.keeps is None or bool(self._keeping.keeps(value)))
-            and transactions.allows_storing_anywhere(self._stamps)
+            and transactions.allows_storing_anywhere(self.stamps)
+            and self._allows_row()
         )
         if self._is_native:
-            return Found(value, shared=shared, stamps=self._stamps, tags=self._tags)
-        if shared and self._stamps is not None:
-            shared = self._stamps.is_current() and _can_tag(self._keeping.alias)
-            self._is_to_tag = shared
+            return Found(value, shared=shared, stamps=self.stamps, tags=self._tags)
+        if shared and self.stamps is not None:
+            shared = self.stamps.is_current() and (not self._tags or _can_tag(self._keeping.alias))
+            self._is_to_tag = shared and bool(self._tags)
         return Found(value, shared=shared)
+
+    def _allows_row(self) -> bool:
+        row = self._row
+        return row is None or (row.keeps and not row.is_private(_store(self._holder), self.stamps))
 
     def store(self, held: Any, loaded: Found) -> None:
         """Store what no loader does."""
-        store = cast("LoadStore", self._holder)
+        store = _store(self._holder)
         attempt(store, store._fill, False, held, loaded, 0, self._ttl)
         self.tag()
 
     def tag(self) -> None:
         """Have what was just stored carry its tags. What was invalidated meanwhile goes."""
         if self._is_to_tag:
-            attempt(cast("LoadStore", self._holder), self._tag, None)
+            attempt(_store(self._holder), self._tag, None)
 
     def _tag(self) -> None:
         cache = caches[self._keeping.alias]
@@ -155,8 +191,12 @@ class _Result:
         except BaseException:
             cache.delete(self._key)  # rather than an entry that its tags do not reach
             raise
-        if self._stamps is not None and not self._stamps.is_current():
+        if self.stamps is not None and not self.stamps.is_current():
             cache.delete(self._key)
+
+
+def _store(holder: Holder) -> LoadStore:
+    return cast("LoadStore", holder)
 
 
 _said: set[str] = set()  # aliases

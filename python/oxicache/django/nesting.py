@@ -1,4 +1,4 @@
-"""What is cached inside of what is cached: the tags, version words and remaining time that a whole takes from its parts.
+"""What is cached inside of what is cached: tags, version words and remaining time that a whole takes from its parts.
 
 A fragment of a template tells here what it depends on, whether it was rendered or found. Whoever renders what is to be
 held itself, an outer fragment or a view, gathers that and holds the whole no longer than its parts.

@@ -33,6 +33,7 @@ __all__ = [
     "references_to",
     "relations",
     "watch",
+    "watch_all",
     "when_complete",
     "when_known",
 ]
@@ -66,6 +67,7 @@ _watched: WeakSet[type[Model]] = WeakSet()  # concrete models whose rows somebod
 _referred: WeakSet[type[Model]] = WeakSet()  # concrete models whose deletion changes rows of watched ones
 _listeners: list[Callable[[type[Model]], None]] = []
 _waiting: list[Callable[[], object]] = []  # what is to be done when all models are loaded
+_is_watching_all = False
 _relations: list[Relation] = []  # every many-to-many relation whose models are loaded
 
 
@@ -115,6 +117,16 @@ def watch(model: type[Model]) -> None:
         _connect_if_watched(relation)
 
 
+def watch_all() -> None:
+    """Watch every model, those to come too: nobody knows which ones a queryset reads until it runs. Idempotent."""
+    global _is_watching_all  # noqa: PLW0603 -- once for the process
+    if _is_watching_all:
+        return
+    _is_watching_all = True
+    for model in known_models():
+        watch(model)
+
+
 def ancestors(model: type[Model]) -> set[type[Model]]:
     """Return the models with a table that a row of `model` has a part in: its own and its parents'."""
     concrete = model._meta.concrete_model
@@ -154,7 +166,7 @@ def _prepared(sender: type[Model], **_: Any) -> None:
     if sender in _known or dependencies.is_historical(sender):
         return
     _known.add(sender)
-    if any(member.is_of_rows for member in rows.members_of(sender)):
+    if _is_watching_all or any(member.is_of_rows for member in rows.members_of(sender)):
         watch(sender)
     if _is_watched(sender):
         _connect(sender)
@@ -177,6 +189,8 @@ def _depended(model: type[Model], models: Iterable[type[Model]]) -> None:
 def _related(owner: type[Model], target: type[Model], through: type[Model]) -> None:
     relation = Relation(owner, target, through)
     _relations.append(relation)
+    if _is_watching_all:
+        watch(through)
     _connect_if_watched(relation)
     for tell in _listeners:
         tell(through)

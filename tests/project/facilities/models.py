@@ -1,6 +1,20 @@
 """The models that the examples of documents 002 and 004 name."""
 
+from typing import Any
+
 from django.db import models
+from django.http import HttpRequest
+
+
+class OfTenantManager(models.Manager[Any]):
+    """What the forms of document 004 choose from."""
+
+    def filter_for_dropdown(self, request: HttpRequest, *, sitewise: bool = False) -> models.QuerySet[Any]:
+        """Return the rows of a request's tenant; with `sitewise`, of its business unit, after which they are named."""
+        rows = self.filter(tenant_id=request.session["tenant_id"])
+        return rows.filter(name__startswith=f"bu {request.session['bu_id']}") if sitewise else rows
+
+    filter_for_dd_people_field = filter_for_dropdown
 
 
 class OfTenant(models.Model):
@@ -9,8 +23,17 @@ class OfTenant(models.Model):
     tenant_id = models.IntegerField(null=True)
     name = models.CharField(max_length=50, default="")
 
+    objects = OfTenantManager()
+
     class Meta:
         abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Location(OfTenant):
+    """004, "Example 2": a place."""
 
 
 class People(OfTenant):

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.test import override_settings
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from library_histories import DEFECTS, HISTORIES, play
 from library_machine import Library, library_databases
+from library_mistakes import MISTAKES
 from library_questions import FAR, NEAR
 from profiles import MODEL
 
@@ -43,12 +46,12 @@ def machine(databases: None) -> type[Library]:
     return type("AMachine", (Library,), {"hits": hits})
 
 
-def run(machine: type[Library], examples: int) -> None:
+def run(machine: type[Library], examples: int, **given: Any) -> None:
+    # Without shrinking, which takes minutes: a failure tells the question, and what is right.
+    phases = [Phase.generate] if given else [Phase.reuse, Phase.generate]
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            MODEL, max_examples=examples, stateful_step_count=25, phases=[Phase.reuse, Phase.generate]
-        ),
+        settings=settings(MODEL, max_examples=examples, stateful_step_count=25, phases=phases, **given),
     )
 
 
@@ -56,3 +59,29 @@ def test_every_answer_is_the_databases(machine: type[Library]) -> None:
     """Whatever is asked between whatever changes; and most of it is asked of the cache."""
     run(machine, max(MODEL.max_examples // 25, 6))
     assert sum(machine.hits.values()) > 20, machine.hits
+
+
+@pytest.mark.parametrize("name", [*HISTORIES, *DEFECTS])
+def test_a_short_history_is_right(name: str, machine: type[Library]) -> None:
+    """What finds a mistake finds none where there is none; and what was wrong once is not any more."""
+    play(machine, *(HISTORIES | DEFECTS)[name])
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_short_history_finds_a_mistake(
+    mistake: str, machine: type[Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defective oxicache fails."""
+    MISTAKES[mistake](monkeypatch)
+    with pytest.raises(AssertionError):
+        play(machine, *HISTORIES[mistake])
+
+
+@pytest.mark.parametrize("mistake", ["joins_are_not_read", "words_do_not_move"])
+def test_chance_finds_a_mistake(
+    mistake: str, machine: type[Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so does the machine by itself: the same examples in each run, lest chance passes the mistake by."""
+    MISTAKES[mistake](monkeypatch)
+    with pytest.raises(AssertionError):
+        run(machine, 300, derandomize=True, database=None, print_blob=False)

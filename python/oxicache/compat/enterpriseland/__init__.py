@@ -1,5 +1,6 @@
-"""The names of the EnterpriseLand document, for `platform_core.caching`: monitoring, invalidation, views and APIs."""
+"""The names of the EnterpriseLand document, for `platform_core.caching`: monitoring, invalidation, functions, views."""
 
+from oxicache.compat.enterpriseland.functions import cached_method, smart_cache
 from oxicache.compat.enterpriseland.invalidation import (
     DependencyInvalidator,
     PatternInvalidator,
@@ -27,11 +28,13 @@ __all__ = [
     "cache_monitor",
     "cache_on_success",
     "cached_api",
+    "cached_method",
     "cached_view",
     "clear_all_caches",
     "conditional_cache",
     "get_cache_status",
     "optimize_cache_configuration",
+    "smart_cache",
 ]
 
 get_cache_status = cache_manager.get_cache_status

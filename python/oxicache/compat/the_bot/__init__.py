@@ -1,4 +1,4 @@
-"""The names of the THE_BOT document, for `config.cache` and `core.cache_utils`: keys, invalidation, views and headers.
+"""The names of the THE_BOT document, for `config.cache` and `core.cache_utils`: keys, invalidation, functions, views.
 
 CACHE_KEY_PREFIX, too, is a name of this module. There it and CACHE_TIMEOUTS were read when the module was imported, and
 written into the settings; here they are read when they are asked for, and the settings are left alone. ListCacheMixin
@@ -7,6 +7,7 @@ and DetailCacheMixin are imported when they are asked for: they need Django REST
 
 from typing import TYPE_CHECKING, Any, Final
 
+from oxicache.compat.the_bot.functions import cache_query_result, get_or_compute
 from oxicache.compat.the_bot.invalidation import CacheInvalidator, check_cache_freshness, invalidate_cache
 from oxicache.compat.the_bot.keys import CacheKeyBuilder, prefix
 from oxicache.compat.the_bot.responses import cache_etag_condition, cache_page_conditional, cache_response
@@ -24,9 +25,11 @@ __all__ = [
     "CacheMiddleware",
     "cache_etag_condition",
     "cache_page_conditional",
+    "cache_query_result",
     "cache_response",
     "check_cache_freshness",
     "get_cache_headers",
+    "get_or_compute",
     "invalidate_cache",
 ]
 

@@ -19,7 +19,7 @@ from oxicache.django.figures import live_snapshot, own_site
 from oxicache.reports import Reach, Report
 from oxicache.selection import Selection
 
-__all__ = ["UNKNOWN", "Figures", "figures_of", "is_in_workers", "reset"]
+__all__ = ["UNKNOWN", "Figures", "figures_of", "human", "is_in_workers", "reset", "servers_of"]
 
 UNKNOWN: Final = "N/A"
 UNITS: Final = "BKMGTP"
@@ -53,7 +53,7 @@ def figures_of(alias: str) -> Figures:
     cache = caches[alias]
     if isinstance(cache, NativeCache):
         return _of_workers(cache)
-    servers = _servers(alias, cache)
+    servers = servers_of(alias, cache)
     if servers is not None:
         return Figures(_of_servers([(one.info(), one.dbsize()) for one in servers]))
     return _counted(alias, cache)
@@ -67,7 +67,7 @@ def reset(alias: str) -> Report | None:
     cache = caches[alias]
     if isinstance(cache, NativeCache):
         return operations.reset(own_site(), Selection(caches=(cache._memory.name or "",)))
-    servers = _servers(alias, cache)
+    servers = servers_of(alias, cache)
     if servers is None:
         raise ValueError(f"{type(cache).__name__} counts nothing that could begin again at zero")
     for server in servers:
@@ -121,7 +121,7 @@ def _counted(alias: str, cache: BaseCache) -> Figures:
 # ---------------------------------------------------------------- Redis
 
 
-def _servers(alias: str, cache: BaseCache) -> Sequence[Any] | None:
+def servers_of(alias: str, cache: BaseCache) -> Sequence[Any] | None:
     """Return a client of redis-py for each server of an alias; None where there is none."""
     kind: Callable[..., Any] | None = _named(cache, _SERVERS, None)
     found: Sequence[Any] | None = None if kind is None else kind(alias, lambda: cache)._servers(cache)

@@ -6,7 +6,7 @@ at, the address, a header, what a middleware has set on the request, joins the f
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -22,7 +22,19 @@ from oxicache.django.responses.records import ATTRIBUTE, UNSPELT, Record, is_loa
 from oxicache.errors import LeakError
 from oxicache.testing import is_strict
 
-__all__ = ["Looks", "forget", "outer", "report", "say", "segments", "stand_ins", "watched"]
+__all__ = [
+    "Looks",
+    "forget",
+    "known",
+    "leaks",
+    "learns",
+    "outer",
+    "report",
+    "say",
+    "segments",
+    "stand_ins",
+    "watched",
+]
 
 logger = logging.getLogger("oxicache.fragments")
 
@@ -140,7 +152,9 @@ def watched(request: HttpRequest | None, looks: Looks) -> Iterator[None]:
                 if match is not None:
                     attributes["resolver_match"] = match
         if not looks.has_seen_messages and message_marks(request) == marks:
-            looks.roots.discard("messages")  # somebody else's: there are some for this visitor, and it shows none
+            looks.roots.discard(
+                "messages"
+            )  # somebody else's: there are some for this visitor, and it shows none
     finally:
         _inmost.reset(token)
 
@@ -225,7 +239,7 @@ def say(fragment: Fragment, reason: str) -> None:
 def forget() -> None:
     """Forget what was said and what fragments were seen to look at, for tests."""
     _said.clear()
-    _names.clear()
+    known.clear()
 
 
 # ---------------------------------------------------------------- what joins the key
@@ -233,12 +247,12 @@ def forget() -> None:
 MAX_NAMES: Final = 16  # of one fragment; past that its renderings are nearly each their own
 MAX_KNOWN: Final = 4096  # fragments that look at something of the request
 
-_names: dict[str, tuple[str, ...]] = {}  # by the digest of a fragment
+known: dict[str, tuple[str, ...]] = {}  # what each looks at, by its digest
 
 
 def segments(fragment: Fragment, request: HttpRequest | None) -> tuple[str, ...]:
     """Return what the fragment is known to look at, as segments of its key. TypeError names what has no spelling."""
-    names = _names.get(fragment.digest)
+    names = known.get(fragment.digest)
     if names is None or request is None:
         return ()
     return tuple([_segment(request, name) for name in names])
@@ -260,16 +274,14 @@ def _segment(request: HttpRequest, name: str) -> str:
 
 def learns(fragment: Fragment, keyed: Looks, looks: Looks) -> bool:
     """Note what the fragment looked at and its key did not hold so far; whether there was such."""
-    known = _names.get(fragment.digest, ())
+    before = known.get(fragment.digest, ())
     seen = {*looks.headers, *(ATTRIBUTE + name for name in looks.read_attributes())}
     seen -= {*keyed.headers, *(ATTRIBUTE + name for name in keyed.attributes)}
-    new = seen - set(known)
+    new = seen - set(before)
     if not new:
         return False
-    if len(known) + len(new) > MAX_NAMES:
+    if len(before) + len(new) > MAX_NAMES:
         say(fragment, f"it looks at more than {MAX_NAMES} headers and attributes of the request")
-    elif len(_names) < MAX_KNOWN or fragment.digest in _names:
-        _names[fragment.digest] = tuple(sorted({*known, *new}))
+    elif len(known) < MAX_KNOWN or fragment.digest in known:
+        known[fragment.digest] = tuple(sorted({*before, *new}))
     return True
-
-

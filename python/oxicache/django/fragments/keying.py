@@ -1,4 +1,4 @@
-"""The key of a fragment: its scope, its kind and name, its version, where it is shown, what it varies by, its source."""
+"""The key of a fragment: its scope, its kind, name and version, where it is shown, what it varies by, its source."""
 
 import hashlib
 from typing import Any, Final
@@ -37,6 +37,7 @@ class Fragment:
         "digest",
         "kind",
         "name",
+        "names_tenant",
         "per_tenant",
         "per_user",
         "tags",
@@ -55,8 +56,13 @@ class Fragment:
         depends_on: Any = (),
         alias: str | None = None,
         kind: str = FRAGMENT,
+        names_tenant: bool = False,
     ) -> None:
-        """`depends_on` as the tag has it: it is looked up when the fragment is rendered."""
+        """`depends_on` as the tag has it: it is looked up when the fragment is rendered.
+
+        `names_tenant`: it is said of this very fragment that it varies by the tenant.
+        """
+        self.names_tenant = names_tenant
         self.name = name
         self.digest = digest
         self.ttl = ttl

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 from django.core.cache import caches
@@ -14,7 +13,16 @@ from oxicache.django.fragments.keying import FRAGMENT, Fragment
 from oxicache.django.labels import model_named
 from oxicache.tags import checked_tags
 
-__all__ = ["DEFAULT_TTL", "OPTIONS", "VARIES", "check_option", "fragment_of", "listed", "varies_of", "words_of"]
+__all__ = [
+    "DEFAULT_TTL",
+    "OPTIONS",
+    "VARIES",
+    "check_option",
+    "fragment_of",
+    "listed",
+    "varies_of",
+    "words_of",
+]
 
 DEFAULT_TTL: Final = 300.0  # seconds, as Django's own caches
 VARIES: Final = ("none", "tenant", "user")
@@ -46,6 +54,7 @@ def fragment_of(
         depends_on=found.get("depends_on", ()),
         alias=found.get("alias") or found.get("using"),
         kind=kind,
+        names_tenant="tenant" in found.get("vary_on", ()),
     )
 
 
@@ -62,11 +71,11 @@ def _seconds(given: Any) -> float | None:
         return _seconds_of_text(str(given))
     try:
         seconds = options.seconds("timeout", given)
-        return None if seconds == math.inf else seconds
     except TypeError:
         raise TypeError(
             f"timeout must be seconds, a timedelta, a name of CACHE_TIMEOUTS or None for ever, not {given!r}"
         ) from None
+    return None if seconds == math.inf else seconds
 
 
 def _seconds_of_text(text: str) -> float | None:
@@ -75,8 +84,7 @@ def _seconds_of_text(text: str) -> float | None:
     except ValueError:
         known = conf.Timeouts()
         if text in known:
-            found = known[text]
-            return found.total_seconds() if isinstance(found, timedelta) else found
+            return known[text]
         raise ValueError(
             f"timeout is {text!r}; it must be seconds, or one of CACHE_TIMEOUTS: {', '.join(sorted(known))}"
         ) from None

@@ -1,17 +1,29 @@
 """A fragment is found, or rendered and held: once for all who wait, with what it depends on, and what inner ones do."""
 
+import functools
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.http import HttpRequest
 
 from oxicache import keys
 from oxicache._native import MISSING, Stamps, TTLCache
 from oxicache.django import conf, nesting, transactions
 from oxicache.django.fragments import guarding
-from oxicache.django.fragments.guarding import Looks, leaks, learns, report, say, segments, stand_ins, watched
+from oxicache.django.fragments.guarding import (
+    Looks,
+    known,
+    leaks,
+    learns,
+    report,
+    say,
+    segments,
+    stand_ins,
+    watched,
+)
 from oxicache.django.fragments.keying import Fragment, default_alias
 from oxicache.django.fragments.options import words_of
 from oxicache.django.holding import Found, Holder, NativeHolder, holder_at
@@ -19,22 +31,20 @@ from oxicache.django.nesting import Gathered, Needs
 from oxicache.django.responses.attributes import is_watched_elsewhere, noting
 from oxicache.django.responses.rest import user_kind
 from oxicache.django.responses.sessions import naming
-from oxicache.django.scope import Mark, Scope, request_scope, scope_of
+from oxicache.django.scope import SESSION, Mark, Scope, request_scope, scope_of
+from oxicache.errors import MissingScopeError
 
 __all__ = ["Block", "Rendered", "render"]
 
 PASS_SECONDS: Final = 10.0  # for so long those who render what was not kept do not wait for one another
 PASS_MAX_KEYS: Final = 1024
-PARTS: Final = 5  # of what is held
+PLAIN: Final = 2  # parts of what is held
+DEPENDENT: Final = 5  # of what depends on something
 
 _passing: TTLCache[Any, bool] = TTLCache(PASS_MAX_KEYS, PASS_SECONDS)
 
 
-class Rendered(NamedTuple):
-    """What a tag shows; `cached` where it was held."""
-
-    html: str
-    cached: bool
+Rendered: TypeAlias = tuple[str, bool]  # what a tag shows, and whether it was held
 
 
 class Block(Protocol):
@@ -57,44 +67,50 @@ class Block(Protocol):
         ...
 
 
-# What is held: the text, its tags, its words, where its tags are, when it expires by the holder's time.
-_Held = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], float | None]
+# What is held: the text, when it expires by the holder's time, and, if it depends on any, its tags, its words, and
+# where its tags are.
+Held: TypeAlias = (
+    tuple[str, float | None] | tuple[str, float | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+)
 
 
 def render(
     fragment: Fragment,
     request: HttpRequest | None,
-    given: Callable[[], tuple[Any, ...]],
+    given: tuple[Any, ...],
     block: Callable[[], Block],
     *,
     is_raw: bool = False,
 ) -> Rendered:
     """Return what is held of a fragment, or what its block renders.
 
-    `given()` is what it varies by besides; `is_raw`: what it shows is not escaped. Nothing is kept that was rendered
+    `given` is what it varies by besides; `is_raw`: what it shows is not escaped. Nothing is kept that was rendered
     inside a transaction that has written, that shows what the key does not hold, or whose key could not be made.
     """
     try:
         holder = holder_at(fragment.alias or default_alias())
         whose = _scope(fragment, request, block)
-        if whose.missing:
-            say(fragment, f"nobody knows its {' and '.join(whose.missing)}")
-            return _apart(block)
-        looked_at = segments(fragment, request)
+        looked_at = segments(fragment, request) if fragment.digest in known else ()
         if fragment.per_user and request is not None and (kind := _kind(request, whose)):
             looked_at = (f"{keys.MARK}{keys.escape(kind)}", *looked_at)
-        held = holder.key(fragment.key(whose.prefix(), given(), looked_at, is_raw=is_raw))
+        held = holder.key(fragment.key(whose.prefix(), given, looked_at, is_raw=is_raw))
+    except MissingScopeError as error:
+        say(fragment, f"nobody knows its {' and '.join(error.missing)}")
+        return _apart(block)
     except Exception as error:  # noqa: BLE001 -- a resolver of the project's, or an object without a spelling
         say(fragment, f"its key could not be made: {error!r}")
         return _apart(block)
     found: Any = holder.find(held)
     whole = nesting.current()
-    if type(found) is not tuple or len(found) != PARTS:
-        found = MISSING  # somebody else's, in a cache that others write to
-    elif whole is None and not found[2]:
-        return Rendered(found[0], True)
-    elif found[2] and transactions.is_any_written():
-        found = MISSING  # what is held may be older than what this transaction has written
+    if type(found) is tuple:
+        size = len(found)
+        if size == PLAIN and whole is None:
+            return found[0], True
+        if size != PLAIN and (size != DEPENDENT or transactions.is_any_written()):
+            # Somebody else's, in a cache that others write to; or perhaps older than what this transaction has written.
+            found = MISSING
+    else:
+        found = MISSING
     was_held = found is not MISSING
     if not was_held:
         if request is not None and is_watched_elsewhere(request):
@@ -104,14 +120,14 @@ def render(
         found = holder.load(held, making.run, fragment.ttl, alone=is_alone)
     if whole is not None:
         _tell(whole, fragment, whose, holder, held, found)
-    return Rendered(found[0], was_held)
+    return found[0], was_held
 
 
 def _apart(block: Callable[[], Block]) -> Rendered:
     whole = nesting.current()
     if whole is not None:
         whole.spoil()
-    return Rendered(block().html(), False)
+    return str(block().html()), False
 
 
 def _scope(fragment: Fragment, request: HttpRequest | None, block: Callable[[], Block]) -> Scope:
@@ -121,17 +137,41 @@ def _scope(fragment: Fragment, request: HttpRequest | None, block: Callable[[], 
         if pk is not None:  # a template that is rendered for somebody, as that of a mail
             return scope_of(None, per_tenant=fragment.per_tenant, user=pk)
         return scope_of(None, per_tenant=fragment.per_tenant, per_user=fragment.per_user)
-    if fragment.per_tenant and any(conf.resolver(part) for part in ("tenant", "client", "unit")):
+    if fragment.per_tenant and _asks_settings():
         return _within(request, lambda: scope_of(request, per_user=fragment.per_user))
+    if fragment.names_tenant:
+        return _within(request, lambda: _session_scope(request, fragment))
     if fragment.per_user:
         return _within(request, lambda: _user_scope(request))
     return request_scope(request, per_user=False)
+
+
+def _session_scope(request: HttpRequest, fragment: Fragment) -> Scope:
+    """Whose it is where the settings name nobody: by what the session says, as document 004 has it."""
+    places = {part: ask(request) for part, ask in SESSION.items()}
+    given = {part: found for part, found in places.items() if found is not None and found != ""}
+    if not given and conf.resolver("user") is None:
+        return request_scope(request, per_user=fragment.per_user)
+    return scope_of(request, per_tenant=False, per_user=fragment.per_user, **given)
 
 
 def _user_scope(request: HttpRequest) -> Scope:
     if conf.resolver("user") is not None:
         return scope_of(request, per_tenant=False, per_user=True)
     return request_scope(request, per_user=True)
+
+
+@functools.cache
+def _asks_settings() -> bool:
+    """Whether the settings say who knows of a place whose it is."""
+    return any(conf.resolver(part) is not None for part in ("tenant", "client", "unit"))
+
+
+def _reset(**_: Any) -> None:
+    _asks_settings.cache_clear()
+
+
+setting_changed.connect(_reset, dispatch_uid="oxicache.django.fragments.rendering")
 
 
 def _kind(request: HttpRequest, whose: Scope) -> str | None:
@@ -147,16 +187,17 @@ def _within(request: HttpRequest, scope: Callable[[], Scope]) -> Scope:
     record = getattr(request.COOKIES, "record", None)
     if around is None or record is not around:
         return scope()
-    stands = [one for one in (request.COOKIES, request.META) if getattr(one, "record", None) is around]
+    places: tuple[Any, ...] = (request.COOKIES, request.META)
+    stands = [one for one in places if getattr(one, "record", None) is around]
     unheard = Looks()
     unheard.outer = None
     for one in stands:
-        one.record = unheard  # type: ignore[attr-defined]
+        one.record = unheard
     try:
         return scope()
     finally:
         for one in stands:
-            one.record = around  # type: ignore[attr-defined]
+            one.record = around
 
 
 class _Making:
@@ -179,9 +220,9 @@ class _Making:
         first = nesting.captured(own)
         keyed, looks = Looks(), Looks()
         self._look_at_key(keyed)
-        with nesting.gathering() as inner, watched(self._request, looks):
-            with self._block.put(stand_ins(self._block.names(), self._request, looks)):
-                html = str(self._block.html())
+        replaced = stand_ins(self._block.names(), self._request, looks)
+        with nesting.gathering() as inner, watched(self._request, looks), self._block.put(replaced):
+            html = str(self._block.html())
         needs, ttl = own | inner.needs, inner.limited(fragment.ttl)
         found = leaks(fragment, keyed, looks)
         for root in found:
@@ -197,7 +238,9 @@ class _Making:
         elif not is_new:
             _passing.set(self._held, True)
         until = None if ttl is None else holder.now() + ttl
-        value: _Held = (html, *(tuple(sorted(one)) for one in (needs.tags, needs.words, needs.locations)), until)  # type: ignore[assignment]
+        value: Held = (html, until)
+        if needs:
+            value = (html, until, tuple(needs.tags), tuple(needs.words), tuple(needs.locations))
         return Found(value, shared=is_kept, stamps=stamps, tags=tags or (), ttl=ttl)
 
     def _look_at_key(self, keyed: Looks) -> None:
@@ -205,7 +248,8 @@ class _Making:
         request, fragment = self._request, self._fragment
         if request is not None and fragment.per_tenant:
             _look_at_names(request, keyed, lambda: _scope(fragment, request, lambda: self._block))
-        with watched(request, keyed), self._block.put(stand_ins(self._block.names(), request, keyed)):
+        replaced = stand_ins(self._block.names(), request, keyed)
+        with watched(request, keyed), self._block.put(replaced):
             self._block.given()
 
     def _dependence(
@@ -214,8 +258,8 @@ class _Making:
         if not isinstance(self._holder, NativeHolder):
             say(
                 self._fragment,
-                f"it has tags or depends on models, of which {self._holder.name} knows nothing: name an alias that is a "
-                "NativeCache",
+                f"it has tags or depends on models, of which {self._holder.name} knows nothing: name an alias that is "
+                "a NativeCache",
             )
             return (), None
         fitted = needs.fitted()
@@ -250,11 +294,11 @@ def _may_keep(stamps: Stamps | None) -> bool:
     )
 
 
-def _tell(
-    whole: Gathered, fragment: Fragment, whose: Scope, holder: Holder, held: Any, found: _Held
+def _tell(  # noqa: PLR0917 -- all that is known of it
+    whole: Gathered, fragment: Fragment, whose: Scope, holder: Holder, held: Any, found: Held
 ) -> None:
     """Tell what this one is part of on what it depends, and by whom it is told apart."""
-    _, tags, words, locations, until = found
+    _, until, *depends = found
     around = guarding.outer()
     if around is not None:
         if fragment.per_user:
@@ -262,7 +306,7 @@ def _tell(
         if fragment.per_tenant and (whose.tenant, whose.client, whose.unit) != (None, None, None):
             around.note("tenant")
     seconds = None if until is None else max(0.0, until - holder.now())
-    needs = Needs(tags, words, locations)
+    needs = Needs(*depends)
     if not needs:
         whole.add(needs, seconds)
         return

@@ -38,8 +38,9 @@ def cache_key(
 ) -> str:
     """Return `tenant:1:client:2:bu:3:<key_type>:<identifier>:v<version>` of whom `vary_on` says.
 
-    Colons part the segments of `key_type`; in `identifier` they are escaped. `params` are sorted by name. ValueError for
-    a `vary_on` of something else, TypeError for what has no spelling, MissingScopeError where nobody knows the tenant.
+    Colons part the segments of `key_type`; in `identifier` they are escaped. `params` are sorted by name. ValueError
+    for a `vary_on` of something else, TypeError for what has no spelling, MissingScopeError where nobody knows the
+    tenant.
     """
     varies = varies_of(vary_on)
     whose = scope_of(request, per_tenant="tenant" in varies, per_user="user" in varies)
@@ -59,8 +60,8 @@ def cache_key(
 def busted(url: Any, version: Any = None) -> str:
     """Return an address with `_cb=` and a version, so that browsers ask anew where it has another.
 
-    Without one it is a digest of the static file that the address is of, or of nothing that is found, when the project's
-    settings were changed last: the same in all workers, and until the next deployment.
+    Without one it is a digest of the static file that the address is of; where there is no such file, when the module
+    of the project's settings was changed last. Either is the same in all workers, however often it is asked for.
     """
     text = str(url)
     found = _version_of(text) if version is None or version == "" else str(version)

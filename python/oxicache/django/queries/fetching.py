@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import connections, router
 from django.db.models import Model
 
@@ -19,13 +20,18 @@ from oxicache.django.holding import Found, holder_at
 from oxicache.django.queries.tables import models_read
 from oxicache.versions import MAX_WORDS
 
-__all__ = ["Asked", "Caching", "Statement", "fetch", "learned"]
+__all__ = ["Asked", "Caching", "Statement", "fetch", "key_of", "learned", "scope_of"]
 
 logger = logging.getLogger("oxicache.queries")
 
 KIND: Final = "query"  # begins every key
 MAX_LEARNED: Final = 4096  # queries that read more than their own text names
 MAX_SAID: Final = 1024
+DIGEST_BYTES: Final = 16
+# By which values are converted that are held: a change of theirs, in a test, begins keys anew.
+CONVERTING: Final = frozenset({"DATABASES", "TIME_ZONE", "USE_TZ"})
+
+_settings = 0  # how often they have changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,21 @@ class Caching:
     alias: str
     tags: tuple[str, ...] = ()
     depends_on: tuple[type[Model], ...] = ()
+
+
+def key_of(model: type[Model], kind: str, digest: str) -> str:
+    """Return the key of what is held of a query about a model."""
+    return f"{KIND}:{model._meta.label_lower}:{keys.escape(kind)}:{digest}"
+
+
+def scope_of(using: str) -> str:
+    """Return whose data a query on a database asks for, for its key. TypeError where the tenant has no spelling."""
+    # A schema for each tenant: one text asks different tables.
+    schema = getattr(connections[using], "schema_name", None)
+    asked = conf.tenant_resolver()
+    # A database may filter rows by what it was told of the connection: then the text does not say whose they are.
+    tenant = "" if asked is None else keys.spell(asked(), f"what {conf.DICT}['TENANT'] returned")
+    return f"{using}\0{schema!s}\0{tenant}\0{_settings}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +72,10 @@ class Statement:
 
     def key(self) -> str:
         """Return the key of its result. TypeError names a parameter that has no spelling."""
-        connection = connections[self.using]
         spelt = [keys.spell(value, f"parameter {number}") for number, value in enumerate(self.params, 1)]
-        # A schema for each tenant: one text asks different tables.
-        schema = getattr(connection, "schema_name", None)
-        whole = "\0".join([self.using, str(schema), self.sql, *spelt])
-        digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        return f"{KIND}:{self.model._meta.label_lower}:{keys.escape(self.kind)}:{digest}"
+        whole = "\0".join([scope_of(self.using), self.sql, *spelt])
+        digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+        return key_of(self.model, self.kind, digest)
 
     def reads(self) -> frozenset[type[Model]]:
         """Return the models that its text names."""
@@ -97,8 +115,13 @@ _said: set[tuple[str, str]] = set()
 _outer: ContextVar[set[type[Model]] | None] = ContextVar("oxicache_queries_outer", default=None)
 
 
-def fetch(caching: Caching, statement: Asked, run: Callable[[], Any]) -> Any:
-    """Return what is held of a statement's result, or what `run()` returns: something that may be held."""
+def fetch(
+    caching: Caching, statement: Asked, run: Callable[[], Any], give: Callable[[Any], Any] | None = None
+) -> Any:
+    """Return what is held of a statement's result, or what `run()` returns: something that may be held.
+
+    `give` makes one caller's own of what several get that `run()` was called for once; a cache does so by itself.
+    """
     if transactions.is_written(statement.using) or (not statement.is_all and transactions.is_any_written()):
         return run()
     try:
@@ -114,7 +137,7 @@ def fetch(caching: Caching, statement: Asked, run: Callable[[], Any]) -> Any:
         return statement.reads() | frozenset(caching.depends_on) | learned(key)
 
     def load() -> Found:
-        return _load(caching, statement, key, models(), run)
+        return _load(caching, statement, key, models(), run, give)
 
     if found is MISSING:
         # Who is in a transaction may hold what the one that he waited for needs.
@@ -129,8 +152,13 @@ def learned(key: str) -> frozenset[type[Model]]:
     return _learned.get(key, frozenset())
 
 
-def _load(
-    caching: Caching, statement: Asked, key: str, models: frozenset[type[Model]], run: Callable[[], Any]
+def _load(  # noqa: PLR0917 -- one call, of `fetch`
+    caching: Caching,
+    statement: Asked,
+    key: str,
+    models: frozenset[type[Model]],
+    run: Callable[[], Any],
+    give: Callable[[Any], Any] | None,
 ) -> Found:
     names = {word for model in models for word in words.model_words(model)}
     if len(names) > MAX_WORDS:
@@ -138,7 +166,7 @@ def _load(
             statement.model,
             f"it reads {len(models)} models, of {len(names)} version words; {MAX_WORDS} is the limit",
         )
-        return Found(run(), shared=False)
+        return Found(run(), shared=False, give=give)
     for model in models:
         signals.watch(model)
     stamps = host.capture(sorted(names))
@@ -151,8 +179,10 @@ def _load(
         if more:
             if len(_learned) < MAX_LEARNED:
                 _learned[key] = models | more
-            return Found(value, shared=False)
-    return Found(value, shared=_may_keep(statement, models, stamps), stamps=stamps, tags=caching.tags)
+            return Found(value, shared=False, give=give)
+    return Found(
+        value, shared=_may_keep(statement, models, stamps), stamps=stamps, tags=caching.tags, give=give
+    )
 
 
 def _may_keep(statement: Asked, models: frozenset[type[Model]], stamps: Stamps) -> bool:
@@ -199,3 +229,12 @@ def _say(model: type[Model], reason: str) -> None:
     if mark not in _said and len(_said) < MAX_SAID:
         _said.add(mark)
         logger.warning("A queryset of %s is not cached: %s.", *mark)
+
+
+def _reset(*, setting: str, **_: Any) -> None:
+    global _settings  # noqa: PLW0603 -- a number of this process
+    if setting in CONVERTING:
+        _settings += 1
+
+
+setting_changed.connect(_reset, dispatch_uid="oxicache.django.queries.fetching")

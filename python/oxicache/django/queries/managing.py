@@ -20,11 +20,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 
 from oxicache import options
-from oxicache.django import labels, signals
+from oxicache.django import labels
 from oxicache.django.holding import NativeHolder, holder_at
 from oxicache.django.queries import compiling, whole
 from oxicache.django.queries.fetching import Caching
 from oxicache.django.querysets import InvalidatingManager, InvalidatingQuerySet
+from oxicache.django.signals import watch_all
 from oxicache.tags import checked_tags
 
 __all__ = ["CachedManager", "CachedQuerySet", "cached_queryset", "watch_all"]
@@ -83,9 +84,12 @@ class _CachedRows(QuerySet[_Row, _Row]):
     def _fetch_all(self) -> None:
         caching = self._caching
         known: Any = self
-        if caching is not None and known._result_cache is None and whole.is_wanted(self):
-            known._result_cache = whole.fetch_all(self, caching, self.uncached())
-            known._prefetch_done = True
+        if caching is not None and known._result_cache is None:
+            if whole.is_wanted(self):
+                known._result_cache = whole.fetch_all(self, caching, self.uncached())
+                known._prefetch_done = True
+            else:
+                known._result_cache = compiling.instances(self)
         super()._fetch_all()
 
     # ------------------------------------------------------------ what asks the database
@@ -156,6 +160,11 @@ class CachedManager(InvalidatingManager[_Row]):
 
     _queryset_class = CachedQuerySet
 
+    def cached(self, ttl: float | timedelta | None = DEFAULT_TTL, **given: Any) -> Any:
+        """Return all rows as a queryset whose results are held: `CachedQuerySet.cached`."""
+        rows: Any = self.get_queryset()
+        return rows.cached(ttl, **given)
+
     def contribute_to_class(self, cls: type[Model], name: str) -> None:
         """Be the manager of a model: from now on changes of all models are noticed, whichever a queryset joins."""
         watch_all()
@@ -190,11 +199,3 @@ def _restored(plain: type[Any], state: dict[str, Any]) -> Any:
     queryset = object.__new__(_class_of(plain))
     queryset.__setstate__(state)
     return queryset
-
-
-@functools.cache
-def watch_all() -> None:
-    """Notice changes of every model, those to come too: which of them a queryset joins is known when it runs."""
-    for model in signals.known_models():
-        signals.watch(model)
-    signals.when_known(signals.watch)

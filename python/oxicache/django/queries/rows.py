@@ -8,9 +8,9 @@ from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
-__all__ = ["freeze", "thaw"]
+__all__ = ["ATOMS", "freeze", "thaw"]
 
-_ATOMS: Final = frozenset(
+ATOMS: Final = frozenset(
     {bool, bytes, date, datetime, Decimal, float, int, str, time, timedelta, type(None), UUID}
 )
 
@@ -27,7 +27,7 @@ class _View:
 def freeze(rows: Iterable[Sequence[Any]]) -> tuple[Any, ...] | bytes:
     """Return rows as they are held. TypeError and the like for a cell that cannot be pickled. O(cells)."""
     kept = tuple(map(tuple, rows))
-    if _ATOMS.issuperset(map(type, chain.from_iterable(kept))):
+    if ATOMS.issuperset(map(type, chain.from_iterable(kept))):
         return kept
     kept = tuple(
         tuple(_View(bytes(cell)) if isinstance(cell, memoryview) else cell for cell in row) for row in kept

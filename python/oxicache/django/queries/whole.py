@@ -7,6 +7,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import Prefetch
 from django.db.models.query import ModelIterable
 
+from oxicache.django.queries.compiling import tie
 from oxicache.django.queries.fetching import Caching, Statement, fetch
 
 __all__ = ["fetch_all", "is_wanted"]
@@ -24,10 +25,7 @@ def fetch_all(queryset: Any, caching: Caching, plain: Any) -> list[Any]:
     except EmptyResultSet:
         return list(plain)
     found: list[Any] = pickle.loads(fetch(caching, statement, lambda: _frozen(plain)))  # noqa: S301 -- made here, in this process
-    for field, instances in queryset._known_related_objects.items():
-        for one in found:
-            if (related := instances.get(getattr(one, field.attname))) is not None:
-                setattr(one, field.name, related)
+    tie(queryset, found)
     return found
 
 

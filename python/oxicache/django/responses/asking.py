@@ -65,6 +65,7 @@ class Ask:
         "tags",
         "view",
         "wanted",
+        "words",
     )
 
     wanted: Wanted  # from here on where nothing was found
@@ -94,4 +95,5 @@ class Ask:
         self.keyed = keyed  # what functions that are part of the key have looked at
         self.further = further
         self.has_begun = False  # to ask its view
+        self.words: list[str] = []  # of models that it depends on
         self.problem: str | None = None  # why nothing can be kept, known before its view is asked

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from oxicache._native import MISSING, Stamps, TTLCache
-from oxicache.django import transactions
+from oxicache.django import nesting, transactions
+from oxicache.django.nesting import Gathered, Needs
 from oxicache.django.responses import findings, policy, rendering, rest, stored
 from oxicache.django.responses.asking import Ask, View
 from oxicache.django.responses.headers import vary_on_seen
@@ -47,11 +48,14 @@ class Judging:
         record: Record,
         stamps: Stamps | None,
         problem: str | None,
+        inner: Gathered,
         data: Data | None = None,
     ) -> Loaded:
         """Decide what is kept of a response. What keeps one from being cached is logged where somebody can mend it."""
         loaded = Loaded(ask.wanted, response)
         problem = problem or ask.problem or rendering.no_response(response)
+        if problem is None and inner.needs:
+            problem, stamps = _depends(ask, loaded, inner, stamps)
         if problem is not None:
             ask.view.refuse(problem)
         elif response.status_code >= SERVER_ERRORS and ask.shelf.stale(ask.wanted) is not MISSING:
@@ -60,12 +64,14 @@ class Judging:
             logger.debug("A response of %s is not cached: %s.", ask.view.name, why)
         elif (
             not self._leaks(ask, record, policy.vary_names(response))
+            and not inner.is_spoilt
             and transactions.allows_storing_anywhere(stamps)
             and self._is_success(ask.view, response)
         ):
             headers = self._headers(ask, response, record)
             if headers is not None:
                 ttl = policy.lifetime(response, self.ttl() if callable(self.ttl) else self.ttl)
+                ttl = inner.limited(ttl)
                 vary_on_seen(
                     response, record.headers, has_cookies=record.has_cookies, is_local=record.has_attributes
                 )
@@ -113,3 +119,22 @@ class Judging:
             ask.view.refuse(f"it looks at more than {MAX_HEADERS} headers")
             return None
         return tuple(sorted(headers))
+
+
+def _depends(
+    ask: Ask, loaded: Loaded, inner: Gathered, stamps: Stamps | None
+) -> tuple[str | None, Stamps | None]:
+    """Have a response depend on what the fragments in it do. Return why it cannot, and the versions of all."""
+    if not ask.shelf.has_tags:
+        return (
+            f"a fragment in it has tags or depends on models, of which {ask.shelf.name} knows nothing",
+            None,
+        )
+    tags, names = (inner.needs | Needs(ask.tags, ask.words, ask.shelf.locations)).fitted() or ((), None)
+    if names is None or len({*tags, *ask.tags}) + len(names) > nesting.ROOM:
+        return f"it and the fragments in it depend on more than {nesting.ROOM} version words", None
+    loaded.tags = tuple(set(tags) - set(ask.tags))
+    found = inner.captured(names, () if stamps is None else (stamps,))
+    if found is None:
+        inner.spoil()  # outdated already: for who asked alone
+    return None, found

@@ -11,6 +11,7 @@ from typing import Any
 
 from asgiref.local import Local
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.utils import timezone, translation
 from django.utils.translation import trans_real
 
@@ -21,6 +22,10 @@ __all__ = ["places"]
 
 def places() -> tuple[str, ...]:
     """Return the language and the time zone in use, of those that the project has several of."""
+    return _usual() if _has_no_language() and _has_no_zone() else _places()
+
+
+def _places() -> tuple[str, ...]:
     language = name = None
     if settings.USE_I18N:
         language = settings.LANGUAGE_CODE if _has_no_language() else translation.get_language() or "none"
@@ -32,6 +37,16 @@ def places() -> tuple[str, ...]:
     return _spelt(language, name)
 
 
+_usual = functools.cache(_places)  # where nothing was activated
+
+
+def _forget(**_: Any) -> None:
+    _usual.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="oxicache.django.responses.places")
+
+
 @functools.lru_cache(maxsize=1024)
 def _spelt(language: str | None, zone: str | None) -> tuple[str, ...]:
     found = {"lang": language, "tz": zone}
@@ -40,6 +55,9 @@ def _spelt(language: str | None, zone: str | None) -> tuple[str, ...]:
     )
 
 
+@functools.lru_cache(
+    maxsize=8
+)  # there are two, and where a test changes LANGUAGES, Django begins with another
 def _variable(local: Any) -> ContextVar[Any] | None:
     """Return the variable in which a Local keeps what was set on it, as far as this asgiref is known here."""
     found = getattr(getattr(local, "_storage", None), "_data", None)
@@ -61,7 +79,6 @@ _knows_variables = copy_context().run(_is_known)
 
 def _is_empty(local: Any) -> bool:
     """Whether nothing was set on a Local, told at once; False may also mean that Django is to be asked."""
-    # Asked for anew each time: where a test changes LANGUAGES, Django begins with another Local.
     variable = _variable(local) if _knows_variables else None
     return variable is not None and variable.get(None) is None
 

@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
 from oxicache._native import MISSING, Stamps
-from oxicache.django import host, scope
+from oxicache.django import host, nesting, scope
 from oxicache.django.responses import policy, rendering, rest, stored
 from oxicache.django.responses.asking import Arguments, Ask, Further, Tags, View
 from oxicache.django.responses.attributes import is_waiting, is_watched_elsewhere
@@ -261,7 +261,7 @@ class ResponseCache(Judging):
         if is_watched_elsewhere(rest.plain(ask.request)):
             return Loaded(ask.wanted, call())
         record, data = Record(), None
-        with watching(ask.request, record):
+        with watching(ask.request, record), nesting.gathering() as inner:
             stamps = self._stamps(ask)  # which may ask the view for its rows, and it remembers whose they are
             response = call()
             if rest.is_data(ask.request, response):
@@ -272,19 +272,19 @@ class ResponseCache(Judging):
                 problem = rendering.problem(response)
                 if problem is None:
                     response = rendering.rendered(response)
-        return self._judged(ask, response, record, stamps, problem, data)
+        return self._judged(ask, response, record, stamps, problem, inner, data)
 
     async def _aload(self, ask: Ask, call: Callable[[], Awaitable[Any]]) -> Loaded:
         ask.has_begun = True
         if is_watched_elsewhere(rest.plain(ask.request)):
             return Loaded(ask.wanted, await call())
         record, stamps = Record(), self._stamps(ask)
-        with watching(ask.request, record):
+        with watching(ask.request, record), nesting.gathering() as inner:
             response = await call()
             problem = rendering.problem(response)
             if problem is None and rendering.is_unrendered(response):
                 response = await sync_to_async(rendering.rendered)(response)
-        return self._judged(ask, response, record, stamps, problem)
+        return self._judged(ask, response, record, stamps, problem, inner)
 
     def _stamps(self, ask: Ask) -> Stamps | None:
         words = [] if self.words is None else self.words()
@@ -293,6 +293,7 @@ class ResponseCache(Judging):
         if len(words) > MAX_WORDS:
             ask.problem = f"it depends on {len(words)} version words, and {MAX_WORDS} is the limit"
             return None
+        ask.words = words
         return host.capture(words) if words else None
 
     def _passes(self, ask: Ask) -> bool:

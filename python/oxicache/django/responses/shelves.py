@@ -51,7 +51,7 @@ class Wanted:
 class Loaded:
     """What a view returned: to who asked it, the response itself; to those who waited, what may be kept of it."""
 
-    __slots__ = ("asked", "is_kept", "key", "response", "stamps", "stored", "ttl")
+    __slots__ = ("asked", "is_kept", "key", "response", "stamps", "stored", "tags", "ttl")
 
     def __init__(self, asked: Wanted, response: Any) -> None:
         self.asked = asked
@@ -60,6 +60,7 @@ class Loaded:
         self.key = asked.key  # another one where the view looked at a header for the first time
         self.ttl: float | None = None
         self.stamps: Stamps | None = None
+        self.tags: tuple[str, ...] = ()  # of fragments in it
         self.is_kept = False  # already
 
 
@@ -88,6 +89,7 @@ class Shelf(Protocol):
     has_tags: bool
     is_far: bool
     loader: Loader
+    locations: tuple[str, ...]
 
     def now(self) -> float:
         """Return the time that `Stored` counts by."""
@@ -118,6 +120,7 @@ class _Shelf:
     early_refresh = 0.0
     has_tags = False
     is_far = False  # to ask it takes a wait
+    locations: tuple[str, ...] = ()  # whose tags reach it
 
     def __init__(self, name: str | None, grace: float) -> None:
         self.name = name
@@ -179,6 +182,7 @@ class NativeShelf(_Shelf):
         super().__init__(store.name, grace)
         self._cache = cache
         self.store = store
+        self.locations = (store.location,)
 
     def now(self) -> float:
         return _native.now()
@@ -210,6 +214,7 @@ class NativeShelf(_Shelf):
     ) -> bool:
         if loaded.stored is None:
             return False
+        tags = (*tags, *loaded.tags)
         held = wanted.held
         if loaded.key != wanted.key:
             # Its own token, asked for now; what was invalidated until now has outdated the first one too.

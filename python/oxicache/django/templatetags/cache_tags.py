@@ -27,7 +27,7 @@ _UNNAMED: Final = "unnamed"  # a template made of a string
 
 
 class _Arguments:
-    """What stands in a tag: values without a name, and values with one. Literal ones are checked when it is compiled."""
+    """What stands in a tag: values without a name, and with one. Literal ones are checked when it is compiled."""
 
     def __init__(self, parser: Parser, token: Token, known: frozenset[str] | None) -> None:
         """`known`: the names that there are; None for any."""
@@ -64,7 +64,7 @@ class _Arguments:
                     raise self.error(error) from error
 
     def value(self, expression: FilterExpression, context: Context) -> Any:
-        """Return a value. TemplateSyntaxError names a variable that there is none of, unless a filter makes another of it."""
+        """Return a value. TemplateSyntaxError names a variable that is missing, if no filter makes something of it."""
         if expression.filters:
             return expression.resolve(context, ignore_failures=True)
         asked = expression.var
@@ -74,7 +74,8 @@ class _Arguments:
             return asked.resolve(context)
         except VariableDoesNotExist as error:
             raise self.error(
-                f"there is no {expression.token} in this context; if there need not be, write {expression.token}|default:..."
+                f"there is no {expression.token} in this context; if there need not be, write "
+                f"{expression.token}|default:..."
             ) from error
 
 
@@ -118,7 +119,9 @@ class _BlockNode(Node):
 
     child_nodelists = ("nodelist",)
 
-    def __init__(self, arguments: _Arguments, nodelist: NodeList, name: FilterExpression | str, **made: Any) -> None:
+    def __init__(
+        self, arguments: _Arguments, nodelist: NodeList, name: FilterExpression | str, **made: Any
+    ) -> None:
         self.nodelist = nodelist
         self._arguments = arguments
         self._name = name
@@ -140,11 +143,9 @@ class _BlockNode(Node):
         def block() -> _Block:
             return _Block(context, lambda: self.nodelist.render(context), given)
 
-        arguments = given()
-        found = render(
-            fragment, _request(context), lambda: arguments, block, is_raw=not context.autoescape
-        )
-        return SafeString(found.html)
+        values = given() if self._given else ()
+        html, _ = render(fragment, _request(context), values, block, is_raw=not context.autoescape)
+        return SafeString(html)
 
     def _fragment(self, context: Context) -> Fragment:
         arguments = self._arguments
@@ -173,7 +174,7 @@ def _overriding(context: Context) -> list[str]:
 
 def _body(parser: Parser, end: str) -> tuple[NodeList, str]:
     """Return what stands before the end tag, and the digest of that, of its template, and of where it stands there."""
-    before = parser.tokens[:]
+    before: list[Any] = list(parser.tokens)
     nodelist = parser.parse((end,))
     source = [f"{one.token_type}:{one.contents}" for one in before[len(parser.tokens) :]]
     parser.delete_first_token()
@@ -187,9 +188,9 @@ def _body(parser: Parser, end: str) -> tuple[NodeList, str]:
 def cache_fragment(parser: Parser, token: Token) -> Node:
     """Hold what is rendered until `endcache_fragment`.
 
-    `{% cache_fragment NAME ... timeout=300 vary_on="tenant" version=1 tags="" depends_on="" alias="" %}`: behind the name
-    what else it varies by. `vary_on` is tenant, user, both with a comma, or none; `tags` and `depends_on`, of models,
-    are parted by commas. TemplateSyntaxError for what is wrong: of literals when the template is compiled.
+    `{% cache_fragment NAME ... timeout=300 vary_on="tenant" version=1 tags="" depends_on="" alias="" %}`: behind the
+    name what else it varies by. `vary_on` is tenant, user, both with a comma, or none; `tags` and `depends_on`, of
+    models, are parted by commas. TemplateSyntaxError for what is wrong: of literals when the template is compiled.
     """
     arguments = _Arguments(parser, token, OPTIONS)
     if not arguments.given:
@@ -258,7 +259,9 @@ def cached_widget(parser: Parser, token: Token) -> Node:
     """
     arguments = _Arguments(parser, token, None)
     if len(arguments.given) != 1:
-        raise arguments.error("it wants one name, and the rest as key=value: {% cached_widget 'name' limit=5 %}")
+        raise arguments.error(
+            "it wants one name, and the rest as key=value: {% cached_widget 'name' limit=5 %}"
+        )
     arguments.check_literals()
     return _WidgetNode(arguments)
 
@@ -275,7 +278,7 @@ class _WidgetNode(Node):
         said = {option: arguments.value(one, context) for option, one in arguments.named.items()}
         engine = context.template.engine  # type: ignore[union-attr]  # which a context has while it is rendered
 
-        def html() -> Any:
+        def made() -> Any:
             own = {option: value for option, value in said.items() if option not in OPTIONS}
             with context.push(own):
                 return engine.get_template(widgets.template_name(name)).render(context)
@@ -287,19 +290,19 @@ class _WidgetNode(Node):
             fragment, varies_by = widgets.widget(name, said, "django")
         except (TypeError, ValueError) as error:
             raise arguments.error(error) from error
-        found = render(
+        html, was_held = render(
             fragment,
             _request(context),
-            lambda: varies_by,
-            lambda: _Block(context, html, given),
+            varies_by,
+            lambda: _Block(context, made, given),
             is_raw=not context.autoescape,
         )
-        content = mark_safe(found.html)  # noqa: S308 -- what a template has rendered
+        content = mark_safe(html)  # noqa: S308 -- what a template has rendered
         try:
             wrapper = engine.get_template(widgets.WRAPPER)
         except TemplateDoesNotExist:
             return content  # `oxicache.django` is not among the apps, or their folders are not looked into
-        with context.push(content=content, cached=found.cached, error=None):
+        with context.push(content=content, cached=was_held, error=None):
             return SafeString(wrapper.render(context))
 
 
