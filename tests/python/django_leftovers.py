@@ -25,13 +25,26 @@ from leftovers import State
 from oxicache.django import delivery, execution, handles, marks, plain, reaching, site
 from oxicache.django import signals as watching
 from oxicache.django.backends import loads, stores
+from oxicache.django.fragments import keying, rendering, showing
 from oxicache.django.responses import decorating, shelves
 from oxicache.registry import cache_manager
 
 __all__ = ["django_state", "forget_models", "forget_stores", "remember_models", "remove_rows", "unwatch"]
 
 # Loaded before anybody looks: they listen to signals from then on.
-LISTENERS: Final = (decorating, delivery, execution, handles, plain, reaching, rest_framework.settings, site)
+LISTENERS: Final = (
+    decorating,
+    delivery,
+    execution,
+    handles,
+    plain,
+    reaching,
+    rest_framework.settings,
+    site,
+    keying,
+    rendering,
+    showing,
+)
 # Who patches Django patches it there.
 CLASSES: Final = (models.Model, models.Manager, QuerySet, Atomic, Collector, CursorWrapper)
 SIGNALS: Final[dict[str, Signal]] = {

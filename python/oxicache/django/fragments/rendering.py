@@ -39,7 +39,7 @@ __all__ = ["Block", "Rendered", "render"]
 PASS_SECONDS: Final = 10.0  # for so long those who render what was not kept do not wait for one another
 PASS_MAX_KEYS: Final = 1024
 PLAIN: Final = 2  # parts of what is held
-DEPENDENT: Final = 5  # of what depends on something
+_SIZES: Final = (PLAIN, 5)  # the second of what depends on something
 
 _passing: TTLCache[Any, bool] = TTLCache(PASS_MAX_KEYS, PASS_SECONDS)
 
@@ -90,7 +90,7 @@ def render(
     try:
         holder = holder_at(fragment.alias or default_alias())
         whose = _scope(fragment, request, block)
-        looked_at = segments(fragment, request) if fragment.digest in known else ()
+        looked_at = segments(fragment, request) if fragment.digest in guarding.known else ()
         if fragment.per_user and request is not None and (kind := _kind(request, whose)):
             looked_at = (f"{keys.MARK}{keys.escape(kind)}", *looked_at)
         held = holder.key(fragment.key(whose.prefix(), given, looked_at, is_raw=is_raw))
@@ -102,25 +102,28 @@ def render(
         return _apart(block)
     found: Any = holder.find(held)
     whole = nesting.current()
-    if type(found) is tuple:
-        size = len(found)
-        if size == PLAIN and whole is None:
+    is_held = _is_whole(found)
+    if is_held:
+        if whole is None and len(found) == PLAIN:
             return found[0], True
-        if size != PLAIN and (size != DEPENDENT or transactions.is_any_written()):
-            # Somebody else's, in a cache that others write to; or perhaps older than what this transaction has written.
-            found = MISSING
-    else:
-        found = MISSING
-    was_held = found is not MISSING
-    if not was_held:
+        # What depends on something may be older than what this transaction has written.
+        is_held = len(found) == PLAIN or not transactions.is_any_written()
+    if not is_held:
         if request is not None and is_watched_elsewhere(request):
             return _apart(block)
-        is_alone = held in _passing or transactions.in_transaction() or transactions.is_any_written()
+        is_alone = found is not MISSING or held in _passing or transactions.in_transaction()
         making = _Making(fragment, request, block(), holder, held)
         found = holder.load(held, making.run, fragment.ttl, alone=is_alone)
+        if not _is_whole(found):
+            return _apart(block)
     if whole is not None:
         _tell(whole, fragment, whose, holder, held, found)
-    return found[0], was_held
+    return found[0], is_held
+
+
+def _is_whole(found: Any) -> bool:
+    """Whether it is what was held here: others may write to a cache, too."""
+    return type(found) is tuple and len(found) in _SIZES and type(found[0]) is str
 
 
 def _apart(block: Callable[[], Block]) -> Rendered:
@@ -228,7 +231,9 @@ class _Making:
         self._look_at_key(keyed)
         replaced = stand_ins(self._block.names(), self._request, looks)
         with nesting.gathering() as inner, watched(self._request, looks), self._block.put(replaced):
-            html = str(self._block.html())
+            html = "".join(
+                [self._block.html()]
+            )  # a plain str, which is held as it is: str() leaves a safe one safe
         needs, ttl = own | inner.needs, inner.limited(fragment.ttl)
         found = leaks(fragment, keyed, looks)
         for root in found:
