@@ -158,7 +158,7 @@ def _session_scope(request: HttpRequest, fragment: Fragment) -> Scope:
 
 
 def _user_scope(request: HttpRequest) -> Scope:
-    if conf.resolver("user") is not None:
+    if _asks_for_user():
         return scope_of(request, per_tenant=False, per_user=True)
     return request_scope(request, per_user=True)
 
@@ -169,8 +169,15 @@ def _asks_settings() -> bool:
     return any(conf.resolver(part) is not None for part in ("tenant", "client", "unit"))
 
 
+@functools.cache
+def _asks_for_user() -> bool:
+    """Whether the settings say who knows the user."""
+    return conf.resolver("user") is not None
+
+
 def _reset(**_: Any) -> None:
     _asks_settings.cache_clear()
+    _asks_for_user.cache_clear()
 
 
 setting_changed.connect(_reset, dispatch_uid="oxicache.django.fragments.rendering")
@@ -178,7 +185,7 @@ setting_changed.connect(_reset, dispatch_uid="oxicache.django.fragments.renderin
 
 def _kind(request: HttpRequest, whose: Scope) -> str | None:
     """Return of which model a user is, if of another than the project's: each model numbers its rows for itself."""
-    if isinstance(whose.user, Mark) or conf.resolver("user") is not None:
+    if isinstance(whose.user, Mark) or _asks_for_user():
         return None
     return user_kind(request.user)
 
@@ -186,8 +193,7 @@ def _kind(request: HttpRequest, whose: Scope) -> str | None:
 def _within(request: HttpRequest, scope: Callable[[], Scope]) -> Scope:
     """Ask for a scope. What is asked of the request for it an outer fragment need not hold: it is told apart below."""
     around = guarding.outer()
-    record = getattr(request.COOKIES, "record", None)
-    if around is None or record is not around:
+    if around is None or getattr(request.COOKIES, "record", None) is not around:
         return scope()
     places: tuple[Any, ...] = (request.COOKIES, request.META)
     stands = [one for one in places if getattr(one, "record", None) is around]
