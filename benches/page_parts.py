@@ -1,4 +1,4 @@
-"""What parts of pages cost: a form's dropdown of cached choices, and fragments of templates beside Django's `{% cache %}`.
+"""What parts of pages cost: a form's dropdown of cached choices, and fragments beside those of Django's `{% cache %}`.
 
 All contenders stand in one process, which is this bench's own, for the settings it needs; they take turns.
 
@@ -87,7 +87,7 @@ def _forms() -> tuple[Callable[[], str], Callable[[], str]]:
         def __str__(self) -> str:
             return f"{self.name} ({self.department})"
 
-    class Job(models.Model):
+    class Job(models.Model):  # noqa: DJ008 -- nobody shows one
         title = models.CharField(max_length=40)
         person = models.ForeignKey(Person, models.CASCADE)
 
@@ -141,7 +141,7 @@ def _dropdowns(rounds: int, sample_ns: int) -> Iterator[Result]:
 # ---------------------------------------------------------------- fragments
 
 # What stands between the tags; what it varies by is a variable of a loop, as in a list.
-BODY = """<article><h2>{{ title }} {{ number }}</h2>{% for word in words %}<p>{{ word|upper }}</p>{% endfor %}</article>"""
+BODY = "<article><h2>{{ title }} {{ number }}</h2>{% for word in words %}<p>{{ word|upper }}</p>{% endfor %}</article>"
 LOOP = "{%% load %s %%}{%% for number in numbers %%}%s{%% endfor %%}"
 OURS = {
     "by number": '{{% cache_fragment "item" number timeout=3600 alias="{alias}" %}}',
@@ -182,10 +182,8 @@ def _fragments(rounds: int, sample_ns: int) -> Iterator[Result]:
         return lambda: str(template.render(Context(shown)))
 
     for alias, backend in ALIASES.items():
-        for kind in OURS:
-            ours = rendered(
-                LOOP % ("cache_tags", OURS[kind].format(alias=alias) + BODY + "{% endcache_fragment %}")
-            )
+        for kind, tag in OURS.items():
+            ours = rendered(LOOP % ("cache_tags", tag.format(alias=alias) + BODY + "{% endcache_fragment %}"))
             theirs = rendered(LOOP % ("cache", THEIRS[kind].format(alias=alias) + BODY + "{% endcache %}"))
             bare = rendered(LOOP % ("cache", BODY))
             assert ours() == theirs() == bare() == ours() == theirs(), kind

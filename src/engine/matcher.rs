@@ -188,7 +188,10 @@ fn compiled(source: &[u32]) -> Result<Regex, Error> {
     let limits = Config::new()
         .nfa_size_limit(Some(MAX_COMPILED_BYTES))
         .onepass_size_limit(Some(MAX_COMPILED_BYTES))
-        .which_captures(WhichCaptures::None); // nobody asks for groups
+        .which_captures(WhichCaptures::None) // nobody asks for groups
+        // A match of nothing is at the start of the text, between two characters anyway. To look whether it is, the crate
+        // (regex-automata 0.4.18) reads where the match is, which without groups is noted nowhere: it panics.
+        .utf8_empty(false);
     let compiled = Regex::builder().configure(limits).build(&text);
     compiled.map_err(|error| {
         if let Some(error) = error.syntax_error() {

@@ -42,6 +42,21 @@ fn kinds_differ_in_the_end_of_the_text() {
     }
 }
 
+/// What may match nothing, and asks for a boundary of words, takes text of any characters: the crate's one-pass search once
+/// looked up where such a match ends, which nobody had asked it to note.
+#[test]
+fn a_boundary_behind_an_empty_branch_takes_any_text() {
+    for text in ["\u{d7f0}", "w\u{e9}", "w", ""] {
+        for (source, wanted) in [
+            ("|w\\b", true),
+            ("(?:|w\\b)$", text.is_empty() || text == "w"),
+        ] {
+            let found = matches(PatternKind::Regex, source, &points(text));
+            assert_eq!(found, wanted, "{source:?} {text:?}");
+        }
+    }
+}
+
 /// The same text at any width is the same text.
 #[test]
 fn width_does_not_matter() {

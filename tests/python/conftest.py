@@ -31,6 +31,7 @@ NEED_DJANGO = [
     "contracts/test_enterpriseland_invalidation.py",
     "contracts/test_enterpriseland_monitor.py",
     "contracts/test_enterpriseland_examples.py",
+    "contracts/test_enterpriseland_functions.py",
     "contracts/test_enterpriseland_responses.py",
     "contracts/test_akvo_commands.py",
     "contracts/test_akvo_examples.py",
@@ -39,11 +40,15 @@ NEED_DJANGO = [
     "contracts/test_akvo_settings.py",
     "contracts/test_dialects_processes.py",
     "contracts/test_the_bot_examples.py",
+    "contracts/test_the_bot_functions.py",
     "contracts/test_the_bot_invalidation.py",
     "contracts/test_the_bot_keys.py",
     "contracts/test_the_bot_responses.py",
     "contracts/test_youtility_defects.py",
     "contracts/test_youtility_examples.py",
+    "contracts/test_youtility_forms.py",
+    "contracts/test_youtility_functions.py",
+    "contracts/test_youtility_templates.py",
     "contracts/test_youtility_invalidation.py",
     "contracts/test_youtility_commands.py",
     "contracts/test_youtility_keys.py",
@@ -60,6 +65,10 @@ if HAS_DJANGO:
     import django
 
     django.setup()
+
+    from django.template.backends.django import get_installed_libraries
+
+    get_installed_libraries()  # imported with the first template otherwise, and what they connect is left behind then
 
 
 # What tests isolation, or patches time.time: there caches count by time.time, as in users' own tests.

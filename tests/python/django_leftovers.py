@@ -1,14 +1,17 @@
 """What of Django a test may not leave changed: rows, transactions, receivers, settings. Who looks: leftovers.py."""
 
 import functools
+import importlib
+import pkgutil
 import weakref
+from contextlib import suppress
 from typing import Any, Final
 
 import django.contrib.auth.signals
 import django.core.signals
 import django.db.backends.signals
 import django.test.signals
-import rest_framework.settings
+import rest_framework.settings  # noqa: F401 -- it listens from then on, as below
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, models
@@ -22,29 +25,20 @@ from django.urls import get_script_prefix, get_urlconf
 from django.utils import timezone, translation
 from leftovers import State
 
-from oxicache.django import delivery, execution, handles, marks, plain, reaching, site
+import oxicache.django
+from oxicache.django import marks
 from oxicache.django import signals as watching
 from oxicache.django.backends import loads, stores
-from oxicache.django.fragments import keying, rendering, showing
-from oxicache.django.responses import decorating, shelves
+from oxicache.django.responses import shelves
 from oxicache.registry import cache_manager
 
 __all__ = ["django_state", "forget_models", "forget_stores", "remember_models", "remove_rows", "unwatch"]
 
-# Loaded before anybody looks: they listen to signals from then on.
-LISTENERS: Final = (
-    decorating,
-    delivery,
-    execution,
-    handles,
-    plain,
-    reaching,
-    rest_framework.settings,
-    site,
-    keying,
-    rendering,
-    showing,
-)
+# Loaded before anybody looks: what listens to signals does so from then on. Else the test that loads it, where it runs
+# alone, would have left that behind.
+for _one in pkgutil.walk_packages(oxicache.django.__path__, "oxicache.django."):
+    with suppress(ModuleNotFoundError):  # an extra that is not installed
+        importlib.import_module(_one.name)
 # Who patches Django patches it there.
 CLASSES: Final = (models.Model, models.Manager, QuerySet, Atomic, Collector, CursorWrapper)
 SIGNALS: Final[dict[str, Signal]] = {
@@ -62,7 +56,11 @@ SIGNALS: Final[dict[str, Signal]] = {
 # Of models that are there now: those that a test makes are nobody else's.
 SENDERS: Final = {id(None): "anybody"} | {id(model): model._meta.label for model in apps.get_models()}
 # Connected once they are wanted, and heedless when they no longer are.
-KEPT: Final = ("oxicache.django.execution.", "oxicache.django.signals.")
+KEPT: Final = (
+    "oxicache.django.execution.",
+    "oxicache.django.fragments.",  # loaded with the first template
+    "oxicache.django.signals.",
+)
 # What `migrate` fills, and a TransactionTestCase empties and fills again; and sessions, which nobody counts.
 FILLED: Final = ("auth_permission", "django_content_type", "django_migrations", "django_session")
 # What Django's test environment changes, for as long as the first test that needs it and all after it run.

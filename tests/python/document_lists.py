@@ -112,15 +112,6 @@ _TIERS: Final = "tiers: MultiTierCache, DistributedCache, EdgeCache"
 _WARMERS: Final = "warmers: warm_cache, start_warming_schedule, warm_caches"
 
 STILL_TO_COME: Final[dict[tuple[str, str, int], str]] = {
-    ("002", "5. Utility: Get or Compute", 1): "decorators",
-    ("002", "Cache Query Results", 1): "decorators",
-    ("003", "Method Caching", 1): "decorators",
-    ("003", "Smart Caching", 1): "decorators",
-    ("004", "Accessing Cache Metrics", 1): "get_cache_stats",
-    ("004", "Issue: High Memory Usage", 1): "get_cache_stats",
-    ("004", "Method Caching for Model Instances", 1): "decorators",
-    ("004", "Conditional Template Caching", 1): "templates",
-    ("004", "Cache Warming Patterns", 1): "warmers",
     ("003", "TTL (Time-To-Live) Strategy", 1): _STRATEGIES,
     ("003", "LRU (Least Recently Used) Strategy", 1): _STRATEGIES,
     ("003", "Tag-Based Strategy", 1): _STRATEGIES,

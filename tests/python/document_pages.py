@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from document_lists import CORRECTIONS, LINES_TO_COME
 
-__all__ = ["EXAMPLES", "FOLDER", "MODULES", "Example", "Key", "dialect", "example", "examples"]
+__all__ = ["EXAMPLES", "FOLDER", "MODULES", "Example", "Key", "example", "examples"]
 
 FOLDER: Final = Path(__file__).parent / "contracts" / "examples"
 MODULES: Final = {  # what the documents import from, and what that is here
@@ -181,11 +181,6 @@ def _importable(modules: Mapping[str, ModuleType]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         _install(patch, {**named, **modules})
         yield
-
-
-def dialect(monkeypatch: pytest.MonkeyPatch, **modules: ModuleType) -> None:
-    """Have module names stand for other modules; `a__b` is `a.b`."""
-    _install(monkeypatch, {name.replace("__", "."): module for name, module in modules.items()})
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, modules: Mapping[str, ModuleType]) -> None:

@@ -20,7 +20,7 @@ def play(machine: Any, *steps: Step) -> None:
     """Have a machine take these steps, and look after each."""
     one = machine()
     try:
-        one.begin_empty()
+        one.begin_anew()
         for step in steps:
             step(one)
             one.nothing_is_stale()
@@ -35,7 +35,7 @@ def ask(*asked: Question) -> Step:
 
 def change(name: str, *given: Any, using: str = NEAR) -> Step:
     """The writer does something."""
-    done = Change(name, *given)
+    done = [Change(name, *given)]
     return lambda one: one.change(done) if using == NEAR else one.change_far(done)
 
 
@@ -73,6 +73,7 @@ HISTORIES: Final[dict[str, tuple[Step, ...]]] = {
     "types_of_parameters_are_not_in_the_key": (
         ask(*(Question(steps=(("constant", value),)) for value in (1, "1"))),
     ),
+    "limits_are_not_in_the_key": (ask(WORKS, Question(end="slice")),),
     "databases_share": (change("save", 1, "y", 2, using=FAR), ask(WORKS, Question(using=FAR))),
     "aggregates_share": (ask(Question(end="highest"), Question(end="of ann")),),
     "time_zones_share": (
@@ -113,6 +114,7 @@ HISTORIES: Final[dict[str, tuple[Step, ...]]] = {
 # What was wrong once.
 DEFECTS: Final[dict[str, tuple[Step, ...]]] = {
     "an exclude through a relation": (ask(Question(steps=(("subject not", "a"),))),),
+    "part of a column of JSON": (ask(Question(end="facts")),),
     "rolled back in another database": (
         ask(FROM_FAR),
         begin(FAR),

@@ -123,13 +123,15 @@ class Library(RuleBasedStateMachine):
         self.asked: list[Question] = []
         self.one, self.other = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
-    @initialize()
-    def begin_empty(self) -> None:
+    @initialize(first=st.lists(questions(), min_size=2, max_size=MAX_REMEMBERED))
+    def begin_anew(self, first: list[Question] = ()) -> None:  # type: ignore[assignment]
         cache.clear()
         fetching._learned.clear()
         with self.writer:
             for alias in ALIASES:
                 lay_out(alias)
+        for question in first:
+            self.ask(question)
 
     # ------------------------------------------------------------ who writes
 
@@ -152,15 +154,17 @@ class Library(RuleBasedStateMachine):
             if not writer.connection.needs_rollback:
                 break
 
-    @rule(change=changes(NEAR))
-    def change(self, change: Change) -> None:
+    @rule(each=st.lists(changes(NEAR), min_size=1, max_size=3))
+    def change(self, each: list[Change]) -> None:
         with self.writer:
-            change.do(NEAR)
+            for one in each:
+                one.do(NEAR)
 
-    @rule(change=changes(FAR))
-    def change_far(self, change: Change) -> None:
+    @rule(each=st.lists(changes(FAR), min_size=1, max_size=3))
+    def change_far(self, each: list[Change]) -> None:
         with self.writer:
-            change.do(FAR)
+            for one in each:
+                one.do(FAR)
 
     @rule(question=questions())
     def writer_asks(self, question: Question) -> None:

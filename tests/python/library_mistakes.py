@@ -15,9 +15,11 @@ from typing import Any, Final
 import pytest
 from library_questions import NEAR
 
+from oxicache import keys
 from oxicache.django import bulk, execution, host, marks, signals, transactions
-from oxicache.django.queries import compiling, fetching, whole
+from oxicache.django.queries import compiling, fetching, plans, whole
 from oxicache.django.queries.fetching import Statement
+from oxicache.django.queries.plans import Known, Plan
 
 __all__ = ["MISTAKES"]
 
@@ -45,14 +47,27 @@ def _key_of(patch: Patch, **others: Callable[[Statement], Any]) -> None:
 
 def parameters_are_not_in_the_key(patch: Patch) -> None:
     _key_of(patch, params=lambda _: ())
+    _wrapped(
+        patch, Plan, "key", lambda before, self, model, kind, using, _: before(self, model, kind, using, [])
+    )
 
 
 def types_of_parameters_are_not_in_the_key(patch: Patch) -> None:
-    patch.setattr(fetching.keys, "spell", lambda value, *_: str(value))
+    patch.setattr(fetching, "keys", SimpleNamespace(**{**vars(keys), "spell": lambda value, _: str(value)}))
+
+
+def limits_are_not_in_the_key(patch: Patch) -> None:
+    _wrapped(
+        patch,
+        Plan,
+        "key",
+        lambda before, self, model, kind, using, values: before(self, model, kind, using, values[2:]),
+    )
 
 
 def databases_share(patch: Patch) -> None:
-    _key_of(patch, using=lambda _: NEAR)
+    for module in (fetching, plans):
+        _wrapped(patch, module, "scope_of", lambda before, _: before(NEAR))
 
 
 def aggregates_share(patch: Patch) -> None:
@@ -71,7 +86,8 @@ def prefetches_share(patch: Patch) -> None:
 
 
 def joins_are_not_read(patch: Patch) -> None:
-    patch.setattr(Statement, "reads", lambda self: frozenset({self.model}))
+    for one in (Statement, Known):
+        patch.setattr(one, "reads", lambda self: frozenset({self.model}))
 
 
 def prefetched_models_are_not_noticed(patch: Patch) -> None:
@@ -178,6 +194,7 @@ MISTAKES: Final[dict[str, Callable[[Patch], None]]] = {
     for function in (
         parameters_are_not_in_the_key,
         types_of_parameters_are_not_in_the_key,
+        limits_are_not_in_the_key,
         databases_share,
         aggregates_share,
         time_zones_share,

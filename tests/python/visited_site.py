@@ -89,18 +89,18 @@ class Gate:
 
     def __init__(self) -> None:
         self.is_in, self.go_on = threading.Event(), threading.Event()
+        self.ais_in, self.ago_on = asyncio.Event(), asyncio.Event()
         self._first = threading.Lock()
 
     def stop(self) -> None:
         if self._first.acquire(blocking=False):
             self.is_in.set()
-            assert self.go_on.wait(10)
+            assert self.go_on.wait(60)
 
     async def astop(self) -> None:
         if self._first.acquire(blocking=False):
-            self.is_in.set()
-            while not self.go_on.is_set():  # noqa: ASYNC110 -- set by a thread
-                await asyncio.sleep(0)
+            self.ais_in.set()
+            await self.ago_on.wait()
 
 
 @dataclass

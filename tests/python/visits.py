@@ -269,7 +269,7 @@ class Visits(RuleBasedStateMachine):
         while not _is_anybody_waiting() and not wait([second], timeout=0.001).done:
             pass
         gate.go_on.set()
-        return [sent.result(10) for sent in (first, second)]
+        return [sent.result(60) for sent in (first, second)]
 
     # ------------------------------------------------------------ what is right
 
@@ -360,14 +360,15 @@ class AsyncVisits(Visits):
 
     def both(self, gate: Gate, one: Asked, other: Asked) -> list[Any]:
         async def run() -> list[Any]:
-            first = asyncio.ensure_future(one.asend())
-            while not gate.is_in.is_set() and not first.done():  # noqa: ASYNC110 -- either of two
-                await asyncio.sleep(0)
+            # A loop that went round and round here would hold the interpreter, which sync middleware waits for.
+            first, stopped = (asyncio.ensure_future(each) for each in (one.asend(), gate.ais_in.wait()))
+            await asyncio.wait((first, stopped), return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
             SOURCE.gate = None
             second = asyncio.ensure_future(other.asend())
-            while not _is_anybody_waiting() and not second.done():  # noqa: ASYNC110 -- as above
-                await asyncio.sleep(0)
-            gate.go_on.set()
+            while not _is_anybody_waiting() and not (await asyncio.wait((second,), timeout=0.001))[0]:
+                pass
+            gate.ago_on.set()
             return [await first, await second]
 
         return async_to_sync(run)()

@@ -199,6 +199,7 @@ def _serve(
             wrong = [f"site: {answer.path} answered {answer.status}" for answer in answers if not answer.good]
         wrong = wrong or _check_workers(console, directory, port, found)
         wrong = wrong or _check_responses(console, directory, port, found)
+        wrong = wrong or _check_parts(console, directory, port, found)
         if not options.once and not wrong:
             _suggest(console, directory, options.runtime_dir)
             _wait(process, console, port)
@@ -257,6 +258,18 @@ def _check_responses(console: Console, directory: Path, port: int, found: dict[s
     return [f"responses: not so: {check.claim}" for check in checks if not check.holds]
 
 
+def _check_parts(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
+    """Count the queries of forms, fragments and querysets that the workers have cached, before and after an edit."""
+    from . import connections, data, parts, report
+
+    console.heading("Forms, fragments and querysets, cached by the workers")
+    with data.alone(directory, console, "asking"):
+        checks = parts.check_parts(port, console, is_shared=not connections.private_because(port))
+    report.print_checks(console, checks)
+    found["parts"] = [{"claim": check.claim, "holds": check.holds} for check in checks]
+    return [f"parts: not so: {check.claim}" for check in checks if not check.holds]
+
+
 def _operate(console: Console, directory: Path, port: int, found: dict[str, Any]) -> list[str]:
     """Run the operator's commands against the two workers."""
     from . import data, operators, report
@@ -293,7 +306,8 @@ def _wait(process: "Popen[bytes]", console: Console, port: int) -> None:
             f"Serving http://localhost:{port}/ until Ctrl-C. Edit a country at "
             f"http://localhost:{port}/country/FR/edit/; change what Django's cache holds at "
             f"http://localhost:{port}/search/; see cached responses and their headers at "
-            f"http://localhost:{port}/features/; JSON is at http://localhost:{port}/api/."
+            f"http://localhost:{port}/features/, cached forms, fragments and querysets with their queries at "
+            f"http://localhost:{port}/parts/; JSON is at http://localhost:{port}/api/."
         )
         code = process.wait()
     except KeyboardInterrupt:

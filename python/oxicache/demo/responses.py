@@ -39,6 +39,7 @@ class Reply:
     status: int
     verdict: str  # what X-Cache says, or nothing
     etag: str
+    queries: int  # that a cached part took; -1 where there is none
     body: str
 
     @property
@@ -98,6 +99,7 @@ class Browser:
                 status=response.status,
                 verdict=response.headers.get("X-Cache", ""),
                 etag=response.headers.get("ETag", ""),
+                queries=int(response.headers.get("X-Queries", -1)),
                 body=response.read().decode(),
             )
 
@@ -127,7 +129,7 @@ def _fresh(path: str) -> str:
     return f"{path}{'&' if '?' in path else '?'}check={os.urandom(4).hex()}"
 
 
-def _both(replies: Iterator[Reply], is_done: Callable[[Reply], bool]) -> list[Reply]:
+def both(replies: Iterator[Reply], is_done: Callable[[Reply], bool]) -> list[Reply]:
     """Return what both workers answered, up to where both have answered as wanted."""
     seen: list[Reply] = []
     done: set[int] = set()
@@ -147,7 +149,7 @@ def _both(replies: Iterator[Reply], is_done: Callable[[Reply], bool]) -> list[Re
 def _shown(nobody: Browser) -> Iterator[Check]:
     """Each worker sends itself two requests a feature, and tells what came back."""
     told: dict[int, list[dict[str, Any]]] = {}
-    for reply in _both(nobody.of_both("/api/features/"), lambda reply: reply.status == HTTPStatus.OK):
+    for reply in both(nobody.of_both("/api/features/"), lambda reply: reply.status == HTTPStatus.OK):
         told[reply.worker] = json.loads(reply.body)["features"]
     first = next(iter(told.values()))
     for number, feature in enumerate(first):
@@ -164,7 +166,7 @@ def _held(nobody: Browser) -> Iterator[Check]:
         if nobody.get(address).status == HTTPStatus.NOT_FOUND and "rest" in path:
             continue  # Django REST framework is not installed
         address = _fresh(path)
-        replies = _both(nobody.of_both(address), lambda reply: reply.is_hit)
+        replies = both(nobody.of_both(address), lambda reply: reply.is_hit)
         by_worker: dict[int, list[Reply]] = {}
         for reply in replies:
             by_worker.setdefault(reply.worker, []).append(reply)
@@ -180,7 +182,7 @@ def _own(visitors: dict[str, Browser]) -> Iterator[Check]:
     address = _fresh("/features/own/")
     good = True
     for who, browser in visitors.items():
-        replies = _both(browser.of_both(address), lambda reply: reply.is_hit)
+        replies = both(browser.of_both(address), lambda reply: reply.is_hit)
         good = good and all(f"Cities for {VISITORS[who]}" in reply.body for reply in replies)
     yield Check("of one address each visitor is shown his own page, hit or miss", good)
 
@@ -197,17 +199,17 @@ def _conditional(nobody: Browser) -> Iterator[Check]:
 def _leaking(visitors: dict[str, Browser]) -> Iterator[Check]:
     good = True
     for who, browser in visitors.items():
-        replies = _both(browser.of_both(LEAKING), lambda reply: reply.status == HTTPStatus.OK)
+        replies = both(browser.of_both(LEAKING), lambda reply: reply.status == HTTPStatus.OK)
         good = good and all(not one.verdict and f"Welcome, {VISITORS[who]}" in one.body for one in replies)
     yield Check(f"{LEAKING}, which would leak, is cached for nobody", good)
 
 
 def _saved(nobody: Browser) -> Iterator[Check]:
     """Both hold the page; one saves; neither answers what it held."""
-    held = _both(nobody.of_both(SAVED), lambda reply: reply.is_hit)
+    held = both(nobody.of_both(SAVED), lambda reply: reply.is_hit)
     saver = nobody.post("/features/save/").worker
     old = {reply.body for reply in held}
-    new = _both(nobody.of_both(SAVED), lambda reply: reply.status == HTTPStatus.OK)
+    new = both(nobody.of_both(SAVED), lambda reply: reply.status == HTTPStatus.OK)
     first = {reply.worker: reply for reply in reversed(new)}
     good = all(reply.verdict == "MISS" and reply.body not in old for reply in first.values())
     yield Check(f"after a save by worker {saver} each worker makes {SAVED} anew", good)
@@ -224,8 +226,8 @@ def _endpoints(nobody: Browser, visitors: dict[str, Browser]) -> Iterator[Check]
     stats = json.loads(visitors["grace"].get("/api/core/cache-stats/").body)
     yield Check("cache-stats/ sums the figures of all workers", stats["workers"] == stats["answered"] > 1)
     address = _fresh("/features/shared/")
-    _both(nobody.of_both(address), lambda reply: reply.is_hit)
+    both(nobody.of_both(address), lambda reply: reply.is_hit)
     cleared = visitors["ada"].post("/api/core/cache-clear/", pattern="response:*")
-    first = {reply.worker: reply for reply in reversed(_both(nobody.of_both(address), lambda _: True))}
+    first = {reply.worker: reply for reply in reversed(both(nobody.of_both(address), lambda _: True))}
     good = all(reply.verdict == "MISS" for reply in first.values())
     yield Check(f"cache-clear/ through worker {cleared.worker} clears both", good)

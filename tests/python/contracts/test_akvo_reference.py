@@ -1,5 +1,7 @@
 """Document 001 (akvo), "Memory Protection API Reference": its signatures, shapes and examples, one by one."""
 
+# Long because the document shows 54 blocks of code, and each is checked by itself.
+
 import dataclasses
 import gc
 import inspect

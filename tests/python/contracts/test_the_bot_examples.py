@@ -5,7 +5,7 @@ Its other examples: test_the_bot_responses.py, test_the_bot_invalidation.py, tes
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,9 +14,11 @@ import pytest
 from dialect_requests import ANN, BOB, asked, own_responses
 from django.contrib.auth.models import User
 from django.core.cache import caches
+from django.db import connection
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from document_pages import Example, example, examples
 from endpoint_sites import serving
 from project.facilities.models import Material
@@ -213,3 +215,40 @@ class TestTroubleshooting:
         redis.Redis = lambda **given: SimpleNamespace(ping=lambda: sorted(given) == ["db", "host", "port"])
         shown.run(modules={"redis": redis})
         assert capsys.readouterr().out == "value\nTrue\n"
+
+
+class TestFunctions:
+    """Document 002, "Utility" and "Cache Query Results": counts of users, in the database and then not."""
+
+    @pytest.fixture
+    def active(self) -> Iterator[None]:
+        made = [User.objects.create_user(name, is_active=name != "cleo") for name in ("ann", "bob", "cleo")]
+        yield
+        User.objects.filter(pk__in=[one.pk for one in made]).delete()
+
+    @example("002", "5. Utility: Get or Compute")
+    def test_get_or_compute(self, shown: Example, active: None) -> None:
+        """Computed for ten minutes, under the key as it is given."""
+        with testing.clock() as clock:
+            assert self.counted(lambda: shown.run(User=User)["count"]) == (2, 1)
+            assert self.counted(lambda: shown.run(User=User)["count"]) == (2, 0)
+            assert caches["default"].get("active_users_count") == 2
+            clock.advance(601)
+            assert self.counted(lambda: shown.run(User=User)["count"]) == (2, 1)
+
+    @example("002", "Cache Query Results")
+    def test_cache_query_results(self, shown: Example, active: None) -> None:
+        """The call in the example is the one query; later calls of ten minutes make none."""
+        with testing.clock() as clock:
+            page: dict[str, Any] = {}
+            assert self.counted(lambda: page.update(shown.run(User=User)) or page["count"]) == (2, 1)
+            assert self.counted(page["get_active_users_count"]) == (2, 0)
+            assert caches["default"].get(CacheKeyBuilder.make_key("active_users")) is not None
+            clock.advance(601)
+            assert self.counted(page["get_active_users_count"]) == (2, 1)
+
+    def counted(self, ask: Callable[[], int]) -> tuple[int, int]:
+        """What is returned, and how many queries it took."""
+        with CaptureQueriesContext(connection) as queries:
+            found = ask()
+        return found, len(queries)

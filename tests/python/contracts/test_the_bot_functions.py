@@ -9,9 +9,8 @@ from dialect_caches import BACKENDS, BROKEN, own_default
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import override_settings
-from document_pages import dialect, run_example
+from document_pages import Example, example
 
-from oxicache.compat import the_bot
 from oxicache.compat.the_bot import CacheKeyBuilder, cache_query_result, get_or_compute, invalidate_cache
 
 
@@ -19,8 +18,7 @@ from oxicache.compat.the_bot import CacheKeyBuilder, cache_query_result, get_or_
 def cache(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, django_databases: None
 ) -> Iterator[Any]:
-    """The default alias, empty; the module names of the document."""
-    dialect(monkeypatch, config__cache=the_bot, core__cache_utils=the_bot)
+    """The default alias, empty."""
     monkeypatch.delenv("ENVIRONMENT", raising=False)
     with own_default(BACKENDS[request.param]) as default:
         yield default
@@ -38,36 +36,18 @@ def counted(results: Callable[..., Any], **options: Any) -> tuple[Any, list[Any]
 
 
 class TestExamples:
-    def test_get_or_compute(self, cache: Any) -> None:
+    @example("002", "5. Utility: Get or Compute")
+    def test_get_or_compute(self, shown: Example, cache: Any) -> None:
         """002, "5. Utility: Get or Compute"."""
-        names = run_example(
-            """
-from core.cache_utils import get_or_compute
-
-# Get value from cache or compute it
-count = get_or_compute(
-    cache_key='active_users_count',
-    compute_func=lambda: User.objects.filter(is_active=True).count(),
-    ttl=600  # Cache for 10 minutes
-)
-""",
+        names = shown.run(
             User=User,
         )
         assert names["count"] == cache.get("active_users_count") == User.objects.count()
 
-    def test_cache_query_results(self, cache: Any) -> None:
+    @example("002", "Cache Query Results")
+    def test_cache_query_results(self, shown: Example, cache: Any) -> None:
         """002, "Cache Query Results"."""
-        names = run_example(
-            """
-from core.cache_utils import cache_query_result
-
-@cache_query_result(namespace="active_users", ttl=600)
-def get_active_users_count():
-    return User.objects.filter(is_active=True).count()
-
-# Usage:
-count = get_active_users_count()  # Cached for 10 minutes
-""",
+        names = shown.run(
             User=User,
         )
         assert cache.get(CacheKeyBuilder.make_key("active_users")) == names["count"]
@@ -194,15 +174,12 @@ class TestDefects:
             (lambda: get_or_compute("k", 5), "compute_func"),
             (lambda: get_or_compute("k", len, ttl=-1), "ttl"),
             (lambda: cache_query_result(None), "namespace"),
-            (lambda: cache_query_result("n", ttl="5 minutes"), None),
+            (lambda: cache_query_result("n", ttl="5 minutes"), "CACHE_TIMEOUTS"),
             (lambda: cache_query_result("n", ttl=True), "ttl"),
             (lambda: cache_query_result(len), "namespace"),
         ],
     )
-    def test_wrong_arguments_are_named(self, call: Callable[[], Any], named: str | None) -> None:
-        """TypeError or ValueError where they are given; a name is looked up when it is wanted."""
-        if named is None:
-            call()
-            return
+    def test_wrong_arguments_are_named(self, call: Callable[[], Any], named: str) -> None:
+        """TypeError or ValueError where they are given."""
         with pytest.raises((TypeError, ValueError), match=named):
             call()

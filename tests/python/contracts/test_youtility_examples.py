@@ -4,10 +4,12 @@ Its other examples: test_youtility_responses.py, test_youtility_invalidation.py,
 test_youtility_forms.py, test_youtility_templates.py.
 """
 
+import ast
 import io
 import json
 import shlex
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from document_pages import Example, example
 from project.facilities.models import Asset, YourModel
 from youtility_site import mapped, of_tenant, own_dependencies, row
 
+from oxicache import testing
 from oxicache.compat import youtility
 from oxicache.compat.enterpriseland import cache_monitor
 from oxicache.django import conf
@@ -99,6 +102,74 @@ class TestCommands:
         [_, url] = shlex.split(command)
         response = Client().get(url.removeprefix("http://localhost:8000"))
         assert (response.status_code, response.json()) == (200, json.loads("\n".join(documented)))
+
+
+class TestFunctions:
+    @example("004", "Accessing Cache Metrics")
+    def test_accessing_cache_metrics(self, shown: Example, capsys: pytest.CaptureFixture[str]) -> None:
+        """004, "Accessing Cache Metrics": a dict with the documented names, figures of Redis off Redis None."""
+        shown.typed()
+        found = ast.literal_eval(capsys.readouterr().out)
+        assert found["cache_backend"].endswith("NativeCache")
+        assert found["redis_memory_used"] is None
+        assert {
+            "redis_memory_peak",
+            "redis_keyspace_hits",
+            "redis_keyspace_misses",
+            "hit_ratio",
+        } <= found.keys()
+
+    @example("004", "Issue: High Memory Usage")
+    def test_high_memory_usage(self, shown: Example, cache: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """004, "Issue: High Memory Usage": the figure, and a pattern is cleared."""
+        keys = filled(cache, *of_tenant(1, "report:monthly", "reports"), *of_tenant(2, "report"))
+        shown.typed()
+        assert capsys.readouterr().out == "Memory: None\n"
+        assert "Cleared 2 cache keys" in told(shown)["--pattern report"]
+        assert left(cache, keys) == [keys[1]]
+
+    @example("004", "Cache Warming Patterns")
+    def test_cache_warming_patterns(self, shown: Example, cache: Any) -> None:
+        """004, "Cache Warming Patterns": each tenant's data, for an hour; tenant 0 is one."""
+        with testing.clock() as clock:
+            shown.run(
+                active_tenants=[SimpleNamespace(id=0), SimpleNamespace(id=7)],
+                generate_expensive_data=lambda tenant: {"of": tenant.id},
+                get_tenant_cache_key=youtility.get_tenant_cache_key,
+            )
+            keys = ("tenant:0:custom:data", "tenant:7:custom:data")
+            assert [cache.get(key) for key in keys] == [{"of": 0}, {"of": 7}]
+            assert youtility.invalidate_cache_pattern("custom:data", tenant_id=7)["keys_cleared"] == 1
+            assert left(cache, list(keys)) == ["tenant:0:custom:data"]
+            clock.advance(3601)
+            assert left(cache, list(keys)) == []
+
+    @example("004", "Method Caching for Model Instances")
+    def test_method_cache(
+        self, shown: Example, row: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """004, "Method Caching for Model Instances": each row's for an hour, whichever instance of it is asked."""
+        computed: list[int] = []
+
+        def complex_calculation() -> int:
+            computed.append(1)
+            return 7
+
+        made = shown.run(models=SimpleNamespace(Model=object), complex_calculation=complex_calculation)[
+            "MyModel"
+        ]
+        method = vars(made)["expensive_calculation"]
+        monkeypatch.setattr(Asset, "expensive_calculation", method, raising=False)  # a model that has a table
+        with testing.clock() as clock:
+            first, second = row(Asset, tenant_id=1), row(Asset, tenant_id=1)
+            again = Asset.objects.get(pk=first.pk)
+            assert [one.expensive_calculation() for one in (first, first, again)] == [7, 7, 7]
+            assert computed == [1]
+            second.expensive_calculation()
+            assert computed == [1, 1]
+            clock.advance(3601)
+            first.expensive_calculation()
+            assert computed == [1, 1, 1]
 
 
 @example("004", "Tiered Timeout Configuration")

@@ -73,7 +73,13 @@ def check_people(form: Any, field: str = "people") -> None:
 @example("004", "Form Dropdown Caching")
 def test_form_dropdown_caching(shown: Example) -> None:
     """004, "Form Dropdown Caching": on a hit no query for the people."""
-    check_people(shown.run(JobForm=WithPeople, People=People)["Schd_I_TourJobForm"])
+    form = shown.run(JobForm=WithPeople, People=People)["Schd_I_TourJobForm"]
+    check_people(form)
+    for tenant in (1, 2):
+        shown_names(form(request=request_of(tenant)), "people")
+    # The choices, and the options that they are shown as.
+    assert youtility.invalidate_cache_pattern("form:dropdown", tenant_id=1)["keys_cleared"] == 2
+    assert [shown_names(form(request=request_of(tenant)), "people")[1] for tenant in (1, 2)] == [1, 0]
 
 
 @example("004", "Example 2: Cached Form with Dropdowns")

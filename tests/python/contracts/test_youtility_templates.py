@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from dialect_requests import ANN, BOB, TENANT, asked, own_responses
 from django.contrib.auth.models import User
+from django.core.cache import caches
 from django.template.backends.django import get_installed_libraries
 from document_pages import Example, example
 
@@ -87,3 +88,12 @@ def test_two_fragments(shown: Example) -> None:
         clock.advance(300)
         page(ANN)
         assert (performers.reads, len(asked_for)) == (3, 4)
+
+
+@example("004", "Conditional Template Caching")
+def test_conditional_template_caching(shown: Example) -> None:
+    """004, "Conditional Template Caching": staff is shown what is held; for others it is rendered each time."""
+    for user in (ANN, BOB, ANN, BOB):
+        assert '<div class="admin-panel">...</div>' in shown.rendered(LIBRARIES, **of_tenant(user=user))
+    keys = caches["default"].keys()  # type: ignore[attr-defined]  # NativeCache's own
+    assert len([key for key in keys if "template:" in key]) == 1

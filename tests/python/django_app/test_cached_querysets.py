@@ -1,19 +1,29 @@
 """`cached()`: querysets whose results are held until what they read changes."""
 
+import asyncio
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from functools import partial
+from typing import Any, ClassVar
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.core.paginator import Paginator
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Sum
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
+from oxicache import _native
+from oxicache.django import invalidate
 from oxicache.django.queries import cached_queryset
+from oxicache.testing import clock
 
 
 def queries(ask: Callable[[], Any]) -> int:
@@ -27,6 +37,10 @@ def copied(one: Any) -> Any:
 
 
 NATIVE = override_settings(CACHES={"default": {"BACKEND": "oxicache.django.backends.NativeCache"}})
+WITH_PLAIN: Any = {
+    "default": {"BACKEND": "oxicache.django.backends.NativeCache"},
+    "plain": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +199,48 @@ class TestReads(TestCase):
 
 
 @NATIVE
+class TestTwins(TestCase):
+    def test_find_what_is_held(self) -> None:
+        """The async twins ask once and then nothing, and what they hold the others find."""
+        ann = User.objects.create(username="ann")
+        users = cached_queryset(User.objects.order_by("pk"), 60)
+
+        async def names() -> list[str]:
+            return [one.username async for one in users.all()]
+
+        for ask, given in (
+            (names, ["ann"]),
+            (users.acount, 1),
+            (users.aexists, True),
+            (users.afirst, ann),
+            (users.alast, ann),
+            (partial(users.aget, username="ann"), ann),
+            (partial(users.aaggregate, most=Max("username")), {"most": "ann"}),
+            (partial(users.ain_bulk, [ann.pk]), {ann.pk: ann}),
+        ):
+            for count in (1, 0):
+                with CaptureQueriesContext(connection) as found:
+                    assert async_to_sync(ask)() == given
+                assert len(found) == count
+        assert queries(lambda: list(users.all())) == 0
+        with CaptureQueriesContext(connection) as found:
+            for _ in range(2):
+                assert async_to_sync(users.aget_or_create)(username="ann") == (ann, False)
+        assert len(found) == 2
+
+    def test_ask_once_together(self) -> None:
+        """Of tasks that ask at the same time one asks the database."""
+        users = cached_queryset(User.objects.all(), 60)
+
+        async def together() -> list[int]:
+            return await asyncio.gather(*[users.acount() for _ in range(5)])
+
+        with CaptureQueriesContext(connection) as found:
+            assert async_to_sync(together)() == [0] * 5
+        assert len(found) == 1
+
+
+@NATIVE
 class TestRefusals(TestCase):
     def test_what_must_ask_the_database(self) -> None:
         """Says so where it is called."""
@@ -200,16 +256,156 @@ class TestRefusals(TestCase):
                 ask()
         with pytest.raises(TypeError, match="takes a queryset"):
             cached_queryset(User.objects.raw("SELECT 1"))
-        with pytest.raises(TypeError, match="depends_on"):
-            users.cached(depends_on="auth.User")
-        with pytest.raises(ValueError, match="ttl"):
-            users.cached(-1)
+        with pytest.raises(TypeError, match=r"call all\(\)"):
+            cached_queryset(User.objects)
+
+    def test_wrong_arguments(self) -> None:
+        """Are named, with their values and what would be right, where `cached()` is called."""
+        users: Any = cached_queryset(User.objects.all())
+        for error, said, given in (
+            (TypeError, "ttl must be a number of seconds or a timedelta, not 'x'", {"ttl": "x"}),
+            (TypeError, "ttl must be", {"ttl": True}),
+            (ValueError, "ttl must be at least 0 seconds, not -1", {"ttl": -1}),
+            (ValueError, "ttl must be at least 0 seconds, not nan", {"ttl": float("nan")}),
+            (TypeError, "tags must be an iterable of strings, not 'a'", {"tags": "a"}),
+            (TypeError, "tags must be an iterable of strings", {"tags": [1]}),
+            (ValueError, "tag must not be empty", {"tags": [""]}),
+            (TypeError, "depends_on must be a list of models, not 'auth.User'", {"depends_on": "auth.User"}),
+            (TypeError, "depends_on must be a list of models", {"depends_on": User}),
+            (TypeError, "5 is no model", {"depends_on": [5]}),
+            (ValueError, "'auth.Nobody' is no model", {"depends_on": ["auth.Nobody"]}),
+            (
+                ImproperlyConfigured,
+                r"'nowhere' is no alias of CACHES \(default, plain\)",
+                {"alias": "nowhere"},
+            ),
+            (ImproperlyConfigured, "None is no alias", {"alias": None}),
+            (ImproperlyConfigured, "'plain'.* is no NativeCache.*alias='default' is one", {"alias": "plain"}),
+        ):
+            with override_settings(CACHES=WITH_PLAIN), pytest.raises(error, match=said):
+                users.cached(**given)
+
+    def test_what_may_be_cached_late(self) -> None:
+        """A slice, and a queryset whose rows are there already: its copy asks anew."""
+        for name in "abc":
+            User.objects.create(username=name)
+        plain = User.objects.order_by("pk")[1:3]
+        for users in (plain, cached_queryset(plain).cached(None)):
+            assert len(users) == 2
+            again: Any = cached_queryset(users, timedelta(minutes=1))
+            assert [one.username for one in again] == ["b", "c"]
+            assert (again.count(), again.exists(), again[0].username) == (2, True, "b")
 
     def test_uncached(self) -> None:
         """Asks the database again."""
         users = cached_queryset(User.objects.all())
         list(users)
         assert queries(lambda: list(users.uncached())) == 1
+
+
+class Replica:
+    """`other` is a replica that lags behind `default`."""
+
+    def db_for_read(self, *_: Any, **__: Any) -> str:
+        return "other"
+
+    def db_for_write(self, *_: Any, **__: Any) -> str:
+        return "default"
+
+    def allow_relation(self, *_: Any, **__: Any) -> bool:
+        return True
+
+
+@NATIVE
+class TestDatabases(TestCase):
+    databases: ClassVar = {"default", "other"}  # type: ignore[misc]
+
+    def test_are_told_apart(self) -> None:
+        """By `using()`, and by the router."""
+        User.objects.create(username="ann")
+        users = cached_queryset(User.objects.all(), 60)
+        for _ in range(2):
+            assert [
+                users.count(),
+                users.using("other").count(),
+                len(users.using("other")),
+                len(users.all()),
+            ] == [
+                1,
+                0,
+                0,
+                1,
+            ]
+        with override_settings(DATABASE_ROUTERS=[Replica()]):
+            assert [cached_queryset(User.objects.all(), 60).count(), users.count()] == [0, 0]
+
+    def test_what_a_replica_says_is_not_held_for_a_while_after_a_change(self) -> None:
+        """It may be older; later it is held, and what is read where it is written always is."""
+        with clock() as now, override_settings(DATABASE_ROUTERS=[Replica()], OXICACHE={"REPLICA_HOLD": 10}):
+            for alias, later, count in (("other", 9, 1), ("default", 0, 0), ("other", 11, 0)):
+                User.objects.using("default").create(username=f"{alias}{later}")
+                now.advance(later)
+                users = cached_queryset(User.objects.using(alias), 60)
+                list(users)
+                with CaptureQueriesContext(connections[alias]) as found:
+                    list(users.all())
+                assert len(found) == count, (alias, later)
+
+    def test_another_process_is_heard(self) -> None:
+        """At the next read: a word of the model is all that it moves."""
+        users = cached_queryset(User.objects.all(), 60)
+        for ask in (users.count, users.exists, lambda: list(users.all()), lambda: list(users.values("pk"))):
+            ask()
+            assert queries(ask) == 0
+            _native.bump(["model:auth.user"])
+            assert queries(ask) == 1
+
+    def test_what_changes_meanwhile_is_not_held(self) -> None:
+        """What is read may be older than the change."""
+        users = cached_queryset(User.objects.all(), 60)
+
+        def change(execute: Any, *args: Any) -> Any:
+            rows = execute(*args)
+            _native.bump(["model:auth.user"])
+            return rows
+
+        for ask in (users.count, lambda: list(users.all()), lambda: list(users.values("pk"))):
+            with connection.execute_wrapper(change):
+                ask()
+            assert queries(ask) == 1
+            assert queries(ask) == 0
+
+    def test_dependencies_and_tags(self) -> None:
+        """What no text of SQL names can be named."""
+        users = cached_queryset(User.objects.all(), 60, depends_on=["auth.Group"], tags=["people"])
+        for change in (
+            lambda: Group.objects.create(name="staff"),
+            lambda: invalidate(tags=["people"]),
+            lambda: invalidate(User),
+        ):
+            list(users.all())
+            assert queries(lambda: list(users.all())) == 0
+            change()
+            assert queries(lambda: list(users.all())) == 1
+
+    def test_models_are_watched_from_the_start(self) -> None:
+        """By a setting, where no CachedManager is imported: those that are there, and those to come."""
+        code = (
+            "import django, sys; from django.conf import settings; settings.configure(SECRET_KEY='x',"
+            "INSTALLED_APPS=['oxicache.django', 'django.contrib.contenttypes', 'django.contrib.auth'],"
+            "OXICACHE={'WATCH_MODELS': sys.argv[1] == 'all', 'CONTROL': False}); django.setup();"
+            "from django.contrib.auth.models import User, Group; from django.db import models;"
+            "from django.db.models.signals import m2m_changed, post_save;"
+            "Meta = type('Meta', (), {'app_label': 'auth'});"
+            "Late = type('Late', (models.Model,), {'__module__': 'x', 'Meta': Meta});"
+            "print([bool(post_save.has_listeners(one)) for one in (User, Late)],"
+            "bool(m2m_changed.has_listeners(User.groups.through)))"
+        )
+        for given, said in (("all", "[True, True] True"), ("none", "[False, False] False")):
+            found = subprocess.run(
+                [sys.executable, "-c", code, given], capture_output=True, text=True, check=False
+            )
+            assert found.stdout.strip() == said, found.stderr
 
 
 @NATIVE

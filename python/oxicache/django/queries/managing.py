@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
+from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
+from django.db.models.manager import BaseManager
 
 from oxicache import options
 from oxicache.django import labels
@@ -62,10 +64,7 @@ class _CachedRows(QuerySet[_Row, _Row]):
             checked_tags(tags),
             tuple(labels.model_named(one) for one in depends_on),
         )
-        if not isinstance(holder_at(alias), NativeHolder):
-            raise ImproperlyConfigured(
-                f"CACHES[{alias!r}] is no NativeCache, and only that knows what has changed: name one with alias="
-            )
+        _check_alias(alias)
         compiling.check(self.query)
         clone: Self = self._chain()  # type: ignore[attr-defined]
         compiling.cached(clone.query, caching)
@@ -119,6 +118,17 @@ class _CachedRows(QuerySet[_Row, _Row]):
             raise TypeError(
                 f"{what} asks the database, and a cached queryset does not: call it before cached()"
             )
+
+
+def _check_alias(alias: object) -> None:
+    if not isinstance(alias, str) or alias not in settings.CACHES:
+        raise ImproperlyConfigured(f"{alias!r} is no alias of CACHES ({', '.join(settings.CACHES)})")
+    if not isinstance(holder_at(alias), NativeHolder):
+        natives = [name for name in settings.CACHES if isinstance(holder_at(name), NativeHolder)]
+        remedy = f"alias={natives[0]!r} is one" if natives else "set one up, and name it with alias="
+        raise ImproperlyConfigured(
+            f"CACHES[{alias!r}] is no NativeCache, and only that knows what has changed: {remedy}"
+        )
 
 
 def _asking_the_database(name: str) -> Any:
@@ -180,7 +190,8 @@ def cached_queryset(
     CachedManager, call this in each process that writes, or before it does: in `AppConfig.ready`, say.
     """
     if not isinstance(queryset, QuerySet):
-        raise TypeError(f"cached_queryset takes a queryset, not {queryset!r}; raw() has no results to hold")
+        remedy = "call all() of it" if isinstance(queryset, BaseManager) else "raw() has no results to hold"
+        raise TypeError(f"cached_queryset takes a queryset, not {queryset!r}: {remedy}")
     watch_all()
     copied: Any = queryset._chain()  # type: ignore[attr-defined]
     copied.__class__ = _class_of(type(copied))

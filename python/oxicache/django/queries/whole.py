@@ -1,16 +1,19 @@
 """Querysets with prefetches: their instances are held together with what was prefetched, pickled."""
 
+import io
 import pickle
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Prefetch
+from django.db.models import Model, Prefetch
 from django.db.models.query import ModelIterable
 
 from oxicache.django.queries.compiling import tie
 from oxicache.django.queries.fetching import Caching, Statement, fetch
 
 __all__ = ["fetch_all", "is_wanted"]
+
+PICKLING: Final = ("__getstate__", "__new__", "__reduce__", "__reduce_ex__", "__setstate__")
 
 
 def is_wanted(queryset: Any) -> bool:
@@ -30,7 +33,32 @@ def fetch_all(queryset: Any, caching: Caching, plain: Any) -> list[Any]:
 
 
 def _frozen(plain: Any) -> bytes:
-    return pickle.dumps(list(plain), pickle.HIGHEST_PROTOCOL)
+    content = io.BytesIO()
+    _Pickler(content, pickle.HIGHEST_PROTOCOL).dump(list(plain))
+    return content.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles instances as they are: Django's own way leaves a mark on them, of the version that pickled them."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how an instance is pickled whose model leaves that to Django."""
+        kind = type(obj)
+        if not issubclass(kind, Model) or any(
+            getattr(kind, name) is not getattr(Model, name) for name in PICKLING
+        ):
+            return NotImplemented
+        return _new, (kind,), obj.__getstate__(), None, None, _set
+
+
+def _new(kind: type[Model]) -> Any:
+    return object.__new__(kind)
+
+
+def _set(one: Any, state: dict[str, Any]) -> None:
+    for name, content in state.pop("_memoryview_attrs", ()):
+        state[name] = memoryview(content)
+    one.__dict__ = state
 
 
 def _statement(queryset: Any) -> Statement:

@@ -243,7 +243,6 @@ class City(models.Model):
     """A city of at least 15,000 people, or a seat of government, by its geonames id."""
 
     country_id: int
-    objects = CityQuerySet.as_manager()
 
     id = models.IntegerField(primary_key=True)
     country = models.ForeignKey(Country, models.CASCADE, related_name="cities")
@@ -253,6 +252,8 @@ class City(models.Model):
     longitude = models.FloatField()
     population = models.IntegerField(db_index=True)
     time_zone = models.CharField(max_length=40)
+
+    objects = CityQuerySet.as_manager()
 
     class Meta:
         ordering = ("name",)

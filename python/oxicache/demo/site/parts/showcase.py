@@ -75,7 +75,7 @@ def _looks_of(request: HttpRequest) -> Iterator[Look]:
     least = MILLION + next(_looks) * 100 + os.getpid() % 100
     for part in PARTS:
         replies = [ask(request, part.path, f"least={least}") for _ in range(2)]
-        first, second = ((reply.status_code, int(reply.get("X-Queries", -1))) for reply in replies)
+        first, second = ((reply.status_code, int(reply.get("X-Queries", "-1"))) for reply in replies)
         yield Look(part, f"{part.path}?least={least}", (first[0], second[0]), (first[1], second[1]))
 
 
