@@ -150,8 +150,8 @@ STEPS: Final[dict[str, dict[str, tuple[list[Any], Step]]]] = {
         "some readings": (
             RANKS,
             lambda one, value, _: one.annotate(
-                some=FilteredRelation("reading", condition=Q(reading__stars=value))
-            ).filter(some__isnull=False),
+                chosen=FilteredRelation("reading", condition=Q(reading__stars=value))
+            ).filter(chosen__isnull=False),
         ),
         "by title": ([["-title", "pk"]], _plain("order_by")),
         "distinct": ([[]], _plain("distinct")),
