@@ -44,7 +44,9 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Return how an instance is pickled whose model leaves that to Django."""
         kind = type(obj)
-        if not issubclass(kind, Model) or any(getattr(kind, name) is not getattr(Model, name) for name in PICKLING):
+        if not issubclass(kind, Model) or any(
+            getattr(kind, name) is not getattr(Model, name) for name in PICKLING
+        ):
             return NotImplemented
         return _new, (kind,), obj.__getstate__(), None, None, _set
 
