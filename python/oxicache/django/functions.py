@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
-from django.core.exceptions import ImproperlyConfigured
 
 from oxicache import keys, options
 from oxicache._native import MISSING
@@ -28,7 +27,7 @@ from oxicache.rows import RowCall
 from oxicache.signatures import check_function
 from oxicache.tags import checked_tags
 
-__all__ = ["Calls", "Spelt", "by_arguments", "cached_in", "globs_of", "scoped", "ttl_of"]
+__all__ = ["Calls", "Spelt", "by_arguments", "cached_in", "check_ttl", "globs_of", "scoped"]
 
 logger = logging.getLogger("oxicache.functions")
 
@@ -91,27 +90,21 @@ def _check(ttl: Any, alias: Any, **callables: Any) -> None:
         raise TypeError(f"cached_in was given {alias!r} as its alias; write @cached_in(), with parentheses")
     if not isinstance(alias, str):
         raise TypeError(f"alias must be a str, not {alias!r}")
-    if ttl is not MISSING and ttl is not None and not isinstance(ttl, str | AdaptiveTtl):
-        options.seconds("ttl", ttl)
+    check_ttl(ttl)
     for name, given in callables.items():
         if given is not None and not callable(given):
             raise TypeError(f"{name} must be callable or None, not {given!r}")
 
 
-def ttl_of(ttl: Any, alias: str = DEFAULT_CACHE_ALIAS) -> float | None:
-    """Return seconds: of a duration, of a name of CACHE_TIMEOUTS, of what was omitted. None is for ever.
+def check_ttl(ttl: Any, name: str = "ttl") -> None:
+    """Refuse what is no duration, no name of one, no AdaptiveTtl, and was not left out either."""
+    if ttl is not MISSING and not isinstance(ttl, AdaptiveTtl):
+        conf.check_ttl(name, ttl)
 
-    ImproperlyConfigured: there is no such name.
-    """
-    if ttl is MISSING:
-        found: float | None = caches[alias].default_timeout
-        return found
-    if isinstance(ttl, str):
-        timeouts = conf.current().timeouts
-        if ttl not in timeouts:
-            raise ImproperlyConfigured(f"CACHE_TIMEOUTS has no {ttl!r}; its names are {', '.join(timeouts)}.")
-        return timeouts[ttl]
-    return None if ttl is None else options.seconds("ttl", ttl)
+
+def _seconds(ttl: Any, alias: str) -> float | None:
+    found: float | None = caches[alias].default_timeout if ttl is MISSING else conf.ttl_of("ttl", ttl)
+    return found
 
 
 class Calls:
@@ -209,7 +202,7 @@ class Calls:
 
     def _seconds(self, key: str) -> float | None:
         if self.meter is None:
-            return ttl_of(self._ttl, self._keeping.alias)
+            return _seconds(self._ttl, self._keeping.alias)
         self.meter.note(key)
         return self.meter.ttl(key)
 

@@ -9,6 +9,7 @@ from django.utils.functional import Promise
 
 from oxicache import keys
 from oxicache.django.responses.places import places
+from oxicache.options import KEY_MAX_CHARS
 
 __all__ = ["CONDITIONAL", "FRAGMENT", "WIDGET", "Fragment", "default_alias", "digest_of", "spelt"]
 
@@ -17,6 +18,7 @@ FRAGMENT: Final = "template:fragment"
 CONDITIONAL: Final = "template:conditional"
 WIDGET: Final = "widget"
 RAW: Final = f"{keys.MARK}raw"  # not escaped
+MAX_STARTS: Final = 256  # of one fragment's keys: a few languages, or many users
 NAMED: Final = "template_fragments"  # the alias that Django's own tag takes, if CACHES has it
 
 
@@ -32,6 +34,7 @@ class Fragment:
     __slots__ = (
         "_end",
         "_start",
+        "_starts",
         "alias",
         "depends_on",
         "digest",
@@ -74,14 +77,26 @@ class Fragment:
         self.kind = kind
         self._start = f"{kind}:{keys.escape(name)}:v{keys.spell(version, 'version')}"
         self._end = (f":{digest}", f":{digest}:{RAW}")
+        self._starts: dict[tuple[str, tuple[str, ...]], str] = {}  # where it was shown, and for whom
 
     def key(self, prefix: str, given: tuple[Any, ...], looked_at: tuple[str, ...], *, is_raw: bool) -> str:
         """Return its key below the prefix of a scope. TypeError names what has no spelling."""
-        start = f"{prefix}:{self._start}" if prefix else self._start
-        segments = [start, *places(), *looked_at]
-        if given:
-            segments += [spelt(value, self.name) for value in given]
-        return keys.bounded(":".join(segments) + self._end[is_raw])
+        where = prefix, places()
+        start = self._starts.get(where) or self._started(where)
+        end = self._end[is_raw]
+        if not looked_at and len(given) == 1:  # as most have it
+            found = f"{start}:{spelt(given[0], self.name)}{end}"
+            return found if len(found) <= KEY_MAX_CHARS else keys.bounded(found)
+        segments = [start, *looked_at, *(spelt(value, self.name) for value in given)]
+        return keys.bounded(":".join(segments) + end)
+
+    def _started(self, where: tuple[str, tuple[str, ...]]) -> str:
+        prefix, shown = where
+        found = ":".join([*([prefix] if prefix else ()), self._start, *shown])
+        if len(self._starts) >= MAX_STARTS:
+            self._starts.clear()
+        self._starts[where] = found
+        return found
 
 
 def spelt(value: Any, name: str) -> str:
