@@ -15,7 +15,6 @@ from oxicache.django import conf, nesting, transactions
 from oxicache.django.fragments import guarding
 from oxicache.django.fragments.guarding import (
     Looks,
-    known,
     leaks,
     learns,
     report,
@@ -231,9 +230,7 @@ class _Making:
         self._look_at_key(keyed)
         replaced = stand_ins(self._block.names(), self._request, looks)
         with nesting.gathering() as inner, watched(self._request, looks), self._block.put(replaced):
-            html = "".join(
-                [self._block.html()]
-            )  # a plain str, which is held as it is: str() leaves a safe one safe
+            html = str.__str__(self._block.html())  # a plain one, which is held as it is
         needs, ttl = own | inner.needs, inner.limited(fragment.ttl)
         found = leaks(fragment, keyed, looks)
         for root in found:
