@@ -140,7 +140,7 @@ class TestKeys:
         counter = Counter()
         with override_settings(OXICACHE={"TENANT": lambda: None}), use_scope(Scope(tenant=7)):
             assert twice(fragment("'top performers' vary_on='tenant'"), counter=counter) == ["1", "1"]
-        (key,) = [key for _, _, key in cache._memory.keys()]
+        (key,) = [key for _, _, key in list(cache._memory.keys())]
         assert key.startswith("tenant:7:template:fragment:top%20performers:v1:")
         invalidate(globs=["tenant:7:*template:fragment:top*"], aliases=["default"])
         with override_settings(OXICACHE={"TENANT": lambda: None}), use_scope(Scope(tenant=7)):
