@@ -12,6 +12,7 @@ __all__ = [
     "DEFAULT_CACHE_MAX_SIZE",
     "DEFAULT_CACHE_NAME",
     "DEFAULT_CACHE_TTL",
+    "DEFAULT_TIMEOUT",
     "DESCENDANTS_CHUNK_SIZE",
     "GRACE_ERRORS",
     "GRACE_NEVER",
@@ -129,6 +130,8 @@ TIMEOUTS: Final[Mapping[str, float | None]] = MappingProxyType(
         "ATTENDANCE_SUMMARY": 3600,
     }
 )
+
+DEFAULT_TIMEOUT: Final = "default"  # the name among these of what is taken where a decorator is told no time
 
 # What system checks warn of.
 LONG_TTL: Final = (

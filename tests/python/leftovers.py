@@ -48,6 +48,7 @@ SAID: Final = (
     ("oxicache.tags", "_reported"),
     ("oxicache.django.choices", "_said"),
     ("oxicache.django.execution", "_logged"),
+    ("oxicache.django.fragments.guarding", "_said"),
     ("oxicache.django.queries.fetching", "_said"),
     ("oxicache.django.reaching", "_said"),
 )
@@ -60,6 +61,9 @@ KEPT: Final = frozenset(
         "oxicache.django.conf._resolvers",
         "oxicache.django.execution._logged",
         "oxicache.django.execution._tables",
+        "oxicache.django.fragments.guarding._said",
+        "oxicache.django.fragments.guarding.known",
+        "oxicache.django.fragments.keying._alias",
         "oxicache.django.holding._holders",
         "oxicache.django.host._said",
         "oxicache.django.marks._executors",  # compared by their names: the first is replaced by what does the same

@@ -217,7 +217,9 @@ CHANGES: Final[dict[str, Doing]] = {
     "raw update": _raw("UPDATE library_work SET title = %(word)s WHERE rank = %(rank)s"),
     "raw update of a writer": _raw('UPDATE "library_writer" SET name = %(word)s WHERE id = %(number)s'),
     "raw delete": _raw("DELETE FROM library_work_subjects WHERE work_id = %(number)s"),
-    "raw insert": _raw("INSERT OR IGNORE INTO library_subject (slug, weight) VALUES ('a', %(rank)s)"),
+    "raw insert": _raw(
+        "INSERT INTO library_subject (slug, weight) VALUES ('a', %(rank)s) ON CONFLICT DO NOTHING"
+    ),
     "raw past the manager": lambda using, one: (
         QuerySet(Work, using=using).filter(pk=one.number).update(rank=one.rank)
     ),

@@ -150,14 +150,14 @@ STEPS: Final[dict[str, dict[str, tuple[list[Any], Step]]]] = {
         "some readings": (
             RANKS,
             lambda one, value, _: one.annotate(
-                some=FilteredRelation("reading", condition=Q(reading__stars=value))
-            ).filter(some__isnull=False),
+                chosen=FilteredRelation("reading", condition=Q(reading__stars=value))
+            ).filter(chosen__isnull=False),
         ),
         "by title": ([["-title", "pk"]], _plain("order_by")),
         "distinct": ([[]], _plain("distinct")),
         "only": ([["title"], ["writer"]], _plain("only")),
         "defer": ([["title"]], _plain("defer")),
-        "with": ([["writer"], ["writer", "sequel__writer"], []], _plain("select_related")),
+        "with": ([["writer"], ["writer", "sequel__writer"], ["sequel"]], _plain("select_related")),
         "prefetch": (
             [["subjects"], ["remarks", "readers"], ["writer__works"], ["reading_set__reader"]],
             _plain("prefetch_related"),

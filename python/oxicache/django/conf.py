@@ -34,6 +34,7 @@ from oxicache.thresholds import Thresholds
 __all__ = [
     "Configuration",
     "Timeouts",
+    "check_ttl",
     "current",
     "defaults",
     "is_checking",
@@ -43,6 +44,7 @@ __all__ = [
     "settings_table",
     "takes_request",
     "tenant_resolver",
+    "ttl_of",
     "usual_directories",
 ]
 
@@ -223,7 +225,7 @@ def _timeouts(name: str, value: object) -> Mapping[str, float | None]:
     if value is not None and not isinstance(value, Mapping):
         raise _refuse(name, value, "a dict of seconds by name, or None")
     own = {key: _seconds_or_forever(f"{name}[{key!r}]", ttl) for key, ttl in (value or {}).items()}
-    return MappingProxyType({**options.TIMEOUTS, **own})
+    return MappingProxyType(own)
 
 
 def _profile(name: str, value: object) -> str | None:
@@ -397,6 +399,15 @@ class Configuration:
         flat="CACHE_TIMEOUTS",
         in_dict=False,
     )
+    default_timeout: float | None = _setting(
+        options.TIMEOUTS[options.DEFAULT_TIMEOUT],
+        "seconds",
+        "The time of the name `'default'` where `CACHE_TIMEOUTS` has none: of views and of what the dialects decorate, "
+        "where nothing else is said; None is for ever.",
+        _seconds_or_forever,
+        flat="CACHE_DEFAULT_TIMEOUT",
+        in_dict=False,
+    )
     monitoring_enabled: bool = _setting(
         True,
         "on or off",
@@ -559,7 +570,41 @@ def _configuration(given: object, *, flat_names: bool = True) -> Configuration:
         else:
             name, value = key, profile.get(item.name, item.default)
         values[item.name] = item.metadata["check"](name, value)
+    by_default = {options.DEFAULT_TIMEOUT: values["default_timeout"]}
+    values["timeouts"] = MappingProxyType({**options.TIMEOUTS, **by_default, **values["timeouts"]})
     return Configuration(**values)
+
+
+def check_ttl(name: str, given: object) -> None:
+    """Refuse what `ttl_of` could not take, where a decorator is given it.
+
+    Of the settings only the names of CACHE_TIMEOUTS are looked at, as far as there are settings yet.
+    """
+    if not isinstance(given, str):
+        ttl_of(name, given)
+        return
+    own = getattr(settings, "CACHE_TIMEOUTS", None) if settings.configured else None
+    names = {**options.TIMEOUTS, **(own if isinstance(own, Mapping) else {})}
+    if settings.configured and given not in names:
+        raise TypeError(
+            f"{name} must be a number of seconds, a timedelta, None or a name of CACHE_TIMEOUTS "
+            f"({', '.join(names)}), not {given!r}"
+        )
+
+
+def ttl_of(name: str, given: object) -> float | None:
+    """Return seconds: of a duration, or of a name of CACHE_TIMEOUTS, which is looked up now. None is for ever.
+
+    TypeError and ValueError say what `name` is that is no duration; ImproperlyConfigured, that there is no such name.
+    """
+    if not isinstance(given, str):
+        return None if given is None else options.seconds(name, given)
+    timeouts = current().timeouts
+    if given not in timeouts:
+        raise ImproperlyConfigured(
+            f"{name} is {given!r}; the names of CACHE_TIMEOUTS are {', '.join(timeouts)}."
+        )
+    return timeouts[given]
 
 
 def _forget(*, setting: str, **_: object) -> None:

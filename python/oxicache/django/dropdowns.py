@@ -4,26 +4,29 @@ What can be told from the class alone is said when it is made; what waits for mo
 use. Where the choices are held: choices.py.
 """
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakSet
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 -- Django's name
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 from django.forms.models import BaseModelForm, ModelChoiceField
 from django.http import HttpRequest
 
 from oxicache import keys
+from oxicache.django import aliases
 from oxicache.django.labels import model_named, with_rows
 
-__all__ = ["Dropdown", "check_class", "check_dropdowns", "dropdowns_of", "field_of"]
+__all__ = ["Dropdown", "check_class", "check_dropdowns", "field_of"]
 
 NAME: Final = "cached_dropdown_fields"
-_KNOWN: Final = ("model", "filter_method", "version", "sitewise")
+_KNOWN: Final = ("model", "filter_method", "version", "sitewise", "depends_on")
 
 _forms: WeakSet[type[Any]] = WeakSet()  # every class that says something of its dropdowns
 
@@ -38,6 +41,7 @@ class Dropdown:
     filter_method: str | None
     version: str
     sitewise: bool
+    depends_on: tuple[type[Model] | str, ...]
 
     @property
     def where(self) -> str:
@@ -46,13 +50,20 @@ class Dropdown:
 
     def resolved(self) -> type[Model]:
         """Return the model. ValueError: there is no such model, or its manager has no such method."""
-        try:
-            model = model_named(self.model)
-        except ValueError as error:
-            raise ValueError(f"{self.where}: {error}") from None
+        model = self._named(self.model)
         if self.filter_method is not None:
             _method(self, model, self.filter_method)
         return model
+
+    def also_read(self) -> tuple[type[Model], ...]:
+        """Return the models of `depends_on`. ValueError: there is no such model."""
+        return tuple(map(self._named, self.depends_on))
+
+    def _named(self, model: type[Model] | str) -> type[Model]:
+        try:
+            return _found(model)
+        except ValueError as error:
+            raise ValueError(f"{self.where}: {error}") from None
 
     def rows(self, request: HttpRequest | None) -> QuerySet[Any] | None:
         """Return the queryset that the manager's method gives; None where no method is named."""
@@ -72,7 +83,7 @@ class Dropdown:
     def _asked(self, ask: Callable[..., Any], request: HttpRequest | None) -> Any:
         if self.sitewise:
             return ask(self._request(request), sitewise=True)
-        wanted = _wants_request(ask)
+        wanted = _wants_request(getattr(ask, "__func__", ask), is_bound=hasattr(ask, "__func__"))
         if wanted is None:
             return ask()
         return ask(self._request(request) if wanted else request)
@@ -80,9 +91,9 @@ class Dropdown:
     def _request(self, request: HttpRequest | None) -> HttpRequest:
         if request is not None:
             return request
-        why = "is sitewise" if self.sitewise else f"has {self.filter_method}, which takes the request"
+        why = "it is sitewise" if self.sitewise else f"{self.filter_method} takes the request"
         raise ValueError(
-            f"{self.where} {why}, and the form got none: pass request=, to a formset as "
+            f"{self.where}: {why}, and the form got none; pass request=, to a formset as "
             'form_kwargs={"request": request}, in the admin as docs/forms.md shows'
         )
 
@@ -104,7 +115,7 @@ class Dropdown:
             )
 
 
-def dropdowns_of(form: type[Any]) -> dict[str, Dropdown]:
+def _read_all(form: type[Any]) -> dict[str, Dropdown]:
     """Return what a class and those it is derived from say, by field. A None takes back what is inherited."""
     found: dict[str, Dropdown] = {}
     for kind in reversed(form.__mro__):
@@ -116,6 +127,15 @@ def dropdowns_of(form: type[Any]) -> dict[str, Dropdown]:
     return found
 
 
+def _found(model: type[Model] | str) -> type[Model]:
+    if isinstance(model, str) and model.count(".") == 1:
+        try:
+            return apps.get_model(model)  # far faster, and as particular as most people are
+        except LookupError:
+            pass
+    return model_named(model)
+
+
 def _where(form: type[Any], field: str) -> str:
     return f"{form.__qualname__}.{NAME}[{field!r}]"
 
@@ -124,11 +144,11 @@ def _read(form: type[Any], field: Any, given: Any) -> Dropdown:
     where = _where(form, field)
     _check_keys(where, given)
     model, method, sitewise = given["model"], given.get("filter_method"), given.get("sitewise", False)
-    if not isinstance(model, str):
-        try:
-            with_rows(model)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{where}: {error}") from None
+    depends_on = given.get("depends_on", ())
+    if isinstance(depends_on, str) or not isinstance(depends_on, Iterable):
+        raise TypeError(f"{where}: depends_on must be a list of models, not {depends_on!r}")
+    for one in (model, *depends_on):
+        _check_model(where, one)
     if method is not None and not isinstance(method, str):
         raise TypeError(f"{where}: filter_method must be the name of a method of the manager, not {method!r}")
     if not isinstance(sitewise, bool):
@@ -138,7 +158,7 @@ def _read(form: type[Any], field: Any, given: Any) -> Dropdown:
     version = given.get("version", "1.0")
     if not isinstance(version, str | int | float):
         raise TypeError(f"{where}: version must be a str or a number, not {version!r}")
-    return Dropdown(form, field, model, method, keys.escape(str(version)), sitewise)
+    return Dropdown(form, field, model, method, keys.escape(str(version)), sitewise, tuple(depends_on))
 
 
 def _check_keys(where: str, given: Any) -> None:
@@ -148,6 +168,15 @@ def _check_keys(where: str, given: Any) -> None:
         raise ValueError(f"{where} has {', '.join(unknown)}; known are {', '.join(_KNOWN)}")
     if "model" not in given:
         raise ValueError(f'{where} names no model: write "model": a class or "app.Model"')
+
+
+def _check_model(where: str, model: Any) -> None:
+    if isinstance(model, str):
+        return  # which may not be loaded yet
+    try:
+        with_rows(model)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
 def _method(dropdown: Dropdown, model: type[Model], name: str) -> Callable[..., Any]:
@@ -162,13 +191,14 @@ def _method(dropdown: Dropdown, model: type[Model], name: str) -> Callable[..., 
     )
 
 
-def _wants_request(ask: Callable[..., Any]) -> bool | None:
+@functools.lru_cache(maxsize=256)
+def _wants_request(ask: Callable[..., Any], *, is_bound: bool) -> bool | None:
     """Whether a method needs the request; None where it takes none."""
     try:
-        parameters = inspect.signature(ask).parameters.values()
+        parameters = list(inspect.signature(ask).parameters.values())
     except (TypeError, ValueError):  # of a callable that tells nobody
         return None
-    for one in parameters:
+    for one in parameters[is_bound:]:
         if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}:
             if one.default is one.empty:
                 return True
@@ -179,14 +209,15 @@ def _wants_request(ask: Callable[..., Any]) -> bool | None:
 # ---------------------------------------------------------------- when the class is made
 
 
-def check_class(form: type[Any]) -> None:
-    """Raise what is wrong in what a class itself says, as far as it can be told before its fields are made."""
-    given = vars(form).get(NAME)
-    if given is None:
-        return
+def check_class(form: type[Any]) -> dict[str, Dropdown]:
+    """Return what a class and those it is derived from say, by field.
+
+    Raises what is wrong in what it says itself, as far as it can be told before its fields are made.
+    """
+    given = vars(form).get(NAME, {})
     if not isinstance(given, Mapping):
         raise TypeError(f"{form.__qualname__}.{NAME} must be a dict by names of fields, not {given!r}")
-    dropdowns = dropdowns_of(form)
+    dropdowns = _read_all(form)
     for name, one in given.items():
         if one is None:
             if not any(name in vars(kind).get(NAME, {}) for kind in form.__mro__[1:]):
@@ -195,7 +226,9 @@ def check_class(form: type[Any]) -> None:
                 )
         else:
             _check(dropdowns[name])
-    _forms.add(form)
+    if given:
+        _forms.add(form)
+    return dropdowns
 
 
 def _check(dropdown: Dropdown) -> None:
@@ -281,25 +314,40 @@ def field_of(form: Any, dropdown: Dropdown) -> Any:
 
 @register(Tags.caches)
 def check_dropdowns(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 -- Django passes it by name
-    """A cached dropdown names a model, a method or a field that there is not."""
-    return [
-        Error(
-            mistake,
-            hint="What cached_dropdown_fields may say is in docs/forms.md.",
-            id="oxicache.E006",
-            obj=form,
-        )
-        for form in sorted(_forms, key=lambda one: (one.__module__, one.__qualname__))
-        for mistake in _mistakes(form)
-    ]
+    """A cached dropdown names a model, a method or a field that there is not, or a cache that holds none."""
+    found: list[CheckMessage] = []
+    for form in sorted(_forms, key=_name):
+        hint, name = "What cached_dropdown_fields may say is in docs/forms.md.", _name(form)
+        found += [Error(mistake, hint=hint, id="oxicache.E006", obj=name) for mistake in _mistakes(form)]
+        alias = form.dropdown_cache_alias
+        if alias not in aliases.native():
+            what = (
+                f"CACHES[{alias!r}] is no NativeCache"
+                if alias in settings.CACHES
+                else f"CACHES has no {alias!r}"
+            )
+            found.append(
+                Warning(
+                    f"{what}, and no other cache knows when choices are outdated: they are asked for each time.",
+                    hint="Name the alias of a NativeCache as dropdown_cache_alias.",
+                    id="oxicache.W014",
+                    obj=name,
+                )
+            )
+    return found
+
+
+def _name(form: type[Any]) -> str:
+    return f"{form.__module__}.{form.__qualname__}"
 
 
 def _mistakes(form: type[Any]) -> Iterator[str]:
-    for dropdown in dropdowns_of(form).values():
+    for dropdown in _read_all(form).values():
         if dropdown.form is not form or not apps.models_ready:
             continue
         try:
             model = dropdown.resolved()
+            dropdown.also_read()
             field: Any = getattr(form, "base_fields", {}).get(dropdown.field)
             if field is not None:
                 dropdown.check_field(field, model)

@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from oxicache import keys, options
 from oxicache.django import conf
 from oxicache.django.choices import Choices
-from oxicache.django.dropdowns import Dropdown, check_class, dropdowns_of, field_of
+from oxicache.django.dropdowns import Dropdown, check_class, field_of
 from oxicache.django.holding import NativeHolder, holder_at
 from oxicache.django.invalidation import invalidate
 from oxicache.django.queries.fetching import Caching
@@ -45,7 +45,8 @@ class CachedDropdownMixin:
 
     Of a field: `model`, a class or "app.Model"; `filter_method`, the name of a method of its manager, which gives the
     rows, called with the request if it takes it; without one the field's own rows are offered. `sitewise`: the method
-    is called with the request and `sitewise=True`. `version` is a part of the key. A class adds to what it inherits;
+    is called with the request and `sitewise=True`. `version` is a part of the key. `depends_on` names models that
+    labels are made of and no query tells, as where labels are cached themselves. A class adds to what it inherits;
     None takes a field out.
 
     `dropdown_cache_timeout` is in seconds, None for ever; CACHE_TIMEOUTS["DROPDOWN_DATA"] unless it is set.
@@ -62,37 +63,42 @@ class CachedDropdownMixin:
         Mapping[str, Resolver]
     ] = {}  # who knows the tenant where the settings name nobody
     request: HttpRequest | None
+    _dropdowns: ClassVar[Mapping[str, Dropdown]] = {}
+    _passes_request: ClassVar[bool]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse what is wrong, as far as it can be told yet, and notice changes of rows from now on."""
         super().__init_subclass__(**kwargs)
-        check_class(cls)
+        cls._dropdowns = check_class(cls)
+        if "dropdown_cache_timeout" in vars(cls):
+            cls._seconds()
+        cls._passes_request = _takes_request(cls)
         if vars(cls).get("cached_dropdown_fields"):
             watch_all()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take `request=`, and pass it on to a form class that takes it too."""
         request = kwargs.get("request")
-        if "request" in kwargs and not _takes_request(type(self)):
+        if "request" in kwargs and not self._passes_request:
             del kwargs["request"]
         super().__init__(*args, **kwargs)
         # A form class may have taken it by itself, or been given it.
         self.request = getattr(self, "request", None) if request is None else request
-        for dropdown in dropdowns_of(type(self)).values():
+        for dropdown in self._dropdowns.values():
             field = field_of(self, dropdown)
             if field is not None:
                 self._hold_choices(dropdown, field)
 
     def _hold_choices(self, dropdown: Dropdown, field: Any) -> None:
         queryset = dropdown.rows(self.request)
-        found = field.queryset if queryset is None else queryset
+        found: Any = field.queryset if queryset is None else queryset
         if found is None:
             return  # the form sets it later, in a way of its own
-        if hasattr(found, "uncached"):  # what is held are its choices
-            found = found.uncached()
+        if getattr(found.query, "caching", None) is not None:
+            found = found.uncached()  # what is held are its choices
         prefix = self._prefix(dropdown)
         if prefix is not None:
-            hold_field(field, Choices(self._caching(), prefix, dropdown.where))
+            hold_field(field, Choices(self._caching(dropdown), prefix, dropdown.where))
         field.queryset = found
         if queryset is not None and isinstance(self, BaseModelForm):
             apply_limit_choices_to_to_formfield(field)
@@ -108,18 +114,25 @@ class CachedDropdownMixin:
         return ":".join(part for part in parts if part)
 
     @classmethod
-    def _caching(cls) -> Caching:
+    def _caching(cls, dropdown: Dropdown) -> Caching:
+        return Caching(cls._seconds(), cls.dropdown_cache_alias, depends_on=dropdown.also_read())
+
+    @classmethod
+    def _seconds(cls) -> float | None:
         timeout: float | timedelta | None = cls.dropdown_cache_timeout
-        seconds = None if timeout is None else options.seconds("dropdown_cache_timeout", timeout)
-        return Caching(seconds, cls.dropdown_cache_alias)
+        return (
+            None
+            if timeout is None
+            else options.seconds(f"{cls.__qualname__}.dropdown_cache_timeout", timeout)
+        )
 
     @classmethod
     def invalidate_dropdown_cache(cls, field: str | None = None) -> int:
         """Invalidate the choices of a field, of all if None; how many entries that were, of all tenants and versions.
 
-        ValueError for another field.
+        Inside a transaction that has written they go at its commit, and none is counted. ValueError for another field.
         """
-        dropdowns = dropdowns_of(cls)
+        dropdowns = cls._dropdowns
         if field is not None and field not in dropdowns:
             raise ValueError(
                 f"{cls.__qualname__} caches no {field!r}; it caches {', '.join(dropdowns) or 'none'}"

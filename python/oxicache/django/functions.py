@@ -9,11 +9,10 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
-from django.core.exceptions import ImproperlyConfigured
 
 from oxicache import keys, options
 from oxicache._native import MISSING
@@ -28,18 +27,56 @@ from oxicache.rows import RowCall
 from oxicache.signatures import check_function
 from oxicache.tags import checked_tags
 
-__all__ = ["Calls", "Spelt", "by_arguments", "cached_in", "globs_of", "scoped", "ttl_of"]
+__all__ = ["Calls", "Spelt", "by_arguments", "cached_in", "check_ttl", "globs_of", "scoped"]
 
 logger = logging.getLogger("oxicache.functions")
 
 KIND: Final = "function"  # begins every key that is made of a function's name
 MAX_SAID: Final = 1024
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_R_co = TypeVar("_R_co", covariant=True)
 Ttl: TypeAlias = float | timedelta | str | AdaptiveTtl | None
 Spelt: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], str | None]  # a call's key; None: it has none
 RowOf: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], RowCall | None]
 Asked: TypeAlias = Callable[[str, Literal["hit", "miss"]], None]
+
+
+class CachedIn(Protocol[_P, _R_co]):
+    """What `cached_in` makes of a function."""
+
+    __name__: str
+    __wrapped__: Callable[..., Any]
+    meter: Meter | None
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
+        """Return the result, from the cache if it is there."""
+        ...
+
+    def __get__(self, instance: Any, owner: type | None = None, /) -> Any:
+        """Return it as a method."""
+        ...
+
+    def key(self, *args: _P.args, **kwargs: _P.kwargs) -> str | None:
+        """Return the key of a call; None where it is not cached."""
+        ...
+
+    def invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> int:
+        """Forget the entry of a call; how many there were."""
+        ...
+
+    def cache_clear(self) -> int:
+        """Forget the entries of all calls, in all scopes; how many there were."""
+        ...
+
+
+class DecoratesIn(Protocol):
+    """`cached_in(...)`."""
+
+    def __call__(self, function: Callable[_P, _R], /) -> CachedIn[_P, _R]:
+        """Decorate `function`."""
+        ...
 
 
 def cached_in(
@@ -52,7 +89,7 @@ def cached_in(
     keeps: Callable[[Any], Any] | None = None,
     cache_none: bool = True,
     per_tenant: bool = True,
-) -> Callable[[_F], _F]:
+) -> DecoratesIn:
     """Cache what a function, sync or async, returns, in an alias of CACHES.
 
     `ttl` in seconds, None for ever, a name of CACHE_TIMEOUTS or an `AdaptiveTtl`; omitted it is the alias's TIMEOUT.
@@ -67,7 +104,7 @@ def cached_in(
     of a transaction; `.key(*args)` is the key.
     """
 
-    def decorate(function: _F) -> _F:
+    def decorate(function: Callable[..., Any], /) -> Any:
         name = full_name(function)
         spelt = _by_key(name, key) if key is not None else by_arguments(f"{KIND}:{name}", function)
         globs = [f"*:{keys.glob_literal(name)}"] if key is not None else globs_of(f"{KIND}:{name}")
@@ -80,7 +117,7 @@ def cached_in(
             condition=condition,
             globs=lambda: globs,
         )
-        return cast("_F", calls.face())
+        return calls.face()
 
     _check(ttl, alias, key=key, condition=condition, keeps=keeps)
     return decorate
@@ -91,27 +128,21 @@ def _check(ttl: Any, alias: Any, **callables: Any) -> None:
         raise TypeError(f"cached_in was given {alias!r} as its alias; write @cached_in(), with parentheses")
     if not isinstance(alias, str):
         raise TypeError(f"alias must be a str, not {alias!r}")
-    if ttl is not MISSING and ttl is not None and not isinstance(ttl, str | AdaptiveTtl):
-        options.seconds("ttl", ttl)
+    check_ttl(ttl)
     for name, given in callables.items():
         if given is not None and not callable(given):
             raise TypeError(f"{name} must be callable or None, not {given!r}")
 
 
-def ttl_of(ttl: Any, alias: str = DEFAULT_CACHE_ALIAS) -> float | None:
-    """Return seconds: of a duration, of a name of CACHE_TIMEOUTS, of what was omitted. None is for ever.
+def check_ttl(ttl: Any, name: str = "ttl") -> None:
+    """Refuse what is no duration, no name of one, no AdaptiveTtl, and was not left out either."""
+    if ttl is not MISSING and not isinstance(ttl, AdaptiveTtl):
+        conf.check_ttl(name, ttl)
 
-    ImproperlyConfigured: there is no such name.
-    """
-    if ttl is MISSING:
-        found: float | None = caches[alias].default_timeout
-        return found
-    if isinstance(ttl, str):
-        timeouts = conf.current().timeouts
-        if ttl not in timeouts:
-            raise ImproperlyConfigured(f"CACHE_TIMEOUTS has no {ttl!r}; its names are {', '.join(timeouts)}.")
-        return timeouts[ttl]
-    return None if ttl is None else options.seconds("ttl", ttl)
+
+def _seconds(ttl: Any, alias: str) -> float | None:
+    found: float | None = caches[alias].default_timeout if ttl is MISSING else conf.ttl_of("ttl", ttl)
+    return found
 
 
 class Calls:
@@ -209,7 +240,7 @@ class Calls:
 
     def _seconds(self, key: str) -> float | None:
         if self.meter is None:
-            return ttl_of(self._ttl, self._keeping.alias)
+            return _seconds(self._ttl, self._keeping.alias)
         self.meter.note(key)
         return self.meter.ttl(key)
 

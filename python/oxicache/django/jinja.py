@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
+from django.apps import apps
 from django.http import HttpRequest
 from jinja2 import Environment, TemplateNotFound, nodes, pass_context
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
@@ -21,7 +22,7 @@ from markupsafe import Markup
 
 from oxicache.django.fragments import guarding, render, showing, widgets
 from oxicache.django.fragments.keying import CONDITIONAL, FRAGMENT, digest_of
-from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of
+from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of, words_of
 
 __all__ = ["CacheExtension"]
 
@@ -250,11 +251,13 @@ def _arguments(parser: Parser, tag: str) -> tuple[list[nodes.Expr], dict[str, no
 def _check_literals(parser: Parser, tag: str, named: dict[str, nodes.Expr]) -> None:
     for option, node in named.items():
         try:
-            value = node.as_const()
+            value = node.as_const(nodes.EvalContext(parser.environment, parser.name))
         except nodes.Impossible:
             continue
         try:
-            check_option(option, value)
+            value = check_option(option, value)
+            if option == "depends_on" and apps.models_ready:
+                words_of(value)
         except (TypeError, ValueError) as error:
             parser.fail(f"{tag}: {error}", node.lineno)
 

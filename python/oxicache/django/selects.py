@@ -61,7 +61,8 @@ def hold_field(field: Any, choices: Choices) -> None:
         widget.__class__ = _class_of(kind)
 
 
-def _makes_djangos_options(kind: type[Any]) -> bool:
+@functools.lru_cache(maxsize=256)
+def _makes_djangos_options(kind: Any) -> bool:
     if not issubclass(kind, Select):
         return False
     base: type[Select] = SelectMultiple if issubclass(kind, SelectMultiple) else Select

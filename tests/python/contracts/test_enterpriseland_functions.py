@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from dialect_caches import BACKENDS, own_default
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
 from document_pages import Example, example
 from driven_clock import Clock, driven
 from platform_site import platform_cache
 
 from oxicache.compat import enterpriseland
-from oxicache.compat.enterpriseland import cache_manager, cached_method, functions, smart_cache
+from oxicache.compat.enterpriseland import cache_manager, cached_method, cached_view, functions, smart_cache
 from oxicache.django.backends import NativeCache
 
 __all__ = ["platform_cache"]  # a fixture
@@ -152,6 +154,32 @@ class TestSmartCache:
             smart_cache(monitor=1)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="parentheses"):
             smart_cache(len)  # type: ignore[arg-type]
+
+
+def test_the_default_timeout(cache: Any) -> None:
+    """CACHE_DEFAULT_TIMEOUT of document 003 is the time of what names none: views, APIs, methods."""
+    times: list[Any] = []
+
+    class S:
+        @cached_method(key_func=lambda self: "k")
+        def m(self) -> int:
+            times.append(1)
+            return 1
+
+    @cached_view()
+    def view(request: HttpRequest) -> HttpResponse:
+        times.append(2)
+        return HttpResponse("page")
+
+    with override_settings(CACHE_DEFAULT_TIMEOUT=0):
+        for _ in range(2):
+            S().m()
+            view(RequestFactory().get("/"))
+    assert times == [1, 2, 1, 2]
+    for _ in range(2):
+        S().m()
+        view(RequestFactory().get("/"))
+    assert times[4:] == [1, 2]
 
 
 class TestDefects:

@@ -134,7 +134,7 @@ class TestMethodCache:
     def test_wrong_arguments_are_named(self) -> None:
         """Where the decorator stands."""
         for given, error, named in (
-            ({"timeout": -1}, ValueError, "ttl"),
+            ({"timeout": -1}, ValueError, "timeout"),
             ({"key_prefix": 5}, TypeError, "key_prefix"),
             ({"key_prefix": ""}, ValueError, "key_prefix"),
             ({"per_instance": 1}, TypeError, "per_instance"),
@@ -278,7 +278,7 @@ class TestWarming:
             (lambda: warm_cache_pattern("p", lambda: ["ab"]), "pairs"),  # type: ignore[list-item]
             (lambda: warm_cache_pattern("p", lambda: [(1, 2)]), "pairs"),  # type: ignore[list-item]
             (lambda: warm_cache_pattern("p", list, chunk_size=0), "chunk_size"),
-            (lambda: warm_cache_pattern("p", list, timeout=-1), "ttl"),
+            (lambda: warm_cache_pattern("p", list, timeout=-1), "timeout"),
         ):
             with pytest.raises((TypeError, ValueError), match=named):
                 call()

@@ -27,6 +27,13 @@ from project.projects.models import Project
 from oxicache.django.forms import OptimizedDropdownForm, OptimizedModelForm
 
 
+class Priced(forms.ModelChoiceField):
+    """Its labels take what a row's own cache holds."""
+
+    def label_from_instance(self, row: Any) -> str:
+        return f"{row.name} {row.worth}"
+
+
 class TestChanges(DropdownCase):
     """Choices are held until a row changes that they are made of, whatever they are made of it by."""
 
@@ -67,6 +74,15 @@ class TestChanges(DropdownCase):
         self.rows[0].name = "Anna"
         self.rows[0].save()
         assert "one by Anna" in str(held())
+
+    def test_what_no_query_tells(self) -> None:
+        """`depends_on` names what a label takes from a cache of its own."""
+        held = cached(one(Priced(authors)), depends_on=["catalogue.Item"])
+        for price in (1, 2):
+            Item.objects.update_or_create({"price": price}, title="one", author=self.rows[0])
+            assert [row.worth for row in authors] == [price, 0]  # asks once, and not for the labels
+            for _ in range(3):
+                assert labels(held())[0] == f"Ann {price}"
 
     def test_nothing_is_held_of_what_is_rolled_back(self) -> None:
         """A form that is rendered after a write of its own transaction sees it, and nobody else does."""
@@ -193,7 +209,10 @@ class TestToldApart(DropdownCase):
                 assert f"Ann {name}" in str(Own(who))
         assert len(log.output) == 1
         assert "its label_from_instance is a Who, which cannot be part of a key" in log.output[0]
-        assert labels(Own(self.bob))[0] == "Ann Bob"
+        # By its primary key a row could be spelt, and a label may tell anything else of it.
+        for name in ("Bob", "Bert"):
+            self.bob.name = name
+            assert labels(Own(self.bob))[0] == f"Ann {name}"
 
     def test_classes_that_a_function_makes(self) -> None:
         """They are called the same, and are not."""

@@ -133,7 +133,7 @@ class TestInstances(TestCase):
             works.order_by().union(works.order_by().filter(rank=3)).order_by("pk"),
             works.none(),
             Novel.objects.select_related("work_ptr", "writer"),
-            Reading.objects.select_related(),
+            Reading.objects.select_related("work__writer", "reader"),
             Subject.objects.filter(works=self.first),
             Remark.objects.select_related("content_type"),
             OwnWay.objects.order_by("pk"),

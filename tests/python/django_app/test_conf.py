@@ -58,6 +58,24 @@ def test_a_profile_is_other_defaults() -> None:
     assert (found.default_ttl, found.default_max_size, found.max_descendants_per_request) == (60, 200, 300)
 
 
+def test_times_by_name() -> None:
+    """CACHE_TIMEOUTS goes over the presets; CACHE_DEFAULT_TIMEOUT is its "default", unless it has one itself."""
+    assert (conf.ttl_of("t", "default"), conf.ttl_of("t", "DASHBOARD_METRICS")) == (300, 900)
+    with override_settings(
+        CACHE_DEFAULT_TIMEOUT=50, CACHE_TIMEOUTS={"own": None, "short": timedelta(seconds=5)}
+    ):
+        assert [conf.ttl_of("t", name) for name in ("default", "own", "short", "long")] == [50, None, 5, 3600]
+        assert conf.current().default_ttl == 3600  # of caches, which it says nothing about
+    with override_settings(CACHE_DEFAULT_TIMEOUT=50, CACHE_TIMEOUTS={"default": 7}):
+        assert conf.ttl_of("t", "default") == 7
+    with override_settings(CACHE_DEFAULT_TIMEOUT=None):
+        assert conf.ttl_of("t", "default") is None
+    assert "CACHE_DEFAULT_TIMEOUT is -1" in refused(CACHE_DEFAULT_TIMEOUT=-1)
+    assert "CACHE_TIMEOUTS['own']" in refused(CACHE_TIMEOUTS={"own": "soon"})
+    with pytest.raises(ImproperlyConfigured, match="ttl is 'defualt'; the names"):
+        conf.ttl_of("ttl", "defualt")
+
+
 def test_an_unknown_profile_is_refused() -> None:
     """The message names those that exist."""
     for wrong in ("huge", 5, ["low-memory"]):

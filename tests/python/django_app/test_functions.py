@@ -16,7 +16,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from oxicache import AdaptiveTtl, keys
-from oxicache.django import functions, invalidate, keeping
+from oxicache.django import conf, functions, invalidate, keeping
 from oxicache.django.backends import NativeCache
 from oxicache.django.functions import cached_in
 from oxicache.django.scope import Scope, use_scope
@@ -175,20 +175,24 @@ class TestTimes:
     def test_by_name(self, cache: Any) -> None:
         """A name of CACHE_TIMEOUTS is looked up at the call; one that there is not is an error that lists them."""
         report = decorated(Counted(), ttl="DASHBOARD_METRICS")
-        assert functions.ttl_of("DASHBOARD_METRICS") == 900
+        assert conf.ttl_of("ttl", "DASHBOARD_METRICS") == 900
         with override_settings(CACHE_TIMEOUTS={"DASHBOARD_METRICS": 0}):
-            assert functions.ttl_of("DASHBOARD_METRICS") == 0
+            assert conf.ttl_of("ttl", "DASHBOARD_METRICS") == 0
             report(1)
             assert not cache.has_key(report.key(1))
         report(1)
         assert cache.has_key(report.key(1))
-        with pytest.raises(ImproperlyConfigured, match="DASHBOARD_METRICS"):
-            decorated(Counted(), ttl="dashbord")(1)
+        with pytest.raises(TypeError, match="DASHBOARD_METRICS"):
+            decorated(Counted(), ttl="dashbord")
+        with override_settings(CACHE_TIMEOUTS={"own": 5}):
+            report = decorated(Counted(), ttl="own")
+        with pytest.raises(ImproperlyConfigured, match="'own'"):
+            report(1)
 
     def test_omitted(self) -> None:
         """It is the alias's TIMEOUT."""
         with own_default(BACKENDS["locmem"], TIMEOUT=77):
-            assert functions.ttl_of(functions.MISSING) == 77
+            assert functions._seconds(functions.MISSING, "default") == 77
 
     def test_by_how_often(self, cache: Any) -> None:
         """An AdaptiveTtl counts the calls of each key."""

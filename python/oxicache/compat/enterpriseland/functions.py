@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 
-from oxicache import decorators
+from oxicache import decorators, options
 from oxicache.adaptive import AdaptiveTtl
 from oxicache.compat.enterpriseland.monitoring import cache_monitor
+from oxicache.django import conf
 from oxicache.django.backends import NativeCache
 from oxicache.django.functions import Calls, by_arguments, cached_in, globs_of, scoped
 from oxicache.django.keeping import Keeping
@@ -18,11 +19,9 @@ __all__ = ["cached_method", "smart_cache"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-DEFAULT_TTL: Final = 300.0  # seconds, as there
-
 
 def cached_method(
-    timeout: float | timedelta | None = DEFAULT_TTL,
+    timeout: float | timedelta | str | None = options.DEFAULT_TIMEOUT,
     key_func: Callable[..., Any] | None = None,
     tags_func: Callable[..., Iterable[str]] | None = None,
     cache_none: bool = False,
@@ -40,7 +39,7 @@ def cached_method(
     tags = tags_func or ()
     made: Any
     if key_func is None:
-        made = decorators.cached_method(ttl=timeout, tags=tags, cache_none=cache_none)
+        made = decorators.cached_method(ttl=conf.ttl_of("timeout", timeout), tags=tags, cache_none=cache_none)
     else:
         made = cached_in(ttl=timeout, key=key_func, tags=tags, cache_none=cache_none)
     return cast("Callable[[_F], _F]", made)

@@ -14,7 +14,7 @@ from asgiref.sync import iscoroutinefunction
 from django.core.cache import DEFAULT_CACHE_ALIAS
 
 from oxicache import decorators
-from oxicache.django import responses
+from oxicache.django import conf, responses
 from oxicache.django.responses import arguments
 from oxicache.django.responses.apis import ANY_STATUS, cached_api
 from oxicache.django.responses.asking import Tags
@@ -25,7 +25,7 @@ __all__ = ["cache_on_success", "cached_api", "cached_view", "conditional_cache"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-Ttl = float | timedelta | None
+Ttl = float | timedelta | str | None
 Judge = Callable[..., Any]
 
 
@@ -150,7 +150,7 @@ def _either(
 def _memo(function: Any, success: Judge, timeout: Ttl) -> Any:
     first = next(iter(inspect.signature(function).parameters), None)
     as_kept = decorators.cached_method if first == _METHOD else decorators.cached_function
-    return as_kept(ttl=timeout)(_judging(function, success))
+    return as_kept(ttl=conf.ttl_of("timeout", timeout))(_judging(function, success))
 
 
 def _judging(function: Any, success: Judge) -> Any:

@@ -6,9 +6,10 @@ from typing import Any, Final, TypeVar, cast
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
 
-from oxicache import keys
+from oxicache import keys, options
 from oxicache.compat.the_bot.keys import CacheKeyBuilder
-from oxicache.django.functions import Calls, ttl_of
+from oxicache.django import conf
+from oxicache.django.functions import Calls, check_ttl
 from oxicache.django.keeping import Keeping, kept
 from oxicache.django.responses import arguments
 
@@ -18,12 +19,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
 Ttl = float | timedelta | str | None
 
-DEFAULT_TTL: Final = 300.0  # seconds, as there
 # As there: None is computed anew each time.
 KEEPING: Final = Keeping(alias=DEFAULT_CACHE_ALIAS, cache_none=False)
 
 
-def cache_query_result(namespace: str, ttl: Ttl = DEFAULT_TTL) -> Callable[[_F], _F]:
+def cache_query_result(namespace: str, ttl: Ttl = options.DEFAULT_TIMEOUT) -> Callable[[_F], _F]:
     """Cache what a function returns, but None, under `CacheKeyBuilder.make_key(namespace, *args, **kwargs)`.
 
     As there the function is no part of the key: two of them in one namespace share what they return for the same
@@ -32,7 +32,7 @@ def cache_query_result(namespace: str, ttl: Ttl = DEFAULT_TTL) -> Callable[[_F],
     """
     _check_text("namespace", namespace)
     arguments.called("cache_query_result", ttl)
-    _check(ttl)
+    check_ttl(ttl)
 
     def spelt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         return CacheKeyBuilder.make_key(namespace, *args, **kwargs)
@@ -46,7 +46,7 @@ def cache_query_result(namespace: str, ttl: Ttl = DEFAULT_TTL) -> Callable[[_F],
     return decorate
 
 
-def get_or_compute(cache_key: str, compute_func: Callable[[], _T], ttl: Ttl = DEFAULT_TTL) -> _T:
+def get_or_compute(cache_key: str, compute_func: Callable[[], _T], ttl: Ttl = options.DEFAULT_TIMEOUT) -> _T:
     """Return what CACHES["default"] holds under a key, taken as it is, or compute and keep it; None is not kept.
 
     One caller computes, the others wait for it.
@@ -54,14 +54,9 @@ def get_or_compute(cache_key: str, compute_func: Callable[[], _T], ttl: Ttl = DE
     _check_text("cache_key", cache_key)
     if not callable(compute_func):
         raise TypeError(f"compute_func must be callable, not {compute_func!r}")
-    return cast("_T", kept(KEEPING, cache_key, compute_func, ttl_of(ttl)))
+    return cast("_T", kept(KEEPING, cache_key, compute_func, conf.ttl_of("ttl", ttl)))
 
 
 def _check_text(name: str, given: Any) -> None:
     if not isinstance(given, str) or not given:
         raise TypeError(f"{name} must be a str that is not empty, not {given!r}")
-
-
-def _check(ttl: Ttl) -> None:
-    if not isinstance(ttl, str):  # whose names are looked up when they are wanted
-        ttl_of(ttl)

@@ -18,7 +18,7 @@ _V = TypeVar("_V", bound=Callable[..., Any])
 
 
 def cache_response(
-    ttl: float | timedelta | None = None,
+    ttl: float | timedelta | str | None = None,
     key_func: Callable[..., Any] | None = None,
     cache_name: str = DEFAULT_CACHE_ALIAS,
     **options: Any,
@@ -37,7 +37,7 @@ def cache_response(
 
 
 def cache_page_conditional(
-    ttl: float | timedelta | None = DEFAULT_TTL,
+    ttl: float | timedelta | str | None = DEFAULT_TTL,
     key_builder: Callable[..., Any] | None = None,
     **options: Any,
 ) -> Decorator:
@@ -48,7 +48,7 @@ def cache_page_conditional(
 
 
 def _cached(
-    ttl: float | timedelta | None, key_func: Callable[..., Any] | None, options: dict[str, Any]
+    ttl: float | timedelta | str | None, key_func: Callable[..., Any] | None, options: dict[str, Any]
 ) -> Decorator:
     # Whom the key tells apart is what the project's own function is there to say.
     per_user = None if key_func is None else False

@@ -11,9 +11,9 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from oxicache import decorators, keys, rows
-from oxicache.django import invalidate, transactions
+from oxicache.django import conf, invalidate, transactions
 from oxicache.django.endpoints.figures import UNKNOWN, figures_of, human, servers_of
-from oxicache.django.functions import Calls, by_arguments, globs_of, ttl_of
+from oxicache.django.functions import Calls, by_arguments, check_ttl, globs_of
 from oxicache.django.keeping import Keeping
 from oxicache.django.responses import arguments
 from oxicache.django.scope import Scope, current_scope
@@ -55,8 +55,7 @@ def method_cache(
     `Model.method.invalidate(instance, *args)` forgets a result, `.cache_clear()` all of the method.
     """
     arguments.called("method_cache", timeout)
-    if not isinstance(timeout, str):  # whose names are looked up when they are wanted
-        ttl_of(timeout)
+    check_ttl(timeout, "timeout")
     if arguments.text("key_prefix", key_prefix) == "":
         raise ValueError("key_prefix must not be empty; leave it out")
     arguments.switch("per_instance", per_instance)
@@ -82,7 +81,9 @@ class _Method:
     @functools.cached_property
     def _own(self) -> Any:
         """The method for instances that nobody else has: no other process has a use for their results."""
-        made: Any = decorators.cached_method(ttl=ttl_of(self._ttl), identity="instance", cache_none=False)
+        made: Any = decorators.cached_method(
+            ttl=conf.ttl_of("timeout", self._ttl), identity="instance", cache_none=False
+        )
         return made(self._function)
 
     def face(self) -> Any:
@@ -198,7 +199,7 @@ def warm_cache_pattern(
         raise TypeError(f"chunk_size must be a whole number of keys, not {chunk_size!r}")
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1 key, not {chunk_size}")
-    warming = _Warming(ttl_of(timeout))
+    warming = _Warming(conf.ttl_of("timeout", timeout))
     chunk: dict[str, Any] = {}
     try:
         for pair in data_generator():
@@ -236,7 +237,7 @@ class _Warming:
             self.errors += [f"{key}: not stored inside a transaction that has written" for key in chunk]
             return
         try:
-            failed = caches[DEFAULT_CACHE_ALIAS].set_many(chunk, self._ttl)
+            failed = caches[DEFAULT_CACHE_ALIAS].set_many(chunk, self._ttl) or ()  # django-redis returns None
         except Exception as error:  # noqa: BLE001 -- what a backend may raise nobody knows; the report says it
             self.errors += [f"{key}: {type(error).__name__}: {error}" for key in chunk]
             return

@@ -31,7 +31,7 @@ STATUS_HEADER: Final = "X-Cache-Status"
 
 
 def smart_cache_view(  # noqa: PLR0917 -- the document's own order
-    timeout: float | timedelta | None = None,
+    timeout: float | timedelta | str | None = None,
     key_prefix: str = "",
     per_user: bool | None = None,
     per_tenant: bool = True,
@@ -63,7 +63,7 @@ def smart_cache_view(  # noqa: PLR0917 -- the document's own order
 
 def _smart(  # noqa: PLR0917 -- what each of these decorators says
     name: str | None,
-    timeout: float | timedelta | None,
+    timeout: float | timedelta | str | None,
     key_prefix: str,
     per_user: bool | None,
     per_tenant: bool = True,
@@ -100,7 +100,7 @@ def _smart(  # noqa: PLR0917 -- what each of these decorators says
 
 
 def cache_dropdown_data(
-    timeout: float | timedelta | None = None,
+    timeout: float | timedelta | str | None = None,
     model_name: str | None = None,
     *,
     per_user: bool | None = None,
@@ -118,7 +118,7 @@ def cache_dropdown_data(
 
 
 def cache_dashboard_metrics(
-    timeout: float | timedelta | None = None, per_user: bool | None = None, **options: Any
+    timeout: float | timedelta | str | None = None, per_user: bool | None = None, **options: Any
 ) -> Callable[[_V], _V]:
     """`smart_cache_view` of `dashboard:metrics`, whose `timeout` None is CACHE_TIMEOUTS["DASHBOARD_METRICS"]."""
     arguments.called("cache_dashboard_metrics", timeout)
@@ -126,7 +126,7 @@ def cache_dashboard_metrics(
 
 
 def cache_with_invalidation(
-    timeout: float | timedelta | None,
+    timeout: float | timedelta | str | None,
     cache_key: str,
     invalidate_on: Iterable[type[Model] | str],
     per_tenant: bool = True,

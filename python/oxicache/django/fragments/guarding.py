@@ -143,7 +143,7 @@ def watched(request: HttpRequest | None, looks: Looks) -> Iterator[None]:
             return
         attributes = vars(request)
         match, marks = attributes.get("resolver_match"), message_marks(request)
-        with watching(request, looks):
+        with _session_named(request, looks), watching(request, looks):
             if match is not None:
                 attributes["resolver_match"] = _Match(match, looks)
             try:
@@ -157,6 +157,18 @@ def watched(request: HttpRequest | None, looks: Looks) -> Iterator[None]:
             )  # somebody else's: there are some for this visitor, and it shows none
     finally:
         _inmost.reset(token)
+
+
+@contextmanager
+def _session_named(request: HttpRequest, looks: Looks) -> Iterator[None]:
+    """Tell an outer view or fragment that names of the session were looked at, and not all of it."""
+    around = getattr(request.COOKIES, "record", None)
+    session: Any = vars(request).get("session")
+    was_accessed = getattr(session, "accessed", True)
+    yield
+    if around is not None and not was_accessed and "session" not in looks.roots:
+        around.has_session = around.has_session or looks.has_session
+        session.accessed = False
 
 
 def stand_ins(
@@ -209,8 +221,9 @@ def leaks(fragment: Fragment, keyed: Looks, looks: Looks) -> list[str]:
     found = looks.roots - held
     if looks.session - keyed.session:
         found.add("session")
-    new = looks.read_attributes()
-    found |= {f"request.{name}" for name in new.keys() - keyed.attributes.keys() if new[name] == UNSPELT}
+    attributes = looks.read_attributes()
+    unspelt = {name for name, text in attributes.items() if text == UNSPELT} - keyed.attributes.keys()
+    found |= {f"request.{name}" for name in unspelt}
     if fragment.per_user and "user" in looks.roots and "user" not in keyed.roots:
         found |= {f"user.{name}" for name in set_on(looks.user)}
     return sorted(found)
@@ -275,7 +288,8 @@ def _segment(request: HttpRequest, name: str) -> str:
 def learns(fragment: Fragment, keyed: Looks, looks: Looks) -> bool:
     """Note what the fragment looked at and its key did not hold so far; whether there was such."""
     before = known.get(fragment.digest, ())
-    seen = {*looks.headers, *(ATTRIBUTE + name for name in looks.read_attributes())}
+    attributes = [name for name, text in looks.read_attributes().items() if text != UNSPELT]
+    seen = {*looks.headers, *(ATTRIBUTE + name for name in attributes)}
     seen -= {*keyed.headers, *(ATTRIBUTE + name for name in keyed.attributes)}
     new = seen - set(before)
     if not new:

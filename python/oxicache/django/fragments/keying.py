@@ -17,6 +17,8 @@ FRAGMENT: Final = "template:fragment"
 CONDITIONAL: Final = "template:conditional"
 WIDGET: Final = "widget"
 RAW: Final = f"{keys.MARK}raw"  # not escaped
+MAX_KEYS: Final = 512  # of one fragment, that are not spelt again
+_PLAIN: Final = frozenset({int, str})  # equal ones of these are spelt alike; True and 1 are not
 NAMED: Final = "template_fragments"  # the alias that Django's own tag takes, if CACHES has it
 
 
@@ -31,6 +33,7 @@ class Fragment:
 
     __slots__ = (
         "_end",
+        "_keys",
         "_start",
         "alias",
         "depends_on",
@@ -74,13 +77,26 @@ class Fragment:
         self.kind = kind
         self._start = f"{kind}:{keys.escape(name)}:v{keys.spell(version, 'version')}"
         self._end = (f":{digest}", f":{digest}:{RAW}")
+        self._keys: dict[tuple[str, tuple[str, ...], tuple[Any, ...], bool], str] = {}
 
     def key(self, prefix: str, given: tuple[Any, ...], looked_at: tuple[str, ...], *, is_raw: bool) -> str:
         """Return its key below the prefix of a scope. TypeError names what has no spelling."""
+        if looked_at or not _PLAIN.issuperset(map(type, given)):
+            return self._spelt(prefix, (*places(), *looked_at), given, is_raw=is_raw)
+        mark = prefix, places(), given, is_raw
+        return self._keys.get(mark) or self._remembered(mark)
+
+    def _remembered(self, mark: tuple[str, tuple[str, ...], tuple[Any, ...], bool]) -> str:
+        prefix, shown, given, is_raw = mark
+        found = self._spelt(prefix, shown, given, is_raw=is_raw)
+        if len(self._keys) >= MAX_KEYS:
+            self._keys.clear()
+        self._keys[mark] = found
+        return found
+
+    def _spelt(self, prefix: str, where: tuple[str, ...], given: tuple[Any, ...], *, is_raw: bool) -> str:
         start = f"{prefix}:{self._start}" if prefix else self._start
-        segments = [start, *places(), *looked_at]
-        if given:
-            segments += [spelt(value, self.name) for value in given]
+        segments = [start, *where, *(spelt(value, self.name) for value in given)]
         return keys.bounded(":".join(segments) + self._end[is_raw])
 
 

@@ -15,7 +15,6 @@ from oxicache.django import conf, nesting, transactions
 from oxicache.django.fragments import guarding
 from oxicache.django.fragments.guarding import (
     Looks,
-    known,
     leaks,
     learns,
     report,
@@ -39,7 +38,7 @@ __all__ = ["Block", "Rendered", "render"]
 PASS_SECONDS: Final = 10.0  # for so long those who render what was not kept do not wait for one another
 PASS_MAX_KEYS: Final = 1024
 PLAIN: Final = 2  # parts of what is held
-DEPENDENT: Final = 5  # of what depends on something
+_SIZES: Final = (PLAIN, 5)  # the second of what depends on something
 
 _passing: TTLCache[Any, bool] = TTLCache(PASS_MAX_KEYS, PASS_SECONDS)
 
@@ -90,7 +89,7 @@ def render(
     try:
         holder = holder_at(fragment.alias or default_alias())
         whose = _scope(fragment, request, block)
-        looked_at = segments(fragment, request) if fragment.digest in known else ()
+        looked_at = segments(fragment, request) if fragment.digest in guarding.known else ()
         if fragment.per_user and request is not None and (kind := _kind(request, whose)):
             looked_at = (f"{keys.MARK}{keys.escape(kind)}", *looked_at)
         held = holder.key(fragment.key(whose.prefix(), given, looked_at, is_raw=is_raw))
@@ -102,25 +101,28 @@ def render(
         return _apart(block)
     found: Any = holder.find(held)
     whole = nesting.current()
-    if type(found) is tuple:
-        size = len(found)
-        if size == PLAIN and whole is None:
+    is_held = _is_whole(found)
+    if is_held:
+        if whole is None and len(found) == PLAIN:
             return found[0], True
-        if size != PLAIN and (size != DEPENDENT or transactions.is_any_written()):
-            # Somebody else's, in a cache that others write to; or perhaps older than what this transaction has written.
-            found = MISSING
-    else:
-        found = MISSING
-    was_held = found is not MISSING
-    if not was_held:
+        # What depends on something may be older than what this transaction has written.
+        is_held = len(found) == PLAIN or not transactions.is_any_written()
+    if not is_held:
         if request is not None and is_watched_elsewhere(request):
             return _apart(block)
-        is_alone = held in _passing or transactions.in_transaction() or transactions.is_any_written()
+        is_alone = found is not MISSING or held in _passing or transactions.in_transaction()
         making = _Making(fragment, request, block(), holder, held)
         found = holder.load(held, making.run, fragment.ttl, alone=is_alone)
+        if not _is_whole(found):
+            return _apart(block)
     if whole is not None:
         _tell(whole, fragment, whose, holder, held, found)
-    return found[0], was_held
+    return found[0], is_held
+
+
+def _is_whole(found: Any) -> bool:
+    """Whether it is what was held here: others may write to a cache, too."""
+    return type(found) is tuple and len(found) in _SIZES and type(found[0]) is str
 
 
 def _apart(block: Callable[[], Block]) -> Rendered:
@@ -156,7 +158,7 @@ def _session_scope(request: HttpRequest, fragment: Fragment) -> Scope:
 
 
 def _user_scope(request: HttpRequest) -> Scope:
-    if conf.resolver("user") is not None:
+    if _asks_for_user():
         return scope_of(request, per_tenant=False, per_user=True)
     return request_scope(request, per_user=True)
 
@@ -167,8 +169,15 @@ def _asks_settings() -> bool:
     return any(conf.resolver(part) is not None for part in ("tenant", "client", "unit"))
 
 
+@functools.cache
+def _asks_for_user() -> bool:
+    """Whether the settings say who knows the user."""
+    return conf.resolver("user") is not None
+
+
 def _reset(**_: Any) -> None:
     _asks_settings.cache_clear()
+    _asks_for_user.cache_clear()
 
 
 setting_changed.connect(_reset, dispatch_uid="oxicache.django.fragments.rendering")
@@ -176,7 +185,7 @@ setting_changed.connect(_reset, dispatch_uid="oxicache.django.fragments.renderin
 
 def _kind(request: HttpRequest, whose: Scope) -> str | None:
     """Return of which model a user is, if of another than the project's: each model numbers its rows for itself."""
-    if isinstance(whose.user, Mark) or conf.resolver("user") is not None:
+    if isinstance(whose.user, Mark) or _asks_for_user():
         return None
     return user_kind(request.user)
 
@@ -184,8 +193,7 @@ def _kind(request: HttpRequest, whose: Scope) -> str | None:
 def _within(request: HttpRequest, scope: Callable[[], Scope]) -> Scope:
     """Ask for a scope. What is asked of the request for it an outer fragment need not hold: it is told apart below."""
     around = guarding.outer()
-    record = getattr(request.COOKIES, "record", None)
-    if around is None or record is not around:
+    if around is None or getattr(request.COOKIES, "record", None) is not around:
         return scope()
     places: tuple[Any, ...] = (request.COOKIES, request.META)
     stands = [one for one in places if getattr(one, "record", None) is around]
@@ -222,7 +230,7 @@ class _Making:
         self._look_at_key(keyed)
         replaced = stand_ins(self._block.names(), self._request, looks)
         with nesting.gathering() as inner, watched(self._request, looks), self._block.put(replaced):
-            html = str(self._block.html())
+            html = str.__str__(self._block.html())  # a plain one, which is held as it is
         needs, ttl = own | inner.needs, inner.limited(fragment.ttl)
         found = leaks(fragment, keyed, looks)
         for root in found:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.core.signals import setting_changed
@@ -17,7 +16,7 @@ from django.http import HttpRequest
 
 from oxicache import keys
 from oxicache.django.backends import NativeCache
-from oxicache.django.fragments.keying import default_alias, spelt
+from oxicache.django.fragments.keying import default_alias
 from oxicache.django.fragments.options import varies_of
 from oxicache.django.scope import scope_of
 
@@ -47,7 +46,7 @@ def cache_key(
     if not isinstance(key_type, str) or not key_type:
         raise TypeError(f"the type of a key must be text that is not empty, not {key_type!r}")
     parts = [keys.escape(part) for part in key_type.split(":")]
-    parts += [spelt(identifier, "the identifier")] if identifier not in {None, ""} else []
+    parts += [keys.spell(identifier, "the identifier")] if identifier not in {None, ""} else []
     parts += keys.spell_params(params)
     parts += [f"v{keys.spell(version, 'version')}"] if version is not None else []
     prefix = whose.prefix()
@@ -91,7 +90,7 @@ def _digest(path: str, mtime: int, size: int) -> str:  # noqa: ARG001 -- another
 def _file_of(url: str) -> str | None:
     """Return where the static file of an address lies, None where it is none of this project's."""
     base = getattr(settings, "STATIC_URL", None)
-    if not base or not apps.is_installed("django.contrib.staticfiles"):
+    if not base:
         return None
     asked, own = urlsplit(url), urlsplit(base)
     if asked.netloc != own.netloc or not asked.path.startswith(own.path):

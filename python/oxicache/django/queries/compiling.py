@@ -143,6 +143,9 @@ class _CachedCompiler(SQLCompiler):
         if not with_limits or with_col_aliases:
             return super().as_sql(with_limits, with_col_aliases)
         if self._compiled is None:
+            self.query = (
+                self.query.clone()
+            )  # to compile leaves joins in it, and what is derived from it had another key
             self._compiled = super().as_sql()
         return self._compiled
 

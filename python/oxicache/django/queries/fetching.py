@@ -1,5 +1,6 @@
 """What a cached query finds, or loads: its key, the versions of what it reads, and when its result may be kept."""
 
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ KIND: Final = "query"  # begins every key
 MAX_LEARNED: Final = 4096  # queries that read more than their own text names
 MAX_SAID: Final = 1024
 DIGEST_BYTES: Final = 16
+DRIVERS: Final = frozenset({"psycopg", "psycopg2"})
+# What their JSON, their bytes and their ranges have within.
+WRAPPED: Final = (("obj",), ("adapted",), ("lower", "upper", "lower_inc", "upper_inc", "isempty"))
 # By which values are converted that are held: a change of theirs, in a test, begins keys anew.
 CONVERTING: Final = frozenset({"DATABASES", "TIME_ZONE", "USE_TZ"})
 
@@ -72,7 +76,9 @@ class Statement:
 
     def key(self) -> str:
         """Return the key of its result. TypeError names a parameter that has no spelling."""
-        spelt = [keys.spell(value, f"parameter {number}") for number, value in enumerate(self.params, 1)]
+        spelt = [
+            keys.spell(_content(value), f"parameter {number}") for number, value in enumerate(self.params, 1)
+        ]
         whole = "\0".join([scope_of(self.using), self.sql, *spelt])
         digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
         return key_of(self.model, self.kind, digest)
@@ -80,6 +86,22 @@ class Statement:
     def reads(self) -> frozenset[type[Model]]:
         """Return the models that its text names."""
         return models_read([self.sql]) | {self.model}
+
+
+def _content(value: Any) -> Any:
+    """Return what tells a parameter apart: of what drivers wrap values in, their names and what is within."""
+    kind = type(value)
+    found: Any = value
+    if kind is list or kind is tuple:
+        return [_content(one) for one in value]
+    if kind is memoryview:
+        found = bytes(value)
+    elif kind.__module__ == "ipaddress":
+        found = str(value)
+    elif kind.__module__.partition(".")[0] in DRIVERS:
+        parts = next((names for names in WRAPPED if all(hasattr(value, name) for name in names)), ())
+        found = [_content(getattr(value, name)) for name in parts] or value
+    return value if found is value else (kind.__name__, found)
 
 
 class Asked(Protocol):
@@ -130,7 +152,7 @@ def fetch(
         _say(statement.model, f"its key could not be made: {error}")
         return run()
     holder = holder_at(caching.alias)
-    held = holder.key(key)
+    held = holder.key(key + _terms(caching.ttl, caching.tags, caching.depends_on))
     found = holder.find(held)
 
     def models() -> frozenset[type[Model]]:
@@ -145,6 +167,13 @@ def fetch(
     if (outer := _outer.get()) is not None:
         outer.update(models())
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _terms(ttl: float | None, tags: tuple[str, ...], depends_on: tuple[type[Model], ...]) -> str:
+    """Return the end of a key: what depends on less, or may be older, is not for who wants otherwise."""
+    whole = repr((ttl, tags, [one._meta.label_lower for one in depends_on]))
+    return f"-{hashlib.blake2b(whole.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
 
 def learned(key: str) -> frozenset[type[Model]]:

@@ -13,7 +13,7 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from django.db.models import Model, signals
+from django.db.models import Model, base, signals
 from django.db.models.base import ModelState
 from django.db.models.expressions import Col
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
@@ -222,11 +222,17 @@ def _is_plain(expression: Any) -> bool:
 def _is_made_plainly(model: Any, names: Iterable[str]) -> bool:
     return (
         model.__init__ is Model.__init__
+        and _is_untouched(Model.__init__)
         and getattr(model.from_db, "__func__", None) is Model.from_db.__func__  # type: ignore[attr-defined]
         and model.__setattr__ is object.__setattr__
         and model.__new__ is object.__new__
         and all(type(inspect.getattr_static(model, name, None)) in ATTRIBUTES for name in names)
     )
+
+
+def _is_untouched(function: Any) -> bool:
+    """Whether nobody has put his own in the place of a method of Django's models."""
+    return getattr(getattr(function, "__code__", None), "co_filename", None) == base.__file__
 
 
 def are_djangos(converters: dict[int, Any]) -> bool:

@@ -86,8 +86,8 @@ def shape_of(query: Any) -> Shape | None:
     try:
         structure = (
             query.model,
-            tuple(map(_table, query.alias_map.values())),
-            tuple(query.alias_refcount.items()),
+            query.model._meta.db_table,  # there may be two models of one name
+            tuple(_table(one, query.alias_refcount) for one in query.alias_map.values()),
             _where(query.where, values),
             tuple(map(_column, query.select)),
             query.values_select,
@@ -104,15 +104,16 @@ def shape_of(query: Any) -> Shape | None:
     return Shape(structure, values)
 
 
-def _table(found: Any) -> tuple[Any, ...]:
+def _table(found: Any, counts: dict[str, int]) -> tuple[Any, ...]:
     if type(found) is BaseTable:
-        return found.table_name, found.table_alias
+        return found.table_name, found.table_alias  # read however often it is referred to
     field = found.join_field
     if type(found) is not Join or found.filtered_relation is not None or not _is_of_django(type(field)):
         raise _UnknownError
     return (
         found.table_name,
         found.table_alias,
+        bool(counts[found.table_alias]),  # otherwise it is not joined, but to sort by it will join it so
         found.parent_alias,
         found.join_type,
         found.nullable,

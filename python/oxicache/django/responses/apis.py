@@ -42,7 +42,7 @@ class ViewOptions(TypedDict, total=False):
 
 
 def cached_api(
-    timeout: float | timedelta | None = DEFAULT_TTL,
+    timeout: float | timedelta | str | None = DEFAULT_TTL,
     key_prefix: str | None = None,
     vary_on_auth: bool = True,
     vary_on_params: bool = True,

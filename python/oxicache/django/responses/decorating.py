@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.views.generic import View
 
 from oxicache import options
-from oxicache.django import transactions
+from oxicache.django import conf, transactions
 from oxicache.django.responses import arguments, rest
 from oxicache.django.responses.asking import Tags
 from oxicache.django.responses.fitting import fitted
@@ -30,12 +30,12 @@ __all__ = ["DEFAULT_TTL", "MAX_BYTES", "Decorator", "cached_view", "is_asked", "
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 
-DEFAULT_TTL = 300.0  # seconds. Source: document 003, `cached_view`
+DEFAULT_TTL = options.DEFAULT_TIMEOUT
 MAX_BYTES = 1 << 20  # of one response; 64 such fill the memory that a NativeCache has by default
 
 
 def cached_view(
-    timeout: float | timedelta | None = DEFAULT_TTL,
+    timeout: float | timedelta | str | None = DEFAULT_TTL,
     key_prefix: str | None = None,
     vary_on: Iterable[str] | None = None,
     tags: Tags | None = None,
@@ -54,10 +54,10 @@ def cached_view(
     invalidate_on: Iterable[type[Model] | str] = (),
     alias: str = DEFAULT_CACHE_ALIAS,
 ) -> "Decorator":
-    """Cache what a view returns to GET. Each user has entries of his own, and those who are none share theirs.
+    """Cache what a view returns to GET. Each user has his own entries, and those who are none share theirs.
 
-    `timeout` is in seconds, None for ever. `per_user=False` shares entries among all users. `vary_on` names headers
-    that count beyond those the view is seen to read.
+    `timeout` is in seconds, None for ever, or a name of CACHE_TIMEOUTS. Each user has entries of his own but with
+    `per_user=False`, when all share them. `vary_on` names headers that count beyond those the view is seen to read.
     `key_func` returns what else is in the key, and where `condition_func` returns something false nothing is cached:
     both are given the request, and as much of the view's arguments as they take. A response is kept where
     `success_func(response)` is true. `ignored_params` names parameters of the query that are in no key, None all.
@@ -73,7 +73,7 @@ def cached_view(
     arguments.called("cached_view", timeout)
     models = arguments.models(invalidate_on)
     cache = ResponseCache(
-        ttl=None if timeout is None else options.seconds("timeout", timeout),
+        ttl=_ttl(timeout),
         keying=Keying(
             key_prefix=arguments.text("key_prefix", key_prefix) or None,
             per_user=arguments.switch("per_user", per_user, or_none=True),
@@ -94,6 +94,15 @@ def cached_view(
         grace=options.seconds("grace", grace),
     )
     return Decorator(cache)
+
+
+def _ttl(timeout: Any) -> Any:
+    conf.check_ttl("timeout", timeout)
+    if isinstance(timeout, str):
+        return functools.partial(
+            conf.ttl_of, "timeout", timeout
+        )  # at each response: settings are not read at import
+    return conf.ttl_of("timeout", timeout)
 
 
 @dataclass(frozen=True, slots=True)

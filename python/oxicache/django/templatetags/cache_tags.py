@@ -6,6 +6,7 @@ alone. What is done: oxicache/django/fragments/.
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final
 
 from django.apps import apps
@@ -87,6 +88,16 @@ def is_literal(expression: FilterExpression) -> bool:
     return not isinstance(asked, Variable) or asked.lookups is None or asked.var in _CONSTANTS
 
 
+def _resolvers(expressions: Iterable[FilterExpression]) -> list[Callable[[Context], Any]]:
+    """Return what gives the values of expressions, by the shortest way."""
+    return [
+        one.var.resolve
+        if isinstance(one.var, Variable) and not one.filters
+        else partial(one.resolve, ignore_failures=True)
+        for one in expressions
+    ]
+
+
 def _request(context: Context) -> HttpRequest | None:
     found: Any = getattr(context, "request", None)
     if found is None:
@@ -127,6 +138,7 @@ class _BlockNode(Node):
         self._name = name
         self._made: dict[str, Any] = made  # digest and kind
         self._given = arguments.given
+        self._resolvers = _resolvers(arguments.given)
         self._named = {option: one for option, one in arguments.named.items() if option in OPTIONS}
         # Templates that extend this one may replace parts of it.
         self._has_blocks = bool(nodelist.get_nodes_by_type(BlockNode))
@@ -136,16 +148,20 @@ class _BlockNode(Node):
 
     def render(self, context: Context) -> SafeString:
         fragment = self._fixed or self._fragment(context)
-
-        def given() -> tuple[Any, ...]:
-            return tuple([self._arguments.value(one, context) for one in self._given])
-
-        def block() -> _Block:
-            return _Block(context, lambda: self.nodelist.render(context), given)
-
-        values = given() if self._given else ()
-        html, _ = render(fragment, _request(context), values, block, is_raw=not context.autoescape)
+        given = self._values(context) if self._given else ()
+        block = partial(self._block, context)
+        html, _ = render(fragment, _request(context), given, block, is_raw=not context.autoescape)
         return SafeString(html)
+
+    def _block(self, context: Context) -> _Block:
+        return _Block(context, partial(self.nodelist.render, context), partial(self._values, context))
+
+    def _values(self, context: Context) -> tuple[Any, ...]:
+        try:
+            return tuple([resolve(context) for resolve in self._resolvers])
+        except VariableDoesNotExist:
+            # Which of them it is, and whether it may be missing.
+            return tuple([self._arguments.value(one, context) for one in self._given])
 
     def _fragment(self, context: Context) -> Fragment:
         arguments = self._arguments

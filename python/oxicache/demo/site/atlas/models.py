@@ -8,7 +8,7 @@ change counts, and signals.py drops a country's figures when one of its many cit
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -225,9 +225,9 @@ class Region(models.Model):
         return self.name
 
 
-def least_people(request: HttpRequest) -> int:
-    """Return how many people a city is to have at least: `?least=`, or a million."""
-    given = request.GET.get("least", "")
+def least_people(asked: Mapping[str, str]) -> int:
+    """Return how many people a city is to have at least: what a form says under `least`, or a million."""
+    given = asked.get("least", "")
     return min(int(given), BILLION) if given.isascii() and given.isdecimal() else MILLION
 
 
@@ -236,7 +236,7 @@ class CityQuerySet(CachedQuerySet["City"]):
 
     def asked_for(self, request: HttpRequest) -> "CityQuerySet":
         """Return the cities of the size that a request asks for."""
-        return self.filter(population__gte=least_people(request)).select_related("country")
+        return self.filter(population__gte=least_people(request.GET)).select_related("country")
 
 
 class City(models.Model):

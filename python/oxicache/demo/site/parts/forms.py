@@ -27,7 +27,7 @@ class CityField(forms.ModelChoiceField):  # type: ignore[type-arg]  # as above
 class TripForm(OptimizedDropdownForm):
     """From a country to a city. What is chosen is looked for in the database, as in any form."""
 
-    country = CountryField(Country.objects.none(), label="From")
+    country = CountryField(Country.objects.all(), label="From")
     city = CityField(City.objects.none(), label="To")
 
     cached_dropdown_fields = {  # noqa: RUF012 -- as every project writes it

@@ -23,6 +23,7 @@ from .forms import TripForm
 HOUR = 3600.0  # seconds
 ROWS = 10
 CHANGED = "FR"
+PARTS = frozenset({"form", "fragment", "queryset"})
 
 
 @dataclass
@@ -47,7 +48,9 @@ def counted() -> Iterator[Counted]:
 
 def _page(request: HttpRequest, name: str, title: str, part: str, made: Counted) -> HttpResponse:
     shown = {"name": name, "title": title, "part": part, "made": made, "worker": os.getpid()}
-    response = render(request, "parts/page.html", {**shown, "least": least_people(request)})
+    saved_by = request.GET.get("saved_by", "")
+    shown["saved_by"] = saved_by if saved_by.isascii() and saved_by.isdecimal() else ""
+    response = render(request, "parts/page.html", {**shown, "least": least_people(request.GET)})
     response["X-Queries"] = str(made.queries)
     return response
 
@@ -73,7 +76,7 @@ def fragment(request: HttpRequest) -> HttpResponse:
     shown = {
         "countries": countries,
         "changed": Country.objects.filter(iso=CHANGED),
-        "least": least_people(request),
+        "least": least_people(request.GET),
     }
     with counted() as made:
         part = render_to_string("parts/fragment.html", shown, request)
@@ -96,11 +99,12 @@ def queryset(request: HttpRequest) -> HttpResponse:
 def grow(request: HttpRequest) -> HttpResponse:
     """Let one more person live in a country: every part that shows it is outdated, in all workers."""
     after = request.POST.get("after", "")
-    if after and after not in {"form", "fragment", "queryset"}:
+    if after not in PARTS:
         return HttpResponseBadRequest(
             f"There is no part {after!r}.", content_type="text/plain; charset=utf-8"
         )
     country = Country.objects.get(iso=CHANGED)
     country.population += 1
     country.save()
-    return redirect(f"{reverse('parts')}?saved_by={os.getpid()}#{after}")
+    least = least_people(request.POST)
+    return redirect(f"{reverse(f'parts-{after}')}?least={least}&saved_by={os.getpid()}")
