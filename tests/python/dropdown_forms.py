@@ -42,11 +42,10 @@ def labels(form: Any, field: str = "of") -> list[str]:
     return [str(label) for _, label in form.fields[field].choices][1:]
 
 
-def cached(plain: type[forms.BaseForm], model: Any = Author, field: str = "of") -> Any:
+def cached(plain: type[forms.BaseForm], model: Any = Author, field: str = "of", **entry: Any) -> Any:
     """The same form with this field cached."""
-    return type(
-        plain.__name__, (CachedDropdownMixin, plain), {"cached_dropdown_fields": {field: {"model": model}}}
-    )
+    own = {"cached_dropdown_fields": {field: {"model": model, **entry}}}
+    return type(plain.__name__, (CachedDropdownMixin, plain), own)
 
 
 def one(field: Any) -> type[forms.Form]:

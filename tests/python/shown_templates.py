@@ -77,7 +77,7 @@ def jinja(
     """Return what a template of Jinja2's shows."""
     environment = jinja2.Environment(
         extensions=["oxicache.django.jinja.CacheExtension"],
-        autoescape=autoescape,
+        autoescape=autoescape,  # noqa: S701 -- both are tested
         loader=jinja2.DictLoader(templates or {}),
     )
     return environment.from_string(source).render(**context)

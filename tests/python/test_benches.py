@@ -64,6 +64,17 @@ TARGET_ROWS = [
     ("response, hit, 10 kB, anonymous: cached_view on LocMemCache", "cache_page on LocMemCache"),
     ("response, hit, 10 kB, a user: cached_view on NativeCache", "cache_page on LocMemCache"),
     ("response, async hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on LocMemCache"),
+    ("dropdown of 1_000 choices, warm", "a ModelForm of Django's"),
+    ("dropdown of 1_000 choices, warm, queries", "a ModelForm of Django's"),
+    ("fragment hit, 20 of a page, by number: cache_fragment on NativeCache", "{% cache %} on NativeCache"),
+    ("fragment hit, 20 of a page, by number: cache_fragment on LocMemCache", "{% cache %} on LocMemCache"),
+    *(
+        (
+            f"fragment hit, 20 of a page, by number and user: cache_fragment on {backend}",
+            f"{{% cache %}} on {backend}",
+        )
+        for backend in ("NativeCache", "LocMemCache")
+    ),
 ]
 
 
@@ -203,6 +214,46 @@ def test_invalidating_is_compared_with_other_packages(short_run: dict[str, Any])
         assert all((":" in name) == (result["theirs"] is None) for name, result in rows[row].items())
         assert {result["verdict"] for result in rows[row].values()} & {"pass", "MISS"}
     assert "save() that invalidates, time added: 100 rules" in rows
+
+
+def test_querysets_are_compared_with_other_packages(short_run: dict[str, Any]) -> None:
+    """Each kind names every rival, with its figure or the reason why it has none; hits beside cacheops are judged."""
+    rows: dict[str, dict[str, Any]] = {}
+    for result in short_run["results"]:
+        if result["row"].startswith("cached queryset, "):
+            rows.setdefault(result["row"], {})[result["against"]] = result
+    kinds = (
+        "get()",
+        "20 rows",
+        "100 rows",
+        "count()",
+        "20 rows, select_related",
+        "20 rows, prefetch_related",
+    )
+    assert {f"cached queryset, hit, {kind}" for kind in kinds} < rows.keys()
+    rivals = {"Django alone", "django-cacheops", "django-cachalot", "django-cachalot on LocMemCache"}
+    for row, results in rows.items():
+        assert {name.partition(":")[0] for name in results} == rivals
+        assert all((":" in name) == (result["theirs"] is None) for name, result in results.items())
+        judged = {name for name, result in results.items() if result["verdict"]}
+        assert judged == ({"django-cacheops"} & results.keys() if ", hit, " in row else set())
+
+
+def test_querysets_are_measured_without_a_redis_too() -> None:
+    """Where redis-server is not installed the rows say so, and compare what runs in the process."""
+    finished = bench("--quick", "--rounds", "1", "--only", "cached queryset", "--json", "-", PATH="")
+    assert finished.returncode == 0, finished.stderr
+    figures = {result["against"]: result["theirs"] for result in json.loads(finished.stdout)["results"]}
+    assert figures["Django alone"] > 0
+    assert "django-cacheops: no redis-server" in figures
+
+
+def test_an_empty_cache_is_no_worse_a_form(short_run: dict[str, Any]) -> None:
+    """The dropdown is measured cold, too, and asks nothing when it is warm."""
+    found = {result["row"]: result for result in short_run["results"] if result["row"].startswith("dropdown")}
+    assert found["dropdown of 1_000 choices, cold"]["theirs"] > 0
+    asked = found["dropdown of 1_000 choices, warm, queries"]
+    assert (asked["ours"], asked["theirs"], asked["verdict"]) == (0, 1, "pass")
 
 
 def test_invalidating_is_measured_without_a_redis_too() -> None:

@@ -3,9 +3,11 @@
 `akvo.rsr.cache_management`, `akvo.rsr.models.project`, `akvo.rest.views.project` (the sizes of a response) and
 `akvo.rsr.usecases.period_update_aggregation` (MAX_AGGREGATION_DEPTH); `get_data_with_fallback` is document 000's. The
 constants are read from the RSR_* settings when this module is imported, as they were there; reload it to read them
-again. Without Django they are the defaults.
+again. Without Django they are the defaults. Its page and its streamed responses, which need Django, are imported when
+they are asked for: `memory_health_check`, `should_stream_response`, `stream_response`.
 """
 
+import importlib
 import os
 import sys
 from types import ModuleType
@@ -14,6 +16,7 @@ from typing import Any
 from oxicache import _native, options
 from oxicache._native import CacheManager, ProjectDeletionTracker, TTLCache
 from oxicache.decorators import cached_method, get_data_with_fallback, ttl_cached_property
+from oxicache.memory import collect_memory_metrics, handle_memory_pressure
 from oxicache.registry import DELETION_SET, cache_manager
 
 __all__ = [
@@ -29,9 +32,24 @@ __all__ = [
     "TTLCache",
     "cache_manager",
     "cached_method",
+    "collect_memory_metrics",
     "get_data_with_fallback",
+    "handle_memory_pressure",
     "ttl_cached_property",
 ]
+
+
+_OF_DJANGO = {
+    "memory_health_check": "oxicache.django.views",
+    "should_stream_response": "oxicache.django.streaming",
+    "stream_response": "oxicache.django.streaming",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_DJANGO:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_OF_DJANGO[name]), name)
 
 
 def _settings() -> Any:

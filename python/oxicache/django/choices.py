@@ -194,8 +194,7 @@ class HeldIterator(ModelChoiceIterator):  # type: ignore[type-arg]  # at run tim
         language = translation.get_language() if settings.USE_I18N else None
         zone = timezone.get_current_timezone_name() if settings.USE_TZ else None
         empty = "" if self._is_django and kind == "pairs" else _looks(self.field.empty_label)
-        label = self._statement.model._meta.label_lower
-        looks = "\0".join([label, made, str(language), str(zone), empty, look])
+        looks = "\0".join([made, str(language), str(zone), empty, look])
         return _Asked(self.choices, self._statement, kind, looks)
 
     @functools.cached_property

@@ -12,13 +12,15 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 -- Django's name
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 from django.forms.models import BaseModelForm, ModelChoiceField
 from django.http import HttpRequest
 
 from oxicache import keys
+from oxicache.django import aliases
 from oxicache.django.labels import model_named, with_rows
 
 __all__ = ["Dropdown", "check_class", "check_dropdowns", "field_of"]
@@ -312,17 +314,31 @@ def field_of(form: Any, dropdown: Dropdown) -> Any:
 
 @register(Tags.caches)
 def check_dropdowns(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 -- Django passes it by name
-    """A cached dropdown names a model, a method or a field that there is not."""
-    return [
-        Error(
-            mistake,
-            hint="What cached_dropdown_fields may say is in docs/forms.md.",
-            id="oxicache.E006",
-            obj=form,
-        )
-        for form in sorted(_forms, key=lambda one: (one.__module__, one.__qualname__))
-        for mistake in _mistakes(form)
-    ]
+    """A cached dropdown names a model, a method or a field that there is not, or a cache that holds none."""
+    found: list[CheckMessage] = []
+    for form in sorted(_forms, key=_name):
+        hint, name = "What cached_dropdown_fields may say is in docs/forms.md.", _name(form)
+        found += [Error(mistake, hint=hint, id="oxicache.E006", obj=name) for mistake in _mistakes(form)]
+        alias = form.dropdown_cache_alias
+        if alias not in aliases.native():
+            what = (
+                f"CACHES[{alias!r}] is no NativeCache"
+                if alias in settings.CACHES
+                else f"CACHES has no {alias!r}"
+            )
+            found.append(
+                Warning(
+                    f"{what}, and no other cache knows when choices are outdated: they are asked for each time.",
+                    hint="Name the alias of a NativeCache as dropdown_cache_alias.",
+                    id="oxicache.W014",
+                    obj=name,
+                )
+            )
+    return found
+
+
+def _name(form: type[Any]) -> str:
+    return f"{form.__module__}.{form.__qualname__}"
 
 
 def _mistakes(form: type[Any]) -> Iterator[str]:

@@ -70,6 +70,8 @@ class CachedDropdownMixin:
         """Refuse what is wrong, as far as it can be told yet, and notice changes of rows from now on."""
         super().__init_subclass__(**kwargs)
         cls._dropdowns = check_class(cls)
+        if "dropdown_cache_timeout" in vars(cls):
+            cls._seconds()
         cls._passes_request = _takes_request(cls)
         if vars(cls).get("cached_dropdown_fields"):
             watch_all()
@@ -89,11 +91,11 @@ class CachedDropdownMixin:
 
     def _hold_choices(self, dropdown: Dropdown, field: Any) -> None:
         queryset = dropdown.rows(self.request)
-        found = field.queryset if queryset is None else queryset
+        found: Any = field.queryset if queryset is None else queryset
         if found is None:
             return  # the form sets it later, in a way of its own
-        if hasattr(found, "uncached"):  # what is held are its choices
-            found = found.uncached()
+        if getattr(found.query, "caching", None) is not None:
+            found = found.uncached()  # what is held are its choices
         prefix = self._prefix(dropdown)
         if prefix is not None:
             hold_field(field, Choices(self._caching(dropdown), prefix, dropdown.where))
@@ -113,15 +115,22 @@ class CachedDropdownMixin:
 
     @classmethod
     def _caching(cls, dropdown: Dropdown) -> Caching:
+        return Caching(cls._seconds(), cls.dropdown_cache_alias, depends_on=dropdown.also_read())
+
+    @classmethod
+    def _seconds(cls) -> float | None:
         timeout: float | timedelta | None = cls.dropdown_cache_timeout
-        seconds = None if timeout is None else options.seconds("dropdown_cache_timeout", timeout)
-        return Caching(seconds, cls.dropdown_cache_alias, depends_on=dropdown.also_read())
+        return (
+            None
+            if timeout is None
+            else options.seconds(f"{cls.__qualname__}.dropdown_cache_timeout", timeout)
+        )
 
     @classmethod
     def invalidate_dropdown_cache(cls, field: str | None = None) -> int:
         """Invalidate the choices of a field, of all if None; how many entries that were, of all tenants and versions.
 
-        ValueError for another field.
+        Inside a transaction that has written they go at its commit, and none is counted. ValueError for another field.
         """
         dropdowns = cls._dropdowns
         if field is not None and field not in dropdowns:

@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
@@ -34,11 +34,49 @@ logger = logging.getLogger("oxicache.functions")
 KIND: Final = "function"  # begins every key that is made of a function's name
 MAX_SAID: Final = 1024
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_R_co = TypeVar("_R_co", covariant=True)
 Ttl: TypeAlias = float | timedelta | str | AdaptiveTtl | None
 Spelt: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], str | None]  # a call's key; None: it has none
 RowOf: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], RowCall | None]
 Asked: TypeAlias = Callable[[str, Literal["hit", "miss"]], None]
+
+
+class CachedIn(Protocol[_P, _R_co]):
+    """What `cached_in` makes of a function."""
+
+    __name__: str
+    __wrapped__: Callable[..., Any]
+    meter: Meter | None
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
+        """Return the result, from the cache if it is there."""
+        ...
+
+    def __get__(self, instance: Any, owner: type | None = None, /) -> Any:
+        """Return it as a method."""
+        ...
+
+    def key(self, *args: _P.args, **kwargs: _P.kwargs) -> str | None:
+        """Return the key of a call; None where it is not cached."""
+        ...
+
+    def invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> int:
+        """Forget the entry of a call; how many there were."""
+        ...
+
+    def cache_clear(self) -> int:
+        """Forget the entries of all calls, in all scopes; how many there were."""
+        ...
+
+
+class DecoratesIn(Protocol):
+    """`cached_in(...)`."""
+
+    def __call__(self, function: Callable[_P, _R], /) -> CachedIn[_P, _R]:
+        """Decorate `function`."""
+        ...
 
 
 def cached_in(
@@ -51,7 +89,7 @@ def cached_in(
     keeps: Callable[[Any], Any] | None = None,
     cache_none: bool = True,
     per_tenant: bool = True,
-) -> Callable[[_F], _F]:
+) -> DecoratesIn:
     """Cache what a function, sync or async, returns, in an alias of CACHES.
 
     `ttl` in seconds, None for ever, a name of CACHE_TIMEOUTS or an `AdaptiveTtl`; omitted it is the alias's TIMEOUT.
@@ -66,7 +104,7 @@ def cached_in(
     of a transaction; `.key(*args)` is the key.
     """
 
-    def decorate(function: _F) -> _F:
+    def decorate(function: Callable[..., Any], /) -> Any:
         name = full_name(function)
         spelt = _by_key(name, key) if key is not None else by_arguments(f"{KIND}:{name}", function)
         globs = [f"*:{keys.glob_literal(name)}"] if key is not None else globs_of(f"{KIND}:{name}")
@@ -79,7 +117,7 @@ def cached_in(
             condition=condition,
             globs=lambda: globs,
         )
-        return cast("_F", calls.face())
+        return calls.face()
 
     _check(ttl, alias, key=key, condition=condition, keeps=keeps)
     return decorate

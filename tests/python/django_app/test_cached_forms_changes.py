@@ -25,6 +25,14 @@ from project.catalogue.models import Author, Item, Label
 from project.projects.models import Project
 
 from oxicache.django.forms import OptimizedDropdownForm, OptimizedModelForm
+from oxicache.django.queries import cached_queryset
+
+
+class Priced(forms.ModelChoiceField):
+    """Its labels take what a row's own cache holds."""
+
+    def label_from_instance(self, row: Any) -> str:
+        return f"{row.name} {row.worth}"
 
 
 class TestChanges(DropdownCase):
@@ -68,6 +76,15 @@ class TestChanges(DropdownCase):
         self.rows[0].save()
         assert "one by Anna" in str(held())
 
+    def test_what_no_query_tells(self) -> None:
+        """`depends_on` names what a label takes from a cache of its own."""
+        held = cached(one(Priced(authors)), depends_on=["catalogue.Item"])
+        for price in (1, 2):
+            Item.objects.update_or_create({"price": price}, title="one", author=self.rows[0])
+            assert [row.worth for row in authors.all()] == [price, 0]  # asks once, and not for the labels
+            for _ in range(3):
+                assert labels(held())[0] == f"Ann {price}"
+
     def test_nothing_is_held_of_what_is_rolled_back(self) -> None:
         """A form that is rendered after a write of its own transaction sees it, and nobody else does."""
         held = cached(one(Named(authors)))
@@ -83,13 +100,17 @@ class TestChanges(DropdownCase):
         """A row that has gone past all signals is refused, one that has come so is accepted, whatever is shown."""
         held = cached(one(Named(authors)))
         several = cached(one(forms.ModelMultipleChoiceField(authors)))
+        # Whatever the queryset itself would take from a cache.
+        of_held = cached(one(Named(cached_queryset(authors))))
         gone, new = Author(name="Gone"), Author(name="New")
         gone.save()
-        str(held()), str(several())
+        str(held()), str(several()), str(of_held())
+        assert of_held({"of": str(gone.pk)}).is_valid()
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM catalogue_author WHERE name = 'Gone'")
             cursor.execute("INSERT INTO catalogue_author (id, name) VALUES (%s, 'New')", [new.pk.hex])
         assert not held({"of": str(gone.pk)}).is_valid()
+        assert not of_held({"of": str(gone.pk)}).is_valid()
         assert not several({"of": [str(gone.pk), str(self.rows[0].pk)]}).is_valid()
         assert held({"of": str(new.pk)}).is_valid()
         assert several({"of": [str(new.pk), str(self.rows[0].pk)]}).is_valid()
@@ -193,7 +214,10 @@ class TestToldApart(DropdownCase):
                 assert f"Ann {name}" in str(Own(who))
         assert len(log.output) == 1
         assert "its label_from_instance is a Who, which cannot be part of a key" in log.output[0]
-        assert labels(Own(self.bob))[0] == "Ann Bob"
+        # By its primary key a row could be spelt, and a label may tell anything else of it.
+        for name in ("Bob", "Bert"):
+            self.bob.name = name
+            assert labels(Own(self.bob))[0] == f"Ann {name}"
 
     def test_classes_that_a_function_makes(self) -> None:
         """They are called the same, and are not."""

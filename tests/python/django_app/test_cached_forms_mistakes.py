@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from django import forms
 from django.core import checks
+from django.test import override_settings
 from dropdown_forms import (
     DropdownCase,
+    StaffForm,
     labels,
     of,
 )
@@ -57,6 +59,8 @@ class TestMistakes(DropdownCase):
             ("who", {**ENTRY, "sitewise": "no"}, TypeError, "sitewise must be True or False, not 'no'"),
             ("who", {**ENTRY, "sitewise": True}, ValueError, "names no filter_method"),
             ("who", {**ENTRY, "version": ()}, TypeError, "version must be a str or a number"),
+            ("who", {**ENTRY, "depends_on": Label}, TypeError, "depends_on must be a list of models"),
+            ("who", {**ENTRY, "depends_on": [5]}, TypeError, "5 is no model"),
             ("who", None, ValueError, "takes back what is inherited: nothing is"),
         ):
             with pytest.raises(error, match=r"Wrong.cached_dropdown_fields\['\w+'\]") as raised:
@@ -70,6 +74,8 @@ class TestMistakes(DropdownCase):
             own = {**of_model, "cached_dropdown_fields": {field: {"model": Label}}}
             with pytest.raises(error, match=text):
                 type("Wrong", (OptimizedModelForm,), own)
+        with pytest.raises(ValueError, match="dropdown_cache_timeout must be at least 0 seconds, not -1"):
+            type("Wrong", (OptimizedDropdownForm,), {"dropdown_cache_timeout": -1})
         with pytest.raises(TypeError, match="must be a dict by names of fields"):
             type("Wrong", (OptimizedDropdownForm,), {"cached_dropdown_fields": ["who"]})
 
@@ -110,15 +116,14 @@ class TestMistakes(DropdownCase):
                 form()
 
     def test_what_a_check_says(self) -> None:
-        """A model by name is looked for once all are there."""
+        """A model by name is looked for once all are there; a cache that holds no choices is one of the mistakes."""
 
-        def found() -> list[str]:
-            return [
-                one.msg for one in checks.run_checks(tags=[checks.Tags.caches]) if one.id == "oxicache.E006"
-            ]
+        def found(number: str, form: Any = None) -> list[str]:
+            messages = checks.run_checks(tags=[checks.Tags.caches])
+            name = None if form is None else dropdowns._name(form)
+            return [one.msg for one in messages if one.id == f"oxicache.{number}" and name in {None, one.obj}]
 
-        assert found() == []
-        wrong = []
+        assert found("E006") == []
         for entry, text in (
             ({"model": "no.Such"}, "'no.Such' is no model"),
             (
@@ -126,16 +131,23 @@ class TestMistakes(DropdownCase):
                 "model is projects.Project, and its rows are of catalogue.Author",
             ),
             ({"model": "catalogue.Author", "filter_method": "nothing"}, "has no method 'nothing'"),
+            ({"model": "catalogue.Author", "depends_on": ["no.Such"]}, "'no.Such' is no model"),
         ):
             own = {
                 "who": forms.ModelChoiceField(Author.objects.all()),
                 "cached_dropdown_fields": {"who": entry},
             }
-            wrong.append(type("Wrong", (OptimizedDropdownForm,), own))
+            wrong = type("Wrong", (OptimizedDropdownForm,), own)
             try:
-                (message,) = found()
+                (message,) = found("E006", wrong)
             finally:
-                dropdowns._forms.discard(wrong[-1])
+                dropdowns._forms.discard(wrong)
             assert text in message
             with pytest.raises((TypeError, ValueError), match=r"Wrong.cached_dropdown_fields\['who'\]"):
-                wrong[-1]()
+                wrong()
+        assert found("W014", StaffForm) == []
+        with override_settings(
+            CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+        ):
+            (message,) = found("W014", StaffForm)
+        assert "CACHES['default'] is no NativeCache" in message

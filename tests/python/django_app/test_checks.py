@@ -15,12 +15,12 @@ from project.projects.models import Project
 from users_site import Site
 
 from oxicache import TTLCache, cache_manager, cached_function, cached_method, memos, ttl_cached_property
-from oxicache.django import checks
+from oxicache.django import checks, dropdowns
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-_before: set[str] = set()  # what other tests have left behind: their callables and caches
+_before: set[str] = set()  # what other tests have left behind: their callables, caches and forms
 
 
 def found(number: str) -> list[CheckMessage]:
@@ -41,6 +41,7 @@ def runtime(tmp_path: Path) -> Iterator[Path]:
     gc.collect()
     _before.update(member.name for member, _ in memos.decorated())
     _before.update(cache_manager.names())
+    _before.update(map(dropdowns._name, dropdowns._forms))
     with override_settings(OXICACHE={"RUNTIME_DIR": tmp_path}):
         yield tmp_path
     _before.clear()

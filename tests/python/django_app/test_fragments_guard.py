@@ -69,7 +69,7 @@ class TestVisitors:
     def test_what_is_a_visitors_is_shared_with_nobody(
         self, root: str, text: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A fragment that shows it is not kept, by whatever name; one line says so, and LeakError where it must not be."""
+        """A fragment that shows it, by whatever name, is not kept; one line says so, LeakError where it is strict."""
         templates = {"page": fragment("'a'", text), "inner": "{{ user.username }}"}
 
         def shown_to(user: User) -> str:
@@ -97,6 +97,17 @@ class TestVisitors:
                 for number, user in enumerate((ANN, BOB, AnonymousUser()), 1):
                     found = shown(source, counter=counter, **context_of(asked(user)))
                     assert found == f"{user.username}{user.pk}{number}"
+
+    def test_another_user_is_not_who_asks(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A page about somebody, who is called `user` in it, is not that of its visitor."""
+        source = fragment("'a' vary_on='user'", "{{ user.username }}")
+        for user in (ANN, BOB, ANN):
+            assert shown(source, request=asked(User(pk=3)), user=user) == user.username
+        assert "looks at another user" in caplog.text
+        named_too = fragment("'b' user.pk vary_on='user'", "{{ user.username }}")
+        with testing.strict():
+            for user in (ANN, BOB, ANN):
+                assert shown(named_too, request=asked(User(pk=3)), user=user) == user.username
 
     def test_the_session_is_not_the_users(self, caplog: pytest.LogCaptureFixture) -> None:
         """Not even in a fragment of his own: he may have two, and visitors without a name have one each."""
@@ -213,7 +224,7 @@ class TestWhatJoins:
             request.basket = object()
             assert shown(fragment("'a'", "{% if request.basket %}x{% endif %}"), request=request) == "x"
         assert len(cache._memory.keys()) == 0
-        with testing.strict(), pytest.raises(LeakError, match="request.basket"):
+        with testing.strict(), pytest.raises(LeakError, match=r"request\.basket"):
             shown(fragment("'a'", "{% if request.basket %}x{% endif %}"), request=request)
 
 
@@ -289,7 +300,8 @@ class TestJinja:
     def test_others_may_have_his_name(self) -> None:
         """A variable of a loop that is called `user` is nobody who looks."""
         counter = Counter()
-        source = '{% cache_fragment "a" %}{% for user in users %}{{ user.username }}{% endfor %}{{ counter }}{% endcache_fragment %}'
+        body = "{% for user in users %}{{ user.username }}{% endfor %}{{ counter }}"
+        source = '{% cache_fragment "a" %}' + body + "{% endcache_fragment %}"
         with testing.strict():
             given = {"user": ANN, "users": [BOB], "counter": counter, "request": asked(ANN)}
             assert [jinja(source, **given) for _ in range(2)] == ["bob1", "bob1"]

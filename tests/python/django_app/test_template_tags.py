@@ -100,7 +100,7 @@ class TestWidgets:
     TEMPLATES = {  # noqa: RUF012 -- read only
         "widgets/sales.html": "<b>{{ period }}</b>{{ counter }}",
         "widgets/me.html": "{{ user.username }}",
-        "core/cached_widget.html": "{% if error %}{{ error }}{% else %}{{ content }}{% if cached %}!{% endif %}{% endif %}",
+        "core/cached_widget.html": "{{ error|default_if_none:'' }}{{ content }}{% if cached %}!{% endif %}",
     }
 
     def test_its_values_are_in_its_key(self) -> None:
@@ -177,7 +177,7 @@ class TestWidgets:
         def fail() -> None:
             raise ValueError("own")
 
-        with pytest.raises(TemplateDoesNotExist, match="widgets/moon.html"):
+        with pytest.raises(TemplateDoesNotExist, match=r"widgets/moon\.html"):
             named("page", {"page": "{% cached_widget 'moon' %}"})
         with pytest.raises(ValueError, match=r"^own$"):
             named("page", self.TEMPLATES | {"page": "{% cached_widget 'sales' %}"}, counter=fail)
@@ -203,9 +203,9 @@ class TestKeys:
             shown("{% cache_key_for 'a' vary_on='moon' %}")
         with pytest.raises(TemplateSyntaxError, match="the identifier is a object"):
             shown("{% cache_key_for 'a' thing %}", thing=object())
-        with override_settings(OXICACHE={"TENANT": "oxicache.django.scope.session_tenant"}):
-            with pytest.raises(MissingScopeError):
-                shown("{% cache_key_for 'a' %}", request=asked())
+        settings = {"TENANT": "oxicache.django.scope.session_tenant"}
+        with override_settings(OXICACHE=settings), pytest.raises(MissingScopeError):
+            shown("{% cache_key_for 'a' %}", request=asked())
 
 
 class TestBust:
@@ -268,7 +268,8 @@ class TestJinja:
     def test_a_fragment_is_rendered_once(self) -> None:
         """With the options of the other language, and what it varies by; escaped as its template is."""
         counter = Counter()
-        source = '{% cache_fragment name, pk timeout=60, tags=["t"] %}<b>{{ counter }}</b>{{ text }}{% endcache_fragment %}'
+        tag = '{% cache_fragment name, pk timeout=60, tags=["t"] %}'
+        source = tag + "<b>{{ counter }}</b>{{ text }}{% endcache_fragment %}"
         given = {"name": "a", "pk": 1, "counter": counter, "text": "<"}
         assert [jinja(source, **given) for _ in range(2)] == ["<b>1</b>&lt;"] * 2
         assert jinja(source, autoescape=False, **given) == "<b>2</b><"
@@ -343,8 +344,8 @@ class TestJinja:
             ("{% cache_fragment 'a', x=1 %}{% endcache_fragment %}", jinja2.TemplateSyntaxError, "and not x"),
             ("{% cache_fragment 'a', timeout=-1 %}{% endcache_fragment %}", jinja2.TemplateSyntaxError, "not -1"),
             ("{% cache_conditional %}{% endcache_conditional %}", jinja2.TemplateSyntaxError, "wants a condition"),
-            ("{% cache_conditional condition='a b' %}{% endcache_conditional %}", jinja2.TemplateSyntaxError, "no expression"),
-            ("{% cache_fragment 'a', missing %}{% endcache_fragment %}", jinja2.UndefinedError, "'missing' is undefined"),
+            ("{% cache_conditional condition='a b' %}", jinja2.TemplateSyntaxError, "no expression"),
+            ("{% cache_fragment 'a', no %}{% endcache_fragment %}", jinja2.UndefinedError, "'no' is undefined"),
             ("{% cache_fragment 'a', timeout=bad %}{% endcache_fragment %}", jinja2.TemplateRuntimeError, "not -1"),
             ("{{ cached_widget('w', vary_on='moon') }}", jinja2.TemplateRuntimeError, "not moon"),
         ],
@@ -364,7 +365,8 @@ class TestJinja:
         ]
         counter = Counter()
         with override_settings(TEMPLATES=settings), testing.strict():
-            source = '{% cache_fragment "a", vary_on="user" %}{{ request.user.username }}{{ counter }}{% endcache_fragment %}{{ csrf_input }}'
+            body = "{{ request.user.username }}{{ counter }}{% endcache_fragment %}{{ csrf_input }}"
+            source = '{% cache_fragment "a", vary_on="user" %}' + body
             template = engines["jinja2"].from_string(source)
             found = [template.render({"counter": counter}, asked(user))[:4] for user in (ANN, BOB, ANN)]
             assert found == ["ann1", "bob2", "ann1"]

@@ -12,6 +12,7 @@ from django.db.models import Model, QuerySet
 
 from oxicache import (
     DELETION_SET,
+    AdaptiveTtl,
     CacheManager,
     TTLCache,
     aget_or_compute,
@@ -22,6 +23,7 @@ from oxicache import (
     ttl_cached_property,
 )
 from oxicache.decorators import aget_data_with_fallback, get_data_with_fallback
+from oxicache.django import cached_in
 from oxicache.django.chunking import aiter_rows, iter_chunks, iter_rows
 from oxicache.django.hierarchy import Descendants, descendants
 
@@ -191,3 +193,25 @@ async def fallbacks() -> None:
 
     assert_type(get_data_with_fallback("a", lambda: 1, cache_name="b"), int)
     assert_type(await aget_data_with_fallback("a", awaited), str)
+
+
+@cached_in("default", ttl=60, tags=lambda year: [f"year:{year}"])
+def in_alias(year: int) -> list[str]:
+    return [str(year)]
+
+
+@cached_function(ttl=AdaptiveTtl(), key=len, condition=bool, vary="scope")
+def adaptive(names: list[str]) -> int:
+    return len(names)
+
+
+def aliases() -> None:
+    assert_type(in_alias(2026), list[str])
+    assert_type(in_alias.invalidate(2026), int)
+    assert_type(in_alias.key(year=2026), str | None)
+    assert_type(adaptive(["a"]), int)
+    assert_type(adaptive.invalidate(["a"]), bool)
+
+    in_alias("2026")  # type: ignore[arg-type]
+    cached_in(ttl=[])  # type: ignore[arg-type]
+    cached_function(condition=True)  # type: ignore[call-overload]

@@ -237,7 +237,7 @@ class _Warming:
             self.errors += [f"{key}: not stored inside a transaction that has written" for key in chunk]
             return
         try:
-            failed = caches[DEFAULT_CACHE_ALIAS].set_many(chunk, self._ttl)
+            failed = caches[DEFAULT_CACHE_ALIAS].set_many(chunk, self._ttl) or ()  # django-redis returns None
         except Exception as error:  # noqa: BLE001 -- what a backend may raise nobody knows; the report says it
             self.errors += [f"{key}: {type(error).__name__}: {error}" for key in chunk]
             return

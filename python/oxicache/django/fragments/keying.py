@@ -9,7 +9,6 @@ from django.utils.functional import Promise
 
 from oxicache import keys
 from oxicache.django.responses.places import places
-from oxicache.options import KEY_MAX_CHARS
 
 __all__ = ["CONDITIONAL", "FRAGMENT", "WIDGET", "Fragment", "default_alias", "digest_of", "spelt"]
 
@@ -18,7 +17,8 @@ FRAGMENT: Final = "template:fragment"
 CONDITIONAL: Final = "template:conditional"
 WIDGET: Final = "widget"
 RAW: Final = f"{keys.MARK}raw"  # not escaped
-MAX_STARTS: Final = 256  # of one fragment's keys: a few languages, or many users
+MAX_KEYS: Final = 512  # of one fragment, that are not spelt again
+_PLAIN: Final = frozenset({int, str})  # equal ones of these are spelt alike; True and 1 are not
 NAMED: Final = "template_fragments"  # the alias that Django's own tag takes, if CACHES has it
 
 
@@ -33,8 +33,8 @@ class Fragment:
 
     __slots__ = (
         "_end",
+        "_keys",
         "_start",
-        "_starts",
         "alias",
         "depends_on",
         "digest",
@@ -77,26 +77,27 @@ class Fragment:
         self.kind = kind
         self._start = f"{kind}:{keys.escape(name)}:v{keys.spell(version, 'version')}"
         self._end = (f":{digest}", f":{digest}:{RAW}")
-        self._starts: dict[tuple[str, tuple[str, ...]], str] = {}  # where it was shown, and for whom
+        self._keys: dict[tuple[str, tuple[str, ...], tuple[Any, ...], bool], str] = {}
 
     def key(self, prefix: str, given: tuple[Any, ...], looked_at: tuple[str, ...], *, is_raw: bool) -> str:
         """Return its key below the prefix of a scope. TypeError names what has no spelling."""
-        where = prefix, places()
-        start = self._starts.get(where) or self._started(where)
-        end = self._end[is_raw]
-        if not looked_at and len(given) == 1:  # as most have it
-            found = f"{start}:{spelt(given[0], self.name)}{end}"
-            return found if len(found) <= KEY_MAX_CHARS else keys.bounded(found)
-        segments = [start, *looked_at, *(spelt(value, self.name) for value in given)]
-        return keys.bounded(":".join(segments) + end)
+        if looked_at or not _PLAIN.issuperset(map(type, given)):
+            return self._spelt(prefix, (*places(), *looked_at), given, is_raw=is_raw)
+        mark = prefix, places(), given, is_raw
+        return self._keys.get(mark) or self._remembered(mark)
 
-    def _started(self, where: tuple[str, tuple[str, ...]]) -> str:
-        prefix, shown = where
-        found = ":".join([*([prefix] if prefix else ()), self._start, *shown])
-        if len(self._starts) >= MAX_STARTS:
-            self._starts.clear()
-        self._starts[where] = found
+    def _remembered(self, mark: tuple[str, tuple[str, ...], tuple[Any, ...], bool]) -> str:
+        prefix, shown, given, is_raw = mark
+        found = self._spelt(prefix, shown, given, is_raw=is_raw)
+        if len(self._keys) >= MAX_KEYS:
+            self._keys.clear()
+        self._keys[mark] = found
         return found
+
+    def _spelt(self, prefix: str, where: tuple[str, ...], given: tuple[Any, ...], *, is_raw: bool) -> str:
+        start = f"{prefix}:{self._start}" if prefix else self._start
+        segments = [start, *where, *(spelt(value, self.name) for value in given)]
+        return keys.bounded(":".join(segments) + self._end[is_raw])
 
 
 def spelt(value: Any, name: str) -> str:

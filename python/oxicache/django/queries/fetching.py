@@ -1,5 +1,6 @@
 """What a cached query finds, or loads: its key, the versions of what it reads, and when its result may be kept."""
 
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
@@ -151,7 +152,7 @@ def fetch(
         _say(statement.model, f"its key could not be made: {error}")
         return run()
     holder = holder_at(caching.alias)
-    held = holder.key(key)
+    held = holder.key(key + _terms(caching.ttl, caching.tags, caching.depends_on))
     found = holder.find(held)
 
     def models() -> frozenset[type[Model]]:
@@ -166,6 +167,13 @@ def fetch(
     if (outer := _outer.get()) is not None:
         outer.update(models())
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _terms(ttl: float | None, tags: tuple[str, ...], depends_on: tuple[type[Model], ...]) -> str:
+    """Return the end of a key: what depends on less, or may be older, is not for who wants otherwise."""
+    whole = repr((ttl, tags, [one._meta.label_lower for one in depends_on]))
+    return f"-{hashlib.blake2b(whole.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
 
 def learned(key: str) -> frozenset[type[Model]]:

@@ -72,10 +72,8 @@ def cached_view(
     """
     arguments.called("cached_view", timeout)
     models = arguments.models(invalidate_on)
-    conf.check_ttl("timeout", timeout)
-    named = isinstance(timeout, str)  # looked up at each response: settings are not read at import
     cache = ResponseCache(
-        ttl=functools.partial(conf.ttl_of, "timeout", timeout) if named else conf.ttl_of("timeout", timeout),
+        ttl=_ttl(timeout),
         keying=Keying(
             key_prefix=arguments.text("key_prefix", key_prefix) or None,
             per_user=arguments.switch("per_user", per_user, or_none=True),
@@ -96,6 +94,15 @@ def cached_view(
         grace=options.seconds("grace", grace),
     )
     return Decorator(cache)
+
+
+def _ttl(timeout: Any) -> Any:
+    conf.check_ttl("timeout", timeout)
+    if isinstance(timeout, str):
+        return functools.partial(
+            conf.ttl_of, "timeout", timeout
+        )  # at each response: settings are not read at import
+    return conf.ttl_of("timeout", timeout)
 
 
 @dataclass(frozen=True, slots=True)

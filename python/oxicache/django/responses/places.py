@@ -22,7 +22,14 @@ __all__ = ["places"]
 
 def places() -> tuple[str, ...]:
     """Return the language and the time zone in use, of those that the project has several of."""
-    return _usual() if _has_no_language() and _has_no_zone() else _places()
+    # As _has_no_language() and _has_no_zone(), in fewer calls: each fragment of a page asks.
+    language, zone = (
+        _variable(getattr(trans_real, "_active", None)),
+        _variable(getattr(timezone, "_active", None)),
+    )
+    if not _knows_variables or language is None or zone is None:
+        return _places()
+    return _usual() if language.get(None) is None and zone.get(None) is None else _places()
 
 
 def _places() -> tuple[str, ...]:
