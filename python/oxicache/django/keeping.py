@@ -41,10 +41,6 @@ class Keeping:
     cache_none: bool = True
     keeps: Callable[[Any], Any] | None = None  # whether a result is to be kept; None is all of them
 
-    def __post_init__(self) -> None:
-        """Hear of transactions from now on: what is not committed is nobody else's."""
-        transactions.watch_connections()
-
 
 def kept(  # noqa: PLR0917 -- the first four always
     keeping: Keeping,
