@@ -98,6 +98,17 @@ class TestVisitors:
                     found = shown(source, counter=counter, **context_of(asked(user)))
                     assert found == f"{user.username}{user.pk}{number}"
 
+    def test_another_user_is_not_who_asks(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A page about somebody, who is called `user` in it, is not that of its visitor."""
+        source = fragment("'a' vary_on='user'", "{{ user.username }}")
+        for user in (ANN, BOB, ANN):
+            assert shown(source, request=asked(User(pk=3)), user=user) == user.username
+        assert "looks at another user" in caplog.text
+        named_too = fragment("'b' user.pk vary_on='user'", "{{ user.username }}")
+        with testing.strict():
+            for user in (ANN, BOB, ANN):
+                assert shown(named_too, request=asked(User(pk=3)), user=user) == user.username
+
     def test_the_session_is_not_the_users(self, caplog: pytest.LogCaptureFixture) -> None:
         """Not even in a fragment of his own: he may have two, and visitors without a name have one each."""
         source = fragment("'a' vary_on='user'", "{{ request.session.cart }}")

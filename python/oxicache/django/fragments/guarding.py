@@ -48,10 +48,12 @@ _VISITORS: Final[Mapping[str, str]] = {
     "perms": "user",
     "user": "user",
 }
+_ANOTHER: Final = "another user"  # whom a view has put into its context
 _REMEDIES: Final[Mapping[str, str]] = {
     "user": "add user to vary_on, or show it outside of the fragment",
     "perms": "add user to vary_on",
     "tenant": "add tenant to vary_on: what is inside of it varies by the tenant",
+    _ANOTHER: "name him among what the fragment varies by: the user in its key is who asks",
     "csrf": "leave the form out of it",
     "messages": "show messages outside of it",
     "nonce": "a nonce is of one response: leave it out",
@@ -180,7 +182,9 @@ def stand_ins(
     for name, value in context:
         root = _VISITORS.get(name) or own.get(id(value))
         if root is not None and value is not None:
-            found[name] = _stand_in(root, value, looks)
+            found[name] = _stand_in(
+                root, value, looks, None if request is None else vars(request).get("user")
+            )
     return found
 
 
@@ -196,7 +200,7 @@ def _of_request(request: HttpRequest) -> dict[int, str]:
     return found
 
 
-def _stand_in(root: str, value: Any, looks: Looks) -> Any:
+def _stand_in(root: str, value: Any, looks: Looks, visitor: Any) -> Any:
     def asked() -> Any:
         if root == "messages":
             looks.has_seen_messages = True
@@ -204,6 +208,8 @@ def _stand_in(root: str, value: Any, looks: Looks) -> Any:
         found = resolved(value)
         if root == "user" and looks.user is None and hasattr(found, "is_authenticated"):
             looks.user = found
+            if visitor is not None and getattr(found, "pk", None) != getattr(resolved(visitor), "pk", None):
+                looks.note(_ANOTHER)
         return found
 
     return SimpleLazyObject(asked)
