@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
+from django.contrib.contenttypes.prefetch import GenericPrefetch
 from django.db.models import (
     Avg,
     BooleanField,
@@ -39,7 +40,19 @@ from project.library.models import Novel, Reading, Remark, Subject, Work, Writer
 
 from oxicache.django.queries import cached_queryset
 
-__all__ = ["ENDS", "FAR", "NEAR", "STEPS", "ZONES", "Question", "other_value", "questions", "ruin", "told"]
+__all__ = [
+    "ENDS",
+    "FAR",
+    "NEAR",
+    "OF_WORKS",
+    "STEPS",
+    "ZONES",
+    "Question",
+    "other_value",
+    "questions",
+    "ruin",
+    "told",
+]
 
 NEAR, FAR = "near", "far"  # two databases
 ZONES: Final = ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]
@@ -75,6 +88,11 @@ def _prefetched(lookup: str, model: Any, to_attr: str | None = None, **of: Any) 
 
 def _from_far(queryset: Any, _: Any, question: "Question") -> Any:
     return queryset.prefetch_related(Prefetch("subjects", Subject.objects.using(FAR).order_by("pk"), "far"))
+
+
+def _of_several(queryset: Any, rank: int, question: "Question") -> Any:
+    of = [_of(question, Work).filter(rank=rank), _held(question, _of(question, Writer).exclude(name="bob"))]
+    return queryset.prefetch_related(GenericPrefetch("target", of))
 
 
 def _inner_cached(queryset: Any, weight: int, question: "Question") -> Any:
@@ -193,6 +211,7 @@ STEPS: Final[dict[str, dict[str, tuple[list[Any], Step]]]] = {
     },
     "remark": {
         "text": (WORDS, _where(text=1)),
+        "prefetch of several": (RANKS, _of_several),
         "prefetch": ([["target"]], _plain("prefetch_related")),
     },
     "reading": {
@@ -202,9 +221,9 @@ STEPS: Final[dict[str, dict[str, tuple[list[Any], Step]]]] = {
 }
 
 
-def _one(queryset: Any, **of: Any) -> Any:
+def _one(queryset: Any, find: Callable[..., Any], *args: Any, **of: Any) -> Any:
     try:
-        return queryset.get(**of)
+        return find(*args, **of)
     except (queryset.model.DoesNotExist, queryset.model.MultipleObjectsReturned) as error:
         return type(error).__name__
 
@@ -225,7 +244,7 @@ ENDS: Final[dict[str, End]] = {
     "item": lambda one, _: [*one[:1]][0:1],
     "first": lambda one, _: one.first(),
     "last": lambda one, _: one.last(),
-    "get": lambda one, _: _one(one, pk=one.model._meta.pk.to_python("1")),
+    "get": lambda one, _: _one(one, one.get, pk=one.model._meta.pk.to_python("1")),
     "count": lambda one, _: one.count(),
     "count of slice": lambda one, _: one[:1].count(),
     "exists": lambda one, _: one.exists(),
@@ -237,6 +256,12 @@ ENDS: Final[dict[str, End]] = {
     "reversed": lambda one, _: list(one.reverse()),
     "union": lambda one, q: list(_pks(one).union(_pks(_of(q, one.model))).order_by("pk")),
     "difference": lambda one, q: list(_pks(_held(q, _of(q, one.model))).difference(_pks(one)).order_by("pk")),
+    "union of instances": lambda one, q: list(
+        _held(q, _of(q, one.model)).union(_of(q, one.model).filter(pk__in=_pks(one)), all=True).order_by("pk")
+    ),
+    "contains": lambda one, _: one.contains(one.model(pk=one.model._meta.pk.to_python("1"))),
+    "latest": lambda one, _: _one(one, one.latest, "pk"),
+    "all of a database": lambda one, _: [list(one.using(using)) for using in (NEAR, FAR)],
     "both": lambda one, q: list((one | _of(q, one.model).all()).distinct().order_by("pk")),
     "alist": lambda one, _: async_to_sync(_all_awaited)(one),
     "acount": lambda one, _: async_to_sync(one.acount)(),
@@ -251,6 +276,8 @@ OF_WORKS: Final[dict[str, End]] = {
     "on a day": lambda one, _: one.aggregate(n=Count("pk", filter=Q(written_at__date=NOON.date()))),
     "of ann": lambda one, _: one.aggregate(n=Avg("rank", filter=Q(writer__name="ann"))),
     "facts": lambda one, _: list(one.values_list("facts", "facts__a")),
+    "sum of counts": lambda one, _: one.annotate(of=Count("subjects")).aggregate(n=Sum("of")),
+    "named in bulk": lambda one, _: one.order_by("pk").distinct().in_bulk([1, 3]),
     "aaggregate": lambda one, _: async_to_sync(one.aaggregate)(n=Sum("rank")),
 }
 

@@ -189,7 +189,7 @@ class TestShown(DropdownCase):
                 assert (len(ours), bool(ours)) == (len(theirs), bool(theirs))
                 assert isinstance(ours, type(theirs))
         values = [value for value, _ in cached(one(FIELDS["named"]()))().fields["of"].choices][1:]
-        assert [value.instance for value in values] == list(authors)
+        assert [value.instance for value in values] == list(authors.all())
         form = held()
         form.fields["of"].choices = [("x", "assigned")]
         assert "assigned" in str(form)
