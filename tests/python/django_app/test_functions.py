@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from child_process import check
 from dialect_caches import BACKENDS, BROKEN, FILES, own_default
 from django.contrib.auth.models import Group
 from django.core.cache import caches
@@ -374,3 +375,52 @@ class TestScopeOfCachedFunction:
 
         with override_settings(OXICACHE={"TENANT": lambda: None}), pytest.raises(MissingScopeError):
             figures()
+
+
+def test_a_process_with_nothing_else() -> None:
+    """What a transaction has written is noticed where nothing else is cached, by functions and fragments."""
+    printed = check("""
+        import django
+        from django.conf import settings
+
+        settings.configure(
+            INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oxicache.django"],
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+            CACHES={"default": {"BACKEND": "oxicache.django.backends.NativeCache"}},
+            SECRET_KEY="functions",
+            OXICACHE={"CONTROL": False},
+        )
+        django.setup()
+        from django.core.management import call_command
+        from django.db import connection, transaction
+
+        call_command("migrate", verbosity=0)
+        from django.contrib.auth.models import Group
+        from oxicache.django import cached_in
+
+        @cached_in()
+        def count():
+            return Group.objects.count()
+
+        from django.template import Context, Engine
+
+        engine = Engine(libraries={"cache_tags": "oxicache.django.templatetags.cache_tags"})
+        source = "{% load cache_tags %}{% cache_fragment 'g' %}{{ groups.count }}{% endcache_fragment %}"
+        template = engine.from_string(source)
+
+        def shown():
+            return template.render(Context({"groups": Group.objects.all()}))
+
+        with transaction.atomic():
+            Group.objects.create(name="a")
+            print(count(), shown())
+            transaction.set_rollback(True)
+        print(count(), shown())
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO auth_group (name) VALUES ('b')")
+            print(count())
+            transaction.set_rollback(True)
+        print(count())
+    """)
+    assert printed.split() == ["1", "1", "0", "0", "1", "0"]
