@@ -57,7 +57,9 @@ class CachedQuery(Query):
         if caching is None or not aggregate_exprs:
             return run()
         try:
-            sql, params = self.clone().get_compiler(using).as_sql()
+            asking = self.clone()
+            asking.select_related = False  # as Django does: nobody asks for the rows
+            sql, params = asking.get_compiler(using).as_sql()
             # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone.
             asked = pickle.dumps((timezone.get_current_timezone_name(), *aggregate_exprs.items()))
         except Exception:  # noqa: BLE001 -- nothing to ask for, or the project's own expression: Django says what is wrong
