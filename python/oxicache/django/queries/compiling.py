@@ -57,8 +57,10 @@ class CachedQuery(Query):
             return run()
         try:
             sql, params = self.clone().get_compiler(using).as_sql()
-            # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone.
-            asked = pickle.dumps((timezone.get_current_timezone_name(), *aggregate_exprs.items()))
+            # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone, and
+            # names may be those of relations that the query does not join so far, under conditions.
+            zone, relations = timezone.get_current_timezone_name(), self._filtered_relations
+            asked = pickle.dumps((zone, relations, *aggregate_exprs.items()))
         except Exception:  # noqa: BLE001 -- nothing to ask for, or the project's own expression: Django says what is wrong
             return run()
         statement = Statement(using, "aggregate", self.model, sql, (*params, asked), is_all=False)
