@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 
 from oxicache import _native
 from oxicache._native import MISSING, NativeStore, Stamps
+from oxicache.django import transactions
 from oxicache.django.backends import NativeCache
 from oxicache.loader import Loader
 from oxicache.store import LoadStore, attempt
@@ -252,3 +253,5 @@ def _reset(*, setting: str, **_: Any) -> None:
 
 
 setting_changed.connect(_reset, dispatch_uid="oxicache.django.holding")
+# Before anything is held, because what was written before anybody listened would be held for all.
+transactions.watch_connections()

@@ -98,6 +98,17 @@ class TestVisitors:
                     found = shown(source, counter=counter, **context_of(asked(user)))
                     assert found == f"{user.username}{user.pk}{number}"
 
+    def test_another_user_is_not_who_asks(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A page about somebody, who is called `user` in it, is not that of its visitor."""
+        source = fragment("'a' vary_on='user'", "{{ user.username }}")
+        for user in (ANN, BOB, ANN):
+            assert shown(source, request=asked(User(pk=3)), user=user) == user.username
+        assert "looks at another user" in caplog.text
+        named_too = fragment("'b' user.pk vary_on='user'", "{{ user.username }}")
+        with testing.strict():
+            for user in (ANN, BOB, ANN):
+                assert shown(named_too, request=asked(User(pk=3)), user=user) == user.username
+
     def test_the_session_is_not_the_users(self, caplog: pytest.LogCaptureFixture) -> None:
         """Not even in a fragment of his own: he may have two, and visitors without a name have one each."""
         source = fragment("'a' vary_on='user'", "{{ request.session.cart }}")
@@ -193,6 +204,30 @@ class TestWhatJoins:
             f"{one}/1" for one in plain
         ]
         assert counter.count == 0
+
+    def test_what_is_seen_without_a_request_is_not_for_those_who_have_one(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A fragment that asks for a request is not kept where there is none."""
+        counter = Counter()
+        source = fragment("'a'", "{% if request.user.is_staff %}x{% endif %}{{ request.path }}{{ counter }}")
+        assert [shown(source, counter=counter) for _ in range(2)] == ["1", "2"]
+        assert "it looks at request, which its key does not hold; render its template with one" in caplog.text
+
+    def test_who_began_before_it_was_learned_keeps_nothing(self) -> None:
+        """What he renders is of another address than who has the same key."""
+        source = fragment("'a'", "{{ request.path }}{{ visit }}")
+        assert shown(source, request=asked(path="/one/")) == "/one/"
+        learned = guarding.known.copy()
+        guarding.forget()
+        assert (
+            shown(source, request=asked(path="/two/"), visit=lambda: guarding.known.update(learned) or "")
+            == "/two/"
+        )
+        assert guarding.known == learned
+        assert len(cache._memory.keys()) == 0
+        guarding.forget()  # as another process, which shares what is held
+        assert shown(source, request=asked(path="/three/")) == "/three/"
 
     def test_links_do_not_part_addresses(self) -> None:
         """`{% url %}` asks for the namespace alone, so that a menu is shared by all pages."""

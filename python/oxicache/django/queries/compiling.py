@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FieldError
+from django.db import NotSupportedError
 from django.db.models import Model
 from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
@@ -81,8 +82,8 @@ class CachedQuery(Query):
         compiler = self.clone().get_compiler(using)
         try:
             question = plans.asked_of_tables(compiler, kind)
-        except EmptyResultSet:
-            question = None
+        except (EmptyResultSet, FieldError, NotSupportedError):
+            question = None  # nothing, or what is wrong of its rows alone: Django counts those, and may do so
         if question is None:
             return plainly(using)
         return fetch(caching, question, lambda: getattr(uncached(self), PLAINLY[kind])(using))

@@ -79,7 +79,8 @@ def _set(one: Any, state: dict[str, Any]) -> None:
 
 
 def _statement(queryset: Any) -> Statement:
-    parts: list[Any] = []
+    # How an instance fetches what is missing is told it when it is made (Django 6.1).
+    parts: list[Any] = [type(getattr(queryset, "_fetch_mode", None)).__qualname__]
     sql, params = _compiled(queryset)
     for lookup in queryset._prefetch_related_lookups:
         parts += _spelt(lookup)
