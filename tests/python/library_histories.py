@@ -114,6 +114,9 @@ HISTORIES: Final[dict[str, tuple[Step, ...]]] = {
 # What was wrong once.
 DEFECTS: Final[dict[str, tuple[Step, ...]]] = {
     "an exclude through a relation": (ask(Question(steps=(("subject not", "a"),))),),
+    "a count of what has no rows": (
+        ask(Question(model="novel", steps=(("with", ["writer"]), ("only", ["title"])), end="count")),
+    ),
     "part of a column of JSON": (ask(Question(end="facts")),),
     "rolled back in another database": (
         ask(FROM_FAR),

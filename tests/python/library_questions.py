@@ -1,10 +1,10 @@
 """Questions about the library: querysets with filters, joins, annotations, prefetches, and how each is evaluated.
 
 A question is data, so that the same is asked cached and of the database, and before and after a change. What answers
-are compared by: `told`.
+are compared by is in library_answers.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,7 +22,6 @@ from django.db.models import (
     FilteredRelation,
     IntegerField,
     Max,
-    Model,
     OuterRef,
     Prefetch,
     Q,
@@ -50,8 +49,6 @@ __all__ = [
     "Question",
     "other_value",
     "questions",
-    "ruin",
-    "told",
 ]
 
 NEAR, FAR = "near", "far"  # two databases
@@ -317,7 +314,9 @@ class Question:
             return (ENDS | OF_WORKS)[self.end](queryset, self)
 
     def _begin(self) -> QuerySet[Any]:
-        if self.by is None:
+        # Where the relation itself is deferred Django asks for it, row by row, to set what is known; what is held has
+        # it left deferred.
+        if self.by is None or "only" in dict(self.steps):
             return _of(self, MODELS[self.model]).all()  # type: ignore[no-any-return]
         writer = Writer(pk=self.by, name="given")
         writer._state.db, writer._state.adding = self.using, False
@@ -350,62 +349,3 @@ def other_value(question: Question, name: str, seed: int) -> Any:
     """Another value of a step, or the same."""
     values = STEPS[question.model][name][0]
     return values[seed % len(values)]
-
-
-# ---------------------------------------------------------------- answers
-
-
-def told(answer: Any, seen: tuple[int, ...] = ()) -> Any:
-    """Say all of an answer that a caller can see: values and their types, what is loaded, deferred and prefetched."""
-    if isinstance(answer, Model):
-        if id(answer) in seen:
-            return ("again", type(answer).__name__)
-        inner = (*seen, id(answer))
-        # A model that was pickled says of which Django it is.
-        known = {
-            name: value for name, value in vars(answer).items() if name not in {"_state", "_django_version"}
-        }
-        state = answer._state
-        return (
-            type(answer).__name__,
-            answer.pk,
-            state.db,
-            state.adding,
-            sorted(answer.get_deferred_fields()),
-            {name: told(value, inner) for name, value in sorted(known.items())},
-            {name: told(value, inner) for name, value in sorted(state.fields_cache.items())},
-        )
-    if isinstance(answer, QuerySet):
-        return ("queryset", answer._prefetch_done, [told(one, seen) for one in answer._result_cache or ()])
-    if isinstance(answer, dict):
-        return ("dict", [(name, told(value, seen)) for name, value in answer.items()])
-    if isinstance(answer, list | tuple):
-        return (type(answer).__name__, [told(one, seen) for one in answer])
-    return (type(answer).__name__, answer, getattr(answer, "tzinfo", None) and str(answer.tzinfo))
-
-
-def ruin(answer: Any) -> None:
-    """Change all of an answer that can be changed, as its caller may: nobody else is to see that."""
-    if isinstance(answer, Model):
-        related = list(answer._state.fields_cache.values())
-        answer._state.fields_cache.clear()  # first: rows refer to one another
-        ruin_all(related)
-        for name, value in list(vars(answer).items()):
-            if not name.startswith("_") and name != answer._meta.pk.attname:
-                setattr(answer, name, "ruined")
-            if name != "_state":
-                ruin(value)
-    elif isinstance(answer, QuerySet):
-        ruin(answer._result_cache)
-    elif isinstance(answer, dict | list):
-        inner = list(answer.values() if isinstance(answer, dict) else answer)
-        answer.clear()
-        ruin_all(inner)
-    elif isinstance(answer, tuple):
-        ruin_all(answer)
-
-
-def ruin_all(answers: Iterable[Any]) -> None:
-    """Change each of them."""
-    for one in list(answers):
-        ruin(one)

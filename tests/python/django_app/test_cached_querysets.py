@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.paginator import Paginator
 from django.db import connection, transaction
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Sum
-from django.test import TestCase, TransactionTestCase, override_settings
+from django.db.models.expressions import RawSQL
+from django.test import RequestFactory, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from oxicache.django.queries import cached_queryset
+from oxicache.django.queries import CachedManager, CachedQuerySet, cached_queryset
 
 
 def queries(ask: Callable[[], Any]) -> int:
@@ -98,6 +100,16 @@ class TestReads(TestCase):
             lambda: self.users().in_bulk([self.ann.pk]),
             lambda: list(self.users().dates("date_joined", "year")),
             lambda: list(self.users().only("username")),
+            lambda: self.users().earliest("date_joined"),
+            lambda: self.users().latest("pk"),
+            lambda: self.users().last(),
+            lambda: self.users().contains(self.bob),
+            lambda: list(self.users().reverse()[1:].values_list("pk", flat=True)),
+            lambda: [user.one for user in self.users().annotate(one=RawSQL("SELECT %s", [1]))],
+            lambda: [
+                user.pk for user in self.users().order_by().difference(User.objects.filter(username="x"))
+            ],
+            lambda: [user.pk for user in self.users().order_by().intersection(User.objects.order_by())],
             lambda: sorted(user.pk for user in self.users().order_by().union(User.objects.order_by())),
             lambda: list(self.users().extra(select={"one": "1"}).values_list("one", "pk")),
         ):
@@ -173,14 +185,53 @@ class TestReads(TestCase):
         assert self.users().filter(pk__in=[]).count() == 0
         assert self.users().filter(pk__in=[]).aggregate(Count("pk")) == {"pk__count": 0}
 
+    def test_the_admin_s_list(self) -> None:
+        """Its rows and both of its counts are found."""
+
+        class Cached(admin.ModelAdmin):  # type: ignore[type-arg]
+            list_filter = ("is_active",)
+
+            def get_queryset(self, request: Any) -> Any:
+                return cached_queryset(super().get_queryset(request), 60)
+
+        asked = RequestFactory().get("/", {"is_active__exact": "1"})
+        asked.user = User(is_superuser=True, is_active=True)
+
+        def shown() -> tuple[int, int, list[Any]]:
+            found = Cached(User, admin.site).get_changelist_instance(asked)
+            return found.result_count, found.full_result_count, list(found.result_list)
+
+        self.check(shown, self.rename)
+
+    def test_managers(self) -> None:
+        """Of a queryset class of one's own have `cached()` as well, and its methods."""
+
+        class Own(CachedQuerySet):
+            def called(self, name: str) -> Any:
+                return self.filter(username=name)
+
+        for manager in (Own.as_manager(), CachedManager.from_queryset(Own)()):
+            manager.model = User
+            self.check(lambda manager=manager: manager.called("bob").cached(60).count(), self.rename)
+            self.check(lambda manager=manager: len(manager.cached(60).called("bob")), self.rename)
+
     def test_decisions_ask_the_database(self) -> None:
         """What writes is not told by what is held."""
-        list(self.users())
-        with CaptureQueriesContext(connection):
-            User.objects.filter(pk=self.bob.pk).update(username="rob")  # past every signal
-        assert self.users().get(pk=self.bob.pk).username in {"bob", "rob"}
-        assert self.users().get_or_create(username="rob")[1] is False
-        assert self.users().filter(username="rob").delete()[0] == 1
+        users = self.users()
+        for ask in (users.all, users.count, users.filter(username="rob").exists):
+            ask()
+        with connection.cursor() as cursor:  # past every signal
+            cursor.execute("UPDATE auth_user SET username = 'rob' WHERE id = %s", [self.bob.pk])
+        assert users.get_or_create(username="rob") == (self.bob, False)
+        assert users.update_or_create(username="rob", defaults={"first_name": "R"}) == (self.bob, False)
+        assert users.filter(username="rob").update(last_name="B") == 1
+        self.bob.refresh_from_db()
+        assert (self.bob.first_name, self.bob.last_name) == ("R", "B")
+        assert users.bulk_update([self.bob], ["last_name"]) == 1
+        assert len(users.bulk_create([User(username="new")])) == 1
+        assert users.create(username="newer").pk
+        assert users.filter(username="rob").delete()[0] == 1
+        assert [user.username for user in users] == [self.ann.username, "new", "newer"]
 
     def test_pickles(self) -> None:
         """As querysets do."""

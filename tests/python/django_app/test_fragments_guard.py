@@ -205,6 +205,30 @@ class TestWhatJoins:
         ]
         assert counter.count == 0
 
+    def test_what_is_seen_without_a_request_is_not_for_those_who_have_one(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A fragment that asks for a request is not kept where there is none."""
+        counter = Counter()
+        source = fragment("'a'", "{% if request.user.is_staff %}x{% endif %}{{ request.path }}{{ counter }}")
+        assert [shown(source, counter=counter) for _ in range(2)] == ["1", "2"]
+        assert "it looks at request, which its key does not hold; render its template with one" in caplog.text
+
+    def test_who_began_before_it_was_learned_keeps_nothing(self) -> None:
+        """What he renders is of another address than who has the same key."""
+        source = fragment("'a'", "{{ request.path }}{{ visit }}")
+        assert shown(source, request=asked(path="/one/")) == "/one/"
+        learned = guarding.known.copy()
+        guarding.forget()
+        assert (
+            shown(source, request=asked(path="/two/"), visit=lambda: guarding.known.update(learned) or "")
+            == "/two/"
+        )
+        assert guarding.known == learned
+        assert len(cache._memory.keys()) == 0
+        guarding.forget()  # as another process, which shares what is held
+        assert shown(source, request=asked(path="/three/")) == "/three/"
+
     def test_links_do_not_part_addresses(self) -> None:
         """`{% url %}` asks for the namespace alone, so that a menu is shared by all pages."""
         counter = Counter()

@@ -102,10 +102,14 @@ class Fragment:
 
 def spelt(value: Any, name: str) -> str:
     """Return the segment of something that a fragment varies by."""
+    if type(value) is str:
+        return keys.spell(value)
     if type(value) is int:
         return int.__repr__(value) if value.bit_length() < 64 else keys.spell(value)  # noqa: PLR2004 -- plain ones
     if isinstance(value, Promise):  # a text that is translated when it is shown
         value = str(value)
+    elif getattr(value, "is_anonymous", False) is True and getattr(value, "pk", value) is None:
+        return f"{keys.MARK}anonymous"
     return keys.spell(value, f"what {name!r} varies by")
 
 

@@ -89,7 +89,8 @@ def render(
     try:
         holder = holder_at(fragment.alias or default_alias())
         whose = _scope(fragment, request, block)
-        looked_at = segments(fragment, request) if fragment.digest in guarding.known else ()
+        names = guarding.known.get(fragment.digest, ())
+        looked_at = segments(request, names) if names and request is not None else ()
         if fragment.per_user and request is not None and (kind := _kind(request, whose)):
             looked_at = (f"{keys.MARK}{keys.escape(kind)}", *looked_at)
         held = holder.key(fragment.key(whose.prefix(), given, looked_at, is_raw=is_raw))
@@ -111,7 +112,7 @@ def render(
         if request is not None and is_watched_elsewhere(request):
             return _apart(block)
         is_alone = found is not MISSING or held in _passing or transactions.in_transaction()
-        making = _Making(fragment, request, block(), holder, held)
+        making = _Making(fragment, request, block(), holder, held, names)
         found = holder.load(held, making.run, fragment.ttl, alone=is_alone)
         if not _is_whole(found):
             return _apart(block)
@@ -211,14 +212,21 @@ def _within(request: HttpRequest, scope: Callable[[], Scope]) -> Scope:
 class _Making:
     """One rendering of a fragment."""
 
-    def __init__(
-        self, fragment: Fragment, request: HttpRequest | None, block: Block, holder: Holder, held: Any
+    def __init__(  # noqa: PLR0917 -- all that is known of it
+        self,
+        fragment: Fragment,
+        request: HttpRequest | None,
+        block: Block,
+        holder: Holder,
+        held: Any,
+        names: tuple[str, ...],
     ) -> None:
         self._fragment = fragment
         self._request = request
         self._block = block
         self._holder = holder
         self._held = held
+        self._names = names  # of what it looks at, in its key
 
     def run(self) -> Found:
         """Render the block."""
@@ -235,7 +243,7 @@ class _Making:
         found = leaks(fragment, keyed, looks)
         for root in found:
             report(fragment, root)
-        is_new = learns(fragment, keyed, looks)
+        is_new = learns(fragment, self._names, keyed, looks)
         stamps = tags = None
         is_kept = not (found or is_new or inner.is_spoilt)
         if is_kept and needs:

@@ -18,6 +18,7 @@ from django.template.loader_tags import BLOCK_CONTEXT_KEY, BlockNode
 from django.utils.safestring import SafeString, mark_safe
 
 from oxicache.django.fragments import Fragment, render, showing, widgets
+from oxicache.django.fragments.guarding import NoRequest
 from oxicache.django.fragments.keying import CONDITIONAL, FRAGMENT, digest_of
 from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of, words_of
 
@@ -104,7 +105,9 @@ def _request(context: Context) -> HttpRequest | None:
         found = context.get("request")
     if found is None or isinstance(found, HttpRequest):
         return found
-    found = getattr(found, "_request", None)  # beneath one of Django REST framework
+    found = (
+        None if isinstance(found, NoRequest) else getattr(found, "_request", None)
+    )  # beneath one of Django REST framework
     return found if isinstance(found, HttpRequest) else None
 
 
