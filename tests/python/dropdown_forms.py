@@ -19,7 +19,7 @@ from project.facilities.models import Job, People
 from oxicache.django.forms import CachedDropdownMixin, OptimizedDropdownForm, OptimizedModelForm
 from oxicache.django.queries import cached_queryset
 
-authors = Author.objects.order_by("name", "pk")
+authors = Author.objects.order_by("name", "pk")  # for fields: who reads it takes `.all()`, lest it keeps its rows
 
 
 @override_settings(CACHES={"default": {"BACKEND": "oxicache.django.backends.NativeCache"}})
