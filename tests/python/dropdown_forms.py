@@ -19,7 +19,8 @@ from project.facilities.models import Job, People
 from oxicache.django.forms import CachedDropdownMixin, OptimizedDropdownForm, OptimizedModelForm
 from oxicache.django.queries import cached_queryset
 
-authors = Author.objects.order_by("name", "pk")  # for fields: who reads it takes `.all()`, lest it keeps its rows
+# For fields: whoever reads it takes `.all()`, lest it keeps its rows for the tests to come.
+authors = Author.objects.order_by("name", "pk")
 
 
 @override_settings(CACHES={"default": {"BACKEND": "oxicache.django.backends.NativeCache"}})
