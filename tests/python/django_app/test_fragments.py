@@ -240,6 +240,7 @@ class TestMistakes:
             ("{% cache_fragment 'a' alias='local' using='local' %}{% endcache_fragment %}", "two names of one"),
             ("{% cache_fragment 'a' depends_on='moon.Rock' %}{% endcache_fragment %}", "'moon.Rock' is no model"),
             ("{% cache_fragment '' %}{% endcache_fragment %}", "not ''"),
+            ("{% cache_fragment 500 'bar' %}{% endcache_fragment %}", "not 500: write 'name' timeout=500"),
         ],
     )  # fmt: skip
     def test_literals_are_checked_when_a_template_is_compiled(self, source: str, text: str) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from django.contrib import messages
-from django.contrib.auth.context_processors import PermWrapper
+from django.contrib.auth.context_processors import PermWrapper, auth
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.cache import cache, caches
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.template.context_processors import csrf
 from django.test import override_settings
@@ -97,6 +98,17 @@ class TestVisitors:
                 for number, user in enumerate((ANN, BOB, AnonymousUser()), 1):
                     found = shown(source, counter=counter, **context_of(asked(user)))
                     assert found == f"{user.username}{user.pk}{number}"
+
+    def test_who_asks_is_found_in_the_session_and_that_is_no_look_at_it(self) -> None:
+        """Django's middleware finds the user when the block first asks, and its processor hands that on as it is."""
+        counter = Counter()
+        source = fragment("'a' vary_on='user'", "{% if not user.is_authenticated %}{{ counter }}{% endif %}")
+        with testing.strict():
+            for _ in range(2):
+                request = asked()
+                del request.user
+                AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
+                assert shown(source, counter=counter, request=request, **auth(request)) == "1"
 
     def test_another_user_is_not_who_asks(self, caplog: pytest.LogCaptureFixture) -> None:
         """A page about somebody, who is called `user` in it, is not that of its visitor."""

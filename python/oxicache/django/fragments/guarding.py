@@ -7,10 +7,11 @@ at, the address, a header, what a middleware has set on the request, joins the f
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Final
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, SimpleLazyObject
 
@@ -19,6 +20,7 @@ from oxicache.django.fragments.keying import Fragment
 from oxicache.django.responses.findings import set_on
 from oxicache.django.responses.guard import message_marks, watching
 from oxicache.django.responses.records import ATTRIBUTE, UNSPELT, Record, is_loaded, looked_up, resolved
+from oxicache.django.responses.sessions import quiet
 from oxicache.errors import LeakError
 from oxicache.testing import is_strict
 
@@ -206,11 +208,12 @@ def stand_ins(
 ) -> dict[str, Any]:
     """Return stand-ins of what a context says of the visitor, by whatever name."""
     own, visitor = ({}, None) if request is None else (_of_request(request), vars(request).get("user"))
+    session = None if request is None else vars(request).get("session")
     found: dict[str, Any] = {} if request is not None else {"request": NoRequest(looks)}
     for name, value in context:
         root = _VISITORS.get(name) or own.get(id(value))
         if root is not None and value is not None:
-            found[name] = _stand_in(root, value, looks, visitor)
+            found[name] = _stand_in(root, value, looks, visitor, session)
         elif request is None and name == "request":
             del found[name]  # of another kind than Django's
     return found
@@ -228,12 +231,14 @@ def _of_request(request: HttpRequest) -> dict[int, str]:
     return found
 
 
-def _stand_in(root: str, value: Any, looks: Looks, visitor: Any) -> Any:
+def _stand_in(root: str, value: Any, looks: Looks, visitor: Any, session: Any) -> Any:
     def asked() -> Any:
         if root == "messages":
             looks.has_seen_messages = True
         looks.note(root)
-        found = resolved(value)
+        # Who the user is stands in the session: to ask for him is not to read what else is there.
+        with quiet(session) if root == "user" and isinstance(session, SessionBase) else nullcontext():
+            found = resolved(value)
         if root == "user" and looks.user is None and hasattr(found, "is_authenticated"):
             looks.user = found
             if visitor is not None and getattr(found, "pk", None) != getattr(resolved(visitor), "pk", None):

@@ -40,7 +40,10 @@ def fragment_of(
 ) -> Fragment:
     """Return the fragment that a tag means by its name and its options."""
     if not isinstance(name, str) or not name:
-        raise TypeError(f"its name must be text that is not empty, not {name!r}")
+        remedy = (
+            f": write 'name' timeout={name}" if isinstance(name, int) and name > 0 else ""
+        )  # as {% cache %} has it
+        raise TypeError(f"its name must be text that is not empty, not {name!r}{remedy}")
     found = {option: check_option(option, value) for option, value in given.items()}
     if "alias" in found and "using" in found:
         raise ValueError("alias and using are two names of one option: leave one of the two out")
