@@ -83,6 +83,7 @@ ANY_METHODS = (
     "test_apps.py",
     "test_backend_page.py",
     "test_bulk*.py",
+    "test_cached_forms*.py",
     "test_cached_querysets*.py",
     "test_callers.py",
     "test_checks*.py",
