@@ -108,6 +108,7 @@ ANY_METHODS = (
     "test_examples.py",
     "test_execution.py",
     "test_explain.py",
+    "test_fragments*.py",
     "test_headers*.py",
     "test_health*.py",
     "test_hierarchy*.py",

@@ -60,8 +60,10 @@ class CachedQuery(Query):
             asking = self.clone()
             asking.select_related = False  # as Django does: nobody asks for the rows
             sql, params = asking.get_compiler(using).as_sql()
-            # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone.
-            asked = pickle.dumps((timezone.get_current_timezone_name(), *aggregate_exprs.items()))
+            # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone, and
+            # names may be those of relations that the query does not join so far, under conditions.
+            zone, relations = timezone.get_current_timezone_name(), self._filtered_relations
+            asked = pickle.dumps((zone, relations, *aggregate_exprs.items()))
         except Exception:  # noqa: BLE001 -- nothing to ask for, or the project's own expression: Django says what is wrong
             return run()
         statement = Statement(using, "aggregate", self.model, sql, (*params, asked), is_all=False)
