@@ -62,6 +62,7 @@ class Found:
 class Holder:
     """Results in one cache."""
 
+    shares = False  # whether it gives all callers the very object that it holds
     grace = 0.0
     early_refresh = 0.0
     name: str | None
@@ -132,6 +133,7 @@ class NativeHolder(Holder):
         """Hold results in the memory of this cache."""
         super().__init__()
         self.name = store.name
+        self.shares = store.isolation == "none"
         self._cache = cache
         self._store = store
 

@@ -88,6 +88,7 @@ class TestChanges(DropdownCase):
     def test_nothing_is_held_of_what_is_rolled_back(self) -> None:
         """A form that is rendered after a write of its own transaction sees it, and nobody else does."""
         held = cached(one(Named(authors)))
+        assert str(held()) == str(held())
         with transaction.atomic():
             Author.objects.create(name="never")
             assert "never" in str(held())

@@ -184,6 +184,13 @@ class TestInstances(TestCase):
             assert row == {"facts": {"a": [1, {"b": None}]}}
             row["facts"]["a"].clear()
 
+    def test_belong_to_who_asked_of_a_cache_that_keeps_nothing_apart(self) -> None:
+        """Too: ISOLATION "none" is for values that nobody changes, and instances are changed."""
+        backend = {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "shared"}
+        with override_settings(CACHES={"default": {**backend, "OPTIONS": {"ISOLATION": "none"}}}):
+            self.test_belong_to_who_asked()
+            self.test_rows_of_values()
+
     def test_can_be_saved_and_deleted(self) -> None:
         """They are rows like any other, and a hit is gone once one has been saved."""
         own = cached_queryset(Work.objects.filter(rank=3), 60)

@@ -2,7 +2,6 @@
 
 from contextvars import ContextVar
 from typing import Any
-from unittest.mock import patch
 
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
@@ -150,11 +149,11 @@ class TestManagers(TransactionTestCase):
         """Are loaded, and not held."""
         owners = cached_queryset(Owner.objects.prefetch_related("things"))
 
-        def from_db(*args: Any) -> Any:
-            one = models.Model.from_db.__func__(Owner, *args)  # type: ignore[attr-defined]
-            one.unpicklable = lambda: None
-            return one
+        def made(instance: Any, **_: Any) -> None:
+            instance.unpicklable = lambda: None
 
-        with patch.object(Owner, "from_db", from_db), self.assertLogs("oxicache.queries"):
+        models.signals.post_init.connect(made, sender=Owner)
+        self.addCleanup(models.signals.post_init.disconnect, made, sender=Owner)
+        with self.assertLogs("oxicache.queries"):
             for _ in range(2):
                 assert [len(one.things.all()) for one in owners.all()] == [1]

@@ -210,7 +210,7 @@ class TestWhatJoins:
             "{{ request.htmx }}",
             "{{ request.headers.accept_language }}{{ request.headers.X }}",
             "{{ request.META.HTTP_X }}",
-            "{% if request.resolver_match.kwargs.object_id %}{{ request.path }}{% endif %}",
+            "{{ request.resolver_match.kwargs.object_id }}",
             "{{ request.get_host }}{{ request.is_secure }}",
         ],
     )
@@ -295,6 +295,25 @@ class TestNested:
                 assert shown(outer, request=asked(user)) == user.username
                 found = shown(own, request=asked(user), counter=counter)
                 assert found == f"{number}{user.username}"
+
+    def test_a_visitor_who_is_nobody_is_one_of_them(self) -> None:
+        """What an inner fragment shows to visitors without a session is not for users."""
+        inner = fragment("'inner' vary_on='user'", "{{ request.user.username|default:'nobody' }}")
+        for _ in range(2):
+            for user in (AnonymousUser(), ANN):
+                request = asked()
+                request.user = SimpleLazyObject(lambda user=user: user)
+                request.COOKIES |= {"sessionid": "x"} if user is ANN else {}
+                found = shown(fragment("'outer'", inner), request=request)
+                assert found == (user.username or "nobody")
+
+    def test_what_nobody_knows_the_tenant_of_is_not_everybodys(self) -> None:
+        """An inner fragment that is not kept keeps the outer one from being shared."""
+        inner = fragment("'inner'", "{{ text }}")
+        with override_settings(OXICACHE={"TENANT": lambda request: None}):
+            for text in ("one", "two"):
+                found = shown(fragment("'outer' vary_on='none'", inner), request=asked(), text=text)
+                assert found == text
 
     def test_a_tenants_fragment_is_not_put_into_everybodys(self) -> None:
         """An outer one that varies by nothing is not kept."""
