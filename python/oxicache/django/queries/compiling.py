@@ -39,6 +39,7 @@ class CachedQuery(Query):
     """Stands before the class of a query."""
 
     model: type[Model]
+    _filtered_relations: dict[str, Any]  # which the stubs of Django leave out
     caching: Caching | None = None  # of those that Django makes of the class: what an exclude asks
 
     def get_compiler(
