@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import connections, models, transaction
 from django.db.models import F, Q
 from django.test import TestCase
+from django_leftovers import unwatch_models
 from project.catalogue.models import Item, Label
 from project.parcels.models import Depot, Express, Parcel, ParcelQuerySet, Sender, Slip, Stop, computed
 from sessions import Words
@@ -222,6 +223,7 @@ class TestDelete(ParcelsTestCase):
 
     def test_rows_without_signals(self) -> None:
         """Django deletes them by one statement."""
+        unwatch_models([Slip])
         slips = [Slip.objects.create(text=text, parcel=self.parcels[0]) for text in "ab"]
         words = Words(f"row:parcels.slip:{slips[0].pk}", "rows:parcels.slip", "model:parcels.slip")
         with self.assertNumQueries(1):
@@ -233,6 +235,7 @@ class TestDelete(ParcelsTestCase):
 
     def test_rows_of_a_cascade_without_signals(self) -> None:
         """Whoever began it: a queryset, or an instance, by the base manager of what is deleted."""
+        unwatch_models([Slip])
         for delete in (
             lambda: Parcel.objects.filter(pk=1).delete(),
             lambda: Parcel.objects.get(pk=2).delete(),
