@@ -81,7 +81,7 @@ TARGET_ROWS = [
 def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHES / "run.py"), *arguments]
     surroundings = {**os.environ, **environment}
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=900, env=surroundings)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env=surroundings)
 
 
 @pytest.fixture
