@@ -65,7 +65,6 @@ TARGET_ROWS = [
     ("response, hit, 10 kB, a user: cached_view on NativeCache", "cache_page on LocMemCache"),
     ("response, async hit, 10 kB, anonymous: cached_view on NativeCache", "cache_page on LocMemCache"),
     ("dropdown of 1_000 choices, warm", "a ModelForm of Django's"),
-    ("dropdown of 1_000 choices, warm, queries", "a ModelForm of Django's"),
     ("fragment hit, 20 of a page, by number: cache_fragment on NativeCache", "{% cache %} on NativeCache"),
     ("fragment hit, 20 of a page, by number: cache_fragment on LocMemCache", "{% cache %} on LocMemCache"),
     *(
