@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
+import oxicache.compat.the_bot  # noqa: F401 -- says once how its keys are spelt: before any test looks
+
 __all__ = ["ANN", "BOB", "TENANT", "Counter", "asked", "bodies", "own_responses"]
 
 ANN, BOB = User(pk=1, username="ann"), User(pk=2, username="bob", is_staff=True)

@@ -19,6 +19,7 @@ from project.facilities.models import Job, People
 from oxicache.django.forms import CachedDropdownMixin, OptimizedDropdownForm, OptimizedModelForm
 from oxicache.django.queries import cached_queryset
 
+# For fields: whoever reads it takes `.all()`, lest it keeps its rows for the tests to come.
 authors = Author.objects.order_by("name", "pk")
 
 

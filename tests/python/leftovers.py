@@ -104,6 +104,7 @@ class Leftovers:
     ) -> None:
         """Look with `probes`, too. `tidy` is called after each file, `mend` when something was left besides."""
         self._probes = (_process, _patches, _package, _lasting, *probes)
+        tempfile.gettempdir()  # it is noted at its first use, which is nobody's fault
         self._tidy = tidy
         self._mend = mend
         self._file: object = None

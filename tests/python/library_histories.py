@@ -1,12 +1,12 @@
 """Short histories for test_cached_querysets_machine.py: each fails with the mistake that it is named after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from library_changes import Change
-from library_questions import FAR, NEAR, Question
+from library_questions import ENDS, FAR, NEAR, OF_WORKS, STEPS, Question
 
-__all__ = ["DEFECTS", "HISTORIES", "play"]
+__all__ = ["DEFECTS", "EACH_ALONE", "HISTORIES", "play"]
 
 Step = Callable[[Any], object]
 WORKS: Final = Question()
@@ -114,6 +114,9 @@ HISTORIES: Final[dict[str, tuple[Step, ...]]] = {
 # What was wrong once.
 DEFECTS: Final[dict[str, tuple[Step, ...]]] = {
     "an exclude through a relation": (ask(Question(steps=(("subject not", "a"),))),),
+    "a count of what has no rows": (
+        ask(Question(model="novel", steps=(("with", ["writer"]), ("only", ["title"])), end="count")),
+    ),
     "part of a column of JSON": (ask(Question(end="facts")),),
     "rolled back in another database": (
         ask(FROM_FAR),
@@ -126,3 +129,24 @@ DEFECTS: Final[dict[str, tuple[Step, ...]]] = {
         change_meanwhile(WORKS, Change("save", 1, "y", 2), is_over=True, is_asked=True),
     ),
 }
+
+
+def _each_alone(model: str) -> Iterator[Step]:
+    """Every step, and every end, asked by itself before and after all that it may read has changed."""
+    ends = [*ENDS, *(OF_WORKS if model == "work" else ())]
+    found = [Question(model, end=end) for end in ends]
+    for name, (values, _) in STEPS[model].items():
+        found += [Question(model, ((name, value),)) for value in values]
+    everything = [
+        Change("subject", 1, "x", 2),
+        Change("writer", 1, "eve", 1),
+        Change("save", 1, "y", 0),
+        Change("remark", 1, "y", 0),
+    ]
+    for number, question in enumerate(found):
+        yield ask(question.of(is_first=bool(number % 2)))
+        yield lambda one: one.change(everything)
+        yield lambda one: one.asked.clear()
+
+
+EACH_ALONE: Final = {model: tuple(_each_alone(model)) for model in STEPS}

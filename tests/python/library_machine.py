@@ -19,8 +19,9 @@ from django.db import NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from library_answers import ruin, told
 from library_changes import Change, changes, lay_out
-from library_questions import ENDS, FAR, NEAR, ZONES, Question, other_value, questions, ruin, told
+from library_questions import ENDS, FAR, NEAR, ZONES, Question, other_value, questions
 from project.library.models import Novel, Reading, Remark, Subject, Work, Writer
 from sessions import Session, catalogue_database
 

@@ -1,15 +1,16 @@
 """Questions about the library: querysets with filters, joins, annotations, prefetches, and how each is evaluated.
 
 A question is data, so that the same is asked cached and of the database, and before and after a change. What answers
-are compared by: `told`.
+are compared by is in library_answers.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
+from django.contrib.contenttypes.prefetch import GenericPrefetch
 from django.db.models import (
     Avg,
     BooleanField,
@@ -21,7 +22,6 @@ from django.db.models import (
     FilteredRelation,
     IntegerField,
     Max,
-    Model,
     OuterRef,
     Prefetch,
     Q,
@@ -39,7 +39,17 @@ from project.library.models import Novel, Reading, Remark, Subject, Work, Writer
 
 from oxicache.django.queries import cached_queryset
 
-__all__ = ["ENDS", "FAR", "NEAR", "STEPS", "ZONES", "Question", "other_value", "questions", "ruin", "told"]
+__all__ = [
+    "ENDS",
+    "FAR",
+    "NEAR",
+    "OF_WORKS",
+    "STEPS",
+    "ZONES",
+    "Question",
+    "other_value",
+    "questions",
+]
 
 NEAR, FAR = "near", "far"  # two databases
 ZONES: Final = ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]
@@ -75,6 +85,11 @@ def _prefetched(lookup: str, model: Any, to_attr: str | None = None, **of: Any) 
 
 def _from_far(queryset: Any, _: Any, question: "Question") -> Any:
     return queryset.prefetch_related(Prefetch("subjects", Subject.objects.using(FAR).order_by("pk"), "far"))
+
+
+def _of_several(queryset: Any, rank: int, question: "Question") -> Any:
+    of = [_of(question, Work).filter(rank=rank), _held(question, _of(question, Writer).exclude(name="bob"))]
+    return queryset.prefetch_related(GenericPrefetch("target", of))
 
 
 def _inner_cached(queryset: Any, weight: int, question: "Question") -> Any:
@@ -193,6 +208,7 @@ STEPS: Final[dict[str, dict[str, tuple[list[Any], Step]]]] = {
     },
     "remark": {
         "text": (WORDS, _where(text=1)),
+        "prefetch of several": (RANKS, _of_several),
         "prefetch": ([["target"]], _plain("prefetch_related")),
     },
     "reading": {
@@ -202,9 +218,9 @@ STEPS: Final[dict[str, dict[str, tuple[list[Any], Step]]]] = {
 }
 
 
-def _one(queryset: Any, **of: Any) -> Any:
+def _one(queryset: Any, find: Callable[..., Any], *args: Any, **of: Any) -> Any:
     try:
-        return queryset.get(**of)
+        return find(*args, **of)
     except (queryset.model.DoesNotExist, queryset.model.MultipleObjectsReturned) as error:
         return type(error).__name__
 
@@ -225,7 +241,7 @@ ENDS: Final[dict[str, End]] = {
     "item": lambda one, _: [*one[:1]][0:1],
     "first": lambda one, _: one.first(),
     "last": lambda one, _: one.last(),
-    "get": lambda one, _: _one(one, pk=one.model._meta.pk.to_python("1")),
+    "get": lambda one, _: _one(one, one.get, pk=one.model._meta.pk.to_python("1")),
     "count": lambda one, _: one.count(),
     "count of slice": lambda one, _: one[:1].count(),
     "exists": lambda one, _: one.exists(),
@@ -237,6 +253,12 @@ ENDS: Final[dict[str, End]] = {
     "reversed": lambda one, _: list(one.reverse()),
     "union": lambda one, q: list(_pks(one).union(_pks(_of(q, one.model))).order_by("pk")),
     "difference": lambda one, q: list(_pks(_held(q, _of(q, one.model))).difference(_pks(one)).order_by("pk")),
+    "union of instances": lambda one, q: list(
+        _held(q, _of(q, one.model)).union(_of(q, one.model).filter(pk__in=_pks(one)), all=True).order_by("pk")
+    ),
+    "contains": lambda one, _: one.contains(one.model(pk=one.model._meta.pk.to_python("1"))),
+    "latest": lambda one, _: _one(one, one.latest, "pk"),
+    "all of a database": lambda one, _: [list(one.using(using)) for using in (NEAR, FAR)],
     "both": lambda one, q: list((one | _of(q, one.model).all()).distinct().order_by("pk")),
     "alist": lambda one, _: async_to_sync(_all_awaited)(one),
     "acount": lambda one, _: async_to_sync(one.acount)(),
@@ -251,6 +273,8 @@ OF_WORKS: Final[dict[str, End]] = {
     "on a day": lambda one, _: one.aggregate(n=Count("pk", filter=Q(written_at__date=NOON.date()))),
     "of ann": lambda one, _: one.aggregate(n=Avg("rank", filter=Q(writer__name="ann"))),
     "facts": lambda one, _: list(one.values_list("facts", "facts__a")),
+    "sum of counts": lambda one, _: one.annotate(of=Count("subjects")).aggregate(n=Sum("of")),
+    "named in bulk": lambda one, _: one.order_by("pk").distinct().in_bulk([1, 3]),
     "aaggregate": lambda one, _: async_to_sync(one.aaggregate)(n=Sum("rank")),
 }
 
@@ -290,7 +314,9 @@ class Question:
             return (ENDS | OF_WORKS)[self.end](queryset, self)
 
     def _begin(self) -> QuerySet[Any]:
-        if self.by is None:
+        # Where the relation itself is deferred Django asks for it, row by row, to set what is known; what is held has
+        # it left deferred.
+        if self.by is None or "only" in dict(self.steps):
             return _of(self, MODELS[self.model]).all()  # type: ignore[no-any-return]
         writer = Writer(pk=self.by, name="given")
         writer._state.db, writer._state.adding = self.using, False
@@ -323,62 +349,3 @@ def other_value(question: Question, name: str, seed: int) -> Any:
     """Another value of a step, or the same."""
     values = STEPS[question.model][name][0]
     return values[seed % len(values)]
-
-
-# ---------------------------------------------------------------- answers
-
-
-def told(answer: Any, seen: tuple[int, ...] = ()) -> Any:
-    """Say all of an answer that a caller can see: values and their types, what is loaded, deferred and prefetched."""
-    if isinstance(answer, Model):
-        if id(answer) in seen:
-            return ("again", type(answer).__name__)
-        inner = (*seen, id(answer))
-        # A model that was pickled says of which Django it is.
-        known = {
-            name: value for name, value in vars(answer).items() if name not in {"_state", "_django_version"}
-        }
-        state = answer._state
-        return (
-            type(answer).__name__,
-            answer.pk,
-            state.db,
-            state.adding,
-            sorted(answer.get_deferred_fields()),
-            {name: told(value, inner) for name, value in sorted(known.items())},
-            {name: told(value, inner) for name, value in sorted(state.fields_cache.items())},
-        )
-    if isinstance(answer, QuerySet):
-        return ("queryset", answer._prefetch_done, [told(one, seen) for one in answer._result_cache or ()])
-    if isinstance(answer, dict):
-        return ("dict", [(name, told(value, seen)) for name, value in answer.items()])
-    if isinstance(answer, list | tuple):
-        return (type(answer).__name__, [told(one, seen) for one in answer])
-    return (type(answer).__name__, answer, getattr(answer, "tzinfo", None) and str(answer.tzinfo))
-
-
-def ruin(answer: Any) -> None:
-    """Change all of an answer that can be changed, as its caller may: nobody else is to see that."""
-    if isinstance(answer, Model):
-        related = list(answer._state.fields_cache.values())
-        answer._state.fields_cache.clear()  # first: rows refer to one another
-        ruin_all(related)
-        for name, value in list(vars(answer).items()):
-            if not name.startswith("_") and name != answer._meta.pk.attname:
-                setattr(answer, name, "ruined")
-            if name != "_state":
-                ruin(value)
-    elif isinstance(answer, QuerySet):
-        ruin(answer._result_cache)
-    elif isinstance(answer, dict | list):
-        inner = list(answer.values() if isinstance(answer, dict) else answer)
-        answer.clear()
-        ruin_all(inner)
-    elif isinstance(answer, tuple):
-        ruin_all(answer)
-
-
-def ruin_all(answers: Iterable[Any]) -> None:
-    """Change each of them."""
-    for one in list(answers):
-        ruin(one)

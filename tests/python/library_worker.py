@@ -39,7 +39,8 @@ _blocks: list[Any] = []
 def ask(given: dict[str, Any]) -> tuple[str, int]:
     from django.db import connections
     from django.test.utils import CaptureQueriesContext
-    from library_questions import NEAR, Question, told
+    from library_answers import told
+    from library_questions import NEAR, Question
 
     steps = tuple((name, value) for name, value in given.pop("steps", ()))
     with CaptureQueriesContext(connections[NEAR]) as executed:

@@ -246,7 +246,9 @@ def _text(label: Any) -> Any:
     """Return a label that is the same whenever it is shown: a lazy one is of one language."""
     if type(label) in rows.ATOMS or type(label) is SafeString:
         return label
-    return mark_safe(label.__html__()) if hasattr(label, "__html__") else str(label)  # noqa: S308 -- as a template has it
+    if isinstance(label, str) and hasattr(label, "__html__"):
+        return mark_safe(label.__html__())  # noqa: S308 -- as a template has it
+    return str(label)  # a SafeString where a lazy one is of that kind
 
 
 def _looks(label: Any) -> str:

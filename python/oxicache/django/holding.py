@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 
 from oxicache import _native
 from oxicache._native import MISSING, NativeStore, Stamps
+from oxicache.django import transactions
 from oxicache.django.backends import NativeCache
 from oxicache.loader import Loader
 from oxicache.store import LoadStore, attempt
@@ -61,6 +62,7 @@ class Found:
 class Holder:
     """Results in one cache."""
 
+    shares = False  # whether it gives all callers the very object that it holds
     grace = 0.0
     early_refresh = 0.0
     name: str | None
@@ -131,6 +133,7 @@ class NativeHolder(Holder):
         """Hold results in the memory of this cache."""
         super().__init__()
         self.name = store.name
+        self.shares = store.isolation == "none"
         self._cache = cache
         self._store = store
 
@@ -252,3 +255,5 @@ def _reset(*, setting: str, **_: Any) -> None:
 
 
 setting_changed.connect(_reset, dispatch_uid="oxicache.django.holding")
+# Before anything is held, because what was written before anybody listened would be held for all.
+transactions.watch_connections()

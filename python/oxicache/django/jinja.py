@@ -5,18 +5,20 @@ Django is set up. `cached_widget()`, `cache_key_for()`, `cache_stats()` are func
 done: fragments/.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Final
 
 from django.apps import apps
 from django.http import HttpRequest
 from jinja2 import Environment, TemplateNotFound, nodes, pass_context
+from jinja2.environment import TemplateModule
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
 from jinja2.ext import Extension
 from jinja2.parser import Parser
-from jinja2.runtime import ChainableUndefined, Context, Undefined
+from jinja2.runtime import ChainableUndefined, Context, Macro, Undefined
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
@@ -26,7 +28,7 @@ from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of
 
 __all__ = ["CacheExtension"]
 
-Fixed = tuple[str, str, str, bool, tuple[str, ...], tuple[str, ...]]
+Fixed = tuple[str, str, str, bool, bool, tuple[str, ...], tuple[str, ...]]
 
 _UNNAMED: Final = "unnamed"  # a template made of a string
 _COUNT: Final = "_oxicache_blocks"  # of a parser: how many there were so far
@@ -73,6 +75,7 @@ class CacheExtension(Extension):
             kind,
             digest_of("jinja", *source, repr(body)),
             has_blocks,
+            any(nodes.Template(body).find(kind) for kind in (nodes.Include, nodes.Import, nodes.FromImport)),
             *_looked_at(given),
         )
         options = nodes.Dict([nodes.Pair(nodes.Const(key), value) for key, value in named.items()])
@@ -80,6 +83,7 @@ class CacheExtension(Extension):
             "_shown",
             [
                 nodes.ContextReference(),
+                nodes.DerivedContextReference(),
                 nodes.Const(fixed),
                 name,
                 nodes.Tuple(given, "load"),
@@ -106,6 +110,7 @@ class CacheExtension(Extension):
     def _shown(  # noqa: PLR0917 -- as `parse` calls it
         self,
         context: Context,
+        local: Context,
         fixed: Fixed,
         name: Any,
         given: tuple[Any, ...],
@@ -113,7 +118,7 @@ class CacheExtension(Extension):
         condition: Any,
         caller: Callable[[], str],
     ) -> str:
-        tag, kind, digest, has_blocks, roots, session = fixed
+        tag, kind, digest, has_blocks, has_includes, *looked_at = fixed
         if not condition:
             return caller()
         for value in (name, *given, *options.values()):
@@ -129,24 +134,51 @@ class CacheExtension(Extension):
         is_raw = not context.eval_ctx.autoescape
 
         def block() -> _Block:
-            return _Block(context, caller, given, roots, session)
+            return _Block(
+                context, caller, given, *looked_at, local=local.get_all(), has_includes=has_includes
+            )
 
         html, _ = render(fragment, _request(context), given, block, is_raw=is_raw)
         return html if is_raw else Markup(html)  # noqa: S704 -- what a template has rendered
 
-    def _seen(self, name: str, value: Any) -> Any:
-        """Return what stands in for a value of the context while a fragment is rendered that shows it."""
-        original, stand_in = _replaced.get().get(name, (_replaced, None))
-        return stand_in if value is original else value
+    def _seen(self, value: Any) -> Any:
+        """Return what stands in for a value while a fragment is rendered that shows it, whatever its name."""
+        replaced = _replaced.get()
+        if replaced and isinstance(value, (Macro, TemplateModule)):
+            _look_within(value, replaced)
+            return value
+        return replaced.get(id(value), value)
 
     def _soft(self, value: Any) -> Any:
         """Return what is false, and whose attributes are, for what is not defined."""
         return ChainableUndefined() if isinstance(value, Undefined) else value
 
 
-# Of the fragment that is being rendered, by name: what is in its context, and what stands in for that. A template has
-# names at hand that it took from the context before.
-_replaced: ContextVar[dict[str, tuple[Any, Any]]] = ContextVar("oxicache_jinja_replaced", default={})  # noqa: B039 -- never changed
+# Of the fragment that is being rendered: what stands in for what, by its identity. A template has names at hand that it
+# took from the context before, and names that no context has: of loops, and of arguments of macros.
+_replaced: ContextVar[dict[int, Any]] = ContextVar("oxicache_jinja_replaced", default={})  # noqa: B039 -- never changed
+
+
+def _look_within(found: Macro | TemplateModule, replaced: dict[int, Any]) -> None:
+    """Ask stand-ins of what a macro has had at hand since before the fragment: it may show that."""
+    macros = (
+        [found] if isinstance(found, Macro) else [one for one in vars(found).values() if type(one) is Macro]
+    )
+    for macro in macros:
+        function: Any = macro._func
+        for cell in function.__closure__ or ():
+            try:
+                content = cell.cell_contents
+            except ValueError:
+                continue  # nothing is in it yet
+            bool(replaced.get(id(content)))
+            context = getattr(content, "__self__", None)
+            if isinstance(
+                context, Context
+            ):  # it asks that, of the template that it was imported from, for names
+                names = [one for one in function.__code__.co_consts if isinstance(one, str)]
+                for name in names:
+                    bool(replaced.get(id(context.resolve_or_missing(name))))
 
 
 class _Block:
@@ -159,21 +191,41 @@ class _Block:
         given: tuple[Any, ...],
         roots: tuple[str, ...] = (),
         session: tuple[str, ...] = (),
+        *,
+        local: Mapping[str, Any] = MappingProxyType({}),
+        has_includes: bool = False,
     ) -> None:
-        self.html = html
+        self._caller = html
+        self._local = local
+        self._has_includes = has_includes
         self._context = context
         self._given = given
         self._roots = roots
         self._session = session
 
     def names(self) -> Iterable[tuple[str, Any]]:
-        return self._context.get_all().items()
+        return [*self._context.get_all().items(), *self._hidden()]
+
+    def _hidden(self) -> list[tuple[str, Any]]:
+        """Return names that the context does not have, of loops and of arguments; marked, for they say nothing."""
+        known = self._context.get_all()
+        return [(f"\0{name}", value) for name, value in self._local.items() if known.get(name) is not value]
+
+    def html(self) -> str:
+        """Render the block."""
+        if self._has_includes:  # which are handed these as they are
+            for _, value in self._hidden():
+                bool(_replaced.get().get(id(value)))
+        content: str = self._caller()
+        return content
 
     @contextmanager
     def put(self, stand_ins: dict[str, Any]) -> Iterator[None]:
         places = (self._context.parent, self._context.vars)
         kept = [(place, name, place[name]) for place in places for name in stand_ins.keys() & place.keys()]
-        token = _replaced.set({name: (value, stand_ins[name]) for _, name, value in kept})
+        found = {id(value): stand_ins[name] for _, name, value in kept}
+        found |= {id(value): stand_ins[name] for name, value in self._hidden() if name in stand_ins}
+        token = _replaced.set(found)
         for place, name, _ in kept:
             place[name] = stand_ins[name]
         try:
@@ -305,7 +357,7 @@ class _Guarded(NodeTransformer):
     def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 -- as Jinja2 names what it calls
         if node.ctx != "load" or node.name in _JINJAS:
             return node
-        return self._extension.call_method("_seen", [nodes.Const(node.name), node], lineno=node.lineno)
+        return self._extension.call_method("_seen", [node], lineno=node.lineno)
 
 
 class _Soft(NodeTransformer):

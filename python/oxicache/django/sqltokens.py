@@ -3,6 +3,7 @@
 As each kind of database has texts, quoted names and comments. Parameters are counted as its driver counts them.
 """
 
+import functools
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -37,15 +38,21 @@ _BRACKETS = r"|\[[^\]]*\]"  # not where they make an array
 _ESCAPED = r"""'(?:\\.|''|[^'\\])*'|"(?:\\.|""|[^"\\])*\""""
 
 
-def _pattern(text: str, quoted: str, comment: str = "") -> re.Pattern[str]:
+# Texts, quoted names and comments of each kind of database.
+_OWN = {
+    "postgresql": (_TEXT, _QUOTED, ""),
+    "mysql": (_ESCAPED, r"`(?:``|[^`])*`", r"|\#[^\n]*"),
+}
+_OTHERS = (_TEXT, _QUOTED + _BRACKETS, "")
+
+
+@functools.cache
+def _pattern(vendor: str) -> re.Pattern[str]:
+    # At the first statement: a process that loads Django's apps may never need one of them.
+    text, quoted, comment = _OWN.get(vendor, _OTHERS)
     return re.compile(_FORMS.format(text=text, quoted=quoted, comment=comment), re.VERBOSE | re.DOTALL)
 
 
-_TOKENS = {
-    "postgresql": _pattern(_TEXT, _QUOTED),
-    "mysql": _pattern(_ESCAPED, r"`(?:``|[^`])*`", r"|\#[^\n]*"),
-}
-_OTHERS = _pattern(_TEXT, _QUOTED + _BRACKETS)
 _SLOT = re.compile(r"%%|%[sbt]")
 
 
@@ -68,7 +75,7 @@ def tokens_of(sql: str, vendor: str) -> list[Token]:
     """Return all but white space and comments; `vendor` is the connection's."""
     tokens: list[Token] = []
     place = 0
-    for match in _TOKENS.get(vendor, _OTHERS).finditer(sql):
+    for match in _pattern(vendor).finditer(sql):
         kind, text = match.lastgroup or "sign", match.group()
         # In comments and texts too: the driver counts what it replaces there.
         count = sum(found != "%%" for found in _SLOT.findall(text)) if "%" in text else 0

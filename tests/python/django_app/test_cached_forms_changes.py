@@ -25,6 +25,7 @@ from project.catalogue.models import Author, Item, Label
 from project.projects.models import Project
 
 from oxicache.django.forms import OptimizedDropdownForm, OptimizedModelForm
+from oxicache.django.queries import cached_queryset
 
 
 class Priced(forms.ModelChoiceField):
@@ -80,13 +81,14 @@ class TestChanges(DropdownCase):
         held = cached(one(Priced(authors)), depends_on=["catalogue.Item"])
         for price in (1, 2):
             Item.objects.update_or_create({"price": price}, title="one", author=self.rows[0])
-            assert [row.worth for row in authors] == [price, 0]  # asks once, and not for the labels
+            assert [row.worth for row in authors.all()] == [price, 0]  # asks once, and not for the labels
             for _ in range(3):
                 assert labels(held())[0] == f"Ann {price}"
 
     def test_nothing_is_held_of_what_is_rolled_back(self) -> None:
         """A form that is rendered after a write of its own transaction sees it, and nobody else does."""
         held = cached(one(Named(authors)))
+        assert str(held()) == str(held())
         with transaction.atomic():
             Author.objects.create(name="never")
             assert "never" in str(held())
@@ -99,13 +101,17 @@ class TestChanges(DropdownCase):
         """A row that has gone past all signals is refused, one that has come so is accepted, whatever is shown."""
         held = cached(one(Named(authors)))
         several = cached(one(forms.ModelMultipleChoiceField(authors)))
+        # Whatever the queryset itself would take from a cache.
+        of_held = cached(one(Named(cached_queryset(authors))))
         gone, new = Author(name="Gone"), Author(name="New")
         gone.save()
-        str(held()), str(several())
+        str(held()), str(several()), str(of_held())
+        assert of_held({"of": str(gone.pk)}).is_valid()
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM catalogue_author WHERE name = 'Gone'")
             cursor.execute("INSERT INTO catalogue_author (id, name) VALUES (%s, 'New')", [new.pk.hex])
         assert not held({"of": str(gone.pk)}).is_valid()
+        assert not of_held({"of": str(gone.pk)}).is_valid()
         assert not several({"of": [str(gone.pk), str(self.rows[0].pk)]}).is_valid()
         assert held({"of": str(new.pk)}).is_valid()
         assert several({"of": [str(new.pk), str(self.rows[0].pk)]}).is_valid()

@@ -74,9 +74,7 @@ class TestMistakes(DropdownCase):
             own = {**of_model, "cached_dropdown_fields": {field: {"model": Label}}}
             with pytest.raises(error, match=text):
                 type("Wrong", (OptimizedModelForm,), own)
-        with pytest.raises(
-            ValueError, match="dropdown_cache_timeout must be at least 0 seconds, not -1"
-        ):
+        with pytest.raises(ValueError, match="dropdown_cache_timeout must be at least 0 seconds, not -1"):
             type("Wrong", (OptimizedDropdownForm,), {"dropdown_cache_timeout": -1})
         with pytest.raises(TypeError, match="must be a dict by names of fields"):
             type("Wrong", (OptimizedDropdownForm,), {"cached_dropdown_fields": ["who"]})

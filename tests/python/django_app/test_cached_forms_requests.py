@@ -1,12 +1,14 @@
 # ruff: noqa: RUF012 -- as users write their forms
 """Cached dropdowns are for whom the method says that gives their rows: requests, tenants, keys."""
 
+import io
 from typing import Any
 
 import pytest
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.cache import cache
+from django.core.management import call_command
 from django.test import override_settings
 from dropdown_forms import (
     DropdownCase,
@@ -159,6 +161,10 @@ class TestRequests(DropdownCase):
                 expected
             )
             assert asked() == expected
+        printed = io.StringIO()
+        call_command("invalidate_caches", pattern="dropdown", tenant_id="1", stdout=printed)
+        assert "Cleared 1 " in printed.getvalue()
+        assert asked() == [1, 0]
         (key,) = cache.keys("tenant:1:client:7:bu:a:form:dropdown:People004:who:1.0:*")
         assert key.count(":") == 12
         assert People004.invalidate_dropdown_cache("who") == 2

@@ -2,28 +2,25 @@
 
 import asyncio
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.paginator import Paginator
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Sum
-from django.test import TestCase, TransactionTestCase, override_settings
+from django.db.models.expressions import RawSQL
+from django.test import RequestFactory, TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from oxicache import _native
-from oxicache.django import invalidate
-from oxicache.django.queries import cached_queryset
-from oxicache.testing import clock
+from oxicache.django.queries import CachedManager, CachedQuerySet, cached_queryset
 
 
 def queries(ask: Callable[[], Any]) -> int:
@@ -103,6 +100,16 @@ class TestReads(TestCase):
             lambda: self.users().in_bulk([self.ann.pk]),
             lambda: list(self.users().dates("date_joined", "year")),
             lambda: list(self.users().only("username")),
+            lambda: self.users().earliest("date_joined"),
+            lambda: self.users().latest("pk"),
+            lambda: self.users().last(),
+            lambda: self.users().contains(self.bob),
+            lambda: list(self.users().reverse()[1:].values_list("pk", flat=True)),
+            lambda: [user.one for user in self.users().annotate(one=RawSQL("SELECT %s", [1]))],
+            lambda: [
+                user.pk for user in self.users().order_by().difference(User.objects.filter(username="x"))
+            ],
+            lambda: [user.pk for user in self.users().order_by().intersection(User.objects.order_by())],
             lambda: sorted(user.pk for user in self.users().order_by().union(User.objects.order_by())),
             lambda: list(self.users().extra(select={"one": "1"}).values_list("one", "pk")),
         ):
@@ -178,14 +185,53 @@ class TestReads(TestCase):
         assert self.users().filter(pk__in=[]).count() == 0
         assert self.users().filter(pk__in=[]).aggregate(Count("pk")) == {"pk__count": 0}
 
+    def test_the_admin_s_list(self) -> None:
+        """Its rows and both of its counts are found."""
+
+        class Cached(admin.ModelAdmin):  # type: ignore[type-arg]
+            list_filter = ("is_active",)
+
+            def get_queryset(self, request: Any) -> Any:
+                return cached_queryset(super().get_queryset(request), 60)
+
+        asked = RequestFactory().get("/", {"is_active__exact": "1"})
+        asked.user = User(is_superuser=True, is_active=True)
+
+        def shown() -> tuple[int, int, list[Any]]:
+            found = Cached(User, admin.site).get_changelist_instance(asked)
+            return found.result_count, found.full_result_count, list(found.result_list)
+
+        self.check(shown, self.rename)
+
+    def test_managers(self) -> None:
+        """Of a queryset class of one's own have `cached()` as well, and its methods."""
+
+        class Own(CachedQuerySet):
+            def called(self, name: str) -> Any:
+                return self.filter(username=name)
+
+        for manager in (Own.as_manager(), CachedManager.from_queryset(Own)()):
+            manager.model = User
+            self.check(lambda manager=manager: manager.called("bob").cached(60).count(), self.rename)
+            self.check(lambda manager=manager: len(manager.cached(60).called("bob")), self.rename)
+
     def test_decisions_ask_the_database(self) -> None:
         """What writes is not told by what is held."""
-        list(self.users())
-        with CaptureQueriesContext(connection):
-            User.objects.filter(pk=self.bob.pk).update(username="rob")  # past every signal
-        assert self.users().get(pk=self.bob.pk).username in {"bob", "rob"}
-        assert self.users().get_or_create(username="rob")[1] is False
-        assert self.users().filter(username="rob").delete()[0] == 1
+        users = self.users()
+        for ask in (users.all, users.count, users.filter(username="rob").exists):
+            ask()
+        with connection.cursor() as cursor:  # past every signal
+            cursor.execute("UPDATE auth_user SET username = 'rob' WHERE id = %s", [self.bob.pk])
+        assert users.get_or_create(username="rob") == (self.bob, False)
+        assert users.update_or_create(username="rob", defaults={"first_name": "R"}) == (self.bob, False)
+        assert users.filter(username="rob").update(last_name="B") == 1
+        self.bob.refresh_from_db()
+        assert (self.bob.first_name, self.bob.last_name) == ("R", "B")
+        assert users.bulk_update([self.bob], ["last_name"]) == 1
+        assert len(users.bulk_create([User(username="new")])) == 1
+        assert users.create(username="newer").pk
+        assert users.filter(username="rob").delete()[0] == 1
+        assert [user.username for user in users] == [self.ann.username, "new", "newer"]
 
     def test_pickles(self) -> None:
         """As querysets do."""
@@ -301,111 +347,6 @@ class TestRefusals(TestCase):
         users = cached_queryset(User.objects.all())
         list(users)
         assert queries(lambda: list(users.uncached())) == 1
-
-
-class Replica:
-    """`other` is a replica that lags behind `default`."""
-
-    def db_for_read(self, *_: Any, **__: Any) -> str:
-        return "other"
-
-    def db_for_write(self, *_: Any, **__: Any) -> str:
-        return "default"
-
-    def allow_relation(self, *_: Any, **__: Any) -> bool:
-        return True
-
-
-@NATIVE
-class TestDatabases(TestCase):
-    databases: ClassVar = {"default", "other"}  # type: ignore[misc]
-
-    def test_are_told_apart(self) -> None:
-        """By `using()`, and by the router."""
-        User.objects.create(username="ann")
-        users = cached_queryset(User.objects.all(), 60)
-        for _ in range(2):
-            assert [
-                users.count(),
-                users.using("other").count(),
-                len(users.using("other")),
-                len(users.all()),
-            ] == [
-                1,
-                0,
-                0,
-                1,
-            ]
-        with override_settings(DATABASE_ROUTERS=[Replica()]):
-            assert [cached_queryset(User.objects.all(), 60).count(), users.count()] == [0, 0]
-
-    def test_what_a_replica_says_is_not_held_for_a_while_after_a_change(self) -> None:
-        """It may be older; later it is held, and what is read where it is written always is."""
-        with clock() as now, override_settings(DATABASE_ROUTERS=[Replica()], OXICACHE={"REPLICA_HOLD": 10}):
-            for alias, later, count in (("other", 9, 1), ("default", 0, 0), ("other", 11, 0)):
-                User.objects.using("default").create(username=f"{alias}{later}")
-                now.advance(later)
-                users = cached_queryset(User.objects.using(alias), 60)
-                list(users)
-                with CaptureQueriesContext(connections[alias]) as found:
-                    list(users.all())
-                assert len(found) == count, (alias, later)
-
-    def test_another_process_is_heard(self) -> None:
-        """At the next read: a word of the model is all that it moves."""
-        users = cached_queryset(User.objects.all(), 60)
-        for ask in (users.count, users.exists, lambda: list(users.all()), lambda: list(users.values("pk"))):
-            ask()
-            assert queries(ask) == 0
-            _native.bump(["model:auth.user"])
-            assert queries(ask) == 1
-
-    def test_what_changes_meanwhile_is_not_held(self) -> None:
-        """What is read may be older than the change."""
-        users = cached_queryset(User.objects.all(), 60)
-
-        def change(execute: Any, *args: Any) -> Any:
-            rows = execute(*args)
-            _native.bump(["model:auth.user"])
-            return rows
-
-        for ask in (users.count, lambda: list(users.all()), lambda: list(users.values("pk"))):
-            with connection.execute_wrapper(change):
-                ask()
-            assert queries(ask) == 1
-            assert queries(ask) == 0
-
-    def test_dependencies_and_tags(self) -> None:
-        """What no text of SQL names can be named."""
-        users = cached_queryset(User.objects.all(), 60, depends_on=["auth.Group"], tags=["people"])
-        for change in (
-            lambda: Group.objects.create(name="staff"),
-            lambda: invalidate(tags=["people"]),
-            lambda: invalidate(User),
-        ):
-            list(users.all())
-            assert queries(lambda: list(users.all())) == 0
-            change()
-            assert queries(lambda: list(users.all())) == 1
-
-    def test_models_are_watched_from_the_start(self) -> None:
-        """By a setting, where no CachedManager is imported: those that are there, and those to come."""
-        code = (
-            "import django, sys; from django.conf import settings; settings.configure(SECRET_KEY='x',"
-            "INSTALLED_APPS=['oxicache.django', 'django.contrib.contenttypes', 'django.contrib.auth'],"
-            "OXICACHE={'WATCH_MODELS': sys.argv[1] == 'all', 'CONTROL': False}); django.setup();"
-            "from django.contrib.auth.models import User, Group; from django.db import models;"
-            "from django.db.models.signals import m2m_changed, post_save;"
-            "Meta = type('Meta', (), {'app_label': 'auth'});"
-            "Late = type('Late', (models.Model,), {'__module__': 'x', 'Meta': Meta});"
-            "print([bool(post_save.has_listeners(one)) for one in (User, Late)],"
-            "bool(m2m_changed.has_listeners(User.groups.through)))"
-        )
-        for given, said in (("all", "[True, True] True"), ("none", "[False, False] False")):
-            found = subprocess.run(
-                [sys.executable, "-c", code, given], capture_output=True, text=True, check=False
-            )
-            assert found.stdout.strip() == said, found.stderr
 
 
 @NATIVE

@@ -184,6 +184,13 @@ class TestInstances(TestCase):
             assert row == {"facts": {"a": [1, {"b": None}]}}
             row["facts"]["a"].clear()
 
+    def test_belong_to_who_asked_of_a_cache_that_keeps_nothing_apart(self) -> None:
+        """Too: ISOLATION "none" is for values that nobody changes, and instances are changed."""
+        backend = {"BACKEND": "oxicache.django.backends.NativeCache", "LOCATION": "shared"}
+        with override_settings(CACHES={"default": {**backend, "OPTIONS": {"ISOLATION": "none"}}}):
+            self.test_belong_to_who_asked()
+            self.test_rows_of_values()
+
     def test_can_be_saved_and_deleted(self) -> None:
         """They are rows like any other, and a hit is gone once one has been saved."""
         own = cached_queryset(Work.objects.filter(rank=3), 60)
@@ -268,6 +275,19 @@ class TestInstances(TestCase):
                 assert statements(own.all().get) == count
             finally:
                 del connection.schema_name
+
+    @pytest.mark.skipif(not hasattr(models, "FETCH_PEERS"), reason="fetch modes came with Django 6.1")
+    def test_fetch_what_is_missing_as_told(self) -> None:
+        """Each in the mode of his own queryset, however the instances are held."""
+        for plain in (Work.objects.order_by("pk"), Work.objects.order_by("pk").prefetch_related("subjects")):
+            for mode in (models.FETCH_ONE, models.FETCH_PEERS, models.FETCH_RAISE):
+                own = cached_queryset(plain.fetch_mode(mode), 60)
+                for _ in range(3):
+                    assert [one._state.fetch_mode for one in own.all()] == [mode] * 3
+                    assert [one._state.fetch_mode for one in own.select_related("writer")] == [mode] * 3
+        peers = cached_queryset(Work.objects.defer("title").fetch_mode(models.FETCH_PEERS), 60)
+        for _ in range(2):
+            assert statements(lambda: [one.title for one in list(peers.all())]) <= 2
 
     def test_of_content_types(self) -> None:
         """A generic foreign key is prefetched with what it leads to, and outdated with it."""

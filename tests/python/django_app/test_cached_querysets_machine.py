@@ -8,7 +8,7 @@ import pytest
 from django.test import override_settings
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from library_histories import DEFECTS, HISTORIES, play
+from library_histories import DEFECTS, EACH_ALONE, HISTORIES, play
 from library_machine import Library, library_databases
 from library_mistakes import MISTAKES
 from library_questions import FAR, NEAR
@@ -65,6 +65,12 @@ def test_every_answer_is_the_databases(machine: type[Library]) -> None:
 def test_a_short_history_is_right(name: str, machine: type[Library]) -> None:
     """What finds a mistake finds none where there is none; and what was wrong once is not any more."""
     play(machine, *(HISTORIES | DEFECTS)[name])
+
+
+@pytest.mark.parametrize("model", EACH_ALONE)
+def test_each_way_to_ask(model: str, machine: type[Library]) -> None:
+    """Is right before and after a change, by itself, and held."""
+    play(machine, *EACH_ALONE[model])
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

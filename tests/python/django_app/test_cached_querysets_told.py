@@ -2,13 +2,15 @@
 
 from contextvars import ContextVar
 from typing import Any
-from unittest.mock import patch
 
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.db import connection, models
+from django.db.models import Count, FilteredRelation, Q
+from django.db.models.query import ModelIterable
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
+from project.library.models import Work, Writer
 
 from oxicache.django.queries import cached_queryset
 
@@ -53,6 +55,38 @@ class TestTold(TestCase):
             1,
             0,
         ]
+
+    def test_relations_under_conditions(self) -> None:
+        """An aggregate over a relation under one condition is not that over it under another."""
+        self.user.groups.add(self.group)
+        for name, count in (("staff", 1), ("nobody", 0), ("staff", 1)):
+            relation = FilteredRelation("groups", condition=Q(groups__name=name))
+            users = cached_queryset(User.objects.annotate(those=relation), 60)
+            assert [users.aggregate(n=Count("those"))["n"] for _ in range(3)] == [count] * 3
+
+    def test_what_a_queryset_knows_already(self) -> None:
+        """What another caller's own instance has unsaved is not what a prefetch gives."""
+        Work.objects.create(writer=Writer.objects.create(name="ann"))
+        changed, plain = Writer.objects.get(), Writer.objects.get()
+        changed.name = "unsaved"
+        for writer in (changed, changed, plain):
+            (work,) = cached_queryset(writer.works.prefetch_related("subjects"), 60)
+            assert work.writer is writer
+
+    def test_other_iterables(self) -> None:
+        """Instances that a project's own iterable has changed are not those of another queryset."""
+        own = User.objects.prefetch_related("groups")
+        own._iterable_class = Marking
+        assert [one.mark for one in list(cached_queryset(own, 60)) * 2] == [1, 1]
+        plain = cached_queryset(User.objects.prefetch_related("groups"), 60)
+        assert not any(hasattr(one, "mark") for _ in range(2) for one in plain.all())
+
+
+class Marking(ModelIterable):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        for one in super().__iter__():
+            one.mark = 1
+            yield one
 
 
 _asking: ContextVar[str] = ContextVar("asking", default="ann")
@@ -115,11 +149,11 @@ class TestManagers(TransactionTestCase):
         """Are loaded, and not held."""
         owners = cached_queryset(Owner.objects.prefetch_related("things"))
 
-        def from_db(*args: Any) -> Any:
-            one = models.Model.from_db.__func__(Owner, *args)  # type: ignore[attr-defined]
-            one.unpicklable = lambda: None
-            return one
+        def made(instance: Any, **_: Any) -> None:
+            instance.unpicklable = lambda: None
 
-        with patch.object(Owner, "from_db", from_db), self.assertLogs("oxicache.queries"):
+        models.signals.post_init.connect(made, sender=Owner)
+        self.addCleanup(models.signals.post_init.disconnect, made, sender=Owner)
+        with self.assertLogs("oxicache.queries"):
             for _ in range(2):
                 assert [len(one.things.all()) for one in owners.all()] == [1]

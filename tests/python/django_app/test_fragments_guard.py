@@ -12,7 +12,7 @@ from django.core.cache import cache, caches
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template.context_processors import csrf
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from django.urls import resolve
 from django.utils.functional import SimpleLazyObject
 from shown_templates import CACHES, Counter, asked, jinja, named, shown
@@ -88,6 +88,38 @@ class TestVisitors:
         with testing.strict(), pytest.raises(LeakError, match=f"the fragment 'a' looks at {root}"):
             shown_to(ANN)
 
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "{% for one in [user] %}FRAG{{ one.username }}END{% endfor %}",
+            "{% for one in [request.user] %}FRAG{{ one.username }}END{% endfor %}",
+            "{% with user=user %}FRAG{% include 'inner' %}END{% endwith %}",
+            "{% macro own(one) %}FRAG{{ one.username }}END{% endmacro %}{{ own(user) }}",
+            "{% set own = user %}{% macro at_hand() %}{{ own.username }}{% endmacro %}FRAG{{ at_hand() }}END",
+            "{% from 'macros' import of_context with context %}FRAG{{ of_context() }}END",
+            "{% import 'macros' as macros with context %}FRAG{{ macros.of_context() }}END",
+        ],
+    )
+    def test_names_that_no_context_of_jinja2_has(self, source: str) -> None:
+        """A visitor is a visitor by the name of a loop, of an argument, and inside of a macro from elsewhere."""
+        page = source.replace("FRAG", "{% cache_fragment 'a' %}").replace("END", "{% endcache_fragment %}")
+        macro = "{% macro of_context() %}{{ user.username }}{% endmacro %}"
+        templates = {"inner": "{{ user.username }}", "macros": macro}
+        for user in (ANN, BOB, ANN, BOB):
+            assert jinja(page, templates, user=user, request=asked(user)) == user.username
+        assert len(cache._memory.keys()) == 0
+
+    @pytest.mark.parametrize("text", ["{{ request.POST.name }}", "{{ request.body }}"])
+    def test_what_he_sends_is_shared_with_nobody(self, text: str) -> None:
+        """Nor is what a form was filled in with; who sent nothing is shown what such visitors share."""
+        source = fragment("'a'", f"{text}{{{{ counter }}}}")
+        for name in ("ann", "bob", "ann"):
+            sent = RequestFactory().post("/", f"name={name}", "application/x-www-form-urlencoded")
+            assert name in shown(source, request=sent, counter="")
+        empty = [shown(source, request=asked(ANN), counter=Counter()) for _ in range(3)]
+        assert empty[1] == empty[2]
+        assert "ann" not in empty[2]
+
     def test_a_visitor_who_varies_it_has_his_own(self) -> None:
         """With `vary_on="user"` it is kept, for each of them."""
         counter = Counter()
@@ -97,6 +129,17 @@ class TestVisitors:
                 for number, user in enumerate((ANN, BOB, AnonymousUser()), 1):
                     found = shown(source, counter=counter, **context_of(asked(user)))
                     assert found == f"{user.username}{user.pk}{number}"
+
+    def test_another_user_is_not_who_asks(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A page about somebody, who is called `user` in it, is not that of its visitor."""
+        source = fragment("'a' vary_on='user'", "{{ user.username }}")
+        for user in (ANN, BOB, ANN):
+            assert shown(source, request=asked(User(pk=3)), user=user) == user.username
+        assert "looks at another user" in caplog.text
+        named_too = fragment("'b' user.pk vary_on='user'", "{{ user.username }}")
+        with testing.strict():
+            for user in (ANN, BOB, ANN):
+                assert shown(named_too, request=asked(User(pk=3)), user=user) == user.username
 
     def test_the_session_is_not_the_users(self, caplog: pytest.LogCaptureFixture) -> None:
         """Not even in a fragment of his own: he may have two, and visitors without a name have one each."""
@@ -167,7 +210,7 @@ class TestWhatJoins:
             "{{ request.htmx }}",
             "{{ request.headers.accept_language }}{{ request.headers.X }}",
             "{{ request.META.HTTP_X }}",
-            "{% if request.resolver_match.kwargs.object_id %}{{ request.path }}{% endif %}",
+            "{{ request.resolver_match.kwargs.object_id }}",
             "{{ request.get_host }}{{ request.is_secure }}",
         ],
     )
@@ -193,6 +236,30 @@ class TestWhatJoins:
             f"{one}/1" for one in plain
         ]
         assert counter.count == 0
+
+    def test_what_is_seen_without_a_request_is_not_for_those_who_have_one(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A fragment that asks for a request is not kept where there is none."""
+        counter = Counter()
+        source = fragment("'a'", "{% if request.user.is_staff %}x{% endif %}{{ request.path }}{{ counter }}")
+        assert [shown(source, counter=counter) for _ in range(2)] == ["1", "2"]
+        assert "it looks at request, which its key does not hold; render its template with one" in caplog.text
+
+    def test_who_began_before_it_was_learned_keeps_nothing(self) -> None:
+        """What he renders is of another address than who has the same key."""
+        source = fragment("'a'", "{{ request.path }}{{ visit }}")
+        assert shown(source, request=asked(path="/one/")) == "/one/"
+        learned = guarding.known.copy()
+        guarding.forget()
+        assert (
+            shown(source, request=asked(path="/two/"), visit=lambda: guarding.known.update(learned) or "")
+            == "/two/"
+        )
+        assert guarding.known == learned
+        assert len(cache._memory.keys()) == 0
+        guarding.forget()  # as another process, which shares what is held
+        assert shown(source, request=asked(path="/three/")) == "/three/"
 
     def test_links_do_not_part_addresses(self) -> None:
         """`{% url %}` asks for the namespace alone, so that a menu is shared by all pages."""
@@ -228,6 +295,25 @@ class TestNested:
                 assert shown(outer, request=asked(user)) == user.username
                 found = shown(own, request=asked(user), counter=counter)
                 assert found == f"{number}{user.username}"
+
+    def test_a_visitor_who_is_nobody_is_one_of_them(self) -> None:
+        """What an inner fragment shows to visitors without a session is not for users."""
+        inner = fragment("'inner' vary_on='user'", "{{ request.user.username|default:'nobody' }}")
+        for _ in range(2):
+            for user in (AnonymousUser(), ANN):
+                request = asked()
+                request.user = SimpleLazyObject(lambda user=user: user)
+                request.COOKIES |= {"sessionid": "x"} if user is ANN else {}
+                found = shown(fragment("'outer'", inner), request=request)
+                assert found == (user.username or "nobody")
+
+    def test_what_nobody_knows_the_tenant_of_is_not_everybodys(self) -> None:
+        """An inner fragment that is not kept keeps the outer one from being shared."""
+        inner = fragment("'inner'", "{{ text }}")
+        with override_settings(OXICACHE={"TENANT": lambda request: None}):
+            for text in ("one", "two"):
+                found = shown(fragment("'outer' vary_on='none'", inner), request=asked(), text=text)
+                assert found == text
 
     def test_a_tenants_fragment_is_not_put_into_everybodys(self) -> None:
         """An outer one that varies by nothing is not kept."""

@@ -14,8 +14,9 @@ from django.test import override_settings
 from shown_templates import CACHES, Counter, asked, shown
 
 from oxicache import _native, testing
-from oxicache.django import invalidate
+from oxicache.django import invalidate, nesting
 from oxicache.django.fragments import guarding
+from oxicache.django.holding import Holder
 from oxicache.django.responses import cached_view
 
 pytestmark = pytest.mark.usefixtures("no_rows")
@@ -178,6 +179,40 @@ class TestModels:
         Group.objects.create(name="one")
         assert twice(source, counter=counter) == ["34", "34"]
 
+    def test_one_that_changes_meanwhile(self) -> None:
+        """While the rest of an outer fragment is rendered: nothing is kept that shows what was before."""
+        counter = Counter()
+        source = fragment(
+            "'outer'", "{{ counter }}" + fragment("'inner' depends_on='auth.Group'") + "{{ change }}"
+        )
+        changes: list[Any] = [lambda: Group.objects.create(name="one")]
+
+        def change() -> str:
+            while changes:
+                changes.pop()()
+            return ""
+
+        assert shown(source, counter=counter, change=change) == "12"
+        assert twice(source, counter=counter, change=change) == ["34", "34"]
+
+    def test_one_that_changes_when_it_was_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Before its versions are taken for the outer fragment, which shows what was before, and is not kept."""
+        counter = Counter()
+        inner = made(fragment("'inner' depends_on='auth.Group'"))
+        source = fragment("'outer'", "{% include inner %}")
+        assert shown("{% include inner %}", inner=inner, counter=counter) == "1"
+        captured, changes = nesting.captured, [1]
+
+        def late(needs: nesting.Needs) -> Any:
+            if needs and changes:
+                changes.pop()
+                Group.objects.create(name="one")
+            return captured(needs)
+
+        monkeypatch.setattr(nesting, "captured", late)
+        assert shown(source, inner=inner, counter=counter) == "1"
+        assert twice(source, inner=inner, counter=counter) == ["2", "2"]
+
     def test_what_is_no_model(self) -> None:
         """Is said when it is asked for, and is not taken for nothing."""
         with pytest.raises(ValueError, match=r"depends_on: 'moon.Rock' is no model"):
@@ -244,6 +279,14 @@ class TestResponses:
         assert [page(), page()] == [("12", None), ("32", None)]
         assert "a fragment in it has tags or depends on models" in caplog.text
 
+    def test_one_with_a_fragment_that_has_no_key(self) -> None:
+        """Is not kept if that has tags, which nobody could tell; else it is."""
+        counter = Counter()
+        plain = Page("{{ counter }}" + fragment("'a' counter", ""), counter, key_prefix="plain")
+        tagged = Page("{{ counter }}" + fragment("'b' counter tags='t'", ""), counter, key_prefix="tagged")
+        assert [plain(), plain()] == [("1", "MISS"), ("1", "HIT")]
+        assert [tagged(), tagged()] == [("2", None), ("3", None)]
+
     def test_a_users_fragment_in_a_shared_response(self) -> None:
         """Keeps it from being shared."""
         from django.contrib.auth.models import User
@@ -279,27 +322,25 @@ class TestThreads:
             one.join(30)
         assert (found, len(calls)) == (["x"] * 4, 1)
 
-    def test_what_is_not_kept_makes_nobody_wait(self) -> None:
-        """Two that show what is a visitor's render it side by side, once that was found out."""
-        source = fragment("'leak'", "{{ user.name }}{{ meet }}")
+    def test_what_is_not_kept_makes_nobody_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Those who show what is a visitor's render it beside one another, once that was found out."""
+        alone = []
+        load = Holder.load
 
-        class Visitor:
-            name = "ann"
+        def loaded(*args: Any, **kwargs: Any) -> Any:
+            alone.append(kwargs["alone"])
+            return load(*args, **kwargs)
 
-        assert shown(source, user=Visitor(), meet="") == "ann"
-        both = threading.Barrier(2)
-        found = []
-
-        def show() -> None:
-            found.append(shown(source, user=Visitor(), meet=lambda: both.wait(30) and ""))
-
-        threads = [threading.Thread(target=show) for _ in range(2)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join(60)
-        assert len(found) == 2
-        assert not both.broken
+        monkeypatch.setattr(Holder, "load", loaded)
+        source = fragment("'leak'", "{% if leaks %}{{ user }}{% endif %}x")
+        with testing.clock() as clock:
+            for leaks in (True, True, False):
+                assert shown(source, user="ann", leaks=leaks)[-1] == "x"
+            cache.clear()
+            assert shown(source, user="ann", leaks=True) == "annx"
+            clock.advance(11)
+            assert shown(source, user="ann", leaks=True) == "annx"
+        assert alone == [False, True, True, False, False]
 
 
 def test_a_hit_is_a_plain_text() -> None:

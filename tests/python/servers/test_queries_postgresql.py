@@ -26,9 +26,10 @@ from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from hypothesis import Phase, settings  # noqa: E402
 from hypothesis.stateful import run_state_machine_as_test  # noqa: E402
+from library_answers import ruin, told  # noqa: E402
 from library_histories import DEFECTS, HISTORIES, play  # noqa: E402
 from library_machine import Library, library_databases  # noqa: E402
-from library_questions import FAR, NEAR, ruin, told  # noqa: E402
+from library_questions import FAR, NEAR  # noqa: E402
 from library_worker import LibraryWorker  # noqa: E402
 from profiles import MODEL  # noqa: E402
 from server_process import Postgresql  # noqa: E402

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from django.http import HttpRequest
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import LazyObject, SimpleLazyObject
 
 from oxicache import keys
 from oxicache.django.fragments.keying import Fragment
@@ -24,6 +24,7 @@ from oxicache.testing import is_strict
 
 __all__ = [
     "Looks",
+    "NoRequest",
     "forget",
     "known",
     "leaks",
@@ -48,10 +49,14 @@ _VISITORS: Final[Mapping[str, str]] = {
     "perms": "user",
     "user": "user",
 }
+_ANOTHER: Final = "another user"  # whom a view has put into its context
+_REQUEST: Final = "request"  # and there is none
 _REMEDIES: Final[Mapping[str, str]] = {
     "user": "add user to vary_on, or show it outside of the fragment",
     "perms": "add user to vary_on",
+    _REQUEST: "render its template with one",
     "tenant": "add tenant to vary_on: what is inside of it varies by the tenant",
+    _ANOTHER: "name him among what the fragment varies by: the user in its key is who asks",
     "csrf": "leave the form out of it",
     "messages": "show messages outside of it",
     "nonce": "a nonce is of one response: leave it out",
@@ -99,6 +104,12 @@ class Looks(Record):
         if self.outer is not None and (root != "tenant" or isinstance(self.outer, Looks)):
             self.outer.note(root)
 
+    def note_sent(self) -> None:
+        """Note that it looks at a form's values or a body: no view is cached that was sent such, and a fragment is."""
+        self.roots.add("POST")
+        if self.outer is not None:
+            self.outer.note_sent()
+
     def note_meta(self, name: Any) -> None:
         """Note what was read of META: by name also what the key of a response holds."""
         if name in _NAMED:
@@ -127,6 +138,31 @@ class _Match:
     def __getitem__(self, index: int) -> Any:
         self._record.note_meta(_PATH)
         return self._match[index]
+
+
+class NoRequest:
+    """Stands for a request where there is none: what is made of that is not for those who have one."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def __getattr__(self, name: str) -> Any:
+        self._record.note(_REQUEST)
+        raise AttributeError(name)
+
+    def __getitem__(self, name: Any) -> Any:
+        self._record.note(_REQUEST)
+        raise KeyError(name)
+
+    def __bool__(self) -> bool:
+        self._record.note(_REQUEST)
+        return False
+
+    def __str__(self) -> str:
+        self._record.note(_REQUEST)
+        return ""
 
 
 _inmost: ContextVar[Looks | None] = ContextVar("oxicache_fragment_looks", default=None)
@@ -175,12 +211,14 @@ def stand_ins(
     context: Iterable[tuple[str, Any]], request: HttpRequest | None, looks: Looks
 ) -> dict[str, Any]:
     """Return stand-ins of what a context says of the visitor, by whatever name."""
-    own = {} if request is None else _of_request(request)
-    found: dict[str, Any] = {}
+    own, visitor = ({}, None) if request is None else (_of_request(request), vars(request).get("user"))
+    found: dict[str, Any] = {} if request is not None else {"request": NoRequest(looks)}
     for name, value in context:
         root = _VISITORS.get(name) or own.get(id(value))
         if root is not None and value is not None:
-            found[name] = _stand_in(root, value, looks)
+            found[name] = _stand_in(root, value, looks, visitor)
+        elif request is None and name == "request":
+            del found[name]  # of another kind than Django's
     return found
 
 
@@ -191,12 +229,12 @@ def _of_request(request: HttpRequest) -> dict[int, str]:
         value = vars(request).get(name)
         if value is not None:
             found[id(value)] = name
-            if name == "user" and "_wrapped" in vars(value) and is_loaded(value):
+            if issubclass(type(value), LazyObject) and is_loaded(value):
                 found[id(resolved(value))] = name
     return found
 
 
-def _stand_in(root: str, value: Any, looks: Looks) -> Any:
+def _stand_in(root: str, value: Any, looks: Looks, visitor: Any) -> Any:
     def asked() -> Any:
         if root == "messages":
             looks.has_seen_messages = True
@@ -204,6 +242,8 @@ def _stand_in(root: str, value: Any, looks: Looks) -> Any:
         found = resolved(value)
         if root == "user" and looks.user is None and hasattr(found, "is_authenticated"):
             looks.user = found
+            if visitor is not None and getattr(found, "pk", None) != getattr(resolved(visitor), "pk", None):
+                looks.note(_ANOTHER)
         return found
 
     return SimpleLazyObject(asked)
@@ -263,11 +303,8 @@ MAX_KNOWN: Final = 4096  # fragments that look at something of the request
 known: dict[str, tuple[str, ...]] = {}  # what each looks at, by its digest
 
 
-def segments(fragment: Fragment, request: HttpRequest | None) -> tuple[str, ...]:
-    """Return what the fragment is known to look at, as segments of its key. TypeError names what has no spelling."""
-    names = known.get(fragment.digest)
-    if names is None or request is None:
-        return ()
+def segments(request: HttpRequest, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a fragment is known to look at, as segments of its key. TypeError names what has no spelling."""
     return tuple([_segment(request, name) for name in names])
 
 
@@ -285,17 +322,16 @@ def _segment(request: HttpRequest, name: str) -> str:
     return f"{keys.MARK}{keys.escape(name)}={spelt}"
 
 
-def learns(fragment: Fragment, keyed: Looks, looks: Looks) -> bool:
-    """Note what the fragment looked at and its key did not hold so far; whether there was such."""
-    before = known.get(fragment.digest, ())
+def learns(fragment: Fragment, names: tuple[str, ...], keyed: Looks, looks: Looks) -> bool:
+    """Note what the fragment looked at; whether its key, which has these names, does not hold something of that."""
     attributes = [name for name, text in looks.read_attributes().items() if text != UNSPELT]
     seen = {*looks.headers, *(ATTRIBUTE + name for name in attributes)}
     seen -= {*keyed.headers, *(ATTRIBUTE + name for name in keyed.attributes)}
-    new = seen - set(before)
-    if not new:
+    if seen.issubset(names):
         return False
-    if len(before) + len(new) > MAX_NAMES:
+    found = seen.union(names, known.get(fragment.digest, ()))
+    if len(found) > MAX_NAMES:
         say(fragment, f"it looks at more than {MAX_NAMES} headers and attributes of the request")
     elif len(known) < MAX_KNOWN or fragment.digest in known:
-        known[fragment.digest] = tuple(sorted({*before, *new}))
+        known[fragment.digest] = tuple(sorted(found))
     return True

@@ -101,7 +101,7 @@ def listed(option: str, given: Any) -> list[Any]:
 
 
 def varies_of(given: Any) -> frozenset[str]:
-    """Return what `vary_on` names but for none."""
+    """Return what `vary_on` names but for none. A user is one of his tenant."""
     found = listed("vary_on", given)
     if unknown := [one for one in found if one not in VARIES]:
         raise ValueError(
@@ -112,7 +112,7 @@ def varies_of(given: Any) -> frozenset[str]:
         raise ValueError(f"vary_on must not be empty; it may name {', '.join(VARIES)}")
     if "none" in found and len(set(found)) > 1:
         raise ValueError(f"vary_on is {given!r}, and none stands alone")
-    return frozenset(found) - {"none"}
+    return frozenset({*found, "tenant"} if "user" in found else found) - {"none"}
 
 
 def _tags(given: Any) -> tuple[str, ...]:

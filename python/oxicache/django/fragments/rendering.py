@@ -89,16 +89,17 @@ def render(
     try:
         holder = holder_at(fragment.alias or default_alias())
         whose = _scope(fragment, request, block)
-        looked_at = segments(fragment, request) if fragment.digest in guarding.known else ()
+        names = guarding.known.get(fragment.digest, ())
+        looked_at = segments(request, names) if names and request is not None else ()
         if fragment.per_user and request is not None and (kind := _kind(request, whose)):
             looked_at = (f"{keys.MARK}{keys.escape(kind)}", *looked_at)
         held = holder.key(fragment.key(whose.prefix(), given, looked_at, is_raw=is_raw))
     except MissingScopeError as error:
         say(fragment, f"nobody knows its {' and '.join(error.missing)}")
-        return _apart(block)
+        return _apart(fragment, block)
     except Exception as error:  # noqa: BLE001 -- a resolver of the project's, or an object without a spelling
         say(fragment, f"its key could not be made: {error!r}")
-        return _apart(block)
+        return _apart(fragment, block)
     found: Any = holder.find(held)
     whole = nesting.current()
     is_held = _is_whole(found)
@@ -109,12 +110,12 @@ def render(
         is_held = len(found) == PLAIN or not transactions.is_any_written()
     if not is_held:
         if request is not None and is_watched_elsewhere(request):
-            return _apart(block)
+            return _apart(fragment, block)
         is_alone = found is not MISSING or held in _passing or transactions.in_transaction()
-        making = _Making(fragment, request, block(), holder, held)
+        making = _Making(fragment, request, block(), holder, held, names)
         found = holder.load(held, making.run, fragment.ttl, alone=is_alone)
         if not _is_whole(found):
-            return _apart(block)
+            return _apart(fragment, block)
     if whole is not None:
         _tell(whole, fragment, whose, holder, held, found)
     return found[0], is_held
@@ -125,11 +126,24 @@ def _is_whole(found: Any) -> bool:
     return type(found) is tuple and len(found) in _SIZES and type(found[0]) is str
 
 
-def _apart(block: Callable[[], Block]) -> Rendered:
+def _apart(fragment: Fragment, block: Callable[[], Block]) -> Rendered:
+    """Render the block for who asks alone. What it is part of does not learn what it would depend on."""
     whole = nesting.current()
-    if whole is not None:
+    if whole is not None and (fragment.tags or fragment.depends_on):
         whole.spoil()
+    _note_whose(fragment, is_somebodys=_asks_settings())
     return str(block().html()), False
+
+
+def _note_whose(fragment: Fragment, *, is_somebodys: bool) -> None:
+    """Tell an outer fragment by whom this one is told apart; `is_somebodys`: somebody knows of a tenant."""
+    around = guarding.outer()
+    if around is None:
+        return
+    if fragment.per_user:
+        around.note("user")
+    if fragment.per_tenant and is_somebodys:
+        around.note("tenant")
 
 
 def _scope(fragment: Fragment, request: HttpRequest | None, block: Callable[[], Block]) -> Scope:
@@ -211,14 +225,21 @@ def _within(request: HttpRequest, scope: Callable[[], Scope]) -> Scope:
 class _Making:
     """One rendering of a fragment."""
 
-    def __init__(
-        self, fragment: Fragment, request: HttpRequest | None, block: Block, holder: Holder, held: Any
+    def __init__(  # noqa: PLR0917 -- all that is known of it
+        self,
+        fragment: Fragment,
+        request: HttpRequest | None,
+        block: Block,
+        holder: Holder,
+        held: Any,
+        names: tuple[str, ...],
     ) -> None:
         self._fragment = fragment
         self._request = request
         self._block = block
         self._holder = holder
         self._held = held
+        self._names = names  # of what it looks at, in its key
 
     def run(self) -> Found:
         """Render the block."""
@@ -235,7 +256,7 @@ class _Making:
         found = leaks(fragment, keyed, looks)
         for root in found:
             report(fragment, root)
-        is_new = learns(fragment, keyed, looks)
+        is_new = learns(fragment, self._names, keyed, looks)
         stamps = tags = None
         is_kept = not (found or is_new or inner.is_spoilt)
         if is_kept and needs:
@@ -307,12 +328,7 @@ def _tell(  # noqa: PLR0917 -- all that is known of it
 ) -> None:
     """Tell what this one is part of on what it depends, and by whom it is told apart."""
     _, until, *depends = found
-    around = guarding.outer()
-    if around is not None:
-        if fragment.per_user:
-            around.note("user")
-        if fragment.per_tenant and (whose.tenant, whose.client, whose.unit) != (None, None, None):
-            around.note("tenant")
+    _note_whose(fragment, is_somebodys=(whose.tenant, whose.client, whose.unit) != (None, None, None))
     seconds = None if until is None else max(0.0, until - holder.now())
     needs = Needs(*depends)
     if not needs:

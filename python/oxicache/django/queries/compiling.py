@@ -1,6 +1,6 @@
 """A query that takes its rows from a cache: everything that Django makes of the rows it makes as ever.
 
-What is held is what the database gave, not instances: each hit builds its own, so that nobody changes another's. The
+What is held is what the database gave, not instances: each hit has its own, so that nobody changes another's. The
 query's class is derived from its own, and so is the compiler's, which looks into the cache where it would execute; so
 `filter`, slices, `values`, `count`, `exists`, `first` and paginators of a cached queryset are cached too.
 """
@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FieldError
+from django.db import NotSupportedError
 from django.db.models import Model
 from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
-from django.db.models.sql.constants import MULTI, SINGLE
+from django.db.models.sql.constants import GET_ITERATOR_CHUNK_SIZE, MULTI, SINGLE
 from django.utils import timezone
 
 from oxicache.django import transactions
@@ -38,6 +39,7 @@ class CachedQuery(Query):
     """Stands before the class of a query."""
 
     model: type[Model]
+    _filtered_relations: dict[str, Any]  # which the stubs of Django leave out
     caching: Caching | None = None  # of those that Django makes of the class: what an exclude asks
 
     def get_compiler(
@@ -56,9 +58,13 @@ class CachedQuery(Query):
         if caching is None or not aggregate_exprs:
             return run()
         try:
-            sql, params = self.clone().get_compiler(using).as_sql()
-            # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone.
-            asked = pickle.dumps((timezone.get_current_timezone_name(), *aggregate_exprs.items()))
+            asking = self.clone()
+            asking.select_related = False  # as Django does: nobody asks for the rows
+            sql, params = asking.get_compiler(using).as_sql()
+            # Of what is aggregated, unlike of the query, the text is not made yet: a day is one of the active zone, and
+            # names may be those of relations that the query does not join so far, under conditions.
+            zone, relations = timezone.get_current_timezone_name(), self._filtered_relations
+            asked = pickle.dumps((zone, relations, *aggregate_exprs.items()))
         except Exception:  # noqa: BLE001 -- nothing to ask for, or the project's own expression: Django says what is wrong
             return run()
         statement = Statement(using, "aggregate", self.model, sql, (*params, asked), is_all=False)
@@ -79,8 +85,8 @@ class CachedQuery(Query):
         compiler = self.clone().get_compiler(using)
         try:
             question = plans.asked_of_tables(compiler, kind)
-        except EmptyResultSet:
-            question = None
+        except (EmptyResultSet, FieldError, NotSupportedError):
+            question = None  # nothing, or what is wrong of its rows alone: Django counts those, and may do so
         if question is None:
             return plainly(using)
         return fetch(caching, question, lambda: getattr(uncached(self), PLAINLY[kind])(using))
@@ -169,13 +175,17 @@ class _CachedCompiler(SQLCompiler):
             return found[0] if found else None
         return [rows.thaw(fetch(caching, statement, lambda: rows.freeze(chain.from_iterable(run()))))]
 
-    def results_iter(  # type: ignore[override]
-        self, results: Any = None, tuple_expected: bool = False, chunked_fetch: bool = False, **given: Any
+    def results_iter(
+        self,
+        results: Any = None,
+        tuple_expected: bool = False,
+        chunked_fetch: bool = False,
+        chunk_size: int = GET_ITERATOR_CHUNK_SIZE,
     ) -> Any:
         """Return rows as their fields have them: held so where Django's own converters make them."""
         query: Any = self.query
         plainly: Any = functools.partial(
-            super().results_iter, results, tuple_expected, chunked_fetch, **given
+            super().results_iter, results, tuple_expected, chunked_fetch, chunk_size
         )
         if results is not None or chunked_fetch or query.caching is None or query.explain_info:
             return plainly()

@@ -164,6 +164,8 @@ def fetch(
     if found is MISSING:
         # Who is in a transaction may hold what the one that he waited for needs.
         found = holder.load(held, load, caching.ttl, alone=transactions.in_transaction())
+    if give is not None and holder.shares:
+        found = give(found)
     if (outer := _outer.get()) is not None:
         outer.update(models())
     return found

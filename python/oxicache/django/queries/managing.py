@@ -189,9 +189,10 @@ def cached_queryset(
     For models whose manager is another's. Changes are noticed from now on, so where no model of the project has a
     CachedManager, call this in each process that writes, or before it does: in `AppConfig.ready`, say.
     """
-    if not isinstance(queryset, QuerySet):
-        remedy = "call all() of it" if isinstance(queryset, BaseManager) else "raw() has no results to hold"
-        raise TypeError(f"cached_queryset takes a queryset, not {queryset!r}: {remedy}")
+    found: Any = queryset  # whatever the annotation says
+    if not isinstance(found, QuerySet):
+        remedy = "call all() of it" if isinstance(found, BaseManager) else "raw() has no results to hold"
+        raise TypeError(f"cached_queryset takes a queryset, not {found!r}: {remedy}")
     watch_all()
     copied: Any = queryset._chain()  # type: ignore[attr-defined]
     copied.__class__ = _class_of(type(copied))

@@ -104,7 +104,7 @@ def shape_of(query: Any) -> Shape | None:
     return Shape(structure, values)
 
 
-def _table(found: Any, counts: dict[str, int]) -> tuple[Any, ...]:
+def _table(found: Any, counts: dict[Any, int]) -> tuple[Any, ...]:
     if type(found) is BaseTable:
         return found.table_name, found.table_alias  # read however often it is referred to
     field = found.join_field

@@ -21,7 +21,7 @@ PICKLING: Final = ("__getstate__", "__new__", "__reduce__", "__reduce_ex__", "__
 
 def is_wanted(queryset: Any) -> bool:
     """Whether a queryset prefetches: without that its rows are held, not its instances."""
-    return bool(queryset._prefetch_related_lookups) and issubclass(queryset._iterable_class, ModelIterable)
+    return bool(queryset._prefetch_related_lookups) and queryset._iterable_class is ModelIterable
 
 
 def fetch_all(queryset: Any, caching: Caching, plain: Any) -> list[Any]:
@@ -30,12 +30,14 @@ def fetch_all(queryset: Any, caching: Caching, plain: Any) -> list[Any]:
         statement = _statement(queryset)
     except EmptyResultSet:
         return list(plain)
+    plain._known_related_objects = {}  # the caller's own, and nobody else's
     try:
         frozen = fetch(caching, statement, lambda: _frozen(plain))
     except _UnpicklableError as error:
         fetching._say(queryset.model, f"its instances cannot be pickled: {error}")
-        return list(plain)  # which has been asked
-    found: list[Any] = pickle.loads(frozen)  # noqa: S301 -- made here, in this process
+        found: list[Any] = list(plain)  # which has been asked
+    else:
+        found = pickle.loads(frozen)  # noqa: S301 -- made here, in this process
     tie(queryset, found)
     return found
 
@@ -77,7 +79,8 @@ def _set(one: Any, state: dict[str, Any]) -> None:
 
 
 def _statement(queryset: Any) -> Statement:
-    parts: list[Any] = []
+    # How an instance fetches what is missing is told it when it is made (Django 6.1).
+    parts: list[Any] = [type(getattr(queryset, "_fetch_mode", None)).__qualname__]
     sql, params = _compiled(queryset)
     for lookup in queryset._prefetch_related_lookups:
         parts += _spelt(lookup)

@@ -18,6 +18,7 @@ from django.template.loader_tags import BLOCK_CONTEXT_KEY, BlockNode
 from django.utils.safestring import SafeString, mark_safe
 
 from oxicache.django.fragments import Fragment, render, showing, widgets
+from oxicache.django.fragments.guarding import NoRequest
 from oxicache.django.fragments.keying import CONDITIONAL, FRAGMENT, digest_of
 from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of, words_of
 
@@ -104,8 +105,17 @@ def _request(context: Context) -> HttpRequest | None:
         found = context.get("request")
     if found is None or isinstance(found, HttpRequest):
         return found
-    found = getattr(found, "_request", None)  # beneath one of Django REST framework
+    found = (
+        None if isinstance(found, NoRequest) else getattr(found, "_request", None)
+    )  # beneath one of Django REST framework
     return found if isinstance(found, HttpRequest) else None
+
+
+def _formats(context: Context) -> tuple[str, ...]:
+    """Return how values are shown, inside of `{% localize %}` and `{% localtime %}`."""
+    if context.use_l10n is None and context.use_tz is None:
+        return ()
+    return (f"l10n={context.use_l10n} tz={context.use_tz}",)
 
 
 class _Block:
@@ -148,7 +158,7 @@ class _BlockNode(Node):
 
     def render(self, context: Context) -> SafeString:
         fragment = self._fixed or self._fragment(context)
-        given = self._values(context) if self._given else ()
+        given = (*(self._values(context) if self._given else ()), *_formats(context))
         block = partial(self._block, context)
         html, _ = render(fragment, _request(context), given, block, is_raw=not context.autoescape)
         return SafeString(html)
@@ -309,7 +319,7 @@ class _WidgetNode(Node):
         html, was_held = render(
             fragment,
             _request(context),
-            varies_by,
+            (*varies_by, *_formats(context)),
             lambda: _Block(context, made, given),
             is_raw=not context.autoescape,
         )
