@@ -75,7 +75,7 @@ class CacheExtension(Extension):
             kind,
             digest_of("jinja", *source, repr(body)),
             has_blocks,
-            nodes.Template(body).find((nodes.Include, nodes.Import, nodes.FromImport)) is not None,
+            any(nodes.Template(body).find(kind) for kind in (nodes.Include, nodes.Import, nodes.FromImport)),
             *_looked_at(given),
         )
         options = nodes.Dict([nodes.Pair(nodes.Const(key), value) for key, value in named.items()])
@@ -216,7 +216,8 @@ class _Block:
         if self._has_includes:  # which are handed these as they are
             for _, value in self._hidden():
                 bool(_replaced.get().get(id(value)))
-        return self._caller()
+        content: str = self._caller()
+        return content
 
     @contextmanager
     def put(self, stand_ins: dict[str, Any]) -> Iterator[None]:
