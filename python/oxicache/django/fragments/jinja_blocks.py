@@ -83,7 +83,8 @@ class Block:
         if self._has_includes:  # which are handed these as they are
             for _, value in self._hidden():
                 bool(_replaced.get().get(id(value)))
-        return str.__str__(self._caller())
+        content: str = self._caller()
+        return content
 
     @contextmanager
     def put(self, stand_ins: dict[str, Any]) -> Iterator[None]:
