@@ -1,5 +1,7 @@
 """The benches run, whatever they measure: a short run of all of them, and the arithmetic that verdicts rest on."""
 
+# Long because it is all that the benches promise, and a run of them serves it all.
+
 import json
 import os
 import random

@@ -110,6 +110,26 @@ class TestUpdate(ParcelsTestCase):
         self.sender.parcels.clear()
         assert Sender.objects.get().grams == 0
 
+    def test_a_related_manager_that_takes_rows_in(self) -> None:
+        """`add()` and `set()` are an update by the base manager, which is Django's own here."""
+        assert not isinstance(Parcel._base_manager, InvalidatingManager)
+        other = Sender.objects.create(name="Bob")
+        assert other.grams == 0
+        for take, parcels in (
+            (other.parcels.add, [self.parcels[0]]),
+            (async_to_sync(other.parcels.aadd), [self.parcels[1]]),
+            (lambda one: other.parcels.set([*other.parcels.all(), one]), [self.parcels[2]]),
+        ):
+            words = Words("rows:parcels.parcel", "model:parcels.parcel")
+            take(*parcels)
+            assert words.moved, take
+        assert [one.grams for one in Sender.objects.order_by("pk")] == [0, 6_000]
+        words = Words("rows:parcels.parcel", "model:parcels.parcel")
+        other.parcels.add()
+        assert words.moved == []
+        with pytest.raises(TypeError, match="Parcel"):
+            other.parcels.add(other)
+
     def test_a_proxy_is_the_row_of_its_model(self) -> None:
         """Whichever of both updates."""
         Express.objects.filter(pk=1).update(grams=4_000)
