@@ -5,24 +5,21 @@ Django is set up. `cached_widget()`, `cache_key_for()`, `cache_stats()` are func
 done: fragments/.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.apps import apps
 from django.http import HttpRequest
 from jinja2 import Environment, TemplateNotFound, nodes, pass_context
-from jinja2.environment import TemplateModule
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
 from jinja2.ext import Extension
 from jinja2.parser import Parser
-from jinja2.runtime import ChainableUndefined, Context, Macro, Undefined
+from jinja2.runtime import ChainableUndefined, Context, Undefined
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
-from oxicache.django.fragments import guarding, render, showing, widgets
+from oxicache.django.fragments import render, showing, widgets
+from oxicache.django.fragments.jinja_blocks import Block, seen
 from oxicache.django.fragments.keying import CONDITIONAL, FRAGMENT, digest_of
 from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of, words_of
 
@@ -75,7 +72,7 @@ class CacheExtension(Extension):
             kind,
             digest_of("jinja", *source, repr(body)),
             has_blocks,
-            nodes.Template(body).find((nodes.Include, nodes.Import, nodes.FromImport)) is not None,
+            any(nodes.Template(body).find(kind) for kind in (nodes.Include, nodes.Import, nodes.FromImport)),
             *_looked_at(given),
         )
         options = nodes.Dict([nodes.Pair(nodes.Const(key), value) for key, value in named.items()])
@@ -133,116 +130,19 @@ class CacheExtension(Extension):
             raise TemplateRuntimeError(f"{tag}: {error}") from error
         is_raw = not context.eval_ctx.autoescape
 
-        def block() -> _Block:
-            return _Block(
-                context, caller, given, *looked_at, local=local.get_all(), has_includes=has_includes
-            )
+        def block() -> Block:
+            return Block(context, caller, given, *looked_at, local=local.get_all(), has_includes=has_includes)
 
         html, _ = render(fragment, _request(context), given, block, is_raw=is_raw)
         return html if is_raw else Markup(html)  # noqa: S704 -- what a template has rendered
 
     def _seen(self, value: Any) -> Any:
         """Return what stands in for a value while a fragment is rendered that shows it, whatever its name."""
-        replaced = _replaced.get()
-        if replaced and isinstance(value, (Macro, TemplateModule)):
-            _look_within(value, replaced)
-            return value
-        return replaced.get(id(value), value)
+        return seen(value)
 
     def _soft(self, value: Any) -> Any:
         """Return what is false, and whose attributes are, for what is not defined."""
         return ChainableUndefined() if isinstance(value, Undefined) else value
-
-
-# Of the fragment that is being rendered: what stands in for what, by its identity. A template has names at hand that it
-# took from the context before, and names that no context has: of loops, and of arguments of macros.
-_replaced: ContextVar[dict[int, Any]] = ContextVar("oxicache_jinja_replaced", default={})  # noqa: B039 -- never changed
-
-
-def _look_within(found: Macro | TemplateModule, replaced: dict[int, Any]) -> None:
-    """Ask stand-ins of what a macro has had at hand since before the fragment: it may show that."""
-    macros = (
-        [found] if isinstance(found, Macro) else [one for one in vars(found).values() if type(one) is Macro]
-    )
-    for macro in macros:
-        function: Any = macro._func
-        for cell in function.__closure__ or ():
-            try:
-                content = cell.cell_contents
-            except ValueError:
-                continue  # nothing is in it yet
-            bool(replaced.get(id(content)))
-            context = getattr(content, "__self__", None)
-            if isinstance(
-                context, Context
-            ):  # it asks that, of the template that it was imported from, for names
-                names = [one for one in function.__code__.co_consts if isinstance(one, str)]
-                for name in names:
-                    bool(replaced.get(id(context.resolve_or_missing(name))))
-
-
-class _Block:
-    """A block in a context, as `fragments.rendering.Block` has it."""
-
-    def __init__(
-        self,
-        context: Context,
-        html: Callable[[], Any],
-        given: tuple[Any, ...],
-        roots: tuple[str, ...] = (),
-        session: tuple[str, ...] = (),
-        *,
-        local: Mapping[str, Any] = MappingProxyType({}),
-        has_includes: bool = False,
-    ) -> None:
-        self._caller = html
-        self._local = local
-        self._has_includes = has_includes
-        self._context = context
-        self._given = given
-        self._roots = roots
-        self._session = session
-
-    def names(self) -> Iterable[tuple[str, Any]]:
-        return [*self._context.get_all().items(), *self._hidden()]
-
-    def _hidden(self) -> list[tuple[str, Any]]:
-        """Return names that the context does not have, of loops and of arguments; marked, for they say nothing."""
-        known = self._context.get_all()
-        return [(f"\0{name}", value) for name, value in self._local.items() if known.get(name) is not value]
-
-    def html(self) -> str:
-        """Render the block."""
-        if self._has_includes:  # which are handed these as they are
-            for _, value in self._hidden():
-                bool(_replaced.get().get(id(value)))
-        return self._caller()
-
-    @contextmanager
-    def put(self, stand_ins: dict[str, Any]) -> Iterator[None]:
-        places = (self._context.parent, self._context.vars)
-        kept = [(place, name, place[name]) for place in places for name in stand_ins.keys() & place.keys()]
-        found = {id(value): stand_ins[name] for _, name, value in kept}
-        found |= {id(value): stand_ins[name] for name, value in self._hidden() if name in stand_ins}
-        token = _replaced.set(found)
-        for place, name, _ in kept:
-            place[name] = stand_ins[name]
-        try:
-            yield
-        finally:
-            for place, name, value in kept:
-                place[name] = value
-            _replaced.reset(token)
-
-    def given(self) -> tuple[Any, ...]:
-        """Return what was asked for already; note what its source says that it looks at."""
-        looks = guarding.outer()
-        if looks is not None:
-            for root in self._roots:
-                looks.note(root)
-            for name in self._session:
-                looks.note_session(name)
-        return self._given
 
 
 def _request(context: Context) -> HttpRequest | None:
@@ -398,7 +298,7 @@ def cached_widget(context: Context, name: Any, **said: Any) -> str:
         return template.render({**context.get_all(), **own})
 
     html, was_held = render(
-        fragment, _request(context), given, lambda: _Block(context, made, given), is_raw=is_raw
+        fragment, _request(context), given, lambda: Block(context, made, given), is_raw=is_raw
     )
     content = html if is_raw else Markup(html)  # noqa: S704 -- what a template has rendered
     try:
