@@ -1,6 +1,7 @@
 """`cached_in`: results of functions in an alias of CACHES."""
 
 import asyncio
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -85,6 +86,20 @@ class TestKeys:
         assert (f(1), f(1, 2), f(1, nothing)) == (True, False, True)
         assert f.key(1).endswith(":a=1")  # type: ignore[attr-defined]
 
+    def test_a_wrapper_is_called_as_it_is(self, cache: Any) -> None:
+        """Calls of one that gives more than it was given, or has other defaults, are told apart by what it was given."""
+
+        def under(user: str, amount: int = 1) -> tuple[str, int]:
+            return user, amount
+
+        @functools.wraps(under)
+        def over(amount: int = 5) -> tuple[str, int]:
+            return under("somebody", amount)
+
+        called = cached_in()(over)
+        assert [called(), called(1), called(amount=5)] == [("somebody", 5), ("somebody", 1), ("somebody", 5)]
+        assert called.key() == called.key(5)  # type: ignore[attr-defined]
+
     def test_a_key_of_its_own(self, cache: Any) -> None:
         """What `key` returns is taken as it is, with the name behind it: patterns find it, and no other shares it."""
         first = decorated(Counted(), key=lambda year, *_: f"report:{year}")
@@ -100,6 +115,9 @@ class TestKeys:
         long = decorated(Counted(), key=lambda year, *_: "x" * 1000 + str(year))
         assert long.key(1) != long.key(2)
         assert len(long.key(1)) <= 250
+        itself = decorated(Counted(lambda year, *_: repr(year)), key=lambda year, *_: year)
+        for year in (1, "1", True, "True", 1.0, "1.0", "~list(1)", [1]):
+            assert itself(year) == repr(year)
         with pytest.raises(TypeError, match="report is None"):
             decorated(Counted(), key=lambda *_: None)(1)
 

@@ -74,7 +74,7 @@ class _Method:
         self._ttl = ttl
         self._prefix = prefix
         self._per_instance = per_instance
-        self._arguments = by_arguments("", function, skips=1)
+        self._arguments = by_arguments("", function, skips_instance=True)
         self._member = rows.Member(full_name(function), "method_cache", "row", fresh=True, depends_on=())
         self._calls = Calls(function, ttl, self._key, KEEPING, globs=self._globs, row_of=self._row)
 
@@ -144,8 +144,9 @@ class _Method:
             segments += ["id", keys.spell(args[0].pk, "the primary key")]
             if (using := args[0]._state.db) not in (None, DEFAULT_DB_ALIAS):
                 segments += ["db", keys.escape(using)]
-        if f"{kind.__qualname__}.{self._function.__name__}" != self._function.__qualname__:
-            segments += ["of", f"{kind.__module__}.{kind.__qualname__}"]  # it inherits the method
+        whole = f"{kind.__module__}.{kind.__qualname__}"
+        if f"{whole}.{self._function.__name__}" != full_name(self._function):
+            segments += ["of", whole]  # it inherits the method
         return ":".join(segments)
 
     def _rest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
