@@ -82,18 +82,17 @@ class DjangoLens:
             model, _, pk = key.row
             of_row = dependencies.words_of(model, member).of(pk)
             return [*of_row, *captured_words(tags, MAX_WORDS - len(of_row))]
-        store = _store(cache)
-        if store is None or store.coherence != "host":
-            return []
-        from oxicache.django.backends.words import key_word, store_word, tag_word, tags_word
-
-        at = store.location
-        return [key_word(at, key), store_word(at), tags_word(at), *(tag_word(at, tag) for tag in tags)]
+        # The results of querysets, forms, fragments and views depend on models, and do not say on which.
+        models = apps.get_models(include_auto_created=True) if _store(cache) is not None else ()
+        return [
+            *_store_words(cache, key, tags),
+            *(words.model_word(model._meta.label_lower) for model in models),
+        ]
 
     def words_of(self, cache: str, text: str) -> list[str]:
         """Return the words of a key that is not there, or of a row that is written as `app.Model:pk`."""
         if (keys := self.keys(cache, text, None, None)) is not None:
-            return [word for key in keys for word in self.words(cache, key, ())]
+            return [word for key in keys for word in _store_words(cache, key, ())]
         member = _member(cache)
         label, _, pk = text.partition("(")[0].partition("@")[0].partition(":")
         if member is None or not pk:
@@ -143,6 +142,17 @@ def _stores() -> list[NativeStore]:
     from oxicache.django.backends.stores import stores
 
     return stores()
+
+
+def _store_words(cache: str, key: Any, tags: Collection[str]) -> list[str]:
+    """Return the words that every entry of a store has, and those of its tags."""
+    store = _store(cache)
+    if store is None or store.coherence != "host":
+        return []
+    from oxicache.django.backends.words import key_word, store_word, tag_word, tags_word
+
+    at = store.location
+    return [key_word(at, key), store_word(at), tags_word(at), *(tag_word(at, tag) for tag in tags)]
 
 
 def _alias(cache: str) -> str:

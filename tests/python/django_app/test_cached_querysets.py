@@ -300,10 +300,21 @@ class TestRefusals(TestCase):
         ):
             with pytest.raises(TypeError, match="database"):
                 ask()
-        with pytest.raises(TypeError, match="takes a queryset"):
+        with pytest.raises(TypeError, match="raw.. has no results"):
             cached_queryset(User.objects.raw("SELECT 1"))
+        with pytest.raises(TypeError, match=r"pass User._default_manager.all\(\)"):
+            cached_queryset(User)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"call all\(\)"):
             cached_queryset(User.objects)
+
+    def test_the_remedies_that_refusals_name_work(self) -> None:
+        """What must ask the database does so after `uncached()`."""
+        users = cached_queryset(User.objects.all())
+        with pytest.raises(TypeError, match=r"call uncached\(\) first; a field of a form takes"):
+            users.iterator()
+        assert list(users.uncached().iterator()) == []
+        with transaction.atomic():
+            assert list(users.uncached().select_for_update()) == []
 
     def test_wrong_arguments(self) -> None:
         """Are named, with their values and what would be right, where `cached()` is called."""

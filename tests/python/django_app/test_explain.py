@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.test import TestCase, override_settings
+from django.test import TestCase, TransactionTestCase, override_settings
 from project.catalogue.models import Dozen, Item, Label
 from row_worker import SAVING_LINE, RowWorker
 
 from oxicache import _native, live, walks
 from oxicache.django.backends.words import key_word, store_word, tag_word, tags_word
+from oxicache.django.queries import cached_queryset
 from oxicache.trail import trail, word_numbers
 
 BACKEND = "oxicache.django.backends.NativeCache"
@@ -129,6 +130,31 @@ class TestKeys(TestCase):
         """As for any verb."""
         with pytest.raises(LookupError, match="no cache 'django:nope'"):
             ask("explain", key="user:5", cache="django:nope")
+
+
+@override_settings(CACHES={"default": {"BACKEND": BACKEND, "LOCATION": "explain-queries"}})
+class TestQueries(TransactionTestCase):
+    def test_a_cached_queryset_tells_which_line_changed_its_model(self) -> None:
+        """The words of its entry have the names of models."""
+        item = Item.objects.create(title="tea", price=4)
+        assert len(cached_queryset(Item.objects.all())) == 1
+        (key,) = caches["default"].keys()
+        (entry,) = ask("explain", key=key)["found"]
+        assert (entry["state"], entry["why"]) == ("fresh", None)
+        assert "model:catalogue.item" in named(entry)
+        item.save()
+        (entry,) = ask("explain", key=key)["found"]
+        assert entry["state"] == "outdated"
+        assert entry["why"].startswith("model:catalogue.item was moved by save at ")
+        assert Path(__file__).name in entry["why"]
+
+    def test_a_key_that_is_not_there_is_not_every_models(self) -> None:
+        """What happened to models does not tell of it."""
+        caches["default"].set("another", 1)
+        Item.objects.create(title="tea", price=4)
+        found = ask("explain", key="user:5", cache="django:default")
+        assert found["missing"] == ["django:default"]
+        assert [event for event in found["trail"] if "model:catalogue.item" in event["names"]] == []
 
 
 class TestRows(TestCase):

@@ -20,6 +20,7 @@ from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
+from django.db.models.query import RawQuerySet
 
 from oxicache import options
 from oxicache.django import labels
@@ -35,6 +36,7 @@ __all__ = ["CachedManager", "CachedQuerySet", "cached_queryset", "watch_all"]
 _Row = TypeVar("_Row", bound=Model)
 
 DEFAULT_TTL = 300.0  # seconds
+UNCACHED = "call uncached() first"
 
 
 class _CachedRows(QuerySet[_Row, _Row]):
@@ -95,29 +97,27 @@ class _CachedRows(QuerySet[_Row, _Row]):
 
     def iterator(self, *args: Any, **kwargs: Any) -> Any:
         """As Django's. TypeError for a cached queryset: this holds no rows."""
-        self._forbid("iterator()")
+        self._forbid("iterator()", f"{UNCACHED}; a field of a form takes a queryset without cached()")
         return super().iterator(*args, **kwargs)
 
     def aiterator(self, *args: Any, **kwargs: Any) -> Any:
         """As `iterator`."""
-        self._forbid("aiterator()")
+        self._forbid("aiterator()", UNCACHED)
         return super().aiterator(*args, **kwargs)
 
     def select_for_update(self, *args: Any, **kwargs: Any) -> Any:
         """As Django's. TypeError for a cached queryset: this locks rows in the database."""
-        self._forbid("select_for_update()")
+        self._forbid("select_for_update()", UNCACHED)
         return super().select_for_update(*args, **kwargs)
 
     def raw(self, *args: Any, **kwargs: Any) -> Any:
         """As Django's. TypeError for a cached queryset: of what raw SQL reads nobody knows when it changes."""
-        self._forbid("raw()")
+        self._forbid("raw()", "call it of the manager")
         return super().raw(*args, **kwargs)
 
-    def _forbid(self, what: str) -> None:
+    def _forbid(self, what: str, remedy: str) -> None:
         if self._caching is not None:
-            raise TypeError(
-                f"{what} asks the database, and a cached queryset does not: call it before cached()"
-            )
+            raise TypeError(f"{what} asks the database, and a cached queryset does not: {remedy}")
 
 
 def _check_alias(alias: object) -> None:
@@ -191,12 +191,19 @@ def cached_queryset(
     """
     found: Any = queryset  # whatever the annotation says
     if not isinstance(found, QuerySet):
-        remedy = "call all() of it" if isinstance(found, BaseManager) else "raw() has no results to hold"
-        raise TypeError(f"cached_queryset takes a queryset, not {found!r}: {remedy}")
+        raise TypeError(f"cached_queryset takes a queryset, not {found!r}{_remedy(found)}")
     watch_all()
     copied: Any = queryset._chain()  # type: ignore[attr-defined]
     copied.__class__ = _class_of(type(copied))
     return copied.cached(ttl, **given)
+
+
+def _remedy(found: Any) -> str:
+    if isinstance(found, BaseManager):
+        return ": call all() of it"
+    if isinstance(found, type) and issubclass(found, Model):
+        return f": pass {found.__name__}._default_manager.all()"
+    return ": raw() has no results to hold" if isinstance(found, RawQuerySet) else ""
 
 
 def _class_of(plain: type[Any]) -> type[Any]:
