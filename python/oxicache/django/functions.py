@@ -18,11 +18,11 @@ from oxicache import keys, options
 from oxicache._native import MISSING
 from oxicache.adaptive import AdaptiveTtl, Meter
 from oxicache.django import conf
+from oxicache.django.codes import name_of
 from oxicache.django.invalidation import invalidate
 from oxicache.django.keeping import Keeping, akept, kept
 from oxicache.django.scope import current_scope
 from oxicache.errors import MissingScopeError
-from oxicache.results import full_name
 from oxicache.rows import RowCall
 from oxicache.signatures import check_function
 from oxicache.tags import checked_tags
@@ -105,7 +105,7 @@ def cached_in(
     """
 
     def decorate(function: Callable[..., Any], /) -> Any:
-        name = full_name(function)
+        name = name_of(function)
         spelt = _by_key(name, key) if key is not None else by_arguments(f"{KIND}:{name}", function)
         globs = [f"*:{keys.glob_literal(name)}"] if key is not None else globs_of(f"{KIND}:{name}")
         calls = Calls(

@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from oxicache import decorators, keys, rows
 from oxicache.django import conf, invalidate, transactions
+from oxicache.django.codes import name_of
 from oxicache.django.endpoints.figures import UNKNOWN, figures_of, human, servers_of
 from oxicache.django.functions import Calls, by_arguments, check_ttl, globs_of
 from oxicache.django.keeping import Keeping
@@ -74,6 +75,7 @@ class _Method:
         self._ttl = ttl
         self._prefix = prefix
         self._per_instance = per_instance
+        self._function_name = name_of(function)
         self._arguments = by_arguments("", function, skips_instance=True)
         self._member = rows.Member(full_name(function), "method_cache", "row", fresh=True, depends_on=())
         self._calls = Calls(function, ttl, self._key, KEEPING, globs=self._globs, row_of=self._row)
@@ -135,7 +137,7 @@ class _Method:
 
     @property
     def _start(self) -> str:
-        name = full_name(self._function)
+        name = self._function_name
         return name if self._prefix is None else f"{self._prefix}:{name}"
 
     def _name(self, args: tuple[Any, ...]) -> str:
