@@ -249,7 +249,7 @@ def _check(dropdown: Dropdown) -> None:
         if _check_model_field(dropdown, model, options):
             return
     if not _may_add_fields(form):
-        raise _missing(dropdown, declared)
+        raise _missing(dropdown, [*(() if model is None else _model_fields(model, options)), *declared])
 
 
 def _declared(form: type[Any]) -> dict[str, Any]:
@@ -285,6 +285,13 @@ def _check_model_field(dropdown: Dropdown, model: type[Model], options: Any) -> 
     return True
 
 
+def _model_fields(model: type[Model], options: Any) -> list[str]:
+    """Return the names of the fields that a model gives its form, as the form's Meta says."""
+    fields, exclude = getattr(options, "fields", None), getattr(options, "exclude", None) or ()
+    every = [one.name for one in (*model._meta.fields, *model._meta.many_to_many) if one.editable]
+    return [name for name in (every if isinstance(fields, str | None) else fields) if name not in exclude]
+
+
 def _may_add_fields(form: type[Any]) -> bool:
     """Whether a class that it is derived from makes instances in a way of its own: it may add fields to them."""
     return any(
@@ -294,7 +301,7 @@ def _may_add_fields(form: type[Any]) -> bool:
     )
 
 
-def _missing(dropdown: Dropdown, fields: Mapping[str, Any]) -> ValueError:
+def _missing(dropdown: Dropdown, fields: Iterable[str]) -> ValueError:
     return ValueError(f"{dropdown.where}: the form has no such field; it has {', '.join(fields) or 'none'}")
 
 

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
+from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS
-from django.forms import Form, ModelForm
+from django.core.exceptions import ImproperlyConfigured
+from django.forms import BaseForm, Form, ModelForm
 from django.forms.models import BaseModelForm, apply_limit_choices_to_to_formfield
 from django.http import HttpRequest
 
@@ -37,6 +39,15 @@ class _Timeout:
 
     def __get__(self, form: Any, kind: Any = None) -> float | None:
         return conf.current().timeouts[_TIMEOUT]
+
+
+def _check_order(form: type[Any]) -> None:
+    first = next((kind for kind in form.__mro__ if kind in {CachedDropdownMixin, BaseForm}), None)
+    if first is BaseForm:  # whose __init__ calls no other: the mixin's would never run
+        raise TypeError(
+            f"{form.__qualname__}: CachedDropdownMixin stands behind the form class, where it does nothing; "
+            f"write class {form.__name__}(CachedDropdownMixin, ...)"
+        )
 
 
 class CachedDropdownMixin:
@@ -69,6 +80,7 @@ class CachedDropdownMixin:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse what is wrong, as far as it can be told yet, and notice changes of rows from now on."""
         super().__init_subclass__(**kwargs)
+        _check_order(cls)
         cls._dropdowns = check_class(cls)
         if "dropdown_cache_timeout" in vars(cls):
             cls._seconds()
@@ -105,7 +117,13 @@ class CachedDropdownMixin:
 
     def _prefix(self, dropdown: Dropdown) -> str | None:
         """Return what begins the keys; None where nothing may be held. By it patterns find a tenant's choices."""
-        if not isinstance(holder_at(self.dropdown_cache_alias), NativeHolder):
+        alias = self.dropdown_cache_alias
+        if alias not in settings.CACHES:
+            raise ImproperlyConfigured(
+                f"{type(self).__qualname__}.dropdown_cache_alias is {alias!r}, which is no alias of CACHES "
+                f"({', '.join(settings.CACHES)})"
+            )
+        if not isinstance(holder_at(alias), NativeHolder):
             return None
         scope = scope_of(self.request, per_user=False, otherwise=self.dropdown_scope)
         if scope.missing:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django import forms
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from dropdown_forms import (
     DropdownCase,
@@ -23,6 +24,36 @@ ENTRY = {"model": Author}
 
 class TestMistakes(DropdownCase):
     """Each is said when the class is made, else by `manage.py check` and at the first use, in words that help."""
+
+    def test_the_mixin_behind_the_form_class(self) -> None:
+        """Would never run, and is refused."""
+        given = {"Meta": type("Meta", (), {"model": Item, "fields": ["author"]})}
+        with pytest.raises(TypeError, match=r"Wrong: .* write class Wrong\(CachedDropdownMixin, \.\.\.\)"):
+            type("Wrong", (forms.ModelForm, CachedDropdownMixin), given)
+
+    def test_an_unknown_field_of_a_model_form_is_told_those_of_the_model(self) -> None:
+        """The names in Meta, or the model's where it names none."""
+        for meta, known in (
+            ({"fields": ("title", "author")}, "it has title, author$"),
+            ({"exclude": ("title",)}, "it has (?!.*title).*author"),
+        ):
+            given = {
+                "Meta": type("Meta", (), {"model": Item, **meta}),
+                "cached_dropdown_fields": {"autor": ENTRY},
+            }
+            with pytest.raises(ValueError, match=known):
+                type("Wrong", (CachedDropdownMixin, forms.ModelForm), given)
+
+    def test_an_alias_that_caches_has_not(self) -> None:
+        """Is named with those that there are."""
+        given = {
+            "who": forms.ModelChoiceField(Author.objects),
+            "cached_dropdown_fields": {"who": ENTRY},
+            "dropdown_cache_alias": "nope",
+        }
+        form: Any = type("Wrong", (OptimizedDropdownForm,), given)
+        with pytest.raises(ImproperlyConfigured, match=r"Wrong.dropdown_cache_alias is 'nope'.*\(default"):
+            form()
 
     def test_when_a_class_is_made(self) -> None:
         """What its text tells: fields, models, methods, words and types."""
