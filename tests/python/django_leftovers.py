@@ -4,6 +4,7 @@ import functools
 import importlib
 import pkgutil
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -32,7 +33,15 @@ from oxicache.django.backends import loads, stores
 from oxicache.django.responses import shelves
 from oxicache.registry import cache_manager
 
-__all__ = ["django_state", "forget_models", "forget_stores", "remember_models", "remove_rows", "unwatch"]
+__all__ = [
+    "django_state",
+    "forget_models",
+    "forget_stores",
+    "remember_models",
+    "remove_rows",
+    "unwatch",
+    "unwatch_models",
+]
 
 # Loaded before anybody looks: what listens to signals does so from then on. Else the test that loads it, where it runs
 # alone, would have left that behind.
@@ -124,8 +133,12 @@ def unwatch() -> None:
     The project's stay watched: who depends on them is found once. Who loads anew what he caches watches again.
     """
     watching._is_watching_all = False
-    own = [model for model in apps.get_models(include_auto_created=True) if _is_of_django(model)]
-    for model in own:
+    unwatch_models(model for model in apps.get_models(include_auto_created=True) if _is_of_django(model))
+
+
+def unwatch_models(those: Iterable[type[models.Model]]) -> None:
+    """Have nobody hear of these: the first cached queryset of the run has all models watched."""
+    for model in those:
         watching._watched.discard(model)
         watching._referred.discard(model)
         for end in ("", ".referred", ".through"):

@@ -19,7 +19,7 @@ from oxicache import keys
 from oxicache.django import bulk, execution, host, marks, signals, transactions
 from oxicache.django.queries import compiling, fetching, plans, whole
 from oxicache.django.queries.fetching import Statement
-from oxicache.django.queries.plans import Known, Plan
+from oxicache.django.queries.plans import Known
 
 __all__ = ["MISTAKES"]
 
@@ -30,6 +30,16 @@ def _wrapped(patch: Patch, owner: Any, name: str, wrap: Callable[..., Any]) -> N
     """Put `wrap(before, ...)` in the place of a function."""
     before = getattr(owner, name)
     patch.setattr(owner, name, lambda *args, **kwargs: wrap(before, *args, **kwargs))
+
+
+def _shape_of(patch: Patch, values: Callable[[Any], Any]) -> None:
+    """Have keys made of shapes as though their values were others."""
+
+    def wrap(before: Any, query: Any) -> Any:
+        shape = before(query)
+        return shape and shape._replace(values=values(shape.values))
+
+    _wrapped(patch, plans, "shape_of", wrap)
 
 
 def _key_of(patch: Patch, **others: Callable[[Statement], Any]) -> None:
@@ -47,9 +57,7 @@ def _key_of(patch: Patch, **others: Callable[[Statement], Any]) -> None:
 
 def parameters_are_not_in_the_key(patch: Patch) -> None:
     _key_of(patch, params=lambda _: ())
-    _wrapped(
-        patch, Plan, "key", lambda before, self, model, kind, using, _: before(self, model, kind, using, [])
-    )
+    _shape_of(patch, lambda _: [])
 
 
 def types_of_parameters_are_not_in_the_key(patch: Patch) -> None:
@@ -57,12 +65,7 @@ def types_of_parameters_are_not_in_the_key(patch: Patch) -> None:
 
 
 def limits_are_not_in_the_key(patch: Patch) -> None:
-    _wrapped(
-        patch,
-        Plan,
-        "key",
-        lambda before, self, model, kind, using, values: before(self, model, kind, using, values[2:]),
-    )
+    _shape_of(patch, lambda values: values[2:])
 
 
 def databases_share(patch: Patch) -> None:

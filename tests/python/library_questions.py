@@ -315,8 +315,8 @@ class Question:
 
     def _begin(self) -> QuerySet[Any]:
         # Where the relation itself is deferred Django asks for it, row by row, to set what is known; what is held has
-        # it left deferred.
-        if self.by is None or "only" in dict(self.steps):
+        # it left deferred. And what is prefetched through what is known is held with a row of the database's.
+        if self.by is None or any(name == "only" or value == ["writer__works"] for name, value in self.steps):
             return _of(self, MODELS[self.model]).all()  # type: ignore[no-any-return]
         writer = Writer(pk=self.by, name="given")
         writer._state.db, writer._state.adding = self.using, False

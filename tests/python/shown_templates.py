@@ -18,6 +18,8 @@ CACHES: Final[dict[str, Any]] = {
 }
 _LIBRARIES: Final = {
     "cache": "django.templatetags.cache",
+    "l10n": "django.templatetags.l10n",
+    "tz": "django.templatetags.tz",
     "cache_tags": "oxicache.django.templatetags.cache_tags",
 }
 _LOAD: Final = "{% load cache_tags %}"

@@ -163,10 +163,15 @@ class HeldIterator(ModelChoiceIterator):  # type: ignore[type-arg]  # at run tim
             return error.made
 
     def _made(self) -> list[tuple[Any, Any, int]]:
-        given = super().__iter__()
-        if self._is_django and self.field.empty_label is not None:
-            next(given)
-        return [_held(value, label) for value, label in given]
+        shown = self.queryset
+        self.queryset = _with_fresh_related(shown)
+        try:
+            given = super().__iter__()
+            if self._is_django and self.field.empty_label is not None:
+                next(given)
+            return [_held(value, label) for value, label in given]
+        finally:
+            self.queryset = shown
 
     def made_of(self, kind: str, look: str, make: Asking) -> tuple[Any, ...] | None:
         """Return what `make` makes of these choices, which is held like them; None where they are not held.
@@ -225,6 +230,28 @@ class HeldIterator(ModelChoiceIterator):  # type: ignore[type-arg]  # at run tim
 
 
 _said: set[tuple[str, str]] = set()
+
+
+def _with_fresh_related(queryset: Any) -> Any:
+    """Have labels read the rows that a related manager knows as the database has them, by queries that are noted.
+
+    Each row of `author.items.all()` has that very author: it may be older than what is held, and reads nothing.
+    """
+    known = queryset._known_related_objects
+    if not known:
+        return queryset
+    found = queryset.all()
+    found._known_related_objects = {field: _loaded(rows_of, queryset.db) for field, rows_of in known.items()}
+    return found
+
+
+def _loaded(known: dict[Any, Model], using: str) -> dict[Any, Model]:
+    fresh: dict[Any, Model] = {}
+    for value, row in known.items():
+        fresh_row = type(row)._base_manager.using(row._state.db or using).filter(pk=row.pk).first()
+        if fresh_row is not None:
+            fresh[value] = fresh_row
+    return fresh
 
 
 def _frozen(made: list[Any]) -> Any:

@@ -18,11 +18,11 @@ from oxicache import keys, options
 from oxicache._native import MISSING
 from oxicache.adaptive import AdaptiveTtl, Meter
 from oxicache.django import conf
+from oxicache.django.codes import name_of
 from oxicache.django.invalidation import invalidate
 from oxicache.django.keeping import Keeping, akept, kept
 from oxicache.django.scope import current_scope
 from oxicache.errors import MissingScopeError
-from oxicache.results import full_name
 from oxicache.rows import RowCall
 from oxicache.signatures import check_function
 from oxicache.tags import checked_tags
@@ -105,7 +105,7 @@ def cached_in(
     """
 
     def decorate(function: Callable[..., Any], /) -> Any:
-        name = full_name(function)
+        name = name_of(function)
         spelt = _by_key(name, key) if key is not None else by_arguments(f"{KIND}:{name}", function)
         globs = [f"*:{keys.glob_literal(name)}"] if key is not None else globs_of(f"{KIND}:{name}")
         calls = Calls(
@@ -275,8 +275,10 @@ def _by_key(name: str, key: Callable[..., Any]) -> Spelt:
         found = key(*args, **kwargs)
         if found is None or found == "":
             raise TypeError(f"the key of {name} is {found!r}: whoever has none would share what is another's")
+        start = keys.spell(found, f"the key of {name}")
         # A text is taken as it is, colons and all, so that patterns find it; the name behind it is this function's own.
-        start = found if isinstance(found, str) else keys.spell(found, f"the key of {name}")
+        if isinstance(found, str) and not keys.spell(str.__str__(found)).startswith(keys.MARK):
+            start = str.__str__(found)  # but for one that reads as a number, whose key is another
         return _bounded(start, name)
 
     return spelt
@@ -287,18 +289,23 @@ def _bounded(start: str, name: str) -> str:
     return f"{keys.bounded(start, max(options.KEY_MAX_CHARS - len(name) - 1, 64))}:{name}"
 
 
-def by_arguments(start: str, function: Callable[..., Any], *, skips: int = 0) -> Spelt:
-    """Return how calls are spelt behind `start`, by the names of their arguments without the first `skips`."""
-    signature = inspect.signature(function)
-    skipped = set(list(signature.parameters)[:skips])
+def by_arguments(start: str, function: Callable[..., Any], *, skips_instance: bool = False) -> Spelt:
+    """Return how calls are spelt behind `start`, by the names of their arguments, without that of the instance."""
+    # A wrapper's own parameters: those of the function below it may be shifted, or have other defaults.
+    signature = inspect.signature(function, follow_wrapped=False)
+    first = next(iter(signature.parameters.values()), None)
+    skipped = first.name if skips_instance and first is not None else None
+    is_among_others = first is not None and first.kind is first.VAR_POSITIONAL
 
     def spelt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        if skipped is not None and is_among_others:
+            bound.arguments[skipped] = bound.arguments[skipped][1:]
         params = {
             each: value
             for each, value in bound.arguments.items()
-            if each not in skipped and not _is_left_out(signature.parameters[each], value)
+            if (each != skipped or is_among_others) and not _is_left_out(signature.parameters[each], value)
         }
         return keys.make_key(params=params, prefix=start) if params else start
 

@@ -5,9 +5,7 @@ Django is set up. `cached_widget()`, `cache_key_for()`, `cache_stats()` are func
 done: fragments/.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.apps import apps
@@ -20,13 +18,14 @@ from jinja2.runtime import ChainableUndefined, Context, Undefined
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
-from oxicache.django.fragments import guarding, render, showing, widgets
+from oxicache.django.fragments import render, showing, widgets
+from oxicache.django.fragments.jinja_blocks import Block, seen
 from oxicache.django.fragments.keying import CONDITIONAL, FRAGMENT, digest_of
 from oxicache.django.fragments.options import OPTIONS, check_option, fragment_of, words_of
 
 __all__ = ["CacheExtension"]
 
-Fixed = tuple[str, str, str, bool, tuple[str, ...], tuple[str, ...]]
+Fixed = tuple[str, str, str, bool, bool, tuple[str, ...], tuple[str, ...]]
 
 _UNNAMED: Final = "unnamed"  # a template made of a string
 _COUNT: Final = "_oxicache_blocks"  # of a parser: how many there were so far
@@ -73,6 +72,7 @@ class CacheExtension(Extension):
             kind,
             digest_of("jinja", *source, repr(body)),
             has_blocks,
+            any(nodes.Template(body).find(kind) for kind in (nodes.Include, nodes.Import, nodes.FromImport)),
             *_looked_at(given),
         )
         options = nodes.Dict([nodes.Pair(nodes.Const(key), value) for key, value in named.items()])
@@ -80,6 +80,7 @@ class CacheExtension(Extension):
             "_shown",
             [
                 nodes.ContextReference(),
+                nodes.DerivedContextReference(),
                 nodes.Const(fixed),
                 name,
                 nodes.Tuple(given, "load"),
@@ -106,6 +107,7 @@ class CacheExtension(Extension):
     def _shown(  # noqa: PLR0917 -- as `parse` calls it
         self,
         context: Context,
+        local: Context,
         fixed: Fixed,
         name: Any,
         given: tuple[Any, ...],
@@ -113,7 +115,7 @@ class CacheExtension(Extension):
         condition: Any,
         caller: Callable[[], str],
     ) -> str:
-        tag, kind, digest, has_blocks, roots, session = fixed
+        tag, kind, digest, has_blocks, has_includes, *looked_at = fixed
         if not condition:
             return caller()
         for value in (name, *given, *options.values()):
@@ -128,70 +130,19 @@ class CacheExtension(Extension):
             raise TemplateRuntimeError(f"{tag}: {error}") from error
         is_raw = not context.eval_ctx.autoescape
 
-        def block() -> _Block:
-            return _Block(context, caller, given, roots, session)
+        def block() -> Block:
+            return Block(context, caller, given, *looked_at, local=local.get_all(), has_includes=has_includes)
 
         html, _ = render(fragment, _request(context), given, block, is_raw=is_raw)
         return html if is_raw else Markup(html)  # noqa: S704 -- what a template has rendered
 
-    def _seen(self, name: str, value: Any) -> Any:
-        """Return what stands in for a value of the context while a fragment is rendered that shows it."""
-        original, stand_in = _replaced.get().get(name, (_replaced, None))
-        return stand_in if value is original else value
+    def _seen(self, value: Any) -> Any:
+        """Return what stands in for a value while a fragment is rendered that shows it, whatever its name."""
+        return seen(value)
 
     def _soft(self, value: Any) -> Any:
         """Return what is false, and whose attributes are, for what is not defined."""
         return ChainableUndefined() if isinstance(value, Undefined) else value
-
-
-# Of the fragment that is being rendered, by name: what is in its context, and what stands in for that. A template has
-# names at hand that it took from the context before.
-_replaced: ContextVar[dict[str, tuple[Any, Any]]] = ContextVar("oxicache_jinja_replaced", default={})  # noqa: B039 -- never changed
-
-
-class _Block:
-    """A block in a context, as `fragments.rendering.Block` has it."""
-
-    def __init__(
-        self,
-        context: Context,
-        html: Callable[[], Any],
-        given: tuple[Any, ...],
-        roots: tuple[str, ...] = (),
-        session: tuple[str, ...] = (),
-    ) -> None:
-        self.html = html
-        self._context = context
-        self._given = given
-        self._roots = roots
-        self._session = session
-
-    def names(self) -> Iterable[tuple[str, Any]]:
-        return self._context.get_all().items()
-
-    @contextmanager
-    def put(self, stand_ins: dict[str, Any]) -> Iterator[None]:
-        places = (self._context.parent, self._context.vars)
-        kept = [(place, name, place[name]) for place in places for name in stand_ins.keys() & place.keys()]
-        token = _replaced.set({name: (value, stand_ins[name]) for _, name, value in kept})
-        for place, name, _ in kept:
-            place[name] = stand_ins[name]
-        try:
-            yield
-        finally:
-            for place, name, value in kept:
-                place[name] = value
-            _replaced.reset(token)
-
-    def given(self) -> tuple[Any, ...]:
-        """Return what was asked for already; note what its source says that it looks at."""
-        looks = guarding.outer()
-        if looks is not None:
-            for root in self._roots:
-                looks.note(root)
-            for name in self._session:
-                looks.note_session(name)
-        return self._given
 
 
 def _request(context: Context) -> HttpRequest | None:
@@ -305,7 +256,7 @@ class _Guarded(NodeTransformer):
     def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 -- as Jinja2 names what it calls
         if node.ctx != "load" or node.name in _JINJAS:
             return node
-        return self._extension.call_method("_seen", [nodes.Const(node.name), node], lineno=node.lineno)
+        return self._extension.call_method("_seen", [node], lineno=node.lineno)
 
 
 class _Soft(NodeTransformer):
@@ -347,7 +298,7 @@ def cached_widget(context: Context, name: Any, **said: Any) -> str:
         return template.render({**context.get_all(), **own})
 
     html, was_held = render(
-        fragment, _request(context), given, lambda: _Block(context, made, given), is_raw=is_raw
+        fragment, _request(context), given, lambda: Block(context, made, given), is_raw=is_raw
     )
     content = html if is_raw else Markup(html)  # noqa: S704 -- what a template has rendered
     try:

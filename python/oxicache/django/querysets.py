@@ -4,8 +4,8 @@
         objects = InvalidatingManager()
 
 Covered is what goes through them: `update`, `bulk_create`, `bulk_update`, `delete` also where it sends no signal, and
-their async twins. So are related managers, which Django derives from the default manager, but not those steps that it
-takes by the base manager: `add()` of a reverse foreign key and the updates and deletions of a cascade, for which
+their async twins. So are related managers, which Django derives from the default manager, with `add()` and `set()`,
+which it carries out by the base manager; but not the updates and deletions of a cascade, for which
 `Meta.base_manager_name` names this manager too. A queryset of another class, raw SQL, and what the database does by
 itself (triggers, ON DELETE of its own) go past; execution.py notices the raw SQL.
 
@@ -14,12 +14,13 @@ and of a filter by primary keys that are whole numbers or UUIDs; of all others i
 keys first would cost a query, and not find a row that another connection commits in between.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from django.apps import apps
-from django.db import Error
+from django.db import Error, router
 from django.db.models import Manager, Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.fields.related_lookups import RelatedExact, RelatedIn
@@ -29,6 +30,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.where import AND, WhereNode
 
 from oxicache.django import bulk
+from oxicache.django.bulk import changed
 
 __all__ = ["InvalidatingManager", "InvalidatingQuerySet"]
 
@@ -64,7 +66,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count = super().update(**kwargs)
         if count:
-            bulk.changed(self.model, pks, alias)
+            changed(self.model, pks, alias)
         return count
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -96,9 +98,9 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
             }
             if update_conflicts:
                 # Which of the rows were there before, and under which key, only the database knows.
-                bulk.changed(self.model, None, alias)
+                changed(self.model, None, alias)
             else:
-                bulk.changed(self.model, created, alias, ends=ends, is_new=True)
+                changed(self.model, created, alias, ends=ends, is_new=True)
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -113,7 +115,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count = super(InvalidatingQuerySet, silent).bulk_update(rows, fields, batch_size=batch_size)
         if count:
-            bulk.changed(self.model, rows, alias)
+            changed(self.model, rows, alias)
         return count
 
     bulk_update.alters_data = True  # type: ignore[attr-defined]
@@ -135,7 +137,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
                 is_own = model._meta.concrete_model is self.model._meta.concrete_model
                 # What a row that is gone was related to is known from `depends_on`, as when one instance is deleted.
                 ends = None if is_own else {field.attname: () for field in bulk.relation_ends(model)}
-                bulk.changed(model, pks if is_own else None, alias, ends=ends, is_gone=True)
+                changed(model, pks if is_own else None, alias, ends=ends, is_gone=True)
         return count, by_label
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -147,7 +149,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count: int = super()._raw_delete(using)
         if count and self._is_telling:
-            bulk.changed(self.model, filtered_pks(self.query), alias, is_gone=True)
+            changed(self.model, filtered_pks(self.query), alias, is_gone=True)
         return count
 
     _raw_delete.alters_data = True  # type: ignore[attr-defined]
@@ -157,6 +159,12 @@ class InvalidatingManager(Manager[_Row]):
     """A manager whose querysets are InvalidatingQuerySet; `from_queryset` takes a class derived from that."""
 
     _queryset_class = InvalidatingQuerySet
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have `add()` of the managers that Django derives for foreign keys of others invalidate what it updates."""
+        super().__init_subclass__(**kwargs)
+        if cls.__qualname__ in _RELATED:
+            cls.add = _telling(cls.add)  # type: ignore[attr-defined]  # of Django's own class
 
     @classmethod
     def from_queryset(cls, queryset_class: Any, class_name: str | None = None) -> Any:
@@ -169,13 +177,36 @@ class InvalidatingManager(Manager[_Row]):
         return super().from_queryset(queryset_class, class_name)
 
 
+# Of relations by a foreign key, generic ones too. Those by a table between tell by `m2m_changed`.
+_RELATED: Final = frozenset(
+    {
+        "create_reverse_many_to_one_manager.<locals>.RelatedManager",
+        "create_generic_related_manager.<locals>.GenericRelatedObjectManager",
+    }
+)
+
+
+def _telling(add: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(add)
+    def added(self: Any, *rows: Any, bulk: bool = True) -> None:
+        if not (rows and bulk) or isinstance(self.model._base_manager, InvalidatingManager):
+            return add(self, *rows, bulk=bulk)  # it saves each, or the manager that it goes by tells
+        alias = router.db_for_write(self.model, instance=self.instance)
+        with _whole_if_it_fails(self.model, alias):
+            add(self, *rows, bulk=bulk)
+        changed(self.model, rows, alias)
+        return None
+
+    return added
+
+
 @contextmanager
 def _whole_if_it_fails(model: type[Model], alias: str) -> Iterator[None]:
     try:
         yield
     except Error:
         # The database may have done its part, or some batches of it. Too much invalidated is harmless.
-        bulk.changed(model, None, alias)
+        changed(model, None, alias)
         raise
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "request_scope",
     "scope_of",
     "session_client",
+    "session_places",
     "session_tenant",
     "session_unit",
     "use_scope",
@@ -149,19 +150,23 @@ def _spelt(value: Any) -> str:
 # ---------------------------------------------------------------- who is asked
 
 
+# Of document 004.
+_NAMES: Final = {"tenant": "tenant_id", "client": "client_id", "unit": "bu_id"}
+
+
 def session_tenant(request: HttpRequest) -> Any:
     """The session's `tenant_id`, as document 004 has it, for the setting TENANT."""
-    return _from_session(request, "tenant_id")
+    return _from_session(request, _NAMES["tenant"])
 
 
 def session_client(request: HttpRequest) -> Any:
     """The session's `client_id`, for the setting CLIENT."""
-    return _from_session(request, "client_id")
+    return _from_session(request, _NAMES["client"])
 
 
 def session_unit(request: HttpRequest) -> Any:
     """The session's `bu_id`, for the setting UNIT."""
-    return _from_session(request, "bu_id")
+    return _from_session(request, _NAMES["unit"])
 
 
 # What is asked where the settings name nobody, in a project as document 004 describes it.
@@ -170,15 +175,27 @@ SESSION: Final[Mapping[str, Resolver]] = MappingProxyType(
 )
 
 
+def session_places(request: HttpRequest) -> dict[str, Any]:
+    """Return what a session names of the tenant, the client and the unit, in one look."""
+    session = _session(request)
+    if session is None:
+        return {}
+    found = {part: session.get(name) for part, name in _NAMES.items()}
+    return {part: value for part, value in found.items() if value is not None and value != ""}
+
+
 def _from_session(request: HttpRequest, name: str) -> Any:
-    """A value of a session that there is. One that nobody has is not begun, and asked for no row."""
+    session = _session(request)
+    return None if session is None else session.get(name)
+
+
+def _session(request: HttpRequest) -> Any:
+    """Return the session that there is. One that nobody has is not begun, and asked for no row."""
     session = getattr(request, "session", None)
     if session is None:
         return None
     is_loaded = not isinstance(session, SessionBase) or hasattr(session, "_session_cache")
-    if not is_loaded and not _has_session_cookie(request):
-        return None
-    return session.get(name)
+    return session if is_loaded or _has_session_cookie(request) else None
 
 
 def _has_session_cookie(request: HttpRequest) -> bool:

@@ -43,6 +43,7 @@ _DECIDING: Final = (
     "render",
     "template_name",
 )
+_DECIDING_NAMES: Final = frozenset(_DECIDING) - {"template_name"}  # which somebody may have put on one widget
 _tag = re.compile(r'<option value="[^"]*"(?=>)')
 
 
@@ -91,7 +92,7 @@ class _HeldOptions(Select):
     def _whole(
         self, choices: HeldIterator, name: str, value: Any, attrs: Any, renderer: Any
     ) -> SafeString | None:
-        if not _are_djangos(self, renderer):
+        if not _DECIDING_NAMES.isdisjoint(vars(self)) or not _are_djangos(self, renderer):
             return None
         kind = type(renderer)
         look = f"{kind.__module__}.{kind.__qualname__}"

@@ -166,6 +166,34 @@ class TestDefects:
         finally:
             asset.delete()
 
+    def test_two_classes_with_one_name_share_nothing(self, row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As where an app's model is called like the one of another app that it inherits the method from."""
+
+        def figure(self: Any) -> str:
+            return type(self).__module__
+
+        figure.__module__, figure.__qualname__ = "core.models", "People.figure"
+        monkeypatch.setattr(People, "figure", method_cache()(figure), raising=False)
+        assert ":of:" in People.figure.key(row(People))
+        figure.__module__ = People.__module__
+        monkeypatch.setattr(People, "figure", method_cache()(figure))
+        assert ":of:" not in People.figure.key(row(People))
+
+    def test_arguments_of_a_wrapper(self, row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One that names none, not even the instance, is told apart by all of them."""
+
+        def price(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+            return (*args[1:], kwargs)
+
+        monkeypatch.setattr(People, "price", method_cache()(price), raising=False)
+        person = row(People)
+        assert [person.price("EUR"), person.price("USD"), person.price(to="EUR"), person.price()] == [
+            ("EUR", {}),
+            ("USD", {}),
+            ({"to": "EUR"},),
+            ({},),
+        ]
+
     def test_tenants_share_nothing(self, row: Any, attach: Attach) -> None:
         """There no key had a tenant."""
         calls = attach()

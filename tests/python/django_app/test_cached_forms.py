@@ -195,6 +195,16 @@ class TestShown(DropdownCase):
             assert str(held(initial={"of": self.rows[1].pk})) == expected
         assert expected.count("<option") == 1005
 
+    def test_a_widget_that_somebody_has_changed(self) -> None:
+        """What is put on one widget, to make its options in another way, makes them."""
+        held = cached(one(FIELDS["named"]()))
+        str(held())
+        form = held()
+        widget = form.fields["of"].widget
+        made = widget.create_option
+        widget.create_option = lambda *args, **kwargs: made(*args, **kwargs) | {"attrs": {"data-x": "1"}}
+        assert str(form).count('data-x="1"') == str(held()).count("<option")
+
     def test_the_widget_is_called_as_ever(self) -> None:
         """Templates and libraries tell fields apart by the name of their widget's class."""
         form = cached(one(FIELDS["named"]()))()

@@ -76,6 +76,32 @@ class TestChanges(DropdownCase):
         self.rows[0].save()
         assert "one by Anna" in str(held())
 
+    def test_what_a_related_manager_knows(self) -> None:
+        """Rows of `author.items` have that author already, and a label that reads it follows its changes."""
+
+        class ByAuthor(forms.ModelChoiceField):
+            def label_from_instance(self, row: Any) -> str:
+                return f"{row.title} by {row.author.name}"
+
+        held = cached(one(ByAuthor(Item.objects.none())), Item)
+        Item.objects.create(title="one", author=self.rows[0])
+        old = Author.objects.get(pk=self.rows[0].pk)
+
+        def shown(author: Author) -> Any:
+            form = held()
+            form.fields["of"].queryset = author.items.all()
+            return form
+
+        for _ in range(3):
+            assert labels(shown(old)) == ["one by Ann"]
+            assert "one by Ann" in str(shown(old))
+        assert queries(lambda: str(shown(old))) == 0
+        self.rows[0].name = "Anna"
+        self.rows[0].save()
+        for _ in range(3):
+            assert labels(shown(old)) == ["one by Anna"]
+            assert "one by Anna" in str(shown(old))
+
     def test_what_no_query_tells(self) -> None:
         """`depends_on` names what a label takes from a cache of its own."""
         held = cached(one(Priced(authors)), depends_on=["catalogue.Item"])

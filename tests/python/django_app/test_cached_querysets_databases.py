@@ -72,9 +72,9 @@ class TestDatabases(TestCase):
         """It may be older; later it is held, and what is read where it is written always is."""
         with clock() as now, override_settings(DATABASE_ROUTERS=[Replica()], OXICACHE={"REPLICA_HOLD": 10}):
             for alias, later, count in (("other", 9, 1), ("default", 0, 0), ("other", 11, 0)):
+                users = cached_queryset(User.objects.using(alias), 60)  # from now on changes are noticed
                 User.objects.using("default").create(username=f"{alias}{later}")
                 now.advance(later)
-                users = cached_queryset(User.objects.using(alias), 60)
                 list(users)
                 with CaptureQueriesContext(connections[alias]) as found:
                     list(users.all())

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.http import HttpResponse
 from django.template import TemplateSyntaxError
 from django.test import override_settings
 from django.utils import timezone, translation
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 from shown_templates import CACHES, Counter, asked, named, shown
 
@@ -136,6 +137,19 @@ class TestKeys:
         }
         assert shown(raw, text="<") == "<"
         assert named("page", page, text="<") == "&lt;<"
+
+    def test_how_values_are_shown_is_told_apart(self) -> None:
+        """What is localized or not, and safe or escaped, is not the same text: of an included template too."""
+        templates = {
+            "page": "{% load l10n tz %}{% include 'a' %} {% localize off %}{% include 'a' %}{% endlocalize %} "
+            "{% localtime off %}{% include 'a' %}{% endlocaltime %}",
+            "a": "{% cache_fragment 'a' text %}{{ text }}{{ number }}{{ at|time:'H' }}{% endcache_fragment %}",
+        }
+        at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+        with translation.override("de"), timezone.override("Asia/Tokyo"), testing.strict():
+            for text, seen in [(mark_safe("<b>"), "<b>"), ("<b>", "&lt;b&gt;")] * 2:
+                found = named("page", templates, text=text, number=1.5, at=at).split(" ")
+                assert found == [f"{seen}1,521", f"{seen}1.521", f"{seen}1,512"]
 
     def test_patterns_find_them(self) -> None:
         """By kind and name, as document 004 spells them, below the tenant."""

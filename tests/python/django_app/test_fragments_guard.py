@@ -13,7 +13,7 @@ from django.core.cache import cache, caches
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.template.context_processors import csrf
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from django.urls import resolve
 from django.utils.functional import SimpleLazyObject
 from shown_templates import CACHES, Counter, asked, jinja, named, shown
@@ -88,6 +88,38 @@ class TestVisitors:
         )
         with testing.strict(), pytest.raises(LeakError, match=f"the fragment 'a' looks at {root}"):
             shown_to(ANN)
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "{% for one in [user] %}FRAG{{ one.username }}END{% endfor %}",
+            "{% for one in [request.user] %}FRAG{{ one.username }}END{% endfor %}",
+            "{% with user=user %}FRAG{% include 'inner' %}END{% endwith %}",
+            "{% macro own(one) %}FRAG{{ one.username }}END{% endmacro %}{{ own(user) }}",
+            "{% set own = user %}{% macro at_hand() %}{{ own.username }}{% endmacro %}FRAG{{ at_hand() }}END",
+            "{% from 'macros' import of_context with context %}FRAG{{ of_context() }}END",
+            "{% import 'macros' as macros with context %}FRAG{{ macros.of_context() }}END",
+        ],
+    )
+    def test_names_that_no_context_of_jinja2_has(self, source: str) -> None:
+        """A visitor is a visitor by the name of a loop, of an argument, and inside of a macro from elsewhere."""
+        page = source.replace("FRAG", "{% cache_fragment 'a' %}").replace("END", "{% endcache_fragment %}")
+        macro = "{% macro of_context() %}{{ user.username }}{% endmacro %}"
+        templates = {"inner": "{{ user.username }}", "macros": macro}
+        for user in (ANN, BOB, ANN, BOB):
+            assert jinja(page, templates, user=user, request=asked(user)) == user.username
+        assert len(cache._memory.keys()) == 0
+
+    @pytest.mark.parametrize("text", ["{{ request.POST.name }}", "{{ request.body }}"])
+    def test_what_he_sends_is_shared_with_nobody(self, text: str) -> None:
+        """Nor is what a form was filled in with; who sent nothing is shown what such visitors share."""
+        source = fragment("'a'", f"{text}{{{{ counter }}}}")
+        for name in ("ann", "bob", "ann"):
+            sent = RequestFactory().post("/", f"name={name}", "application/x-www-form-urlencoded")
+            assert name in shown(source, request=sent, counter="")
+        empty = [shown(source, request=asked(ANN), counter=Counter()) for _ in range(3)]
+        assert empty[1] == empty[2]
+        assert "ann" not in empty[2]
 
     def test_a_visitor_who_varies_it_has_his_own(self) -> None:
         """With `vary_on="user"` it is kept, for each of them."""

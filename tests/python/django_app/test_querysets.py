@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import connections, models, transaction
 from django.db.models import F, Q
 from django.test import TestCase
+from django_leftovers import unwatch_models
 from project.catalogue.models import Item, Label
 from project.parcels.models import Depot, Express, Parcel, ParcelQuerySet, Sender, Slip, Stop, computed
 from sessions import Words
@@ -108,6 +109,26 @@ class TestUpdate(ParcelsTestCase):
         """`remove()` and `clear()` of a reverse foreign key are an update."""
         self.sender.parcels.clear()
         assert Sender.objects.get().grams == 0
+
+    def test_a_related_manager_that_takes_rows_in(self) -> None:
+        """`add()` and `set()` are an update by the base manager, which is Django's own here."""
+        assert not isinstance(Parcel._base_manager, InvalidatingManager)
+        other = Sender.objects.create(name="Bob")
+        assert other.grams == 0
+        for take, parcels in (
+            (other.parcels.add, [self.parcels[0]]),
+            (async_to_sync(other.parcels.aadd), [self.parcels[1]]),
+            (lambda one: other.parcels.set([*other.parcels.all(), one]), [self.parcels[2]]),
+        ):
+            words = Words("rows:parcels.parcel", "model:parcels.parcel")
+            take(*parcels)
+            assert words.moved, take
+        assert [one.grams for one in Sender.objects.order_by("pk")] == [0, 6_000]
+        words = Words("rows:parcels.parcel", "model:parcels.parcel")
+        other.parcels.add()
+        assert words.moved == []
+        with pytest.raises(TypeError, match="Parcel"):
+            other.parcels.add(other)
 
     def test_a_proxy_is_the_row_of_its_model(self) -> None:
         """Whichever of both updates."""
@@ -222,6 +243,7 @@ class TestDelete(ParcelsTestCase):
 
     def test_rows_without_signals(self) -> None:
         """Django deletes them by one statement."""
+        unwatch_models([Slip])
         slips = [Slip.objects.create(text=text, parcel=self.parcels[0]) for text in "ab"]
         words = Words(f"row:parcels.slip:{slips[0].pk}", "rows:parcels.slip", "model:parcels.slip")
         with self.assertNumQueries(1):
@@ -233,6 +255,7 @@ class TestDelete(ParcelsTestCase):
 
     def test_rows_of_a_cascade_without_signals(self) -> None:
         """Whoever began it: a queryset, or an instance, by the base manager of what is deleted."""
+        unwatch_models([Slip])
         for delete in (
             lambda: Parcel.objects.filter(pk=1).delete(),
             lambda: Parcel.objects.get(pk=2).delete(),

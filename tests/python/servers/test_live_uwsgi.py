@@ -1,5 +1,7 @@
 """The workers of a real uWSGI, which forks without Python's hooks unless it is told to use them."""
 
+from pathlib import Path
+
 import pytest
 from live_workers import (
     a_fork_is_harmless,
@@ -38,4 +40,11 @@ def test_workers_are_reached(kind: str) -> None:
 
 def is_idle(server: Server) -> bool:
     """Whether all that was answered is over: workers that are busy uWSGI ends without Python's exit functions."""
-    return server.log().count("=> generated") >= len(server.answered)
+    pids = [int(name.partition("-")[0]) for name in server.site.socket_names()]
+    return server.log().count("=> generated") >= len(server.answered) and all(map(_rests, pids))
+
+
+def _rests(pid: int) -> bool:
+    """Whether no thread runs: one that has just written of its request may have yet to note that it is over."""
+    states = (stat.read_text().rpartition(") ")[2] for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return not any(state.startswith("R") for state in states)

@@ -11,6 +11,7 @@ from oxicache.adaptive import AdaptiveTtl
 from oxicache.compat.enterpriseland.monitoring import cache_monitor
 from oxicache.django import conf
 from oxicache.django.backends import NativeCache
+from oxicache.django.codes import name_of
 from oxicache.django.functions import Calls, by_arguments, cached_in, globs_of, scoped
 from oxicache.django.keeping import Keeping
 from oxicache.django.responses import arguments
@@ -65,7 +66,8 @@ def smart_cache(
         adaptive = AdaptiveTtl(base_timeout, min_timeout, max_timeout)
 
     def decorate(function: _F) -> _F:
-        start = f"smart:{function.__module__}:{function.__qualname__}"
+        _, dot, mark = name_of(function).rpartition("@")
+        start = f"smart:{function.__module__}:{function.__qualname__}" + (f"@{mark}" if dot else "")
         calls = Calls(
             function,
             adaptive,

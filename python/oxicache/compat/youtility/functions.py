@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from oxicache import decorators, keys, rows
 from oxicache.django import conf, invalidate, transactions
+from oxicache.django.codes import name_of
 from oxicache.django.endpoints.figures import UNKNOWN, figures_of, human, servers_of
 from oxicache.django.functions import Calls, by_arguments, check_ttl, globs_of
 from oxicache.django.keeping import Keeping
@@ -74,7 +75,8 @@ class _Method:
         self._ttl = ttl
         self._prefix = prefix
         self._per_instance = per_instance
-        self._arguments = by_arguments("", function, skips=1)
+        self._function_name = name_of(function)
+        self._arguments = by_arguments("", function, skips_instance=True)
         self._member = rows.Member(full_name(function), "method_cache", "row", fresh=True, depends_on=())
         self._calls = Calls(function, ttl, self._key, KEEPING, globs=self._globs, row_of=self._row)
 
@@ -135,7 +137,7 @@ class _Method:
 
     @property
     def _start(self) -> str:
-        name = full_name(self._function)
+        name = self._function_name
         return name if self._prefix is None else f"{self._prefix}:{name}"
 
     def _name(self, args: tuple[Any, ...]) -> str:
@@ -144,8 +146,9 @@ class _Method:
             segments += ["id", keys.spell(args[0].pk, "the primary key")]
             if (using := args[0]._state.db) not in (None, DEFAULT_DB_ALIAS):
                 segments += ["db", keys.escape(using)]
-        if f"{kind.__qualname__}.{self._function.__name__}" != self._function.__qualname__:
-            segments += ["of", f"{kind.__module__}.{kind.__qualname__}"]  # it inherits the method
+        whole = f"{kind.__module__}.{kind.__qualname__}"
+        if f"{whole}.{self._function.__name__}" != full_name(self._function):
+            segments += ["of", whole]  # it inherits the method
         return ":".join(segments)
 
     def _rest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

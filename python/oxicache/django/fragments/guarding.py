@@ -106,6 +106,12 @@ class Looks(Record):
         if self.outer is not None and (root != "tenant" or isinstance(self.outer, Looks)):
             self.outer.note(root)
 
+    def note_sent(self) -> None:
+        """Note that it looks at a form's values or a body: no view is cached that was sent such, and a fragment is."""
+        self.roots.add("POST")
+        if self.outer is not None:
+            self.outer.note_sent()
+
     def note_meta(self, name: Any) -> None:
         """Note what was read of META: by name also what the key of a response holds."""
         if name in _NAMED:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.signals import setting_changed
 from django.utils.functional import Promise
+from django.utils.html import escape
 
 from oxicache import keys
 from oxicache.django.responses.places import places
@@ -110,6 +111,8 @@ def spelt(value: Any, name: str) -> str:
         value = str(value)
     elif getattr(value, "is_anonymous", False) is True and getattr(value, "pk", value) is None:
         return f"{keys.MARK}anonymous"
+    if isinstance(value, str) and hasattr(value, "__html__") and escape(plain := str.__str__(value)) != plain:
+        return f"{keys.MARK}safe={keys.spell(plain)}"  # shown as it is, where another text of that content is escaped
     return keys.spell(value, f"what {name!r} varies by")
 
 

@@ -30,7 +30,7 @@ from oxicache.django.nesting import Gathered, Needs
 from oxicache.django.responses.attributes import is_watched_elsewhere, noting
 from oxicache.django.responses.rest import user_kind
 from oxicache.django.responses.sessions import naming
-from oxicache.django.scope import SESSION, Mark, Scope, request_scope, scope_of
+from oxicache.django.scope import Mark, Scope, request_scope, scope_of, session_places
 from oxicache.errors import MissingScopeError
 
 __all__ = ["Block", "Rendered", "render"]
@@ -164,8 +164,7 @@ def _scope(fragment: Fragment, request: HttpRequest | None, block: Callable[[], 
 
 def _session_scope(request: HttpRequest, fragment: Fragment) -> Scope:
     """Whose it is where the settings name nobody: by what the session says, as document 004 has it."""
-    places = {part: ask(request) for part, ask in SESSION.items()}
-    given = {part: found for part, found in places.items() if found is not None and found != ""}
+    given = session_places(request)
     if not given and conf.resolver("user") is None:
         return request_scope(request, per_user=fragment.per_user)
     return scope_of(request, per_tenant=False, per_user=fragment.per_user, **given)

@@ -3,6 +3,7 @@
 A plan spares those that come after it the compiler: their key is made of the shape and their values.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,9 +23,9 @@ MAX_PLANS: Final = 1024  # shapes of queries; a project's code has some hundreds
 class Plan:
     """What is the same for all queries of a shape."""
 
-    __slots__ = ("_begun", "is_converted", "is_told", "layout", "models")
+    __slots__ = ("is_converted", "is_told", "layout", "models")
 
-    def __init__(self, compiler: Any, structure: tuple[Any, ...] = ()) -> None:
+    def __init__(self, compiler: Any) -> None:
         """Look at a query that was compiled."""
         text, _ = compiler.as_sql()
         expressions = [expression for expression, *_ in compiler.select[: compiler.col_count]]
@@ -34,15 +35,6 @@ class Plan:
         has_composite = compiler.has_composite_fields(expressions)
         self.is_converted = not has_composite and are_djangos(compiler.get_converters(expressions))
         self.layout: Layout | None = layout_of(compiler) if self.is_converted else None
-        self._begun = hashlib.blake2b(
-            repr(structure).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES
-        )
-
-    def key(self, model: type[Model], kind: str, using: str, values: list[Any]) -> str:
-        """Return the key of one query of this shape."""
-        digest = self._begun.copy()
-        digest.update(f"{scope_of(using)}\0{values!r}".encode("utf-8", "surrogatepass"))
-        return key_of(model, kind, digest.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +46,13 @@ class Known:
     model: type[Model]
     is_all: bool
     models: frozenset[type[Model]]
-    plan: Plan
-    values: list[Any]
+    shape: Shape
 
     def key(self) -> str:
-        """Return the key of its result."""
-        return self.plan.key(self.model, self.kind, self.using, self.values)
+        """Return the key of its result. TypeError where the tenant has no spelling."""
+        digest = _begun(self.shape.structure).copy()
+        digest.update(f"{scope_of(self.using)}\0{self.shape.values!r}".encode("utf-8", "surrogatepass"))
+        return key_of(self.model, self.kind, digest.hexdigest())
 
     def reads(self) -> frozenset[type[Model]]:
         """Return the models that it names."""
@@ -72,6 +65,7 @@ _plans: dict[tuple[str, tuple[Any, ...]], Plan] = {}
 def forget() -> None:
     """Have every plan made anew."""
     _plans.clear()
+    _begun.cache_clear()
 
 
 def asked(compiler: Any, kind: str) -> tuple[Known | Statement, Plan]:
@@ -83,7 +77,7 @@ def asked(compiler: Any, kind: str) -> tuple[Known | Statement, Plan]:
         sql, params = compiler.as_sql()
         return Statement(using, kind, query.model, sql, tuple(params), is_all=True), plan or Plan(compiler)
     models = plan.models | {query.model}
-    return Known(using, kind, query.model, is_all=True, models=models, plan=plan, values=shape.values), plan
+    return Known(using, kind, query.model, is_all=True, models=models, shape=shape), plan
 
 
 def asked_of_tables(compiler: Any, kind: str) -> Known | None:
@@ -95,18 +89,23 @@ def asked_of_tables(compiler: Any, kind: str) -> Known | None:
     shape = shape_of(query)
     if shape is None:
         return None
+    if (query.is_sliced or query.distinct) and not _plan(compiler, using, shape).is_told:
+        return None  # what is counted depends on how the order and the columns are spelt
     tables = [table.table_name for table in query.alias_map.values()]
-    plan = _plan(compiler, using, shape)
-    if not plan.is_told:
-        return None
     models = models_read(tables) | {query.model}
-    return Known(using, kind, query.model, is_all=False, models=models, plan=plan, values=shape.values)
+    return Known(using, kind, query.model, is_all=False, models=models, shape=shape)
+
+
+@functools.lru_cache(maxsize=MAX_PLANS)
+def _begun(structure: tuple[Any, ...]) -> Any:
+    """Return the digest of a structure, to be copied and continued."""
+    return hashlib.blake2b(repr(structure).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
 
 
 def _plan(compiler: Any, using: str, shape: Shape) -> Plan:
     plan = _plans.get((using, shape.structure))
     if plan is None:
-        plan = Plan(compiler, shape.structure)
+        plan = Plan(compiler)
         if len(_plans) >= MAX_PLANS:
             _plans.clear()
         _plans[using, shape.structure] = plan

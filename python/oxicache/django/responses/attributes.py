@@ -45,6 +45,7 @@ _DJANGOS: Final = frozenset(
         "accepted_types",
         "accepted_types_by_precedence",
         "auser",
+        "body",
         "content_params",
         "content_type",
         "encoding",
@@ -71,6 +72,9 @@ _DJANGOS: Final = frozenset(
 # The address and the method are in the key of every response, and not in that of a fragment of a template.
 _NOTED: Final = {
     "GET": "QUERY_STRING",
+    "FILES": "REQUEST_METHOD",
+    "POST": "REQUEST_METHOD",
+    "body": "REQUEST_METHOD",
     "content_params": "CONTENT_TYPE",
     "content_type": "CONTENT_TYPE",
     "encoding": "CONTENT_TYPE",
@@ -79,6 +83,7 @@ _NOTED: Final = {
     "path_info": "PATH_INFO",
     "scheme": "wsgi.url_scheme",
 }
+_SENT: Final = frozenset({"FILES", "POST", "body"})  # by the visitor, if there is anything in it
 
 
 def foreign(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +142,8 @@ def _watched(kind: Any) -> type[HttpRequest]:
         if name in _DJANGOS or name.startswith("__"):
             if name in _NOTED and (record := plain(self, "__dict__").get(_RECORD)) is not None:
                 record.note_meta(_NOTED[name])
+                if name in _SENT and plain(self, name):
+                    record.note_sent()
             return plain(self, name)
         attributes = plain(self, "__dict__")
         record = attributes.get(_RECORD)

@@ -121,6 +121,9 @@ class Record:
         if self.outer is not None:
             self.outer.note(root)
 
+    def note_sent(self) -> None:
+        """Note that what the visitor has sent was looked at. Of a view it is seen otherwise: guard.py."""
+
     def note_name(self, name: str) -> None:
         """Note what `looked_up` finds the value of."""
         self.headers.add(name)

@@ -111,6 +111,13 @@ def _request(context: Context) -> HttpRequest | None:
     return found if isinstance(found, HttpRequest) else None
 
 
+def _formats(context: Context) -> tuple[str, ...]:
+    """Return how values are shown, inside of `{% localize %}` and `{% localtime %}`."""
+    if context.use_l10n is None and context.use_tz is None:
+        return ()
+    return (f"l10n={context.use_l10n} tz={context.use_tz}",)
+
+
 class _Block:
     """A block in a context, as `fragments.rendering.Block` has it."""
 
@@ -151,7 +158,7 @@ class _BlockNode(Node):
 
     def render(self, context: Context) -> SafeString:
         fragment = self._fixed or self._fragment(context)
-        given = self._values(context) if self._given else ()
+        given = (*(self._values(context) if self._given else ()), *_formats(context))
         block = partial(self._block, context)
         html, _ = render(fragment, _request(context), given, block, is_raw=not context.autoescape)
         return SafeString(html)
@@ -312,7 +319,7 @@ class _WidgetNode(Node):
         html, was_held = render(
             fragment,
             _request(context),
-            varies_by,
+            (*varies_by, *_formats(context)),
             lambda: _Block(context, made, given),
             is_raw=not context.autoescape,
         )
