@@ -262,6 +262,14 @@ class TestMistakes:
         with pytest.raises(TemplateSyntaxError, match=text):
             shown("{% if False %}" + source + ("{% endif %}" if "endcache" in source else ""))
 
+    def test_a_queryset_is_no_dependence(self) -> None:
+        """A new row would outdate nothing: the message names the model."""
+        source = "{% cache_fragment 'a' depends_on=rows %}{% endcache_fragment %}"
+        with pytest.raises(
+            TemplateSyntaxError, match=r'depends_on is a queryset; name its model: "auth\.User"'
+        ):
+            shown(source, rows=User.objects.all())
+
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [

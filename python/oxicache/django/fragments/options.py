@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from django.core.cache import caches
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from oxicache import options
 from oxicache.django import conf, signals, words
@@ -123,6 +123,10 @@ def _tags(given: Any) -> tuple[str, ...]:
 
 
 def _models(given: Any) -> tuple[Any, ...]:
+    if isinstance(
+        given, QuerySet
+    ):  # its rows would be asked for each time, and a new one would outdate nothing
+        raise TypeError(f'depends_on is a queryset; name its model: "{given.model._meta.label}"')
     found = [given] if isinstance(given, (Model, type)) else listed("depends_on", given)
     for one in found:
         if not isinstance(one, (str, type, Model)):
