@@ -310,7 +310,7 @@ def cached_widget(context: Context, name: Any, **said: Any) -> str:
 
 
 @pass_context
-def cache_key_for(context: Context, key_type: Any, identifier: Any = "", **params: Any) -> str:
+def cache_key_for(context: Context, key_type: Any, identifier: Any = None, **params: Any) -> str:
     """Return a key: as the tag of that name."""
     return showing.cache_key(_request(context), key_type, identifier, **params)
 

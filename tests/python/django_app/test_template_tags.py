@@ -203,6 +203,8 @@ class TestKeys:
             shown("{% cache_key_for 'a' vary_on='moon' %}")
         with pytest.raises(TemplateSyntaxError, match="the identifier is a object"):
             shown("{% cache_key_for 'a' thing %}", thing=object())
+        with pytest.raises(TemplateSyntaxError, match="the identifier is empty"):
+            shown("{% cache_key_for 'a' mispelt %}")
         settings = {"TENANT": "oxicache.django.scope.session_tenant"}
         with override_settings(OXICACHE=settings), pytest.raises(MissingScopeError):
             shown("{% cache_key_for 'a' %}", request=asked())

@@ -29,7 +29,7 @@ DIGEST_CHARS: Final = 12
 def cache_key(
     request: HttpRequest | None,
     key_type: Any,
-    identifier: Any = "",
+    identifier: Any = None,
     *,
     vary_on: Any = "tenant",
     version: Any = None,
@@ -37,16 +37,21 @@ def cache_key(
 ) -> str:
     """Return `tenant:1:client:2:bu:3:<key_type>:<identifier>:v<version>` of whom `vary_on` says.
 
-    Colons part the segments of `key_type`; in `identifier` they are escaped. `params` are sorted by name. ValueError
-    for a `vary_on` of something else, TypeError for what has no spelling, MissingScopeError where nobody knows the
-    tenant.
+    Colons part the segments of `key_type`; in `identifier` they are escaped, and None is none. `params` are sorted by
+    name. ValueError for a `vary_on` of something else and an empty `identifier`, TypeError for what has no spelling,
+    MissingScopeError where nobody knows the tenant.
     """
     varies = varies_of(vary_on)
     whose = scope_of(request, per_tenant="tenant" in varies, per_user="user" in varies)
     if not isinstance(key_type, str) or not key_type:
         raise TypeError(f"the type of a key must be text that is not empty, not {key_type!r}")
     parts = [keys.escape(part) for part in key_type.split(":")]
-    parts += [keys.spell(identifier, "the identifier")] if identifier not in {None, ""} else []
+    if isinstance(identifier, str) and not identifier:
+        raise ValueError(
+            "the identifier is empty, as a variable is that the template does not have, and all would share one key; for "
+            "a key without one leave it out"
+        )
+    parts += [keys.spell(identifier, "the identifier")] if identifier is not None else []
     parts += keys.spell_params(params)
     parts += [f"v{keys.spell(version, 'version')}"] if version is not None else []
     prefix = whose.prefix()

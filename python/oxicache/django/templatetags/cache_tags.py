@@ -333,7 +333,7 @@ class _WidgetNode(Node):
 
 
 @register.simple_tag(takes_context=True)
-def cache_key_for(context: Context, key_type: Any, identifier: Any = "", **params: Any) -> Any:
+def cache_key_for(context: Context, key_type: Any, identifier: Any = None, **params: Any) -> Any:
     """Show the key `tenant:1:...:key_type:identifier`; `vary_on` and `version` as of a fragment."""
     try:
         return showing.cache_key(_request(context), key_type, identifier, **params)
