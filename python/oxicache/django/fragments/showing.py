@@ -48,8 +48,8 @@ def cache_key(
     parts = [keys.escape(part) for part in key_type.split(":")]
     if isinstance(identifier, str) and not identifier:
         raise ValueError(
-            "the identifier is empty, as a variable is that the template does not have, and all would share one key; for "
-            "a key without one leave it out"
+            "the identifier is empty, as a variable is that the template does not have, and all would share one key; "
+            "for a key without one leave it out"
         )
     parts += [keys.spell(identifier, "the identifier")] if identifier is not None else []
     parts += keys.spell_params(params)
