@@ -217,10 +217,14 @@ class TestRun:
             [sys.executable, "-c", QUICK, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
-            said = next(line for line in process.stdout if line.startswith("Serving "))
-            process.send_signal(number)
+            before: list[str] = []
+            for said in process.stdout:
+                before.append(said)
+                if said.startswith("Serving "):
+                    process.send_signal(number)
+                    break
             rest, errors = process.communicate(timeout=LIMIT_SECONDS)
-        assert process.returncode == 0, errors
+        assert process.returncode == 0, "".join([*before, rest, errors])
         assert "Stopping." in rest
         assert "Traceback" not in errors
         match = re.search(r":(\d+)/", said)

@@ -30,7 +30,6 @@ from django.db.models.sql import Query
 from django.db.models.sql.where import AND, WhereNode
 
 from oxicache.django import bulk
-from oxicache.django.bulk import changed
 
 __all__ = ["InvalidatingManager", "InvalidatingQuerySet"]
 
@@ -66,7 +65,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count = super().update(**kwargs)
         if count:
-            changed(self.model, pks, alias)
+            bulk.changed(self.model, pks, alias)
         return count
 
     update.alters_data = True  # type: ignore[attr-defined]
@@ -98,9 +97,9 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
             }
             if update_conflicts:
                 # Which of the rows were there before, and under which key, only the database knows.
-                changed(self.model, None, alias)
+                bulk.changed(self.model, None, alias)
             else:
-                changed(self.model, created, alias, ends=ends, is_new=True)
+                bulk.changed(self.model, created, alias, ends=ends, is_new=True)
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -115,7 +114,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count = super(InvalidatingQuerySet, silent).bulk_update(rows, fields, batch_size=batch_size)
         if count:
-            changed(self.model, rows, alias)
+            bulk.changed(self.model, rows, alias)
         return count
 
     bulk_update.alters_data = True  # type: ignore[attr-defined]
@@ -137,7 +136,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
                 is_own = model._meta.concrete_model is self.model._meta.concrete_model
                 # What a row that is gone was related to is known from `depends_on`, as when one instance is deleted.
                 ends = None if is_own else {field.attname: () for field in bulk.relation_ends(model)}
-                changed(model, pks if is_own else None, alias, ends=ends, is_gone=True)
+                bulk.changed(model, pks if is_own else None, alias, ends=ends, is_gone=True)
         return count, by_label
 
     delete.alters_data = True  # type: ignore[attr-defined]
@@ -149,7 +148,7 @@ class InvalidatingQuerySet(QuerySet[_Row, _Row]):
         with _whole_if_it_fails(self.model, alias):
             count: int = super()._raw_delete(using)
         if count and self._is_telling:
-            changed(self.model, filtered_pks(self.query), alias, is_gone=True)
+            bulk.changed(self.model, filtered_pks(self.query), alias, is_gone=True)
         return count
 
     _raw_delete.alters_data = True  # type: ignore[attr-defined]
@@ -188,13 +187,14 @@ _RELATED: Final = frozenset(
 
 def _telling(add: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(add)
-    def added(self: Any, *rows: Any, bulk: bool = True) -> None:
-        if not (rows and bulk) or isinstance(self.model._base_manager, InvalidatingManager):
-            return add(self, *rows, bulk=bulk)  # it saves each, or the manager that it goes by tells
+    def added(self: Any, *rows: Any, **options: Any) -> None:
+        is_update = rows and options.get("bulk", True)  # otherwise it saves each
+        if not is_update or isinstance(self.model._base_manager, InvalidatingManager):
+            return add(self, *rows, **options)
         alias = router.db_for_write(self.model, instance=self.instance)
         with _whole_if_it_fails(self.model, alias):
-            add(self, *rows, bulk=bulk)
-        changed(self.model, rows, alias)
+            add(self, *rows, **options)
+        bulk.changed(self.model, rows, alias)
         return None
 
     return added
@@ -206,7 +206,7 @@ def _whole_if_it_fails(model: type[Model], alias: str) -> Iterator[None]:
         yield
     except Error:
         # The database may have done its part, or some batches of it. Too much invalidated is harmless.
-        changed(model, None, alias)
+        bulk.changed(model, None, alias)
         raise
 
 

@@ -1,5 +1,7 @@
 """What fragments look at: what is a visitor's is shared with nobody, what else it is joins the key."""
 
+# Long because each thing that a block can look at is tried in each way of looking.
+
 from collections.abc import Iterator
 from typing import Any
 
