@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from .connections import ROUNDS, Form, answer, connected, open_form, worker
+from .connections import Form, answer, connected, open_form, rounds, worker
 from .console import Console
 from .server import ServerError
 
@@ -107,7 +107,7 @@ def _change(port: int, form: Form, found: Changes, act: str) -> None:
         found.begin(changed_by, ACTS[act])
         reading = _read(reader)
     good = found.judge(reading)
-    for _ in range(ROUNDS):
+    for _ in rounds():
         if reading.worker != changed_by:
             break
         with connected(port, 2) as (first, _other):
@@ -126,7 +126,7 @@ def _change(port: int, form: Form, found: Changes, act: str) -> None:
 def _hit_in_both(port: int, found: Changes) -> None:
     """Ask until both workers answer from their caches: what one stores after a miss must not outdate the other's."""
     hits: set[int] = set()
-    for _ in range(ROUNDS):
+    for _ in rounds():
         with connected(port, 2) as connections:
             for connection in connections:
                 reading = _read(connection)

@@ -1,7 +1,9 @@
 """Both workers of the running site at once, over HTTP as a browser would: who answered is what `X-Worker` says."""
 
 import http.client
+import itertools
 import json
+import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +13,22 @@ from http import HTTPStatus
 
 from .server import ANSWER_TIMEOUT, HOST, ServerError
 
-ROUNDS = 100  # of asking both workers until they answer as wanted; one or two are usual
+AT_ONCE = 20  # rounds; from then on a worker that is late gets time to start
+PAUSE = 0.02  # seconds
+
+
+def rounds() -> Iterator[None]:
+    """Count the rounds of asking until both workers answer as wanted: one or two as a rule, and for a minute at most.
+
+    A worker may start seconds after the other one, which answers hundreds of requests in that time.
+    """
+    until = time.monotonic() + ANSWER_TIMEOUT
+    for number in itertools.count(1):
+        yield
+        if time.monotonic() > until:
+            return
+        if number > AT_ONCE:
+            time.sleep(PAUSE)
 
 
 class _Inputs(HTMLParser):
@@ -98,7 +115,7 @@ def open_form(port: int, path: str, wanted: str) -> Form:
 def private_because(port: int) -> str:
     """Ask both workers whether they share the version words; return why not, empty when they do."""
     paths: dict[int, str] = {}
-    for _ in range(ROUNDS):
+    for _ in rounds():
         with connected(port, 2) as connections:
             for connection in connections:
                 with answer(connection, "GET", "/api/cache/") as response:

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from .connections import ROUNDS, Form, answer, connected, open_form, worker
+from .connections import Form, answer, connected, open_form, rounds, worker
 from .console import Console
 from .server import ServerError
 
@@ -107,7 +107,7 @@ def _edit(port: int, form: Form, found: Edits, wanted: Figures) -> Figures:
         found.saved_by[saver] += 1
         reading = _read(reader)
     found.judge(reading, wanted)
-    for _ in range(ROUNDS):
+    for _ in rounds():
         if reading.worker != saver:
             break
         with connected(port, 2) as (first, _other):
@@ -127,7 +127,7 @@ def _edit(port: int, form: Form, found: Edits, wanted: Figures) -> Figures:
 def _hit_in_both(port: int, found: Edits, wanted: Figures | None) -> Figures:
     """Ask until both workers answer from their caches; return the figures."""
     hits: set[int] = set()
-    for _ in range(ROUNDS):
+    for _ in rounds():
         with connected(port, 2) as connections:
             for connection in connections:
                 reading = _read(connection)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .changes import PAGE as SEARCH
-from .connections import ROUNDS, answer, connected, open_form, worker
+from .connections import answer, connected, open_form, rounds, worker
 from .console import Console
 from .data import data_directory
 from .deletions import Check
@@ -162,7 +162,7 @@ def _sizes(workers: set[int]) -> dict[int, int]:
 def _both_hit(port: int, page: str) -> set[int]:
     """Ask for a page until both workers answer it from their caches; return which they are."""
     hits: set[int] = set()
-    for _ in range(ROUNDS):
+    for _ in rounds():
         with connected(port, 2) as connections:
             for connection in connections:
                 with answer(connection, "GET", page) as response:
@@ -177,7 +177,7 @@ def _both_hit(port: int, page: str) -> set[int]:
 def _first_answers(port: int, page: str, workers: set[int]) -> set[bool]:
     """Whether the first answer of each of the workers comes from its cache."""
     first: dict[int, bool] = {}
-    for _ in range(ROUNDS):
+    for _ in rounds():
         with connected(port, 2) as connections:
             for connection in connections:
                 with answer(connection, "GET", page) as response:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from .connections import ROUNDS, answer, connected, worker
+from .connections import answer, connected, rounds, worker
 from .console import Console
 from .deletions import Check
 from .server import ServerError
@@ -62,7 +62,7 @@ class Browser:
 
     def of_both(self, path: str) -> Iterator[Reply]:
         """Ask two at once again and again, which are usually both workers."""
-        for _ in range(ROUNDS):
+        for _ in rounds():
             with connected(self.port, 2) as connections:
                 for connection in connections:
                     yield self.ask(connection, "GET", path)
